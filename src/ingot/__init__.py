@@ -1,0 +1,1 @@
+"""Ingot: train a language model, seal it, serve it."""

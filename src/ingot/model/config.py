@@ -1,0 +1,180 @@
+"""The sizes of a model and all that follows from them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ingot.errors import ArtifactError, RecipeError
+
+ARCHITECTURE = "Qwen3ForCausalLM"
+_MAX_DIMENSION = 1 << 24  # no real model comes near; keeps hostile sizes out of allocations
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes of a Qwen3 dense transformer, named as Hugging Face names them.
+
+    Source: Qwen3 Technical Report, arXiv:2505.09388.
+    """
+
+    vocab_size: int
+    """Rows of the embedding table."""
+    hidden_size: int
+    """Width of the residual stream (D in shape suffixes)."""
+    intermediate_size: int
+    """Width of the SwiGLU feed-forward layer (F)."""
+    num_hidden_layers: int
+    """Number of transformer blocks."""
+    num_attention_heads: int
+    """Query heads (H)."""
+    num_key_value_heads: int
+    """Key and value heads, shared by groups of query heads (G)."""
+    head_dim: int
+    """Width of one head (K); even, because rotary embedding turns pairs."""
+    max_position_embeddings: int
+    """Longest context in tokens."""
+    rope_theta: float = 10_000.0
+    """Base wavelength of rotary embedding."""
+    rms_norm_eps: float = 1e-6
+    """Added to the mean square before the root in RMSNorm."""
+    tie_word_embeddings: bool = True
+    """Whether the output head is the embedding table."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.type == "int" and not 1 <= value <= _MAX_DIMENSION:
+                raise RecipeError(
+                    f"{value} is out of range",
+                    where=f"model.{field.name}",
+                    fix=f"give a whole number from 1 to {_MAX_DIMENSION}",
+                )
+        if self.num_attention_heads % self.num_key_value_heads:
+            raise RecipeError(
+                f"{self.num_attention_heads} query heads cannot share "
+                f"{self.num_key_value_heads} key heads evenly",
+                where="model.num_key_value_heads",
+                fix="choose a divisor of num_attention_heads",
+            )
+        if self.head_dim % 2:
+            raise RecipeError(
+                f"{self.head_dim} is odd", where="model.head_dim", fix="choose an even width"
+            )
+        if not (self.rope_theta > 1 and 0 < self.rms_norm_eps < 1):
+            raise RecipeError(
+                "rope_theta must be above 1 and rms_norm_eps between 0 and 1", where="model"
+            )
+
+    @property
+    def block_parameters(self) -> int:
+        """Parameters of all transformer blocks, norms included, embeddings left out."""
+        attention = (
+            self.hidden_size
+            * self.head_dim
+            * (2 * self.num_attention_heads + 2 * self.num_key_value_heads)
+        )
+        norms = 2 * self.hidden_size + 2 * self.head_dim
+        feed_forward = 3 * self.hidden_size * self.intermediate_size
+        return self.num_hidden_layers * (attention + feed_forward + norms)
+
+    @property
+    def parameters(self) -> int:
+        """All parameters that are stored."""
+        tables = 1 if self.tie_word_embeddings else 2
+        embedding = self.vocab_size * self.hidden_size
+        return self.block_parameters + tables * embedding + self.hidden_size
+
+    def forward_flops(self, context: int) -> int:
+        """FLOPs of one token's forward pass, attending to ``context`` tokens (itself included).
+
+        A multiply-add counts as two. Matrix products only, as is the custom
+        (PaLM, arXiv:2204.02311, appendix B); norms and activations are left out.
+        """
+        norms = self.num_hidden_layers * (2 * self.hidden_size + 2 * self.head_dim)
+        matrices = self.block_parameters - norms + self.vocab_size * self.hidden_size
+        attention = 2 * self.num_hidden_layers * self.num_attention_heads * self.head_dim * context
+        return 2 * (matrices + attention)
+
+    def training_flops(self, context: int) -> float:
+        """FLOPs of one token's forward and backward pass in causal windows of ``context`` tokens.
+
+        The backward pass costs twice the forward pass; a causal token attends
+        to half the window on average.
+        """
+        return 3.0 * self.forward_flops((context + 1) // 2)
+
+    def kv_bytes(self, bytes_per_value: int = 2) -> int:
+        """Bytes that one token of context holds in the key-value cache."""
+        width = self.num_key_value_heads * self.head_dim
+        return 2 * self.num_hidden_layers * width * bytes_per_value
+
+    def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every tensor of a checkpoint by its Hugging Face name, in order, with its shape."""
+        d, f, k = self.hidden_size, self.intermediate_size, self.head_dim
+        query, key = self.num_attention_heads * k, self.num_key_value_heads * k
+        shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (self.vocab_size, d)}
+        for layer in range(self.num_hidden_layers):
+            prefix = f"model.layers.{layer}."
+            shapes |= {
+                f"{prefix}input_layernorm.weight": (d,),
+                f"{prefix}self_attn.q_proj.weight": (query, d),
+                f"{prefix}self_attn.k_proj.weight": (key, d),
+                f"{prefix}self_attn.v_proj.weight": (key, d),
+                f"{prefix}self_attn.o_proj.weight": (d, query),
+                f"{prefix}self_attn.q_norm.weight": (k,),
+                f"{prefix}self_attn.k_norm.weight": (k,),
+                f"{prefix}post_attention_layernorm.weight": (d,),
+                f"{prefix}mlp.gate_proj.weight": (f, d),
+                f"{prefix}mlp.up_proj.weight": (f, d),
+                f"{prefix}mlp.down_proj.weight": (d, f),
+            }
+        shapes["model.norm.weight"] = (d,)
+        if not self.tie_word_embeddings:
+            shapes["lm_head.weight"] = (self.vocab_size, d)
+        return shapes
+
+    def to_hf(self, *, eos_token_id: int, dtype: str) -> dict[str, Any]:
+        """Return the ``config.json`` that transformers, vLLM, SGLang and llama.cpp read."""
+        return {
+            "architectures": [ARCHITECTURE],
+            "model_type": "qwen3",
+            **dataclasses.asdict(self),
+            "hidden_act": "silu",
+            "attention_bias": False,
+            "attention_dropout": 0.0,
+            "use_sliding_window": False,
+            "bos_token_id": eos_token_id,
+            "eos_token_id": eos_token_id,
+            "torch_dtype": dtype,
+        }
+
+    @classmethod
+    def from_hf(cls, data: Mapping[str, Any], *, where: object = "config.json") -> ModelConfig:
+        """Read a ``config.json`` from anywhere; everything in it is checked.
+
+        Raises:
+            ArtifactError: another architecture, a missing field, or a wrong type or size.
+        """
+        if data.get("architectures") != [ARCHITECTURE]:
+            raise ArtifactError(
+                f"architecture {data.get('architectures')!r} is not supported",
+                where=where,
+                fix=f"use a {ARCHITECTURE} model",
+            )
+        kinds: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,)}
+        values: dict[str, Any] = {}
+        for field in dataclasses.fields(cls):
+            value = data.get(field.name, field.default)
+            wrong_bool = isinstance(value, bool) and field.type != "bool"
+            if wrong_bool or not isinstance(value, kinds[str(field.type)]):
+                raise ArtifactError(
+                    f"field {field.name!r} is missing or not of type {field.type}", where=where
+                )
+            values[field.name] = value
+        try:
+            return cls(**values)
+        except RecipeError as error:
+            raise ArtifactError(error.what, where=f"{where} ({error.where})") from error
