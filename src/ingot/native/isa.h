@@ -1,0 +1,18 @@
+// Which instruction set this CPU and its operating system can run.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace ingot {
+
+struct Kernels;
+
+// The kernels this machine can run, best first; portable is always there.
+std::vector<const Kernels*> runnable_kernels();
+
+// The kernels to use: `name` if given ("portable", "avx2", "avx512"), else the best.
+// Throws std::invalid_argument where the name is unknown or this machine cannot run it.
+const Kernels& choose_kernels(const std::string& name);
+
+}  // namespace ingot

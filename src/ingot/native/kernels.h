@@ -1,0 +1,83 @@
+// What every instruction set provides. A table of these is all the rest of the core knows.
+#pragma once
+
+#include <cstdint>
+
+#include "matrix.h"
+
+namespace ingot {
+
+inline constexpr int64_t kKeyTile = 16;     // tokens whose keys lie side by side in the cache
+inline constexpr int kMostQueries = 16;     // queries that one call of `attend` takes
+inline constexpr int64_t kSumUnit = 32;     // activations that share one entry of `sums`
+
+struct Range {
+  int64_t begin, end;
+};
+
+// Rows of activations, prepared for one kind of matrix: float for bf16, else int8 with one scale
+// a row and the sum of each 32 codes.
+struct Activations {
+  const float* values = nullptr;  // (rows, depth), zero past the inputs
+  const int8_t* codes = nullptr;  // (rows, depth), in [-127, 127], zero past the inputs
+  const float* scales = nullptr;  // (rows,)
+  const int32_t* sums = nullptr;  // (rows, depth / 32)
+};
+
+// out[row, output] = (or += where `add`) dot(activations[row], matrix[output]), for a range of
+// rows and a range of tiles. The sum over inputs has one order, whatever the ranges.
+using Gemm = void (*)(const Matrix& matrix, const Activations& x, Range rows, Range tiles,
+                      float* out, int64_t out_stride, bool add);
+
+enum class CacheKind { bf16, f32 };
+
+// One query vector, already divided by the square root of its width.
+struct Query {
+  const float* q;
+  float* out;
+  int64_t position;  // it sees tokens 0 to position
+};
+
+// Up to 16 queries of one sequence that share a key-value head.
+struct Attention {
+  const Query* queries;
+  int count;
+  int64_t head_dim;
+  CacheKind kind;
+  const int32_t* blocks;      // the sequence's blocks, in order
+  int64_t block_size;         // tokens in a block, a multiple of 16
+  const uint8_t* keys;        // of this layer and head in block 0: [tokens/16][head_dim][16]
+  const uint8_t* values;      // likewise: [tokens][head_dim]
+  int64_t block_bytes;        // from one block to the next
+};
+
+struct Kernels {
+  const char* name;
+  Gemm gemm_bf16, gemm_int8, gemm_int4;
+  // x (inputs,) to codes (depth,), one scale, and sums (depth / 32,). A value that is not finite
+  // makes the scale NaN, so it shows in every output of the row.
+  void (*quantize)(const float* x, int64_t inputs, int64_t depth, int8_t* codes, float* scale,
+                   int32_t* sums);
+  // out = x / rms(x) * gain (arXiv:1910.07467); x and out may be the same.
+  void (*rms_norm)(const float* x, const float* gain, int64_t width, float eps, float* out);
+  // Turns pairs (x[i], x[half + i]) by the angles given as cosines and sines (arXiv:2104.09864).
+  void (*rotate)(float* x, const float* cosines, const float* sines, int64_t half);
+  // out = silu(gate) * up (arXiv:2002.05202); out may be gate.
+  void (*swiglu)(const float* gate, const float* up, int64_t width, float* out);
+  // One key into its place among 16 tokens, one value into its row.
+  void (*store_key)(const float* key, int64_t head_dim, CacheKind kind, int64_t token,
+                    uint8_t* keys);
+  void (*store_value)(const float* value, int64_t head_dim, CacheKind kind, int64_t token,
+                      uint8_t* values);
+  void (*attend)(const Attention& job);
+};
+
+inline Gemm gemm_for(const Kernels& kernels, WeightKind kind) {
+  if (kind == WeightKind::bf16) return kernels.gemm_bf16;
+  return kind == WeightKind::int8 ? kernels.gemm_int8 : kernels.gemm_int4;
+}
+
+const Kernels& portable_kernels();
+const Kernels& avx2_kernels();
+
+}  // namespace ingot

@@ -1,0 +1,64 @@
+// Kernels in plain C++ for any CPU, and what the others are compared with.
+#include "kernels.h"
+#include "vector_attention.h"
+#include "vector_kernels.h"
+
+namespace ingot {
+namespace {
+
+// One output: exact integer sums inside a group, then one fused float step for each group.
+template <WeightKind kKind>
+float dot_quantized(const Matrix& m, const int8_t* codes, int64_t tile, int64_t column) {
+  const uint8_t* weights = m.tile(tile);
+  const float* scales = m.tile_scales(tile);
+  float total = 0;
+  for (int64_t g = 0; g < m.groups(); ++g) {
+    const int64_t end = std::min(m.depth(), (g + 1) * m.group);
+    int32_t exact = 0;
+    for (int64_t k = g * m.group; k < end; ++k) {
+      if constexpr (kKind == WeightKind::int8) {
+        const int weight = weights[(k / 4 * kTileColumns + column) * 4 + k % 4] - 128;
+        exact += weight * codes[k];
+      } else {
+        const int byte = weights[(k / 8 * kTileColumns + column) * 4 + k % 4];
+        exact += (((k / 4) % 2 ? byte >> 4 : byte & 15) - 8) * codes[k];
+      }
+    }
+    total = fused(static_cast<float>(exact), scales[g * kTileColumns + column], total);
+  }
+  return total;
+}
+
+template <WeightKind kKind>
+void gemm_quantized(const Matrix& m, const Activations& x, Range rows, Range tiles, float* out,
+                    int64_t out_stride, bool add) {
+  for (int64_t row = rows.begin; row < rows.end; ++row)
+    for (int64_t tile = tiles.begin; tile < tiles.end; ++tile) {
+      float* to = out + row * out_stride + tile * kTileColumns;
+      const int64_t columns = std::min(kTileColumns, m.outputs - tile * kTileColumns);
+      for (int64_t column = 0; column < columns; ++column) {
+        const float dot = dot_quantized<kKind>(m, x.codes + row * m.depth(), tile, column);
+        const float value = dot * x.scales[row];
+        to[column] = add ? to[column] + value : value;
+      }
+    }
+}
+
+}  // namespace
+
+const Kernels& portable_kernels() {
+  static const Kernels kernels{"portable",
+                               gemm_bf16,
+                               gemm_quantized<WeightKind::int8>,
+                               gemm_quantized<WeightKind::int4>,
+                               quantize,
+                               rms_norm,
+                               rotate,
+                               swiglu,
+                               store_key,
+                               store_value,
+                               attend};
+  return kernels;
+}
+
+}  // namespace ingot

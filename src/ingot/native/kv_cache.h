@@ -1,0 +1,41 @@
+// The paged key-value cache: blocks of tokens, handed out by the scheduler in Python.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels.h"
+
+namespace ingot {
+
+// Memory [layer][block][head][keys, then values]; pages that were never written take no memory.
+class KvCache {
+ public:
+  // Throws std::bad_alloc where the address space does not hold it.
+  KvCache(CacheKind kind, int64_t layers, int64_t blocks, int64_t block_size, int64_t heads,
+          int64_t head_dim);
+  ~KvCache();
+  KvCache(const KvCache&) = delete;
+  KvCache& operator=(const KvCache&) = delete;
+
+  CacheKind kind() const { return kind_; }
+  int64_t blocks() const { return blocks_; }
+  int64_t block_size() const { return block_size_; }
+  int64_t block_bytes() const { return heads_ * head_bytes_; }
+
+  // Of one layer and head, in block 0; the next block is block_bytes() further on.
+  uint8_t* keys(int64_t layer, int64_t head) const {
+    return memory_ + layer * blocks_ * block_bytes() + head * head_bytes_;
+  }
+  uint8_t* values(int64_t layer, int64_t head) const {
+    return keys(layer, head) + head_bytes_ / 2;
+  }
+
+ private:
+  CacheKind kind_;
+  int64_t blocks_, block_size_, heads_, head_bytes_;
+  size_t bytes_;
+  uint8_t* memory_;
+};
+
+}  // namespace ingot

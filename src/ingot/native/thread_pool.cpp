@@ -1,0 +1,106 @@
+#include "thread_pool.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <chrono>
+
+namespace ingot {
+namespace {
+
+constexpr int kIndexBits = 24;
+constexpr uint64_t kIndexMask = (uint64_t{1} << kIndexBits) - 1;
+// A batch is cut before the index field could overflow, whatever number of late workers add to it.
+constexpr int64_t kMostTasks = int64_t{1} << (kIndexBits - 1);
+// Long enough to bridge the Python between two steps, short enough to cost an idle engine nothing.
+constexpr auto kSpinTime = std::chrono::microseconds(100);
+
+uint64_t next_of(uint64_t ticket) { return ticket & kIndexMask; }
+uint64_t count_of(uint64_t ticket) { return (ticket >> kIndexBits) & kIndexMask; }
+uint64_t epoch_of(uint64_t ticket) { return ticket >> (2 * kIndexBits); }
+
+void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+int cpus_allowed() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return std::max(1u, std::thread::hardware_concurrency());
+}
+
+}  // namespace
+
+ThreadPool::ThreadPool(int threads) {
+  const int wanted = threads > 0 ? threads : cpus_allowed();
+  workers_.reserve(wanted - 1);
+  for (int i = 1; i < wanted; ++i) workers_.emplace_back([this] { work(); });
+}
+
+ThreadPool::~ThreadPool() {
+  stopping_.store(true);
+  ticket_.fetch_add(uint64_t{1} << (2 * kIndexBits));
+  ticket_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void ThreadPool::run_shared(int64_t count, Call call, void* context) {
+  for (; count > kMostTasks; --count) call(context, count - 1);
+  call_ = call;
+  context_ = context;
+  finished_.store(0, std::memory_order_relaxed);
+  const uint64_t epoch = epoch_of(ticket_.load(std::memory_order_relaxed)) + 1;
+  ticket_.store((epoch << (2 * kIndexBits)) | (static_cast<uint64_t>(count) << kIndexBits));
+  if (sleepers_.load() > 0) ticket_.notify_all();
+  while (take_one()) {
+  }
+  for (int spins = 0; finished_.load(std::memory_order_acquire) != count; ++spins) {
+    if (spins < 4096) {
+      relax();
+    } else {
+      sched_yield();  // the worker we wait for may need this very CPU
+    }
+  }
+}
+
+bool ThreadPool::take_one() {
+  const uint64_t seen = ticket_.load(std::memory_order_acquire);
+  if (next_of(seen) >= count_of(seen)) return false;
+  const uint64_t mine = ticket_.fetch_add(1, std::memory_order_acq_rel);
+  // Valid only by the word we took: a job cannot end, nor its fields change, while an index that
+  // was validly claimed is unfinished.
+  if (next_of(mine) >= count_of(mine)) return false;
+  call_(context_, static_cast<int64_t>(next_of(mine)));
+  finished_.fetch_add(1, std::memory_order_release);
+  return true;
+}
+
+void ThreadPool::work() {
+  using Clock = std::chrono::steady_clock;
+  auto last = Clock::now();
+  int spins = 0;
+  while (!stopping_.load(std::memory_order_relaxed)) {
+    if (take_one()) {
+      spins = 0;
+      continue;
+    }
+    if (spins++ == 0) last = Clock::now();
+    relax();
+    if (spins % 64 == 0 && Clock::now() - last > kSpinTime) {
+      sleep_until_changed(ticket_.load());
+      spins = 0;
+    }
+  }
+}
+
+void ThreadPool::sleep_until_changed(uint64_t seen) {
+  sleepers_.fetch_add(1);
+  if (next_of(seen) >= count_of(seen) && !stopping_.load()) ticket_.wait(seen);
+  sleepers_.fetch_sub(1);
+}
+
+}  // namespace ingot
