@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from ingot.artifact import Ingot, Provenance, freeze
@@ -38,15 +39,32 @@ def ingot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ingot]:
         num_key_value_heads=2,
         head_dim=8,
         max_position_embeddings=4096,
+        tie_word_embeddings=False,
     )
     rng = np.random.default_rng(0)
     weights = {
         name: rng.normal(scale=0.3, size=shape).astype(np.float32)
         for name, shape in config.tensor_shapes().items()
     }
+    never_end(weights, tokenizer.eos_id)
     out: Path = tmp_path_factory.mktemp("browser") / "small.ingot"
     with freeze(weights, config, tokenizer, out, provenance=Provenance()) as ingot:
         yield ingot
+
+
+def never_end(weights: dict[str, NDArray[np.float32]], eos_id: int) -> None:
+    """Make the end of text unlikely after anything, so that answers are as long as allowed.
+
+    The first number of every hidden state becomes a positive constant, which
+    only the end of text looks at.
+    """
+    weights["model.embed_tokens.weight"][:, 0] = 10
+    for name, weight in weights.items():
+        if name.endswith(("o_proj.weight", "down_proj.weight")):
+            weight[0] = 0
+    weights["model.norm.weight"][0] = 1
+    weights["lm_head.weight"][:, 0] = 0
+    weights["lm_head.weight"][eos_id, 0] = -100
 
 
 @pytest.fixture(scope="module")

@@ -220,6 +220,22 @@ def test_sources_that_change_meanwhile_are_refused(
     assert [path.name for path in tmp_path.iterdir()] == ["texts"]
 
 
+def test_a_change_that_keeps_size_and_time_is_still_seen_in_the_counts(
+    tmp_path: Path, folder: Path, config: CorpusConfig
+) -> None:
+    moved = shutil.copytree(folder, tmp_path / "texts")
+    path = moved / "part0" / "000.txt"
+    status = path.stat()
+
+    def change(event: Progress) -> None:
+        if event.phase == "train tokenizer":
+            path.write_bytes(bytes(status.st_size))
+            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    with pytest.raises(CorpusError, match="texts: changed while being read"):
+        build_corpus([moved], tmp_path / "corpus", config, progress=change)
+
+
 def test_a_full_disk_leaves_nothing(
     tmp_path: Path, folder: Path, config: CorpusConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,6 @@ from ingot.corpus import CorpusConfig
 @pytest.mark.parametrize(
     "settings",
     [
-        {},
         {"vocab_size": 256},
         {"vocab_size": (1 << 20) + 1},
         {"vocab_size": 300, "validation_fraction": 0.0},

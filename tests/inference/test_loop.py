@@ -149,7 +149,7 @@ def test_a_failing_engine_tells_everyone_and_takes_no_more(
         assert last.finish_reason == "error"
         assert last.error == "model: 2 of 8 scores are not finite"
     assert loop.failed == loop.stats().failed == "model: 2 of 8 scores are not finite"
-    with pytest.raises(ServeError, match="engine: has failed .* start it again"):
+    with pytest.raises(ServeError, match=r"engine: has failed .* start it again"):
         loop.submit([1], PARAMS, lambda _: None)
     loop.close(5)
     assert executor.closed
@@ -157,23 +157,30 @@ def test_a_failing_engine_tells_everyone_and_takes_no_more(
 
 def test_a_fault_in_the_executor_is_named(make_engine: Any) -> None:
     engine, executor = make_engine()
-    executor.step = lambda chunks: 1 / 0
+    executor.step = lambda _: 1 / 0
     loop, answer = EngineLoop(engine), Answer()
     loop.submit([1], PARAMS, answer.said.put)
     assert answer.wait()[-1].error == "ZeroDivisionError: division by zero"
     loop.close(5)
 
 
-def test_leaving_a_stream_cancels_it(make_loop: Any) -> None:
-    loop = make_loop()
+def test_leaving_a_stream_cancels_it(make_engine: Any) -> None:
+    engine, executor = make_engine()
+    step, left = executor.step, threading.Event()
+
+    def fourth_waits(chunks: Any) -> Any:
+        if len(executor.steps) == 3:
+            assert left.wait(20)
+        return step(chunks)
+
+    executor.step = fourth_waits
+    loop = EngineLoop(engine)
     stream = loop.stream([1], LONG, 20)
     next(stream)
     stream.close()
-    deadline = time.monotonic() + 20
-    while loop.stats().running:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-    assert loop.stats().generated_tokens < 100
+    left.set()
+    loop.close(20)
+    assert loop.stats().generated_tokens == 4
 
 
 def test_a_stream_ends_at_its_timeout(make_loop: Any) -> None:
@@ -201,14 +208,8 @@ def test_close_lets_answers_finish_and_refuses_new_ones(make_engine: Any) -> Non
     loop.submit([2], PARAMS, answer.said.put)
     closing = threading.Thread(target=loop.close, args=(20,))
     closing.start()
-    deadline = time.monotonic() + 20
-    while True:
-        assert time.monotonic() < deadline
-        try:
-            loop.submit([3], PARAMS, lambda _: None)
-        except ServeError as error:
-            assert str(error) == "engine: is closing; start another"
-            break
+    with pytest.raises(ServeError, match="engine: is closing; start another"):
+        submit_for_20_seconds(loop)
     gate.open.set()
     closing.join(20)
     assert not closing.is_alive()
@@ -216,6 +217,13 @@ def test_close_lets_answers_finish_and_refuses_new_ones(make_engine: Any) -> Non
     assert answer.wait()[-1].finish_reason == "length"
     assert executor.closed
     loop.close(0)
+
+
+def submit_for_20_seconds(loop: EngineLoop) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        loop.submit([3], SamplingParams(max_tokens=1), lambda _: None)
+        time.sleep(0.001)
 
 
 def test_close_cancels_at_its_deadline(make_engine: Any) -> None:

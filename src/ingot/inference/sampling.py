@@ -85,7 +85,8 @@ def _sample(logits: NDArray[np.float32], row: SamplingRow) -> int:
         ids = _largest(scaled, params.top_k)
     weights = np.exp(scaled if ids is None else scaled[ids])
     if params.top_p < 1:
-        ids, weights = _nucleus(ids, weights, params.top_p)
+        kept = _nucleus(weights, params.top_p)
+        ids, weights = (kept if ids is None else ids[kept]), weights[kept]
     if params.min_p > 0:
         kept = np.flatnonzero(weights >= params.min_p)  # the likeliest weighs exp(0) = 1
         ids, weights = (kept if ids is None else ids[kept]), weights[kept]
@@ -122,20 +123,23 @@ def _ranked(values: NDArray[np.floating], count: int) -> NDArray[np.intp]:
     return places[np.argsort(-values[places], kind="stable")]
 
 
-def _nucleus(
-    ids: NDArray[np.intp] | None, weights: NDArray[np.float64], top_p: float
-) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Keep the fewest of the likeliest tokens that hold ``top_p`` of all weight."""
+def _nucleus(weights: NDArray[np.float64], top_p: float) -> NDArray[np.intp]:
+    """Return the places, ascending, of the fewest of the largest that hold ``top_p`` of all."""
     goal = top_p * weights.sum()
-    count = min(_FIRST_NUCLEUS, weights.size)
-    ranked = _ranked(weights, count)
-    held = weights[ranked].cumsum()
-    while held[-1] < goal and count < weights.size:
-        count = min(8 * count, weights.size)
-        ranked = _ranked(weights, count)
-        held = weights[ranked].cumsum()
-    kept = np.sort(ranked[: held.searchsorted(goal) + 1])
-    return (kept if ids is None else ids[kept]), weights[kept]
+    ranked = min(_FIRST_NUCLEUS, weights.size)
+    held = _largest_sums(weights, ranked)
+    while held[-1] < goal and ranked < weights.size:
+        ranked = min(8 * ranked, weights.size)
+        held = _largest_sums(weights, ranked)
+    count = int(held.searchsorted(goal)) + 1
+    return _largest(weights, count) if count < weights.size else np.arange(weights.size)
+
+
+def _largest_sums(weights: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """Return the sums of the 1, 2, … ``count`` largest."""
+    largest = np.partition(weights, -count)[-count:]
+    largest.sort()
+    return largest[::-1].cumsum()
 
 
 def _logprob(logits: NDArray[np.float32], token_id: int, count: int) -> TokenLogprob:

@@ -38,7 +38,7 @@ from ingot.training.precision import Precision
 from ingot.training.progress import Progress
 from ingot.training.run import Run
 from ingot.training.sample import sample
-from ingot.training.warm_start import LARGEST_VOCABULARY, fit_bigrams
+from ingot.training.warm_start import warm_start
 
 _SMOOTHING = 0.95  # of the training loss that is reported
 _PROMPT_TOKENS, _SAMPLE_TOKENS, _SAMPLES = 12, 48, 10
@@ -118,11 +118,9 @@ class Trainer:
     def _initialise(self) -> str:
         """Draw the first weights; return a line on how."""
         self._model.initialise(torch.Generator().manual_seed(self._recipe.run.seed))
-        wanted = self._recipe.run.warm_start and not self._config.tie_word_embeddings
-        if not wanted or self._config.vocab_size > LARGEST_VOCABULARY:
+        if not self._recipe.run.warm_start:
             return f"{self._precision}, random weights"
-        loss = fit_bigrams(self._model, self._corpus.train)
-        return f"{self._precision}, begun from bigram counts (loss {loss:.3f})"
+        return f"{self._precision}, {warm_start(self._model, self._corpus.train)}"
 
     def _restore(self, folder: Path) -> None:
         self._state = checkpoint.read_state(folder)

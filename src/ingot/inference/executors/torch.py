@@ -7,6 +7,7 @@ that share one, K head width.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
@@ -37,7 +38,10 @@ class TorchExecutor:
         num_blocks: Blocks of the key-value cache; None takes ``EngineConfig``'s default.
         block_size: Tokens in a block.
         device: As PyTorch names it; None is the CPU.
-        threads: CPU threads, for PyTorch as a whole; None leaves its setting.
+        threads: CPU threads, for PyTorch as a whole; None takes all cores but one, at
+            least one. PyTorch's threads wait for each other by spinning: where another
+            thread needs a core, such as the server's, one thread too many makes a small
+            model a hundred times slower.
 
     Raises:
         UsageError: there is no such device.
@@ -53,8 +57,7 @@ class TorchExecutor:
         device: str | None = None,
         threads: int | None = None,
     ) -> None:
-        if threads is not None:
-            torch.set_num_threads(threads)
+        torch.set_num_threads(threads or max(len(os.sched_getaffinity(0)) - 1, 1))
         self.config = ingot.config
         self.block_size = block_size
         self.num_blocks = num_blocks or EngineConfig(block_size=block_size).blocks_for(self.config)
@@ -136,7 +139,7 @@ class TorchExecutor:
         if min(lengths) < longest:
             places = torch.arange(longest, device=self._device)
             mask = (places < self._integers(lengths)[:, None])[:, None, None, :]
-        return _Decodes(len(chunks), longest, self._integers(tables), mask)
+        return _Decodes(len(chunks), longest, self._integers(tables.reshape(-1)), mask)
 
     def _prefill(self, chunk: Chunk) -> _Prefill:
         count = len(chunk.token_ids)
@@ -156,8 +159,8 @@ class _Decodes:
     count: int
     longest: int
     """S: positions of the longest, the new one included."""
-    tables: Tensor
-    """Block ids (B, blocks); short ones are filled up with block 0."""
+    blocks: Tensor
+    """Block ids of all in a row, equally many of each; short ones are filled up with block 0."""
     mask: Tensor | None
     """Which positions each may see (B, 1, 1, S); None where all are equally long."""
 
@@ -169,7 +172,7 @@ class _Prefill:
     count: int
     end: int
     """S: positions up to the last of them."""
-    table: Tensor | None
+    blocks: Tensor | None
     """Block ids; None where nothing came before, so that the cache need not be read."""
     mask: Tensor | None
     """Which positions each token may see (count, S)."""
@@ -201,11 +204,10 @@ class _PagedAttention:
             mixed.append(_decode(self._decodes, q[:row], keys, values))
         for prefill in self._prefills:
             rows = slice(row, row := row + prefill.count)
-            if prefill.table is not None:
-                seen_k = keys[prefill.table].flatten(0, 1)[: prefill.end]
-                seen_v = values[prefill.table].flatten(0, 1)[: prefill.end]
-            else:
-                seen_k, seen_v = k[rows], v[rows]
+            seen_k, seen_v = k[rows], v[rows]
+            if prefill.blocks is not None:
+                seen_k = _gather(keys, prefill.blocks, 1)[0, : prefill.end]
+                seen_v = _gather(values, prefill.blocks, 1)[0, : prefill.end]
             mixed.append(_prefill(q[rows], seen_k, seen_v, prefill.mask))
         return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
 
@@ -213,12 +215,20 @@ class _PagedAttention:
 def _decode(decodes: _Decodes, q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """Attend from one token of each sequence: q (B, H, K) to (B, H, K)."""
     count, groups = decodes.count, keys.shape[2]
-    seen_k = keys[decodes.tables].flatten(1, 2)[:, : decodes.longest].transpose(1, 2)
-    seen_v = values[decodes.tables].flatten(1, 2)[:, : decodes.longest].transpose(1, 2)
+    seen_k = _gather(keys, decodes.blocks, count)[:, : decodes.longest].transpose(1, 2)
+    seen_v = _gather(values, decodes.blocks, count)[:, : decodes.longest].transpose(1, 2)
     # The R heads that share keys stand as R queries, so the keys need not be repeated.
     q = q.view(count, groups, -1, q.shape[-1])
     mixed = functional.scaled_dot_product_attention(q, seen_k, seen_v, attn_mask=decodes.mask)
     return mixed.flatten(1, 2)
+
+
+def _gather(cache: Tensor, blocks: Tensor, count: int) -> Tensor:
+    """Copy blocks out of the cache, equally many for each of ``count`` sequences: (count, S, G, K).
+
+    On a CPU ``index_select`` is six times as fast as ``cache[blocks]``.
+    """
+    return cache.index_select(0, blocks).view(count, -1, *cache.shape[2:])
 
 
 def _prefill(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:

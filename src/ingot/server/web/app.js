@@ -140,6 +140,7 @@ async function run() {
   const controller = (running = new AbortController());
   const sheet = new Sheet(prompt.value);
   const clock = new Clock();
+  let ending = "";
   setBusy(true);
   say("Writing…");
   try {
@@ -152,14 +153,16 @@ async function run() {
       for (const choice of event.choices) {
         if (choice.text) clock.tick();
         sheet.add(choice.text);
-        if (choice.finish_reason) say(ENDINGS[choice.finish_reason]);
+        if (choice.finish_reason) ending = ENDINGS[choice.finish_reason];
       }
     }
+    say(ending);
   } catch (error) {
     if (controller.signal.aborted) say("Stopped.");
     else if (error instanceof TypeError) say("The server does not answer. Is it still running?", true);
     else say(error.message, true);
   } finally {
+    sheet.show();
     running = null;
     setBusy(false);
   }

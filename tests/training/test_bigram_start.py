@@ -8,7 +8,7 @@ from torch.nn import functional
 from ingot.corpus import Corpus
 from ingot.model import ModelConfig
 from ingot.model.transformer import Transformer
-from ingot.training.warm_start import count_bigrams, fit_bigrams
+from ingot.training.bigram_start import count_bigrams, fit_bigrams
 
 
 def fresh(vocab_size: int) -> Transformer:
