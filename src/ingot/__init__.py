@@ -1,1 +1,51 @@
-"""Ingot: train a language model, seal it, serve it."""
+"""Ingot: train a language model, seal it, serve it.
+
+Two phases that share one architecture, and a wall between them::
+
+    run = ingot.train("my_texts/", budget="10m")
+    ingot.freeze(run.path, "my.ingot").close()
+    with ingot.load("my.ingot") as model:
+        print(model.generate("Once upon a time"))
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ingot.api.phase_one import Watcher, build_corpus, evaluate, freeze, resume, train
+    from ingot.api.phase_two import Answer, Model, load, serve
+
+_PHASES = {
+    "ingot.api.phase_one": (
+        "Watcher",
+        "build_corpus",
+        "evaluate",
+        "freeze",
+        "resume",
+        "train",
+    ),
+    "ingot.api.phase_two": ("Answer", "Model", "load", "serve"),
+}
+
+__all__ = [
+    "Answer",
+    "Model",
+    "Watcher",
+    "build_corpus",
+    "evaluate",
+    "freeze",
+    "load",
+    "resume",
+    "serve",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a phase when it is first used, so that one never loads what the other needs."""
+    for module, names in _PHASES.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module 'ingot' has no attribute {name!r}")

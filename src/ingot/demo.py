@@ -1,1 +1,182 @@
-"""demo."""
+"""The whole path in one go: the standard library's source becomes a served model.
+
+What is done already is used again; a run is thrown away only when the text or
+the budget it was made for has changed.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sysconfig
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+from rich.console import Console
+
+from ingot.api import phase_one, phase_two
+from ingot.artifact import open_ingot, verify
+from ingot.console import showing
+from ingot.corpus import sources_fingerprint
+from ingot.corpus.manifest import BaselineRecord
+from ingot.errors import ArtifactError, IngotError, ServeError
+from ingot.planning import parse_seconds
+from ingot.server import Server, ServerConfig, listen
+from ingot.training import TrainingResult, checkpoint, open_run
+
+PROMPT = "def main("
+_TOKENS = 64
+_TIMEOUT = 60.0
+_SETTINGS = ('corpus.suffixes=[".py"]', "corpus.compression_baseline=true")
+
+
+@dataclass(frozen=True)
+class DemoReport:
+    """What the demo did, in figures."""
+
+    ingot: str
+    digest: str
+    url: str
+    validation_loss: float
+    """Nats per token on the whole held-out text."""
+    bits_per_byte: float
+    xz_bits_per_byte: float
+    """What ``xz -9`` needs for the same text, given the training text first."""
+    zstd_bits_per_byte: float
+    """What ``zstd -19`` needs, likewise."""
+    training_steps: int
+    training_tokens_per_second: float
+    inference_tokens_per_second: float | None
+    """Of the one completion asked with ``once``."""
+    completion: str | None
+    """What the served model wrote after the prompt, asked with ``once``."""
+
+
+def run_demo(
+    console: Console, *, budget: str, folder: Path, out: Path, port: int, once: bool
+) -> DemoReport:
+    """Build, train, freeze, verify and serve; return the figures once the server has stopped.
+
+    Raises:
+        IngotError: of whichever stage failed; the stages before it are kept.
+    """
+    say = console.print
+    config = ServerConfig(port=port)
+    listener = listen(config)  # a port in use is said before minutes of training
+    say("[bold dark_orange]1[/] text and training")
+    run, result = _trained(console, folder, parse_seconds(budget))
+    say("[bold dark_orange]2[/] freezing and verifying")
+    _freeze(run, out)
+    manifest = verify(out)
+    say(f"  {out}: {len(manifest.tensors)} tensors, every digest right\n  digest {manifest.digest}")
+    corpus = open_run(run).corpus.manifest
+    if corpus.baseline is None or result.bits_per_byte <= 0:
+        raise IngotError("the run has no figures to compare", where=run, fix="delete it and retry")
+    say(f"  {_verdict(result.bits_per_byte, corpus.baseline)}", highlight=False)
+    say("[bold dark_orange]3[/] serving")
+    name = out.name.removesuffix(".ingot")
+    with phase_two.load(out) as model:
+        server = phase_two.serve(model, config, listener=listener)
+        asked = _ask_once(server, name, manifest.digest) if once else None
+        if asked is None:
+            invitation = _invitation(server.url, name)
+            server.run(on_ready=lambda: say(invitation, highlight=False, soft_wrap=True))
+    return DemoReport(
+        ingot=str(out),
+        digest=manifest.digest,
+        url=server.url,
+        validation_loss=result.validation_loss,
+        bits_per_byte=result.bits_per_byte,
+        xz_bits_per_byte=corpus.baseline.xz_9,
+        zstd_bits_per_byte=corpus.baseline.zstd_19,
+        training_steps=result.steps,
+        training_tokens_per_second=result.tokens_per_second,
+        inference_tokens_per_second=asked.tokens_per_second if asked else None,
+        completion=asked.text if asked else None,
+    )
+
+
+def _trained(console: Console, run: Path, budget: float) -> tuple[Path, TrainingResult]:
+    """Train the demo's run, go on with it, or take it as it is."""
+    texts = [Path(sysconfig.get_paths()["stdlib"])]
+    if (run / "run.json").is_file():
+        recipe = open_run(run).recipe
+        same_text = open_run(run).corpus.manifest.sources_fingerprint == sources_fingerprint(
+            texts, recipe.corpus
+        )
+        if not (same_text and recipe.run.budget_seconds == budget):
+            console.print("  the text or the budget has changed: starting anew")
+            shutil.rmtree(run)
+    with showing(console) as (_, watcher):
+        if (run / "run.json").is_file():
+            done = phase_one.resume(run, watcher=watcher)
+        else:
+            done = phase_one.train(
+                texts, out=run, budget=budget, settings=_SETTINGS, watcher=watcher
+            )
+    return done.path, done.result
+
+
+def _freeze(run: Path, out: Path) -> None:
+    """Seal the best checkpoint unless the ingot there is that very one."""
+    state = checkpoint.read_state(checkpoint.best(run))
+    try:
+        with open_ingot(out, verify=False) as ingot:
+            origin = ingot.manifest.provenance
+        if (origin.steps, origin.wall_seconds) == (state.step, state.elapsed):
+            return
+    except ArtifactError:
+        pass  # none there, or a damaged one: made anew below
+    phase_one.freeze(run, out, overwrite=True).close()
+
+
+def _verdict(bits: float, baseline: BaselineRecord) -> str:
+    best = min(baseline.xz_9, baseline.zstd_19)
+    difference = abs(bits / best - 1)
+    judgement = (
+        f"the model predicts Python {difference:.0%} better than the best compressor"
+        if bits < best
+        else f"the best compressor is {difference:.0%} ahead: a longer budget closes the gap"
+    )
+    return (
+        f"held-out text, bits per byte: this model {bits:.3f}, xz -9 {baseline.xz_9:.3f}, "
+        f"zstd -19 {baseline.zstd_19:.3f}; {judgement}"
+    )
+
+
+def _invitation(url: str, name: str) -> str:
+    request = orjson.dumps({"model": name, "prompt": PROMPT, "max_tokens": _TOKENS}).decode()
+    return (
+        f"  open {url} in a browser, or ask from another terminal:\n"
+        f"  curl {url}/v1/completions -H 'Content-Type: application/json' -d '{request}'\n"
+        "  Ctrl-C stops."
+    )
+
+
+@dataclass(frozen=True)
+class _Asked:
+    text: str
+    tokens_per_second: float
+
+
+def _ask_once(server: Server, name: str, digest: str) -> _Asked:
+    """Ask one completion through HTTP and check which weights answered."""
+    with server:
+        asked = {"model": name, "prompt": PROMPT, "max_tokens": _TOKENS, "seed": 1}
+        body = orjson.dumps(asked | {"ignore_eos": True})  # so that the speed is of all of them
+        request = urllib.request.Request(  # noqa: S310 (our own http address)
+            f"{server.url}/v1/completions", body, {"Content-Type": "application/json"}
+        )
+        started = time.perf_counter()
+        with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:  # noqa: S310
+            answer: dict[str, Any] = orjson.loads(response.read())
+        seconds = time.perf_counter() - started
+    if answer["system_fingerprint"] != digest:
+        raise ServeError(
+            f"answered with weights {answer['system_fingerprint']}, not {digest}", where=server.url
+        )
+    tokens = answer["usage"]["completion_tokens"]
+    return _Asked(answer["choices"][0]["text"], tokens / seconds)

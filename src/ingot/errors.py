@@ -74,3 +74,9 @@ class ResourceError(IngotError):
     """The machine ran out of disk, memory or another resource."""
 
     exit_code = 8
+
+
+class Interrupted(IngotError):  # noqa: N818 (no error: it was asked for)
+    """Asked to stop; what was done is safe and can be continued."""
+
+    exit_code = 130

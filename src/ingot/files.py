@@ -12,18 +12,20 @@ from pathlib import Path
 
 from ingot.errors import ResourceError
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
 def full_disk_named(path: Path) -> Iterator[None]:
-    """Turn "no space left" raised inside the block into a ``ResourceError`` naming ``path``."""
+    """Turn a full disk, quota or file-size limit met inside into a ``ResourceError``."""
     try:
         yield
     except OSError as error:
         if error.errno in _FULL:
             raise ResourceError(
-                "the disk is full", where=path, fix="free some space and run the same command again"
+                f"the disk is full ({os.strerror(error.errno).lower()})",
+                where=path,
+                fix="free some space and run the same command again",
             ) from error
         raise
 

@@ -1,1 +1,43 @@
-"""Corpus."""
+"""Raw text to token shards, and token shards to training windows."""
+
+from ingot.corpus.baseline import compressed_bits_per_byte
+from ingot.corpus.build import build_corpus, sources_fingerprint
+from ingot.corpus.config import CorpusConfig
+from ingot.corpus.corpus import Corpus, open_corpus
+from ingot.corpus.documents import Document, iter_documents
+from ingot.corpus.manifest import (
+    BaselineRecord,
+    CorpusManifest,
+    ShardRecord,
+    SkippedRecord,
+    SplitRecord,
+)
+from ingot.corpus.progress import Progress, ProgressCallback
+from ingot.corpus.report import ReadReport, Reason
+from ingot.corpus.sampler import Sampler
+from ingot.corpus.shards import Shard, TokenStore
+from ingot.corpus.sources import find_files
+
+__all__ = [
+    "BaselineRecord",
+    "Corpus",
+    "CorpusConfig",
+    "CorpusManifest",
+    "Document",
+    "Progress",
+    "ProgressCallback",
+    "ReadReport",
+    "Reason",
+    "Sampler",
+    "Shard",
+    "ShardRecord",
+    "SkippedRecord",
+    "SplitRecord",
+    "TokenStore",
+    "build_corpus",
+    "compressed_bits_per_byte",
+    "find_files",
+    "iter_documents",
+    "open_corpus",
+    "sources_fingerprint",
+]

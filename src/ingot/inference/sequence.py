@@ -31,7 +31,7 @@ class SamplingParams:
     ignore_eos: bool = False
     """Go on past the end-of-text token."""
     logprobs: int | None = None
-    """Report the chosen token's log-probability and this many of the likeliest; None for neither."""
+    """Report the chosen log-probability and this many of the likeliest; None for neither."""
 
 
 @dataclass(frozen=True)

@@ -157,10 +157,9 @@ class Transformer(nn.Module):
     @property
     def head_weight(self) -> Tensor:
         """The output matrix (V, D)."""
-        table = self.model.embed_tokens if self.config.tie_word_embeddings else self.lm_head
-        weight = table.weight
-        assert isinstance(weight, Tensor)
-        return weight
+        if self.config.tie_word_embeddings:
+            return self.model.embed_tokens.weight
+        return self.lm_head.weight
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw fresh weights: normal of width 1/√D, projections into the residual stream zero.

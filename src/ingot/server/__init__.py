@@ -1,1 +1,8 @@
-"""Server."""
+"""The HTTP server: what users of a model touch."""
+
+from ingot.server.app import create_app
+from ingot.server.config import ServerConfig
+from ingot.server.listener import listen
+from ingot.server.serve import Server
+
+__all__ = ["Server", "ServerConfig", "create_app", "listen"]

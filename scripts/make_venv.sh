@@ -1,0 +1,24 @@
+#!/bin/sh
+# Make a virtual environment with pip in it. Debian's python3 comes without the
+# part of venv that installs pip; as root it is installed, else what to do is said.
+set -eu
+folder=$1
+python=${PYTHON:-python3}
+
+if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+  echo "error: $("$python" --version 2>&1) is too old; Ingot needs Python 3.11 or later" >&2
+  exit 1
+fi
+if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "installing python3-venv, which this Python comes without"
+    apt-get update -qq
+    apt-get install -qq -y --no-install-recommends python3-venv >/dev/null
+  else
+    echo "error: $python has no ensurepip; install it: sudo apt-get install python3-venv" >&2
+    exit 1
+  fi
+fi
+"$python" -m venv "$folder"
+"$folder/bin/python" -m pip install --quiet --upgrade 'pip>=24'
+echo "installing Ingot and what it uses into $folder (a few minutes, about 2 GB)"

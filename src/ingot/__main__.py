@@ -1,0 +1,5 @@
+"""``python -m ingot``: the command line."""
+
+from ingot.cli import main
+
+main()

@@ -1,0 +1,108 @@
+"""Reading an ingot's folder: one handle on it, no links, nothing that is not a plain file."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ingot.errors import ArtifactError
+
+MAX_SMALL_FILE = 256 << 20
+"""Largest file that is read into memory, in bytes; weights are mapped instead."""
+
+
+class Folder:
+    """An open folder. It stays the same folder even if its path is renamed meanwhile.
+
+    Raises:
+        ArtifactError: there is no folder at ``path``, or it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise ArtifactError(
+                f"is not an ingot ({error.strerror})", where=path, fix="give the path of a folder"
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        os.close(self._handle)
+
+    def names(self) -> set[str]:
+        """Return the names of all that lies in the folder."""
+        try:
+            with os.scandir(self._handle) as entries:
+                return {entry.name for entry in entries}
+        except OSError as error:
+            raise ArtifactError(f"cannot be listed ({error.strerror})", where=self.path) from error
+
+    def open(self, name: str) -> tuple[int, int]:
+        """Open a regular file; return its handle, for the caller to close, and its size in bytes.
+
+        Raises:
+            ArtifactError: it is missing, a link, or no regular file.
+        """
+        where = self.path / name
+        # Non-blocking, because opening a named pipe would otherwise wait for ever.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            status = os.stat(name, dir_fd=self._handle, follow_symlinks=False)
+            if stat.S_ISLNK(status.st_mode):
+                raise ArtifactError("is a symbolic link", where=where, fix="copy the file itself")
+            handle = os.open(name, flags, dir_fd=self._handle)
+        except FileNotFoundError as error:
+            raise ArtifactError(
+                "is missing", where=where, fix="fetch or make the ingot again"
+            ) from error
+        except OSError as error:
+            raise ArtifactError(f"cannot be opened ({error.strerror})", where=where) from error
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(handle)
+            raise ArtifactError("is not a regular file", where=where)
+        return handle, status.st_size
+
+    def read(self, name: str, size: int | None = None) -> bytes:
+        """Return a small file's bytes.
+
+        Args:
+            name: The file.
+            size: The bytes it must have, where known.
+
+        Raises:
+            ArtifactError: missing, no regular file, too large, or not of that size.
+        """
+        handle, actual = self.open(name)
+        with os.fdopen(handle, "rb") as file:
+            check_size(self.path / name, actual, size)
+            if actual > MAX_SMALL_FILE:
+                raise ArtifactError(f"is larger than {MAX_SMALL_FILE} bytes", where=file.name)
+            try:
+                return file.read(actual)
+            except OSError as error:
+                raise ArtifactError(
+                    f"cannot be read ({error.strerror})", where=self.path / name
+                ) from error
+
+
+def check_size(where: Path, actual: int, expected: int | None) -> None:
+    """Refuse a file whose size is not the one its manifest gives."""
+    if expected is not None and actual != expected:
+        raise ArtifactError(
+            f"has {actual} bytes where the manifest says {expected}",
+            where=where,
+            fix="fetch or make the ingot again",
+        )

@@ -1,0 +1,269 @@
+"""Sealing trained weights into an ingot."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingot.artifact.bfloat16 import round_to_bfloat16
+from ingot.artifact.ingot import Ingot, open_ingot
+from ingot.artifact.manifest import (
+    CONFIG,
+    GENERATION_CONFIG,
+    INDEX,
+    MANIFEST,
+    STORED_DTYPE,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    WEIGHTS,
+    Dtype,
+    FileRecord,
+    Manifest,
+    Provenance,
+    TensorRecord,
+)
+from ingot.artifact.publish import publish
+from ingot.artifact.tensor_writer import RawTensor, write_tensors
+from ingot.artifact.verify import verify
+from ingot.errors import ArtifactError, UsageError
+from ingot.files import full_disk_named, sync_folder
+from ingot.model.config import ModelConfig
+from ingot.model.tokenizer import Tokenizer
+
+SHARD_BYTES = 4_000_000_000
+"""Largest file of weights, unless one tensor alone is larger."""
+
+_PIECE = 1 << 20  # values converted at a time, so that freezing needs no second copy of a model
+
+
+def freeze(
+    tensors: Mapping[str, NDArray[np.float32]],
+    config: ModelConfig,
+    tokenizer: Tokenizer,
+    out: Path,
+    *,
+    provenance: Provenance,
+    dtype: Dtype = "bfloat16",
+    overwrite: bool = False,
+    shard_bytes: int = SHARD_BYTES,
+) -> Ingot:
+    """Seal a model: write, digest, verify, and only then put it at ``out``.
+
+    The same inputs give the same digest. A crash or an error leaves what was at
+    ``out`` before.
+
+    Args:
+        tensors: float32 weights, by the names and shapes of ``config.tensor_shapes()``.
+        config: Sizes of the model.
+        tokenizer: At most ``config.vocab_size`` tokens.
+        out: The folder to make; its parent must exist.
+        provenance: Where the weights came from.
+        dtype: Number format to store; bfloat16 rounds to nearest even.
+        overwrite: Replace an ingot that is at ``out`` already.
+        shard_bytes: Largest file of weights; past it they are split.
+
+    Returns:
+        The new ingot, open.
+
+    Raises:
+        ArtifactError: weights that are not finite, missing or of the wrong shape.
+        UsageError: ``out`` exists already, or its parent does not.
+        ResourceError: the disk is full.
+    """
+    out = Path(out)
+    _check_inputs(tensors, config, tokenizer)
+    _check_target(out, overwrite)
+    try:
+        with full_disk_named(out), _temporary_beside(out) as folder:
+            _write(tensors, config, tokenizer, folder, provenance, dtype, shard_bytes)
+            verify(folder)
+            publish(folder, out)
+    except OSError as error:
+        raise UsageError(
+            f"cannot be written ({error.strerror})", where=out, fix="choose another place"
+        ) from error
+    return open_ingot(out, verify=False)
+
+
+def _check_inputs(
+    tensors: Mapping[str, NDArray[np.float32]], config: ModelConfig, tokenizer: Tokenizer
+) -> None:
+    """Refuse weights or a tokenizer that do not fit the config."""
+    shapes = config.tensor_shapes()
+    for name in sorted(tensors.keys() - shapes.keys()):
+        raise ArtifactError("is no tensor of this model", where=name)
+    for name, shape in shapes.items():
+        if name not in tensors:
+            raise ArtifactError("is missing from the weights", where=name)
+        tensor = tensors[name]
+        if tensor.shape != shape:
+            raise ArtifactError(f"has shape {tensor.shape}, not {shape}", where=name)
+        if tensor.dtype != np.float32:
+            raise ArtifactError(f"has dtype {tensor.dtype}, not float32", where=name)
+    if tokenizer.vocab_size > config.vocab_size:
+        raise ArtifactError(
+            f"the tokenizer has {tokenizer.vocab_size} tokens, the model only {config.vocab_size}",
+            fix="use the tokenizer that the model was trained with",
+        )
+
+
+def _check_target(out: Path, overwrite: bool) -> None:
+    """Refuse to touch anything at ``out`` that is not an ingot the caller wants replaced."""
+    if not out.parent.is_dir():
+        raise UsageError("the folder to put it in does not exist", where=out, fix="make it first")
+    if not os.path.lexists(out):
+        return
+    if not overwrite:
+        raise UsageError("exists already", where=out, fix="choose another name or overwrite it")
+    if out.is_symlink() or not (out / MANIFEST).is_file():
+        raise UsageError(
+            "is not an ingot, so it is not overwritten", where=out, fix="choose another name"
+        )
+
+
+@contextmanager
+def _temporary_beside(out: Path) -> Iterator[Path]:
+    """Make a folder beside ``out``, on the same file system; remove it if the block fails."""
+    folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _write(
+    tensors: Mapping[str, NDArray[np.float32]],
+    config: ModelConfig,
+    tokenizer: Tokenizer,
+    folder: Path,
+    provenance: Provenance,
+    dtype: Dtype,
+    shard_bytes: int,
+) -> None:
+    """Write every file of an ingot into an empty folder, the manifest last."""
+    files, digests = _write_weights(tensors, config, folder, dtype, shard_bytes)
+    texts = _texts(config, tokenizer, dtype)
+    for name, text in texts.items():
+        files[name] = _write_small(folder / name, text)
+    manifest = Manifest.seal(
+        dtype=dtype,
+        tensors={
+            name: TensorRecord(dtype=STORED_DTYPE[dtype], shape=shape, sha256=digests[name])
+            for name, shape in config.tensor_shapes().items()
+        },
+        files=files,
+        provenance=provenance,
+    )
+    _write_small(folder / MANIFEST, manifest.to_json())
+    for path in folder.iterdir():
+        path.chmod(0o444)
+    folder.chmod(0o755)
+    sync_folder(folder)
+
+
+def _texts(config: ModelConfig, tokenizer: Tokenizer, dtype: Dtype) -> dict[str, bytes]:
+    """Return the files that go beside the weights, as Hugging Face lays them out."""
+    eos = tokenizer.eos_id
+    generation = {"bos_token_id": eos, "eos_token_id": eos, "pad_token_id": eos, "do_sample": True}
+    return {
+        CONFIG: _json(config.to_hf(eos_token_id=eos, dtype=dtype)),
+        GENERATION_CONFIG: _json(generation),
+        TOKENIZER: tokenizer.to_json().encode(),
+        TOKENIZER_CONFIG: tokenizer.hf_config(config.max_position_embeddings).encode(),
+    }
+
+
+def _write_weights(
+    tensors: Mapping[str, NDArray[np.float32]],
+    config: ModelConfig,
+    folder: Path,
+    dtype: Dtype,
+    shard_bytes: int,
+) -> tuple[dict[str, FileRecord], dict[str, str]]:
+    """Write the tensors in one file or in shards; return the files' records and tensor digests."""
+    width = 2 if dtype == "bfloat16" else 4
+    sizes = {name: width * tensors[name].size for name in config.tensor_shapes()}
+    groups = _plan_shards(sizes, shard_bytes)
+    files: dict[str, FileRecord] = {}
+    digests: dict[str, str] = {}
+    place: dict[str, str] = {}
+    for number, names in enumerate(groups, start=1):
+        file = WEIGHTS
+        if len(groups) > 1:
+            file = f"model-{number:05d}-of-{len(groups):05d}.safetensors"
+        written = write_tensors(
+            folder / file,
+            {name: _stored(name, tensors[name], dtype) for name in names},
+            {"format": "pt"},  # transformers 4 refuses files without it
+        )
+        files[file] = FileRecord(bytes=written.file_bytes, sha256=written.file_sha256)
+        digests |= written.tensor_sha256
+        place |= dict.fromkeys(names, file)
+    if len(groups) > 1:
+        index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": place}
+        files[INDEX] = _write_small(folder / INDEX, _json(index))
+    return files, digests
+
+
+def _plan_shards(sizes: Mapping[str, int], limit: int) -> list[list[str]]:
+    """Split tensors, in order, into groups of at most ``limit`` bytes or one tensor each."""
+    groups: list[list[str]] = [[]]
+    filled = 0
+    for name, size in sizes.items():
+        if groups[-1] and filled + size > limit:
+            groups.append([])
+            filled = 0
+        groups[-1].append(name)
+        filled += size
+    return groups
+
+
+def _stored(name: str, tensor: NDArray[np.float32], dtype: Dtype) -> RawTensor:
+    """Describe a tensor as it is stored; it is converted piece by piece while it is written."""
+    return RawTensor(STORED_DTYPE[dtype], tensor.shape, _converted(name, tensor, dtype))
+
+
+def _converted(
+    name: str, tensor: NDArray[np.float32], dtype: Dtype
+) -> Iterator[NDArray[np.generic]]:
+    """Yield a tensor's values in their stored dtype, refusing any that are not finite in it."""
+    flat = np.ascontiguousarray(tensor, dtype="<f4").reshape(-1)
+    for start in range(0, flat.size, _PIECE):
+        piece = flat[start : start + _PIECE]
+        if not np.isfinite(piece).all():
+            raise ArtifactError(
+                "has values that are not finite", where=name, fix="freeze an earlier checkpoint"
+            )
+        if dtype == "float32":
+            yield piece
+            continue
+        bits = round_to_bfloat16(piece)
+        if ((bits & 0x7F80) == 0x7F80).any():
+            raise ArtifactError(
+                "has values too large for bfloat16", where=name, fix="freeze it as float32"
+            )
+        yield bits
+
+
+def _write_small(path: Path, data: bytes) -> FileRecord:
+    """Write one small file of the new folder durably and return its record."""
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    return FileRecord(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+def _json(value: Mapping[str, object]) -> bytes:
+    """Return readable JSON that is the same for the same value."""
+    return json.dumps(value, indent=2).encode() + b"\n"

@@ -1,0 +1,99 @@
+"""An open ingot: checked, and mapped into memory that cannot be written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ingot.artifact import checks
+from ingot.artifact.folder import Folder
+from ingot.artifact.manifest import CONFIG, MANIFEST, TOKENIZER, Manifest
+from ingot.artifact.strict_json import parse_object
+from ingot.artifact.tensor_reader import StoredTensor, TensorFile
+from ingot.errors import ArtifactError
+from ingot.model.config import ModelConfig
+from ingot.model.tokenizer import Tokenizer
+
+
+@dataclass(eq=False)
+class Ingot:
+    """A sealed model. Open one with ``open_ingot``; close it, or use it as a context manager."""
+
+    path: Path
+    manifest: Manifest
+    config: ModelConfig
+    tokenizer: Tokenizer
+    tensors: Mapping[str, StoredTensor]
+    """Every tensor by its Hugging Face name, in the order of ``config.tensor_shapes()``."""
+    _files: list[TensorFile] = field(repr=False)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 that covers every byte of the ingot, in hexadecimal."""
+        return self.manifest.digest
+
+    def close(self) -> None:
+        """Let go of the weights; arrays still in use keep their own memory valid."""
+        self.tensors = {}
+        for file in self._files:
+            file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_ingot(path: Path, *, verify: bool = True) -> Ingot:
+    """Open an ingot for use.
+
+    Config and tokenizer are parsed from the very bytes that were hashed, and the
+    weights are hashed through the very mapping that is used afterwards.
+
+    Args:
+        path: The folder; a link to it is followed, links inside it are refused.
+        verify: Hash the weights too. Without it the manifest, the other files and
+            the structure and size of the weights are still checked.
+
+    Raises:
+        ArtifactError: it is missing, malformed or fails a digest; the message
+            names the first file or tensor concerned.
+    """
+    path = Path(path)
+    with Folder(path) as folder:
+        manifest = checks.read_manifest(folder)
+        small = checks.read_small_files(folder, manifest)
+        config = ModelConfig.from_hf(
+            parse_object(small[CONFIG], where=path / CONFIG), where=path / CONFIG
+        )
+        checks.check_shapes(config, manifest, path / MANIFEST)
+        tokenizer = _tokenizer(small[TOKENIZER], config, path / TOKENIZER)
+        files = checks.map_weights(folder, manifest)
+    joined = checks.join_tensors(files, small, manifest, path)
+    if verify:
+        checks.check_weights(files, manifest, path)
+    tensors = {name: joined[name] for name in config.tensor_shapes()}
+    return Ingot(path, manifest, config, tokenizer, tensors, list(files.values()))
+
+
+def _tokenizer(data: bytes, config: ModelConfig, where: Path) -> Tokenizer:
+    """Parse the tokenizer and refuse one that has more tokens than the model has rows."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ArtifactError(f"is not UTF-8 ({error})", where=where) from error
+    tokenizer = Tokenizer.from_json(text, where=where)
+    if tokenizer.vocab_size > config.vocab_size:
+        raise ArtifactError(
+            f"has {tokenizer.vocab_size} tokens, the model only {config.vocab_size}", where=where
+        )
+    return tokenizer

@@ -1,0 +1,19 @@
+"""Checking an ingot without using it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ingot.artifact.ingot import open_ingot
+from ingot.artifact.manifest import Manifest
+
+
+def verify(path: Path) -> Manifest:
+    """Hash every file and tensor of an ingot and return its manifest if all is as sealed.
+
+    Raises:
+        ArtifactError: names the first tensor or file that differs, is missing or
+            does not belong.
+    """
+    with open_ingot(path, verify=True) as ingot:
+        return ingot.manifest

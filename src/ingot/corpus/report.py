@@ -1,0 +1,56 @@
+"""What was read and what was left out, so that nothing goes missing in silence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+_EXAMPLES = 3
+
+
+class Reason(StrEnum):
+    """Why a file or document was left out."""
+
+    BINARY = "binary"
+    NOT_UTF8 = "not UTF-8"
+    EMPTY = "empty"
+    DUPLICATE = "duplicate"
+    UNREADABLE = "unreadable"
+    OTHER_KIND = "other kind of file"
+
+
+@dataclass(slots=True)
+class Skipped:
+    """How many were left out for one reason, and the first few of them."""
+
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class ReadReport:
+    """Running totals of one pass over the sources."""
+
+    documents: int = 0
+    """Documents yielded."""
+    text_bytes: int = 0
+    """Their length in UTF-8."""
+    source_bytes: int = 0
+    """Bytes of the source files read so far, as they are on disk."""
+    skipped: dict[Reason, Skipped] = field(default_factory=dict)
+    """What was left out, by reason."""
+
+    def skip(self, reason: Reason, origin: str) -> None:
+        """Count one file or document as left out."""
+        entry = self.skipped.setdefault(reason, Skipped())
+        entry.count += 1
+        if len(entry.examples) < _EXAMPLES:
+            # File names may hold bytes that are not UTF-8; show them as \udcff.
+            entry.examples.append(origin.encode(errors="backslashreplace").decode())
+
+    def summary(self) -> str:
+        """Return what was left out on one line, or an empty text if nothing was."""
+        return ", ".join(
+            f"{entry.count} {reason} (first: {entry.examples[0]})"
+            for reason, entry in sorted(self.skipped.items())
+        )

@@ -1,0 +1,58 @@
+"""What an engine is told before it starts."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ingot.errors import UsageError
+from ingot.model.config import ModelConfig
+
+_Count = Annotated[int, Field(ge=1, lt=1 << 31)]
+_BYTES_PER_VALUE = 4  # float32, the widest that an executor stores
+
+
+class EngineConfig(BaseModel):
+    """Limits of an engine and the size of its key-value cache."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    max_step_tokens: _Count = 512
+    """Most tokens run in one step, decodes and prefill together: the token budget."""
+    max_sequences: _Count = 64
+    """Most sequences running at once; no more than ``max_step_tokens``."""
+    max_waiting: _Count = 1024
+    """Most sequences waiting to run; past it new ones are refused."""
+    max_context: _Count | None = None
+    """Longest prompt plus answer in tokens; None takes the model's."""
+    block_size: _Count = 16
+    """Tokens in one block of the key-value cache."""
+    kv_cache_bytes: Annotated[int, Field(ge=1)] = 1 << 30
+    """Most memory for the key-value cache."""
+    num_blocks: _Count | None = None
+    """Blocks of the key-value cache; None takes what ``kv_cache_bytes`` holds."""
+
+    def blocks_for(self, model: ModelConfig) -> int:
+        """Return how many cache blocks an executor of ``model`` should have.
+
+        Without ``num_blocks``: what ``kv_cache_bytes`` holds at 4 bytes a value, but
+        no more than ``max_sequences`` whole contexts can use.
+
+        Raises:
+            UsageError: ``kv_cache_bytes`` does not hold one block.
+        """
+        if self.num_blocks is not None:
+            return self.num_blocks
+        block_bytes = self.block_size * model.kv_bytes(_BYTES_PER_VALUE)
+        context = self.max_context or model.max_position_embeddings
+        useful = self.max_sequences * -(-context // self.block_size)
+        blocks = min(self.kv_cache_bytes // block_bytes, useful)
+        if blocks < 1:
+            raise UsageError(
+                f"{self.kv_cache_bytes} bytes hold no block of {self.block_size} tokens "
+                f"({block_bytes} bytes)",
+                where="kv_cache_bytes",
+                fix=f"give at least {block_bytes}",
+            )
+        return blocks

@@ -1,0 +1,314 @@
+"""The PyTorch executor: for GPUs, and the reference that others are compared with.
+
+Shape suffixes as in ``ingot.model.transformer``: T rows of a step, B sequences that
+decode, S positions in the cache, H query heads, G key-value heads, R = H/G query heads
+that share one, K head width.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ingot.artifact import Ingot, SealedBuffer, StoredTensor, widen_to_float32
+from ingot.errors import UsageError
+from ingot.inference.config import EngineConfig
+from ingot.inference.executors.base import Chunk, Drawn
+from ingot.inference.sampling import draw
+from ingot.model.transformer import Rotary, Transformer
+
+
+class TorchExecutor:
+    """Runs an ingot with PyTorch, on a CPU or a CUDA device.
+
+    On a CPU the weights are memory that cannot be written: the ingot's own mapping
+    where the CPU can compute in the stored format, else a sealed float32 copy. A
+    CUDA device has no such memory and gets a plain copy. Only tokens that the
+    tokenizer knows are ever drawn.
+
+    Args:
+        ingot: The model; may be closed afterwards.
+        num_blocks: Blocks of the key-value cache; None takes ``EngineConfig``'s default.
+        block_size: Tokens in a block.
+        device: As PyTorch names it; None is the CPU.
+        threads: CPU threads, for PyTorch as a whole; None takes all cores but one, at
+            least one. PyTorch's threads wait for each other by spinning: where another
+            thread needs a core, such as the server's, one thread too many makes a small
+            model a hundred times slower.
+
+    Raises:
+        UsageError: there is no such device.
+        ResourceError: not enough memory for converted weights.
+    """
+
+    def __init__(
+        self,
+        ingot: Ingot,
+        *,
+        num_blocks: int | None = None,
+        block_size: int = 16,
+        device: str | None = None,
+        threads: int | None = None,
+    ) -> None:
+        torch.set_num_threads(threads or max(len(os.sched_getaffinity(0)) - 1, 1))
+        self.config = ingot.config
+        self.block_size = block_size
+        self.num_blocks = num_blocks or EngineConfig(block_size=block_size).blocks_for(self.config)
+        self._device = _device(device)
+        self._vocabulary = ingot.tokenizer.vocab_size
+        self._transformer = _load(ingot, self._device)
+        shape = (
+            self.num_blocks,
+            block_size,
+            self.config.num_key_value_heads,
+            self.config.head_dim,
+        )
+        dtype = self._transformer.head_weight.dtype
+        layers = range(self.config.num_hidden_layers)
+        self._keys = [_zeros(shape, dtype, self._device) for _ in layers]
+        self._values = [_zeros(shape, dtype, self._device) for _ in layers]
+
+    @torch.inference_mode()
+    def step(self, chunks: Seq[Chunk]) -> list[Drawn | None]:
+        """Run every chunk; return one entry for each, None where nothing was asked.
+
+        Raises:
+            ServeError: the model gave a value that is not finite.
+        """
+        # Decodes first, so that their rows lie together.
+        order = sorted(range(len(chunks)), key=lambda index: len(chunks[index].token_ids) > 1)
+        ordered = [chunks[index] for index in order]
+        ids = self._integers([token for chunk in ordered for token in chunk.token_ids])
+        positions = self._integers([place for chunk in ordered for place in _positions(chunk)])
+        hidden = self._transformer(ids, positions, self._attention(ordered))
+        drawn: list[Drawn | None] = [None] * len(chunks)
+        ends = np.cumsum([len(chunk.token_ids) for chunk in ordered])
+        asking = [place for place, chunk in enumerate(ordered) if chunk.sampling is not None]
+        if not asking:
+            return drawn
+        logits = self._transformer.logits(hidden[self._integers(ends[asking] - 1)])
+        scores = logits[:, : self._vocabulary].float().cpu().numpy()
+        for row, place in zip(scores, asking, strict=True):
+            sampling = ordered[place].sampling
+            if sampling is not None:
+                drawn[order[place]] = draw(row, sampling)
+        return drawn
+
+    def close(self) -> None:
+        """Give back the memory of weights and cache."""
+        self._keys.clear()
+        self._values.clear()
+        del self._transformer
+
+    def _integers(self, values: Seq[int] | np.ndarray) -> Tensor:
+        return torch.as_tensor(values, dtype=torch.int64, device=self._device)
+
+    def _attention(self, ordered: Seq[Chunk]) -> _PagedAttention:
+        """Work out once what is the same in every layer."""
+        size = self.block_size
+        slots = [
+            chunk.block_table[place // size] * size + place % size
+            for chunk in ordered
+            for place in _positions(chunk)
+        ]
+        decodes = [chunk for chunk in ordered if len(chunk.token_ids) == 1]
+        prefills = [self._prefill(chunk) for chunk in ordered[len(decodes) :]]
+        return _PagedAttention(
+            self._keys,
+            self._values,
+            self._integers(slots),
+            self._decodes(decodes) if decodes else None,
+            prefills,
+        )
+
+    def _decodes(self, chunks: Seq[Chunk]) -> _Decodes:
+        lengths = [chunk.start + 1 for chunk in chunks]
+        longest = max(lengths)
+        width = -(-longest // self.block_size)
+        tables = np.zeros((len(chunks), width), dtype=np.int64)
+        for row, chunk in zip(tables, chunks, strict=True):
+            row[: len(chunk.block_table)] = chunk.block_table[:width]
+        mask = None
+        if min(lengths) < longest:
+            places = torch.arange(longest, device=self._device)
+            mask = (places < self._integers(lengths)[:, None])[:, None, None, :]
+        return _Decodes(len(chunks), longest, self._integers(tables.reshape(-1)), mask)
+
+    def _prefill(self, chunk: Chunk) -> _Prefill:
+        count = len(chunk.token_ids)
+        if chunk.start == 0:
+            return _Prefill(count, count, None, None)
+        end = chunk.start + count
+        table = self._integers(chunk.block_table[: -(-end // self.block_size)])
+        queries = torch.arange(chunk.start, end, device=self._device)[:, None]
+        mask = torch.arange(end, device=self._device) <= queries
+        return _Prefill(count, end, table, mask)
+
+
+@dataclass(frozen=True)
+class _Decodes:
+    """The B sequences that run one token each."""
+
+    count: int
+    longest: int
+    """S: positions of the longest, the new one included."""
+    blocks: Tensor
+    """Block ids of all in a row, equally many of each; short ones are filled up with block 0."""
+    mask: Tensor | None
+    """Which positions each may see (B, 1, 1, S); None where all are equally long."""
+
+
+@dataclass(frozen=True)
+class _Prefill:
+    """One sequence that runs several tokens."""
+
+    count: int
+    end: int
+    """S: positions up to the last of them."""
+    blocks: Tensor | None
+    """Block ids; None where nothing came before, so that the cache need not be read."""
+    mask: Tensor | None
+    """Which positions each token may see (count, S)."""
+
+
+class _PagedAttention:
+    """Writes a step's keys and values into the cache and attends to what is there."""
+
+    def __init__(
+        self,
+        keys: list[Tensor],
+        values: list[Tensor],
+        slots: Tensor,
+        decodes: _Decodes | None,
+        prefills: list[_Prefill],
+    ) -> None:
+        self._keys, self._values, self._slots = keys, values, slots
+        self._decodes, self._prefills = decodes, prefills
+
+    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, /) -> Tensor:
+        """Take q (T, H, K), k and v (T, G, K); return (T, H, K)."""
+        keys, values = self._keys[layer], self._values[layer]
+        keys.view(-1, *k.shape[1:]).index_copy_(0, self._slots, k)
+        values.view(-1, *v.shape[1:]).index_copy_(0, self._slots, v)
+        mixed: list[Tensor] = []
+        row = 0
+        if self._decodes is not None:
+            row = self._decodes.count
+            mixed.append(_decode(self._decodes, q[:row], keys, values))
+        for prefill in self._prefills:
+            rows = slice(row, row := row + prefill.count)
+            seen_k, seen_v = k[rows], v[rows]
+            if prefill.blocks is not None:
+                seen_k = _gather(keys, prefill.blocks, 1)[0, : prefill.end]
+                seen_v = _gather(values, prefill.blocks, 1)[0, : prefill.end]
+            mixed.append(_prefill(q[rows], seen_k, seen_v, prefill.mask))
+        return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
+
+
+def _decode(decodes: _Decodes, q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Attend from one token of each sequence: q (B, H, K) to (B, H, K)."""
+    count, groups = decodes.count, keys.shape[2]
+    seen_k = _gather(keys, decodes.blocks, count)[:, : decodes.longest].transpose(1, 2)
+    seen_v = _gather(values, decodes.blocks, count)[:, : decodes.longest].transpose(1, 2)
+    # The R heads that share keys stand as R queries, so the keys need not be repeated.
+    q = q.view(count, groups, -1, q.shape[-1])
+    mixed = functional.scaled_dot_product_attention(q, seen_k, seen_v, attn_mask=decodes.mask)
+    return mixed.flatten(1, 2)
+
+
+def _gather(cache: Tensor, blocks: Tensor, count: int) -> Tensor:
+    """Copy blocks out of the cache, equally many for each of ``count`` sequences: (count, S, G, K).
+
+    On a CPU ``index_select`` is six times as fast as ``cache[blocks]``.
+    """
+    return cache.index_select(0, blocks).view(count, -1, *cache.shape[2:])
+
+
+def _prefill(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """Attend from consecutive tokens of one sequence: q (T, H, K), k and v (S, G, K)."""
+    mixed = functional.scaled_dot_product_attention(
+        q.transpose(0, 1)[None],
+        k.transpose(0, 1)[None],
+        v.transpose(0, 1)[None],
+        attn_mask=mask,
+        is_causal=mask is None,
+        enable_gqa=True,
+    )
+    return mixed[0].transpose(0, 1)
+
+
+def _positions(chunk: Chunk) -> range:
+    return range(chunk.start, chunk.start + len(chunk.token_ids))
+
+
+def _device(name: str | None) -> torch.device:
+    """Return a device that exists."""
+    try:
+        device = torch.device(name or "cpu")
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # what PyTorch raises without CUDA
+        raise UsageError(
+            f"is not a device that PyTorch can use here ({str(error).splitlines()[0]})",
+            where=f"device {name!r}",
+            fix="use cpu",
+        ) from error
+    return device
+
+
+def _load(ingot: Ingot, device: torch.device) -> Transformer:
+    """Build the module around the ingot's weights, copying none that can be used in place."""
+    stored = {tensor.dtype for tensor in ingot.tensors.values()}
+    in_bfloat16 = stored == {"BF16"} and (device.type != "cpu" or _computes_bfloat16())
+    with torch.device("meta"):
+        transformer = Transformer(ingot.config)
+    weights = {}
+    for name, tensor in ingot.tensors.items():
+        if tensor.dtype == "BF16" and not in_bfloat16:
+            weight = _frombuffer(_widened(tensor), torch.float32, tensor.shape)
+        else:
+            dtype = torch.bfloat16 if tensor.dtype == "BF16" else torch.float32
+            weight = _frombuffer(tensor.data, dtype, tensor.shape)
+        weights[name] = weight.to(device)
+    transformer.load_state_dict(weights, assign=True)
+    transformer.rotary = Rotary(ingot.config).to(device)
+    return transformer.requires_grad_(False).eval()
+
+
+def _computes_bfloat16() -> bool:
+    """Whether the CPU multiplies bfloat16 matrices itself; emulation is slower than float32."""
+    return bool(torch.cpu._is_avx512_bf16_supported())
+
+
+def _widened(tensor: StoredTensor) -> memoryview:
+    """Return the float32 values of a bfloat16 tensor, in sealed memory."""
+    bits = np.frombuffer(tensor.data, dtype=np.uint16)
+    buffer = SealedBuffer(4 * bits.size)
+    widen_to_float32(bits, out=np.frombuffer(buffer.view, dtype=np.float32))
+    buffer.seal()
+    return buffer.readonly
+
+
+def _frombuffer(data: memoryview, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
+    """Return a tensor over read-only memory, which it keeps alive."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given buffer is not writable")
+        return torch.frombuffer(data, dtype=dtype).view(shape)
+
+
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return zeros whose memory is only taken when it is first used.
+
+    Zeros, because filled-up tables read blocks that were never written, and a NaN
+    there would pass through any mask.
+    """
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    values = int(np.prod(shape))
+    return torch.from_numpy(np.zeros(values * dtype.itemsize, np.uint8)).view(dtype).view(shape)

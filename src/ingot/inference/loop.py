@@ -1,0 +1,178 @@
+"""The thread that owns the engine, and the way into it from all others."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from collections.abc import Sequence as Seq
+
+from ingot.errors import IngotError, ServeError
+from ingot.inference.engine import Engine, EngineStats
+from ingot.inference.sequence import Delta, SamplingParams, Sequence
+
+_log = logging.getLogger(__name__)
+_JOIN_S = 5.0  # past its deadline a closing loop cancels; one more step must end within this
+_GRACE_S = 5.0  # at its deadline the engine ends a sequence itself; past this it must be hanging
+
+
+class EngineLoop:
+    """Runs an engine in a thread of its own; every method may be called from any thread.
+
+    Args:
+        engine: Used by nobody else from here on; closed when the loop ends.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._changed = threading.Condition()
+        # What follows is guarded by the condition.
+        self._arriving: list[Sequence] = []
+        self._to_cancel: list[Sequence] = []
+        self._closing = False
+        self._cancel_all = False
+        self._thread = threading.Thread(target=self._run, name="ingot-engine", daemon=True)
+        self._thread.start()
+
+    def submit(
+        self,
+        prompt_ids: Seq[int],
+        params: SamplingParams,
+        on_delta: Callable[[Delta], None],
+        deadline: float | None = None,
+    ) -> Sequence:
+        """Start a sequence; arguments as for ``Engine.add``.
+
+        ``on_delta`` is called in the engine's thread and must not block. The last
+        delta, and only that, has a finish reason; it always comes.
+
+        Raises:
+            UsageError: a prompt or parameter that cannot be answered.
+            QueueFull: too many wait already.
+            ServeError: the engine has failed or is closing.
+        """
+        sequence = self._engine.prepare(prompt_ids, params, on_delta, deadline)
+        with self._changed:
+            self._engine.check_room(len(self._arriving))
+            if self._closing:
+                raise ServeError("is closing", where="engine", fix="start another")
+            self._arriving.append(sequence)
+            self._changed.notify_all()
+        return sequence
+
+    def cancel(self, sequence: Sequence) -> None:
+        """End a sequence before the next step; one that has finished stays as it is."""
+        with self._changed:
+            self._to_cancel.append(sequence)
+            self._changed.notify_all()
+
+    def stream(
+        self, prompt_ids: Seq[int], params: SamplingParams, timeout: float
+    ) -> Iterator[Delta]:
+        """Yield an answer as it comes; leaving the iterator early cancels the rest.
+
+        The sequence is submitted when the first delta is asked for.
+
+        Args:
+            prompt_ids: The prompt.
+            params: How to choose tokens.
+            timeout: Seconds for the whole answer; past it the last delta says "deadline".
+
+        Raises:
+            IngotError: as ``submit``; or a ServeError if the engine no longer answers.
+        """
+        said: queue.SimpleQueue[Delta] = queue.SimpleQueue()
+        deadline = time.monotonic() + timeout
+        sequence = self.submit(prompt_ids, params, said.put, deadline)
+        try:
+            while True:
+                wait = max(deadline - time.monotonic(), 0.0) + _GRACE_S
+                try:
+                    delta = said.get(timeout=wait)
+                except queue.Empty:
+                    raise ServeError(f"did not answer within {wait:g} s", where="engine") from None
+                yield delta
+                if delta.finish_reason is not None:
+                    return
+        finally:
+            self.cancel(sequence)
+
+    def stats(self) -> EngineStats:
+        """Return what the engine is doing now."""
+        with self._changed:
+            stats = self._engine.stats()
+            return dataclasses.replace(stats, waiting=stats.waiting + len(self._arriving))
+
+    @property
+    def failed(self) -> str | None:
+        """Why the engine has stopped for good; None while it works."""
+        return self._engine.stats().failed
+
+    def close(self, deadline_s: float) -> None:
+        """Refuse new sequences, let live ones finish, and end the thread.
+
+        Args:
+            deadline_s: Seconds until sequences that still run are cancelled.
+
+        Raises:
+            ServeError: the thread hangs in a step.
+        """
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join(max(deadline_s, 0.0))
+        if self._thread.is_alive():
+            with self._changed:
+                self._cancel_all = True
+                self._changed.notify_all()
+            self._thread.join(_JOIN_S)
+        if self._thread.is_alive():
+            raise ServeError(f"did not stop within {_JOIN_S:g} s of its deadline", where="engine")
+
+    def _run(self) -> None:
+        """Step while there is work; on any fault, tell everyone and end."""
+        try:
+            while self._take_in():
+                self._engine.step()
+        except BaseException as error:
+            _log.exception("the engine failed")
+            self._fail(error)
+        finally:
+            self._engine.close()
+
+    def _take_in(self) -> bool:
+        """Hand what arrived to the engine, waiting for it where there is nothing to do.
+
+        Returns:
+            Whether to go on; False once closed and idle.
+        """
+        with self._changed:
+            while not (self._arriving or self._to_cancel or self._engine.has_work):
+                self._engine.check_integrity()
+                if self._closing:
+                    return False
+                self._changed.wait()
+            self._admit_arriving()
+            for sequence in self._to_cancel:
+                self._engine.cancel(sequence)
+            self._to_cancel.clear()
+            if self._cancel_all:
+                self._engine.cancel_all()
+        return True
+
+    def _admit_arriving(self) -> None:
+        for sequence in self._arriving:
+            self._engine.enqueue(sequence)
+        self._arriving.clear()
+
+    def _fail(self, error: BaseException) -> None:
+        """End every sequence with the error."""
+        kind = "" if isinstance(error, IngotError) else f"{type(error).__name__}: "
+        with self._changed:
+            # Under one lock: a sequence submitted is either among these or refused.
+            self._closing = True
+            self._admit_arriving()
+        self._engine.abort(f"{kind}{error}")

@@ -1,0 +1,31 @@
+"""Reading a time as people write it."""
+
+from __future__ import annotations
+
+import re
+
+from ingot.errors import UsageError
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
+
+
+def parse_seconds(text: str) -> float:
+    """Return the seconds that ``90s``, ``10m``, ``1h30m`` or a bare number of seconds mean.
+
+    Raises:
+        UsageError: it is none of these, or nothing.
+    """
+    compact = text.strip().lower()
+    try:
+        seconds = float(compact)
+    except ValueError:
+        parts = _PART.findall(compact)
+        if not parts or _PART.sub("", compact).strip():
+            raise UsageError(
+                f"{text!r} is not a time", where="budget", fix="write 90s, 10m or 1h30m"
+            ) from None
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if not 0 < seconds < 1e9:
+        raise UsageError(f"{text!r} is out of range", where="budget", fix="write 90s or 10m")
+    return seconds

@@ -1,0 +1,74 @@
+"""What this machine can do, measured rather than looked up."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+_SIZES = ((2048, 1024, 1024), (4096, 512, 512))  # rows, inner, columns
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine's limits."""
+
+    name: str
+    """Processor or accelerator."""
+    cores: int
+    """Cores this process may use."""
+    memory_bytes: int
+    bfloat16: bool
+    """Whether matrix products in bfloat16 beat float32."""
+    matmul_flops: float
+    """FLOP/s of the best matrix product measured, in the format training would use."""
+
+
+def measure_machine(seconds: float = 1.5) -> Machine:
+    """Time matrix products for about ``seconds`` in all and return what was found."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    single = _matmul_flops(device, torch.float32, seconds / 2)
+    half = _matmul_flops(device, torch.bfloat16, seconds / 2) if _has_bfloat16(device) else 0.0
+    return Machine(
+        name=_name(device),
+        cores=len(os.sched_getaffinity(0)),
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        bfloat16=half > single,
+        matmul_flops=max(single, half),
+    )
+
+
+def _matmul_flops(device: torch.device, dtype: torch.dtype, seconds: float) -> float:
+    """Return the best rate over a few shapes: the limit that a share of peak refers to."""
+    best = 0.0
+    for rows, inner, columns in _SIZES:
+        a = torch.randn(rows, inner, device=device, dtype=dtype)
+        b = torch.randn(inner, columns, device=device, dtype=dtype)
+        deadline = time.perf_counter() + seconds / len(_SIZES)
+        while time.perf_counter() < deadline:
+            started = time.perf_counter()
+            product = a @ b
+            product[0, 0].item()  # waits for an accelerator to finish
+            best = max(best, 2 * rows * inner * columns / (time.perf_counter() - started))
+    return best
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported())
+
+
+def _name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())

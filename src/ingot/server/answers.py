@@ -1,0 +1,100 @@
+"""The bridge between the engine's thread and the event loop: one ``Answers`` per request."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterable
+from collections.abc import Sequence as Seq
+from functools import partial
+from itertools import chain
+from types import TracebackType
+from typing import Self, TypeVar
+
+from ingot.inference import Delta, EngineLoop, SamplingParams, Sequence
+
+_Item = TypeVar("_Item")
+
+
+class Answers:
+    """The sequences of one request and what they have said that nobody has taken yet.
+
+    Made and used on the event loop. Leaving the ``with`` block, for whatever
+    reason, cancels what still runs, so no way out leaves work behind. What a slow
+    reader leaves here is bounded by the request's ``max_tokens``.
+    """
+
+    def __init__(self, engine: EngineLoop, timeout_s: float) -> None:
+        self._engine = engine
+        self._deadline = time.monotonic() + timeout_s
+        self._loop = asyncio.get_running_loop()
+        self._sequences: list[Sequence] = []
+        self._finished: set[int] = set()
+        self._waiting: dict[int, list[Delta]] = {}
+        self._arrived = asyncio.Event()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for index, sequence in enumerate(self._sequences):
+            if index not in self._finished:
+                self._engine.cancel(sequence)
+
+    @property
+    def open(self) -> bool:
+        """Whether something is still to come."""
+        return len(self._finished) < len(self._sequences)
+
+    def submit(self, prompt_ids: Seq[int], params: SamplingParams) -> None:
+        """Start the next sequence.
+
+        Raises:
+            IngotError: the engine does not take it.
+        """
+        on_delta = partial(self._hand_over, len(self._sequences))
+        self._sequences.append(
+            self._engine.submit(prompt_ids, params, on_delta, deadline=self._deadline)
+        )
+
+    async def take(self) -> list[tuple[int, Delta]]:
+        """Wait for something to arrive; return one joined delta for each sequence that spoke."""
+        await self._arrived.wait()
+        self._arrived.clear()
+        waiting, self._waiting = self._waiting, {}
+        taken = [(index, join(deltas)) for index, deltas in waiting.items()]
+        self._finished.update(index for index, delta in taken if delta.finish_reason)
+        return taken
+
+    def _hand_over(self, index: int, delta: Delta) -> None:
+        """Pass a delta on to the event loop; runs in the engine's thread."""
+        with contextlib.suppress(RuntimeError):  # the loop has closed: nobody is left to read
+            self._loop.call_soon_threadsafe(self._receive, index, delta)
+
+    def _receive(self, index: int, delta: Delta) -> None:
+        self._waiting.setdefault(index, []).append(delta)
+        self._arrived.set()
+
+
+def join(deltas: list[Delta]) -> Delta:
+    """Return consecutive deltas of one sequence as a single one."""
+    if len(deltas) == 1:
+        return deltas[0]
+    last = deltas[-1]
+    return Delta(
+        text="".join(delta.text for delta in deltas),
+        token_ids=_joined(delta.token_ids for delta in deltas),
+        logprobs=_joined(delta.logprobs for delta in deltas),
+        finish_reason=last.finish_reason,
+        error=last.error,
+    )
+
+
+def _joined(parts: Iterable[tuple[_Item, ...]]) -> tuple[_Item, ...]:
+    return tuple(chain.from_iterable(parts))

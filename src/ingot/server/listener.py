@@ -1,0 +1,72 @@
+"""Taking the port before anything slow is done."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+
+from ingot.errors import ServeError
+from ingot.server.config import ServerConfig
+
+_BACKLOG = 2048
+
+
+def listen(config: ServerConfig) -> socket.socket:
+    """Bind the configured address and listen on it.
+
+    Raises:
+        ServeError: the name is unknown, the port is taken or not permitted, or
+            other machines could reach it and ``allow_public`` is not set.
+    """
+    place = f"{config.host}:{config.port}"
+    try:
+        found = socket.getaddrinfo(
+            config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (OSError, UnicodeError) as error:
+        raise ServeError(
+            f"the address is unknown ({error})", where=place, fix="use 127.0.0.1"
+        ) from error
+    family, kind, protocol, _, address = found[0]
+    _check_private(str(address[0]), config, place)
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise _explain(error, config, place) from error
+    return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """Return the address to open in a browser on this machine."""
+    host, port = listener.getsockname()[:2]
+    if ipaddress.ip_address(host).is_unspecified:
+        host = "::1" if ":" in host else "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _check_private(address: str, config: ServerConfig, place: str) -> None:
+    """Refuse an address that other machines can reach, unless that is wanted."""
+    if config.allow_public or ipaddress.ip_address(address.partition("%")[0]).is_loopback:
+        return
+    raise ServeError(
+        "other machines can reach this address, and no key is asked of them",
+        where=place,
+        fix="listen on 127.0.0.1, or allow a public address if the network is trusted",
+    )
+
+
+def _explain(error: OSError, config: ServerConfig, place: str) -> ServeError:
+    """Say why a port cannot be had."""
+    if error.errno == errno.EADDRINUSE:
+        fix = f"choose another with port {config.port % 65535 + 1}, or port 0 for any free one"
+        return ServeError(f"port {config.port} is in use", where=place, fix=fix)
+    if error.errno == errno.EACCES:
+        return ServeError(
+            f"port {config.port} is not permitted", where=place, fix="choose one above 1023"
+        )
+    return ServeError(f"cannot listen ({error.strerror})", where=place, fix="use 127.0.0.1")

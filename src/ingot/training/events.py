@@ -1,0 +1,76 @@
+"""What a run tells those who watch it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True)
+class Started:
+    """The run begins, or goes on from a checkpoint."""
+
+    parameters: int
+    vocab_size: int
+    step: int
+    """Updates already done."""
+    note: str
+    """One line on precision and warm start."""
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """One update was made."""
+
+    step: int
+    progress: float
+    """Share of the run that is done."""
+    loss: float
+    """Training loss of this update, in nats per token."""
+    bits_per_byte: float
+    """The same, by the corpus's mean bytes per token."""
+    learning_rate: float
+    """Share of the full learning rate."""
+    gradient_norm: float
+    tokens: int
+    """Tokens seen so far."""
+    tokens_per_second: float
+    """Over the last few seconds of training alone."""
+    flops_per_second: float
+    share_of_peak: float | None
+    """Of the machine's measured matrix-product rate; None where it was not measured."""
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The whole held-out split was scored."""
+
+    step: int
+    loss: float
+    """Nats per token."""
+    bits_per_byte: float
+    seconds: float
+    best: bool
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """The model was asked to write."""
+
+    step: int
+    prompt: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Checkpointed:
+    """A checkpoint is safely on disk."""
+
+    step: int
+    path: str
+
+
+Event: TypeAlias = Started | Stepped | Evaluated | Sampled | Checkpointed
+Observer: TypeAlias = Callable[[Event], None]

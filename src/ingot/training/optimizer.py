@@ -1,0 +1,203 @@
+"""Muon for the matrices of the blocks, AdamW for everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from ingot.errors import TrainingError
+
+# Coefficients of the five Newton-Schulz steps: each is the best odd quintic for the
+# interval the one before it leaves (Polar Express, arXiv:2505.16932, as used by
+# modded-nanogpt). Singular values end within a few percent of 1.
+_NEWTON_SCHULZ = (
+    (4.0848, -6.8946, 2.9270),
+    (3.9505, -6.3029, 2.6377),
+    (3.7418, -5.5913, 2.3037),
+    (2.8769, -3.1427, 1.2046),
+    (2.8366, -3.0525, 1.2012),
+)
+
+
+class OptimizerConfig(BaseModel):
+    """Learning rates by kind of parameter, and what else an update does."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    method: Literal["muon", "adamw"] = "muon"
+    """muon: Muon on the blocks' matrices, AdamW on the rest. adamw: AdamW on all."""
+    muon_lr: float = Field(0.02, gt=0, le=10)
+    """Step of an orthogonalised update, as a share of a unit spectral norm."""
+    matrix_lr: float = Field(0.003, gt=0, le=10)
+    """AdamW's rate for the blocks' matrices, where the method is adamw."""
+    embedding_lr: float = Field(0.005, gt=0, le=10)
+    head_lr: float = Field(0.002, gt=0, le=10)
+    norm_lr: float = Field(0.004, gt=0, le=10)
+    momentum: float = Field(0.95, ge=0, lt=1)
+    """Muon's momentum."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """AdamW's decay rates of the first and second moment."""
+    weight_decay: float = Field(0.0, ge=0, le=1)
+    """Decay of the blocks' matrices per unit of learning rate; norms and tables have none."""
+    clip_norm: float | None = Field(None, gt=0)
+    """Scale gradients down to this global norm; none leaves them."""
+
+
+class Optimizer:
+    """Holds each parameter in exactly one group and updates them all."""
+
+    def __init__(self, model: nn.Module, config: OptimizerConfig) -> None:
+        self.config = config
+        self._names: dict[Tensor, str] = {p: name for name, p in model.named_parameters()}
+        groups = _split(model)
+        matrices = groups.pop("matrix")
+        self._muon = Muon(matrices if config.method == "muon" else [], config)
+        rates = {
+            "embedding": config.embedding_lr,
+            "head": config.head_lr,
+            "norm": config.norm_lr,
+            "matrix": config.matrix_lr,
+        }
+        if config.method == "adamw":
+            groups["matrix"] = matrices
+        self._adamw = torch.optim.AdamW(
+            [
+                {
+                    "params": parameters,
+                    "lr": rates[kind],
+                    "full_lr": rates[kind],
+                    "weight_decay": config.weight_decay if kind == "matrix" else 0.0,
+                }
+                for kind, parameters in groups.items()
+                if parameters
+            ],
+            betas=config.betas,
+            fused=True,
+        )
+
+    def step(self, multiplier: float) -> None:
+        """Update every parameter with ``multiplier`` times its full learning rate."""
+        for group in self._adamw.param_groups:
+            group["lr"] = group["full_lr"] * multiplier
+        self._adamw.step()
+        self._muon.step(multiplier)
+
+    def clip(self) -> Tensor:
+        """Return the global gradient norm, after scaling gradients down where configured."""
+        parameters = list(self._names)
+        limit = self.config.clip_norm
+        if limit is None:
+            return nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        return nn.utils.clip_grad_norm_(parameters, limit)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for parameter in self._names:
+            parameter.grad = None
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """Return all state by name: ``KIND.PARAMETER``."""
+        state = {
+            f"{kind}.{self._names[parameter]}": value
+            for parameter, values in self._adamw.state.items()
+            for kind, value in values.items()
+        }
+        momenta = self._muon.momenta()
+        return state | {f"muon.{self._names[p]}": value for p, value in momenta.items()}
+
+    def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put back what ``state_tensors`` gave.
+
+        Raises:
+            TrainingError: a tensor is missing or has another shape.
+        """
+        kinds = ("step", "exp_avg", "exp_avg_sq")
+        momenta = self._muon.momenta()
+        for parameter, name in self._names.items():
+            if isinstance(parameter, nn.Parameter) and parameter in momenta:
+                momenta[parameter].copy_(_matching(tensors, f"muon.{name}", parameter.shape))
+                continue
+            self._adamw.state[parameter] = {
+                kind: _matching(
+                    tensors, f"{kind}.{name}", () if kind == "step" else parameter.shape
+                ).clone()
+                for kind in kinds
+            }
+
+
+class Muon:
+    """Momentum, orthogonalised: each update moves every direction of a matrix alike.
+
+    Source: Muon (Keller Jordan and others, 2024), with Nesterov momentum and the
+    scale √max(1, rows/columns). Matrices of one shape are stacked, so that
+    Newton-Schulz runs as a few batched products.
+    """
+
+    def __init__(self, matrices: Iterable[nn.Parameter], config: OptimizerConfig) -> None:
+        self._config = config
+        by_shape: dict[torch.Size, list[nn.Parameter]] = {}
+        for matrix in matrices:
+            by_shape.setdefault(matrix.shape, []).append(matrix)
+        self._stacks = [
+            (group, torch.zeros(len(group), *shape, device=group[0].device))
+            for shape, group in by_shape.items()
+        ]
+
+    @torch.no_grad()
+    def step(self, multiplier: float) -> None:
+        """Update the matrices with ``multiplier`` times the full rate."""
+        rate, momentum = self._config.muon_lr * multiplier, self._config.momentum
+        for group, momenta in self._stacks:
+            gradients = torch.stack([p.grad for p in group if p.grad is not None])
+            momenta.lerp_(gradients, 1 - momentum)
+            updates = orthogonalise(gradients.lerp_(momenta, momentum))
+            rows, columns = group[0].shape
+            scale = max(1.0, rows / columns) ** 0.5
+            for parameter, update in zip(group, updates, strict=True):
+                parameter.mul_(1 - rate * self._config.weight_decay)
+                parameter.add_(update, alpha=-rate * scale)
+
+    def momenta(self) -> dict[nn.Parameter, Tensor]:
+        """Return each matrix's momentum, as a view that may be written."""
+        return {
+            parameter: momentum
+            for group, momenta in self._stacks
+            for parameter, momentum in zip(group, momenta.unbind(), strict=True)
+        }
+
+
+def orthogonalise(matrices: Tensor) -> Tensor:
+    """Return (N, R, C) with the singular vectors kept and the singular values near 1."""
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.mT if tall else matrices
+    x = x / (x.norm(dim=(1, 2), keepdim=True) * 1.02 + 1e-7)
+    for a, b, c in _NEWTON_SCHULZ:
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.mT if tall else x
+
+
+def _split(model: nn.Module) -> dict[str, list[nn.Parameter]]:
+    groups: dict[str, list[nn.Parameter]] = {
+        kind: [] for kind in ("embedding", "head", "norm", "matrix")
+    }
+    for name, parameter in model.named_parameters():
+        if name == "model.embed_tokens.weight":
+            kind = "embedding"
+        elif name == "lm_head.weight":
+            kind = "head"
+        else:
+            kind = "matrix" if parameter.ndim == 2 else "norm"
+        groups[kind].append(parameter)
+    return groups
+
+
+def _matching(tensors: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
+    tensor = tensors.get(name)
+    if tensor is None or tensor.shape != torch.Size(shape):
+        raise TrainingError(f"optimizer state {name!r} is missing or of another shape")
+    return tensor

@@ -1,0 +1,41 @@
+"""Where a run computes, and with which numbers."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+
+@dataclass(frozen=True)
+class Precision:
+    """A device and the number format of its matrix products; weights stay float32."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    @classmethod
+    def choose(cls, wish: Literal["auto", "float32", "bfloat16"] = "auto") -> Precision:
+        """Take CUDA where there is one; under auto, bfloat16 where it is computed in hardware."""
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if wish == "auto":
+            wish = "bfloat16" if has_bfloat16(device) else "float32"
+        return cls(device, torch.bfloat16 if wish == "bfloat16" else torch.float32)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Return the context in which to run the model."""
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.dtype is torch.bfloat16
+        )
+
+    def __str__(self) -> str:
+        return f"{str(self.dtype).removeprefix('torch.')} on {self.device.type}"
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Tell whether matrix products in bfloat16 are faster than in float32 on ``device``."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported())

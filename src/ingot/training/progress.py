@@ -1,0 +1,54 @@
+"""How far a run is, and how fast it goes."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+from ingot.training.recipe import RunRecipe
+
+_WINDOW = 5.0  # seconds over which speed is averaged
+
+
+class Progress:
+    """The run's clock: shares of a step count, or of a wall-time budget.
+
+    With a step count the clock never enters the schedule, so a run repeats to
+    the bit; with a budget it ends on time on a machine of any speed.
+    """
+
+    def __init__(self, recipe: RunRecipe, *, elapsed_before: float) -> None:
+        self._recipe = recipe
+        self._before = elapsed_before
+        self._begun = time.perf_counter()
+        self._recent: deque[tuple[float, int]] = deque()
+        self.reserve = 0.0
+        """Seconds of the budget kept for what follows the last update."""
+
+    @property
+    def elapsed(self) -> float:
+        """Wall seconds of the run, over all sittings."""
+        return self._before + time.perf_counter() - self._begun
+
+    def share(self, step: int) -> float:
+        """Return the share of the run that is done after ``step`` updates; 1 ends it."""
+        if self._recipe.steps is not None:
+            return step / self._recipe.steps
+        assert self._recipe.budget_seconds is not None  # noqa: S101 (a checked recipe has one)
+        return self.elapsed / max(self._recipe.budget_seconds - self.reserve, 1e-9)
+
+    def seconds_left(self, step: int) -> float:
+        """Estimate the wall seconds to the end of the run."""
+        if self._recipe.budget_seconds is not None:
+            return max(self._recipe.budget_seconds - self.elapsed, 0.0)
+        share = self.share(step)
+        sitting = time.perf_counter() - self._begun
+        return self.elapsed / share * (1 - share) if share else sitting
+
+    def count(self, seconds: float, tokens: int) -> float:
+        """Take in one update; return the tokens per second of the last few seconds."""
+        self._recent.append((seconds, tokens))
+        total = sum(spent for spent, _ in self._recent)
+        while len(self._recent) > 1 and total - self._recent[0][0] > _WINDOW:
+            total -= self._recent.popleft()[0]
+        return sum(seen for _, seen in self._recent) / total

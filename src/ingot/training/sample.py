@@ -1,0 +1,42 @@
+"""What the model writes now: a few greedy-ish tokens, for a person to look at.
+
+Deliberately plain, without a cache: serving is the other phase's work.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from ingot.model.tokenizer import Tokenizer
+from ingot.model.transformer import Transformer
+from ingot.training.precision import Precision
+
+_TEMPERATURE = 0.7
+_WINDOW = 128  # positions recomputed for each token; enough to see what a model has learnt
+
+
+@torch.inference_mode()
+def sample(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    prompt: str,
+    *,
+    tokens: int,
+    precision: Precision,
+    seed: int,
+) -> str:
+    """Return ``tokens`` tokens of text that follow ``prompt``."""
+    device = model.head_weight.device
+    window = min(_WINDOW, model.config.max_position_embeddings)
+    ids = [tokenizer.eos_id, *tokenizer.encode(prompt)]
+    start = len(ids)
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(tokens):
+        with precision.autocast():
+            hidden = model(torch.tensor([ids[-window:]], device=device))
+            scores = model.logits(hidden[0, -1]).float().cpu()
+        chosen = torch.multinomial((scores / _TEMPERATURE).softmax(-1), 1, generator=generator)
+        ids.append(int(chosen))
+        if ids[-1] == tokenizer.eos_id:
+            break
+    return tokenizer.decode(ids[start:])

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ingot.artifact import Provenance, freeze
+from ingot.model import ModelConfig, Tokenizer
+
+Weights = dict[str, NDArray[np.float32]]
+
+
+@pytest.fixture(scope="session")
+def config() -> ModelConfig:
+    return ModelConfig(
+        vocab_size=320,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        max_position_embeddings=64,
+        rope_theta=50_000.0,
+    )
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Tokenizer:
+    texts = [
+        "def area(width, height):\n    return width * height\n" * 4,
+        "the quick brown fox " * 8,
+    ]
+    return Tokenizer.train(texts, 300)
+
+
+@pytest.fixture(scope="session")
+def weights(config: ModelConfig) -> Weights:
+    rng = np.random.default_rng(0)
+    return {
+        name: rng.normal(scale=0.3, size=shape).astype(np.float32)
+        for name, shape in config.tensor_shapes().items()
+    }
+
+
+@pytest.fixture(scope="session")
+def provenance() -> Provenance:
+    return Provenance(
+        corpus_digest="c" * 64,
+        recipe={"model": {"layers": 2}, "optimizer": {"lr": 3e-4, "betas": [0.9, 0.95]}},
+        code_version="0.1.0",
+        seed=7,
+        steps=100,
+        tokens=6_400,
+        flops=1.5e12,
+        wall_seconds=3.25,
+        training_loss=2.5,
+        validation_loss=2.625,
+        bits_per_byte=1.125,
+    )
+
+
+@pytest.fixture(scope="session")
+def pristine(
+    tmp_path_factory: pytest.TempPathFactory,
+    weights: Weights,
+    config: ModelConfig,
+    tokenizer: Tokenizer,
+    provenance: Provenance,
+) -> Path:
+    """A frozen ingot in one file of weights that no test may change."""
+    out = tmp_path_factory.mktemp("pristine") / "tiny.ingot"
+    freeze(weights, config, tokenizer, out, provenance=provenance).close()
+    return out
+
+
+@pytest.fixture(scope="session")
+def pristine_sharded(
+    tmp_path_factory: pytest.TempPathFactory,
+    weights: Weights,
+    config: ModelConfig,
+    tokenizer: Tokenizer,
+    provenance: Provenance,
+) -> Path:
+    """The same model in several shards."""
+    out = tmp_path_factory.mktemp("sharded") / "tiny.ingot"
+    freeze(weights, config, tokenizer, out, provenance=provenance, shard_bytes=20_000).close()
+    return out
+
+
+@pytest.fixture
+def ingot_copy(pristine: Path, tmp_path: Path) -> Path:
+    """A frozen ingot to damage, its files writable."""
+    return copy_writable(pristine, tmp_path / "copy.ingot")
+
+
+def copy_writable(source: Path, target: Path) -> Path:
+    shutil.copytree(source, target)
+    for path in target.iterdir():
+        path.chmod(0o644)
+    return target
+
+
+@pytest.fixture(scope="session")
+def damaged_copies(
+    tmp_path_factory: pytest.TempPathFactory, pristine: Path, pristine_sharded: Path
+) -> list[Path]:
+    """Writable copies, whole and sharded, for tests that put back every byte they change."""
+    root = tmp_path_factory.mktemp("damaged")
+    return [
+        copy_writable(pristine, root / "whole.ingot"),
+        copy_writable(pristine_sharded, root / "sharded.ingot"),
+    ]
+
+
+@pytest.fixture
+def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a script in a fresh interpreter and return how it ended."""
+
+    def run(script: str, *args: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", script, *map(str, args)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    return run

@@ -1,0 +1,92 @@
+"""The command line as a user runs it, and one small model that all tests may read."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import ingot
+
+SOURCE = Path(ingot.__file__).parent
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def cli() -> Cli:
+    """Run ``ingot`` in a process of its own and return what came of it."""
+
+    def run(
+        *arguments: str | Path,
+        cwd: Path | None = None,
+        code: int = 0,
+        timeout: float = 90,
+        stdin: str = "",
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "ingot", *map(str, arguments)],
+            cwd=cwd,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            env=os.environ | {"COLUMNS": "120"},
+        )
+        assert done.returncode == code, f"{done.returncode}: {done.stdout}\n{done.stderr}"
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a few dozen real source files."""
+    folder = tmp_path_factory.mktemp("texts") / "my_texts"
+    folder.mkdir()
+    for number, path in enumerate(sorted(SOURCE.rglob("*.py"))[:40]):
+        (folder / f"{number:02}.py").write_bytes(path.read_bytes())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(cli: Cli, texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run."""
+    run = tmp_path_factory.mktemp("trained") / "run"
+    cli("train", texts, "--out", run, "--set", "run.steps=30", *small_model())
+    return run
+
+
+@pytest.fixture(scope="session")
+def sealed(cli: Cli, trained: Path) -> Path:
+    """The ingot of that run; read it, never write it."""
+    path = trained.parent / "small.ingot"
+    cli("freeze", trained, "--out", path)
+    return path
+
+
+def small_model() -> list[str]:
+    """Settings of a model that trains in a second or two."""
+    settings = [
+        "corpus.vocab_size=512",
+        "model.hidden_size=64",
+        "model.intermediate_size=128",
+        "model.num_hidden_layers=2",
+        "model.num_attention_heads=2",
+        "model.num_key_value_heads=1",
+        "model.head_dim=32",
+        "batch.context=64",
+        "batch.sequences=4",
+        "run.evaluations=1",
+    ]
+    return [part for setting in settings for part in ("--set", setting)]
+
+
+@pytest.fixture(scope="session")
+def small() -> list[str]:
+    """Arguments of ``ingot train`` for a model that trains in a second or two."""
+    return small_model()

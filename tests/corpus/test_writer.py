@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ingot.corpus import Shard, TokenStore
+from ingot.corpus.writer import BaselineText, CorpusWriter, SplitWriter
+from ingot.errors import CorpusError
+from ingot.model.tokenizer import Tokenizer
+
+
+@pytest.mark.parametrize("shard_tokens", [1, 2, 7, 16, 17, 1000])
+def test_shards_are_cut_anywhere_and_lose_nothing(tmp_path: Path, shard_tokens: int) -> None:
+    documents = [[1, 2, 3], [], [4], list(range(5, 13))]
+    writer = SplitWriter(tmp_path, "train", vocab_size=300, eos_id=0, shard_tokens=shard_tokens)
+    for ids in documents:
+        writer.add(ids, size=10)
+    record = writer.finish()
+    store = TokenStore([Shard(tmp_path / shard.file) for shard in record.shards], 300)
+    stream = [0, 1, 2, 3, 0, 0, 4, 0, *range(5, 13), 0]
+    assert store.read(0, len(store)).tolist() == stream
+    assert (record.documents, record.bytes, record.tokens) == (4, 40, len(stream))
+    assert all(shard.tokens == shard_tokens for shard in record.shards[:-1])
+    assert 0 < record.shards[-1].tokens <= shard_tokens
+    assert [shard.sha256 for shard in record.shards] == [part.sha256 for part in store.shards]
+    store.verify()
+
+
+def test_a_side_without_documents_is_an_error(tmp_path: Path) -> None:
+    writer = SplitWriter(tmp_path, "validation", vocab_size=300, eos_id=0)
+    with pytest.raises(CorpusError, match="there is no text for validation"):
+        writer.finish()
+    writer.close()
+
+
+def test_text_that_spells_the_end_of_text_is_plain_text(tmp_path: Path) -> None:
+    tokenizer = Tokenizer.train(["text"], 260)
+    text = "before <|endoftext|> after"
+    with CorpusWriter(tmp_path, tokenizer) as writer:
+        writer.add("train", text, len(text))
+        writer.add("validation", "x", 1)
+        train, _ = writer.finish()
+    ids = TokenStore([Shard(tmp_path / train.shards[0].file)], 260).read(0, train.tokens).tolist()
+    assert [place for place, token in enumerate(ids) if token == tokenizer.eos_id] == [
+        0,
+        len(ids) - 1,
+    ]
+    assert tokenizer.decode(ids) == text
+
+
+def test_the_baseline_keeps_the_latest_training_and_first_held_out_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ingot.corpus.writer.MAX_TRAINING_BYTES", 10)
+    monkeypatch.setattr("ingot.corpus.writer.MAX_VALIDATION_BYTES", 6)
+    text = BaselineText()
+    for number in range(9):
+        text.add("train", b"%d..." % number)
+        text.add("validation", b"%d.." % number)
+    assert text.take() == (b"6...7...8...", b"0..1..")
+    assert text.take() == (b"", b"")

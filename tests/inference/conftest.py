@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from collections.abc import Sequence as Seq
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ingot.artifact import Ingot, Provenance, freeze, open_ingot
+from ingot.errors import ServeError
+from ingot.inference import Delta, Engine, EngineConfig, SamplingParams
+from ingot.inference.executors.base import Chunk, Drawn
+from ingot.model import ModelConfig, Tokenizer
+
+CONTEXT = 128
+TEXT = "def area(width, height):\n    return width * height\n" * 4 + "the quick brown fox é " * 8
+
+
+class EchoExecutor:
+    """A real paged cache around a model that is one hash: fast, and exact to the last token.
+
+    The next token depends on every token read back through the block table, so a
+    block that is shared, lost or overwritten changes the answer. Slots not written
+    since they were handed out hold what their last owner left.
+    """
+
+    def __init__(self, config: ModelConfig, vocabulary: int, num_blocks: int, size: int) -> None:
+        self.config, self.num_blocks, self.block_size = config, num_blocks, size
+        self.vocabulary = vocabulary
+        self.closed = False
+        self.fail_after: int | None = None
+        self.steps: list[list[int]] = []
+        """For each step, the tokens of each chunk."""
+        self._slots = np.full((num_blocks, size), -1, dtype=np.int64)
+
+    def step(self, chunks: Seq[Chunk]) -> list[Drawn | None]:
+        assert not self.closed
+        if self.fail_after is not None and len(self.steps) >= self.fail_after:
+            raise ServeError("2 of 8 scores are not finite", where="model")
+        self.steps.append([len(chunk.token_ids) for chunk in chunks])
+        return [self._run(chunk) for chunk in chunks]
+
+    def close(self) -> None:
+        self.closed = True
+
+    def _run(self, chunk: Chunk) -> Drawn | None:
+        for place, token in enumerate(chunk.token_ids, chunk.start):
+            block, offset = divmod(place, self.block_size)
+            self._slots[chunk.block_table[block], offset] = token
+        if chunk.sampling is None:
+            return None
+        end = chunk.start + len(chunk.token_ids)
+        assert chunk.sampling.position == end
+        seen = self._slots[list(chunk.block_table)].reshape(-1)[:end]
+        return Drawn(next_token(seen.tolist(), chunk.sampling.seed, self.vocabulary), None)
+
+
+def next_token(seen: Seq[int], seed: int, vocabulary: int) -> int:
+    value = seed % 1_000_003
+    for token in seen:
+        value = (value * 31 + token + 7) % 1_000_003
+    return value % vocabulary
+
+
+@pytest.fixture(scope="session")
+def config() -> ModelConfig:
+    return ModelConfig(
+        vocab_size=320,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        max_position_embeddings=CONTEXT,
+        rope_theta=50_000.0,
+    )
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Tokenizer:
+    """Fewer tokens than the model has rows, as happens with padded embedding tables."""
+    return Tokenizer.train([TEXT], 300)
+
+
+@pytest.fixture(scope="session")
+def ingot(
+    tmp_path_factory: pytest.TempPathFactory, config: ModelConfig, tokenizer: Tokenizer
+) -> Iterator[Ingot]:
+    """A small model with random weights, frozen and opened."""
+    rng = np.random.default_rng(0)
+    weights = {
+        name: rng.normal(scale=0.3, size=shape).astype(np.float32)
+        for name, shape in config.tensor_shapes().items()
+    }
+    out: Path = tmp_path_factory.mktemp("inference") / "tiny.ingot"
+    freeze(weights, config, tokenizer, out, provenance=Provenance()).close()
+    with open_ingot(out) as ingot:
+        yield ingot
+
+
+MakeEngine = Callable[..., tuple[Engine, EchoExecutor]]
+
+
+@pytest.fixture(scope="session")
+def make_engine(config: ModelConfig, tokenizer: Tokenizer) -> MakeEngine:
+    """Build an engine over an exact executor; keywords are ``EngineConfig``'s."""
+
+    def make(
+        num_blocks: int = 64, block_size: int = 4, **limits: int
+    ) -> tuple[Engine, EchoExecutor]:
+        executor = EchoExecutor(config, tokenizer.vocab_size, num_blocks, block_size)
+        settings = EngineConfig(num_blocks=num_blocks, block_size=block_size, **limits)
+        return Engine(executor, tokenizer, settings), executor
+
+    return make
+
+
+Expected = Callable[[Seq[int], SamplingParams], list[int]]
+
+
+@pytest.fixture(scope="session")
+def expected(tokenizer: Tokenizer) -> Expected:
+    """What the exact executor answers to a prompt, worked out without an engine."""
+
+    def answer(prompt: Seq[int], params: SamplingParams) -> list[int]:
+        tokens = list(prompt)
+        assert params.seed is not None
+        while len(tokens) < min(len(prompt) + params.max_tokens, CONTEXT):
+            token = next_token(tokens, params.seed, tokenizer.vocab_size)
+            if token == tokenizer.eos_id and not params.ignore_eos:
+                break
+            tokens.append(token)
+        return tokens[len(prompt) :]
+
+    return answer
+
+
+class Receiver:
+    """Collects an answer and checks that it ends once."""
+
+    def __init__(self) -> None:
+        self.deltas: list[Delta] = []
+
+    def __call__(self, delta: Delta) -> None:
+        assert self.reason is None, "a delta after the last one"
+        self.deltas.append(delta)
+
+    @property
+    def reason(self) -> str | None:
+        return self.deltas[-1].finish_reason if self.deltas else None
+
+    @property
+    def text(self) -> str:
+        return "".join(delta.text for delta in self.deltas)
+
+    @property
+    def token_ids(self) -> list[int]:
+        return [token for delta in self.deltas for token in delta.token_ids]
+
+
+@pytest.fixture
+def receiver() -> Receiver:
+    return Receiver()
+
+
+@pytest.fixture(scope="session")
+def make_receiver() -> Callable[[], Receiver]:
+    return Receiver
+
+
+@pytest.fixture
+def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a script in a fresh interpreter and return how it ended."""
+
+    def run(script: str, *args: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", script, *map(str, args)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    return run

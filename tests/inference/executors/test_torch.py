@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingot.artifact import Ingot, widen_to_float32
+from ingot.errors import ServeError, UsageError
+from ingot.inference import Engine, EngineConfig, SamplingParams
+from ingot.inference.executors.base import Chunk, SamplingRow
+from ingot.inference.executors.torch import TorchExecutor
+from ingot.model import ModelConfig, Tokenizer
+from ingot.model.transformer import Transformer
+
+BLOCK = 4
+GREEDY = SamplingRow(SamplingParams(temperature=0, logprobs=20), 0, 0)
+
+
+@pytest.fixture(scope="module")
+def plain(ingot: Ingot) -> Transformer:
+    """The module alone, without cache or engine, in float32."""
+    module = Transformer(ingot.config)
+    module.load_state_dict(
+        {
+            name: torch.from_numpy(widen_to_float32(tensor.array()))
+            for name, tensor in ingot.tensors.items()
+        }
+    )
+    return module
+
+
+@pytest.fixture(scope="module")
+def scores(plain: Transformer, tokenizer: Tokenizer) -> Callable[[list[int]], torch.Tensor]:
+    """Log-probabilities after the last of some tokens, by one full forward pass."""
+
+    @torch.inference_mode()
+    def score(tokens: list[int]) -> torch.Tensor:
+        hidden = plain(torch.tensor([tokens]))[0, -1]
+        return plain.logits(hidden)[: tokenizer.vocab_size].log_softmax(-1)
+
+    return score
+
+
+cuts = st.lists(st.integers(1, 9), min_size=1, max_size=6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data(), st.lists(cuts, min_size=1, max_size=5))
+def test_any_mix_of_chunks_gives_the_scores_of_the_full_forward(
+    ingot: Ingot, scores: Any, data: st.DataObject, plans: list[list[int]]
+) -> None:
+    executor = TorchExecutor(ingot, num_blocks=100, block_size=BLOCK)
+    # Foreign keys and values lie in every block, as they do after a while of service.
+    for cache in (*executor._keys, *executor._values):
+        cache.fill_(7.0)
+    token = st.integers(0, ingot.tokenizer.vocab_size - 1)
+    tokens = [data.draw(st.lists(token, min_size=sum(plan), max_size=sum(plan))) for plan in plans]
+    blocks = iter(data.draw(st.permutations(range(100))))
+    tables = [[next(blocks) for _ in range(-(-sum(plan) // BLOCK))] for plan in plans]
+    done = [0] * len(plans)
+    pending = [list(plan) for plan in plans]
+    while any(pending):
+        ready = [who for who, plan in enumerate(pending) if plan]
+        chosen = data.draw(st.lists(st.sampled_from(ready), min_size=1, unique=True))
+        chunks = []
+        for who in chosen:
+            count = pending[who].pop(0)
+            ids = tokens[who][done[who] : done[who] + count]
+            asks = data.draw(st.booleans())
+            chunks.append(Chunk(ids, done[who], tables[who], GREEDY if asks else None))
+            done[who] += count
+        drawn = executor.step(chunks)
+        for who, chunk, token_drawn in zip(chosen, chunks, drawn, strict=True):
+            assert (token_drawn is None) == (chunk.sampling is None)
+            if token_drawn is None or token_drawn.logprob is None:
+                continue
+            wanted = scores(tokens[who][: done[who]])
+            for token_id, logprob in token_drawn.logprob.top:
+                assert logprob == pytest.approx(wanted[token_id].item(), abs=1e-4)
+            assert wanted[token_drawn.token_id].item() == pytest.approx(
+                wanted.max().item(), abs=1e-4
+            )
+
+
+def answers(
+    ingot: Ingot, params: list[SamplingParams], num_blocks: int, **limits: int
+) -> tuple[list[list[int]], int]:
+    """Run a prompt for each of ``params``; return the answers and how many blocks were used."""
+    executor = TorchExecutor(ingot, num_blocks=num_blocks, block_size=BLOCK)
+    config = EngineConfig(num_blocks=num_blocks, block_size=BLOCK, **limits)
+    engine = Engine(executor, ingot.tokenizer, config)
+    prompts = [ingot.tokenizer.encode("def area(width"[: 3 + 2 * n]) for n in range(len(params))]
+    sequences = [
+        engine.add(prompt, one, lambda _: None) for prompt, one in zip(prompts, params, strict=True)
+    ]
+    while engine.step():
+        engine.check_integrity()
+    assert engine.stats().blocks_free == num_blocks
+    return [sequence.output_ids for sequence in sequences], engine.stats().generated_tokens
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_neither_batch_nor_preemption_changes_an_answer(ingot: Ingot, temperature: float) -> None:
+    params = [
+        SamplingParams(max_tokens=30, temperature=temperature, seed=seed, ignore_eos=True)
+        for seed in range(5)
+    ]
+    plenty, _ = answers(ingot, params, 200)
+    scarce, _ = answers(ingot, params, 12, max_step_tokens=7, max_sequences=5)
+    alone, _ = answers(ingot, params, 200, max_sequences=1)
+    assert plenty == scarce == alone
+    assert [len(ids) for ids in plenty] == [30] * 5
+
+
+def test_greedy_answers_are_those_of_the_full_forward(ingot: Ingot, scores: Any) -> None:
+    (got,), _ = answers(ingot, [SamplingParams(max_tokens=20, temperature=0, ignore_eos=True)], 50)
+    tokens = ingot.tokenizer.encode("def")
+    for token in got:
+        assert token == scores(tokens).argmax().item()
+        tokens.append(token)
+
+
+def test_only_tokens_that_the_tokenizer_knows_are_drawn(ingot: Ingot) -> None:
+    assert ingot.config.vocab_size > ingot.tokenizer.vocab_size
+    params = [SamplingParams(max_tokens=100, temperature=10.0, seed=n) for n in range(5)]
+    drawn = {token for ids in answers(ingot, params, 200)[0] for token in ids}
+    assert max(drawn) < ingot.tokenizer.vocab_size
+
+
+def test_weights_are_memory_that_cannot_be_written(ingot: Ingot) -> None:
+    executor = TorchExecutor(ingot, num_blocks=1)
+    regions = []
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        low, high, rights = re.match(r"(\w+)-(\w+) (\S+)", line).groups()  # type: ignore[union-attr]
+        regions.append((int(low, 16), int(high, 16), rights))
+    for name, weight in executor._transformer.named_parameters():
+        first, last = weight.data_ptr(), weight.data_ptr() + weight.nbytes - 1
+        for place in (first, last):
+            rights = next(rights for low, high, rights in regions if low <= place < high)
+            assert rights.startswith("r--"), name
+
+
+def test_weights_in_a_format_the_processor_computes_in_are_not_copied(
+    ingot: Ingot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: True)
+    executor = TorchExecutor(ingot, num_blocks=8, block_size=BLOCK)
+    for name, weight in executor._transformer.named_parameters():
+        mapped = np.frombuffer(ingot.tensors[name].data, dtype=np.uint8)
+        assert weight.dtype == torch.bfloat16
+        assert weight.data_ptr() == mapped.__array_interface__["data"][0]
+    drawn = executor.step([Chunk([1, 2, 3], 0, [0], GREEDY), Chunk([4], 0, [1], GREEDY)])
+    assert all(drawn)
+
+
+def test_scores_that_are_not_finite_are_refused(ingot: Ingot) -> None:
+    executor = TorchExecutor(ingot, num_blocks=4, block_size=BLOCK)
+    executor._keys[0].fill_(float("nan"))
+    with pytest.raises(ServeError, match="not finite"):
+        executor.step([Chunk([1], 3, [0], GREEDY)])
+
+
+@pytest.mark.parametrize("device", ["nowhere", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused(ingot: Ingot, device: str) -> None:
+    with pytest.raises(UsageError, match=device):
+        TorchExecutor(ingot, num_blocks=1, device=device)
+
+
+def test_the_default_cache_is_the_engines(ingot: Ingot, config: ModelConfig) -> None:
+    executor = TorchExecutor(ingot, block_size=32)
+    assert executor.num_blocks == EngineConfig(block_size=32).blocks_for(config)
+    Engine(executor, ingot.tokenizer, EngineConfig(block_size=32))

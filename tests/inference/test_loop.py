@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from ingot.errors import ServeError, UsageError
+from ingot.inference import Delta, EngineLoop, QueueFull, SamplingParams
+
+PARAMS = SamplingParams(max_tokens=20, seed=3, ignore_eos=True)
+LONG = SamplingParams(max_tokens=100, seed=3, ignore_eos=True)
+
+
+class Answer:
+    """An answer that a test waits for."""
+
+    def __init__(self) -> None:
+        self.said: queue.Queue[Delta] = queue.Queue()
+
+    def wait(self) -> list[Delta]:
+        deltas = [self.said.get(timeout=20)]
+        while deltas[-1].finish_reason is None:
+            deltas.append(self.said.get(timeout=20))
+        return deltas
+
+
+class Gate:
+    """Holds the engine's thread inside a delta until it is opened."""
+
+    def __init__(self) -> None:
+        self.reached, self.open = threading.Event(), threading.Event()
+        self.answer = Answer()
+
+    def __call__(self, delta: Delta) -> None:
+        self.reached.set()
+        assert self.open.wait(20)
+        self.answer.said.put(delta)
+
+
+@pytest.fixture
+def make_loop(make_engine: Any) -> Iterator[Callable[..., EngineLoop]]:
+    loops: list[EngineLoop] = []
+
+    def make(*args: int, **limits: int) -> EngineLoop:
+        loops.append(EngineLoop(make_engine(*args, **limits)[0]))
+        return loops[-1]
+
+    yield make
+    for loop in loops:
+        loop.close(0)
+
+
+def ids(deltas: list[Delta]) -> list[int]:
+    return [token for delta in deltas for token in delta.token_ids]
+
+
+def test_many_threads_get_their_own_answers(make_loop: Any, expected: Any) -> None:
+    loop = make_loop(40, 4, max_sequences=5)
+    results: dict[int, list[int]] = {}
+
+    def ask(number: int) -> None:
+        results[number] = ids(list(loop.stream([number], PARAMS, 20)))
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert results == {number: expected([number], PARAMS) for number in range(20)}
+    stats = loop.stats()
+    assert (stats.running, stats.waiting, stats.failed) == (0, 0, None)
+    assert stats.blocks_free == stats.blocks_total
+    assert stats.generated_tokens == 400
+
+
+def test_an_idle_loop_uses_no_processor(make_loop: Any) -> None:
+    loop = make_loop()
+    list(loop.stream([1], PARAMS, 20))
+    thread = next(one for one in threading.enumerate() if one.name == "ingot-engine")
+    clock = time.pthread_getcpuclockid(thread.ident)  # type: ignore[arg-type]
+    before = time.clock_gettime(clock)
+    time.sleep(0.3)
+    assert time.clock_gettime(clock) - before < 0.01
+
+
+def test_cancel_ends_an_answer(make_loop: Any) -> None:
+    loop, gate = make_loop(), Gate()
+    sequence = loop.submit([1], LONG, gate)
+    assert gate.reached.wait(20)
+    loop.cancel(sequence)
+    gate.open.set()
+    assert [delta.finish_reason for delta in gate.answer.wait()] == [None, "cancelled"]
+
+
+def test_a_deadline_ends_an_answer(make_loop: Any) -> None:
+    answer = Answer()
+    make_loop().submit([1], LONG, answer.said.put, time.monotonic())
+    assert [delta.finish_reason for delta in answer.wait()] == ["deadline"]
+
+
+def test_a_full_queue_refuses_and_counts_what_is_arriving(make_loop: Any) -> None:
+    loop, gate, answer = make_loop(max_waiting=2), Gate(), Answer()
+    loop.submit([1], PARAMS, gate)
+    assert gate.reached.wait(20)
+    loop.submit([1], PARAMS, answer.said.put)
+    loop.submit([1], PARAMS, answer.said.put)
+    with pytest.raises(QueueFull, match="2 sequences wait already"):
+        loop.submit([1], PARAMS, answer.said.put)
+    assert loop.stats().waiting == 2
+    gate.open.set()
+    answer.wait()
+    answer.wait()
+
+
+def test_a_bad_request_is_refused_where_it_is_made(make_loop: Any) -> None:
+    with pytest.raises(UsageError, match="prompt: is empty"):
+        make_loop().submit([], PARAMS, lambda _: None)
+
+
+def test_a_receiver_that_raises_harms_no_other(make_loop: Any, expected: Any) -> None:
+    loop = make_loop()
+
+    def broken(delta: Delta) -> None:
+        raise RuntimeError("no more")
+
+    loop.submit([1], PARAMS, broken)
+    assert ids(list(loop.stream([2], PARAMS, 20))) == expected([2], PARAMS)
+    assert loop.failed is None
+
+
+def test_a_failing_engine_tells_everyone_and_takes_no_more(
+    make_engine: Any, make_receiver: Any
+) -> None:
+    engine, executor = make_engine(max_sequences=2)
+    executor.fail_after = 1
+    loop, gate = EngineLoop(engine), Gate()
+    loop.submit([1], PARAMS, gate)
+    assert gate.reached.wait(20)
+    answers = [Answer() for _ in range(4)]  # they arrive before the step that fails
+    for answer in answers:
+        loop.submit([1], PARAMS, answer.said.put)
+    gate.open.set()
+    for answer in (gate.answer, *answers):
+        last = answer.wait()[-1]
+        assert last.finish_reason == "error"
+        assert last.error == "model: 2 of 8 scores are not finite"
+    assert loop.failed == loop.stats().failed == "model: 2 of 8 scores are not finite"
+    with pytest.raises(ServeError, match=r"engine: has failed .* start it again"):
+        loop.submit([1], PARAMS, lambda _: None)
+    loop.close(5)
+    assert executor.closed
+
+
+def test_a_fault_in_the_executor_is_named(make_engine: Any) -> None:
+    engine, executor = make_engine()
+    executor.step = lambda _: 1 / 0
+    loop, answer = EngineLoop(engine), Answer()
+    loop.submit([1], PARAMS, answer.said.put)
+    assert answer.wait()[-1].error == "ZeroDivisionError: division by zero"
+    loop.close(5)
+
+
+def test_leaving_a_stream_cancels_it(make_engine: Any) -> None:
+    engine, executor = make_engine()
+    step, left = executor.step, threading.Event()
+
+    def fourth_waits(chunks: Any) -> Any:
+        if len(executor.steps) == 3:
+            assert left.wait(20)
+        return step(chunks)
+
+    executor.step = fourth_waits
+    loop = EngineLoop(engine)
+    stream = loop.stream([1], LONG, 20)
+    next(stream)
+    stream.close()
+    left.set()
+    loop.close(20)
+    assert loop.stats().generated_tokens == 4
+
+
+def test_a_stream_ends_at_its_timeout(make_loop: Any) -> None:
+    last = list(make_loop().stream([1], LONG, 0))[-1]
+    assert last.finish_reason == "deadline"
+
+
+def test_a_stream_does_not_wait_for_an_engine_that_hangs(
+    make_loop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingot.inference.loop._GRACE_S", 0.05)
+    loop, gate = make_loop(), Gate()
+    loop.submit([1], PARAMS, gate)
+    assert gate.reached.wait(20)
+    with pytest.raises(ServeError, match="did not answer"):
+        list(loop.stream([1], PARAMS, 0.05))
+    gate.open.set()
+
+
+def test_close_lets_answers_finish_and_refuses_new_ones(make_engine: Any) -> None:
+    engine, executor = make_engine()
+    loop, gate, answer = EngineLoop(engine), Gate(), Answer()
+    loop.submit([1], PARAMS, gate)
+    assert gate.reached.wait(20)
+    loop.submit([2], PARAMS, answer.said.put)
+    closing = threading.Thread(target=loop.close, args=(20,))
+    closing.start()
+    with pytest.raises(ServeError, match="engine: is closing; start another"):
+        submit_for_20_seconds(loop)
+    gate.open.set()
+    closing.join(20)
+    assert not closing.is_alive()
+    assert gate.answer.wait()[-1].finish_reason == "length"
+    assert answer.wait()[-1].finish_reason == "length"
+    assert executor.closed
+    loop.close(0)
+
+
+def submit_for_20_seconds(loop: EngineLoop) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        loop.submit([3], SamplingParams(max_tokens=1), lambda _: None)
+        time.sleep(0.001)
+
+
+def test_close_cancels_at_its_deadline(make_engine: Any) -> None:
+    engine, executor = make_engine(max_sequences=1)
+    loop, gate, answer = EngineLoop(engine), Gate(), Answer()
+    loop.submit([1], LONG, gate)
+    loop.submit([1], LONG, answer.said.put)
+    assert gate.reached.wait(20)
+    threading.Timer(0.1, gate.open.set).start()
+    loop.close(0)
+    assert gate.answer.wait()[-1].finish_reason == "cancelled"
+    assert answer.wait()[-1].finish_reason == "cancelled"
+    assert executor.closed
+
+
+def test_close_says_so_where_the_engine_hangs(
+    make_engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingot.inference.loop._JOIN_S", 0.05)
+    loop, gate = EngineLoop(make_engine()[0]), Gate()
+    loop.submit([1], PARAMS, gate)
+    assert gate.reached.wait(20)
+    with pytest.raises(ServeError, match="did not stop"):
+        loop.close(0)
+    gate.open.set()
+    loop.close(20)

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from ingot.errors import UsageError
+from ingot.inference import SamplingParams, Sequence
+from ingot.inference.kv_cache import KVCache
+from ingot.inference.scheduler import Scheduler
+from ingot.inference.sequence import Status
+
+names = itertools.count()
+
+
+def sequence(prompt: int, max_tokens: int = 8) -> Sequence:
+    params = SamplingParams(max_tokens=max_tokens)
+    return Sequence(next(names), (1,) * prompt, params, 0, lambda _: None)
+
+
+def scheduler(blocks: int = 100, budget: int = 16, most: int = 8, context: int = 64) -> Scheduler:
+    cache = KVCache(blocks, 4)
+    return Scheduler(cache, max_step_tokens=budget, max_sequences=most, max_context=context)
+
+
+def step(scheduler: Scheduler) -> dict[Sequence, int]:
+    """Run one step in which every sequence that may draws a token."""
+    work = {piece.sequence: piece.count for piece in scheduler.schedule()}
+    for one, count in work.items():
+        assert 4 * len(one.block_table) >= one.computed + count
+        one.computed += count
+        if one.computed == one.length:
+            one.output_ids.append(7)
+    return work
+
+
+def test_a_long_prompt_is_cut_into_chunks_of_the_budget() -> None:
+    room, one = scheduler(), sequence(40)
+    room.add(one)
+    assert [step(room)[one] for _ in range(5)] == [16, 16, 8, 1, 1]
+
+
+def test_decodes_come_before_a_long_prompt() -> None:
+    room, short, long = scheduler(), sequence(3), sequence(40)
+    room.add(short)
+    step(room)
+    room.add(long)
+    assert [step(room) for _ in range(3)] == [
+        {short: 1, long: 15},
+        {short: 1, long: 15},
+        {short: 1, long: 10},
+    ]
+
+
+def test_prompts_share_a_step_oldest_first() -> None:
+    room, sizes = scheduler(), (6, 6, 6)
+    first, second, third = (sequence(size) for size in sizes)
+    for one in (first, second, third):
+        room.add(one)
+    assert step(room) == {first: 6, second: 6, third: 4}
+    assert step(room) == {first: 1, second: 1, third: 2}
+
+
+def test_no_more_run_than_allowed() -> None:
+    room = scheduler(most=2)
+    ones = [sequence(2) for _ in range(3)]
+    for one in ones:
+        room.add(one)
+    assert list(step(room)) == ones[:2]
+    room.finish(ones[0])
+    assert list(step(room)) == ones[1:]
+
+
+def test_none_is_admitted_without_blocks_for_all_of_its_prompt() -> None:
+    room, first, second, third = scheduler(blocks=5), sequence(12), sequence(12), sequence(2)
+    for one in (first, second, third):
+        room.add(one)
+    assert step(room) == {first: 12}
+    assert list(room.waiting) == [second, third], "nobody overtakes"
+    room.finish(first)
+    assert step(room) == {second: 12, third: 2}
+
+
+def test_the_youngest_makes_room_and_starts_again_in_front() -> None:
+    room = scheduler(blocks=3)
+    old, young, late = sequence(4, 20), sequence(4, 20), sequence(4)
+    for one in (old, young):
+        room.add(one)
+    step(room)  # each fills one block and draws a token that needs another
+    room.add(late)
+    assert step(room) == {old: 1}
+    assert (young.status, young.computed, young.block_table) == (Status.WAITING, 0, [])
+    assert young.output_ids == [7], "what it has said is kept"
+    assert list(room.waiting) == [young, late]
+    room.finish(old)
+    assert step(room) == {young: 5, late: 4}
+
+
+def test_the_youngest_that_needs_a_block_gives_way_itself() -> None:
+    room = scheduler(blocks=3)
+    old, young = sequence(5, 20), sequence(4, 20)
+    room.add(old)
+    room.add(young)
+    step(room)
+    assert step(room) == {old: 1}
+    assert young.status is Status.WAITING
+
+
+def test_finishing_frees_the_blocks_of_any_sequence() -> None:
+    room, running, waiting = scheduler(blocks=2), sequence(8), sequence(8)
+    room.add(running)
+    room.add(waiting)
+    step(room)
+    room.finish(waiting)
+    room.finish(running)
+    assert list(room.live) == []
+    assert running.block_table == []
+    assert (running.status, waiting.status) == (Status.FINISHED, Status.FINISHED)
+
+
+def test_what_could_never_fit_is_refused() -> None:
+    room = scheduler(blocks=4)
+    room.check_fits(sequence(9, 8))  # 17 tokens, the last of which is never run
+    with pytest.raises(UsageError, match=r"18 tokens .* need 5 .* there are 4"):
+        room.check_fits(sequence(9, 9))
+
+
+def test_the_context_bounds_what_a_sequence_can_need() -> None:
+    scheduler(blocks=4, context=17).check_fits(sequence(9, 1000))

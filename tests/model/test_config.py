@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingot.errors import ArtifactError, RecipeError
+from ingot.model import ModelConfig
+
+SMALL = ModelConfig(
+    vocab_size=300,
+    hidden_size=48,
+    intermediate_size=128,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=16,
+    max_position_embeddings=64,
+)
+
+
+def qwen3_600m() -> ModelConfig:
+    return ModelConfig(
+        vocab_size=151_936,
+        hidden_size=1024,
+        intermediate_size=3072,
+        num_hidden_layers=28,
+        num_attention_heads=16,
+        num_key_value_heads=8,
+        head_dim=128,
+        max_position_embeddings=40_960,
+    )
+
+
+def test_the_sizes_of_a_published_model() -> None:
+    assert qwen3_600m().parameters == 596_049_920  # Qwen3-0.6B
+    assert qwen3_600m().kv_bytes() == 2 * 28 * 8 * 128 * 2
+
+
+def test_flops_are_two_for_each_parameter_and_more_for_attention() -> None:
+    config = qwen3_600m()
+    assert config.forward_flops(0) == pytest.approx(2 * config.parameters, rel=1e-3)
+    grown = config.forward_flops(1000) - config.forward_flops(0)
+    assert grown == 4 * 28 * 16 * 128 * 1000
+    assert config.training_flops(1) == 3 * config.forward_flops(1)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_parameters_are_the_sum_of_the_shapes(tied: bool) -> None:
+    config = dataclasses.replace(SMALL, tie_word_embeddings=tied)
+    sizes = 0
+    for shape in config.tensor_shapes().values():
+        size = 1
+        for length in shape:
+            size *= length
+        sizes += size
+    assert sizes == config.parameters
+
+
+def test_hugging_face_round_trip() -> None:
+    written = SMALL.to_hf(eos_token_id=0, dtype="bfloat16")
+    assert ModelConfig.from_hf(written) == SMALL
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("hidden_size", 0),
+        ("vocab_size", 1 << 30),
+        ("num_key_value_heads", 3),
+        ("head_dim", 7),
+        ("rope_theta", 0.5),
+        ("rms_norm_eps", float("nan")),
+    ],
+)
+def test_sizes_that_make_no_model_are_refused(field: str, value: float) -> None:
+    with pytest.raises(RecipeError):
+        dataclasses.replace(SMALL, **{field: value})
+
+
+@given(
+    field=st.sampled_from([field.name for field in dataclasses.fields(ModelConfig)]),
+    value=st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.lists(st.integers(), max_size=2),
+)
+def test_a_hostile_config_is_refused_or_makes_sense(field: str, value: Any) -> None:
+    data = SMALL.to_hf(eos_token_id=0, dtype="bfloat16") | {field: value}
+    try:
+        config = ModelConfig.from_hf(data)
+    except ArtifactError:
+        return
+    assert getattr(config, field) == value
+    assert type(getattr(config, field)) is not bool or field == "tie_word_embeddings"
+
+
+def test_another_architecture_is_refused() -> None:
+    with pytest.raises(ArtifactError, match="GPT2LMHeadModel"):
+        ModelConfig.from_hf({"architectures": ["GPT2LMHeadModel"]})

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+
+from ingot.errors import RecipeError
+from ingot.planning import Machine, plan
+from ingot.training import make_recipe, merge
+
+MACHINE = Machine("test", cores=2, memory_bytes=1 << 34, bfloat16=False, matmul_flops=1e11)
+
+
+@pytest.mark.parametrize("budget", [5.0, 60.0, 300.0, 3600.0])
+@pytest.mark.parametrize("size", [20_000, 1_000_000, 30_000_000])
+def test_every_plan_is_a_recipe_that_fits_together(budget: float, size: int) -> None:
+    planned = plan(budget, size, MACHINE)
+    recipe = make_recipe(planned.tables)
+    config = recipe.model.config(recipe.corpus.vocab_size, recipe.batch.context)
+    assert recipe.run.budget_seconds == budget
+    assert planned.expected_steps >= 1
+    # A held-out window must fit into the held-out text.
+    assert config.max_position_embeddings <= 0.02 * size / 3 + 16
+
+
+def test_more_budget_buys_a_larger_model() -> None:
+    sizes = [
+        make_recipe(plan(budget, 1 << 25, MACHINE).tables).model.config(512, 64).parameters
+        for budget in (10.0, 300.0, 7200.0)
+    ]
+    assert sizes == sorted(set(sizes))
+
+
+def test_every_choice_says_why_and_is_in_the_tables() -> None:
+    planned = plan(60.0, 1 << 20, MACHINE)
+    for choice in planned.choices:
+        section, _, key = choice.key.partition(".")
+        assert planned.tables[section][key] == choice.value
+        assert choice.why
+
+
+def test_a_plan_can_be_overridden() -> None:
+    planned = plan(60.0, 1 << 20, MACHINE)
+    recipe = make_recipe(merge(planned.tables, {"model": {"hidden_size": 40}}))
+    assert recipe.model.hidden_size == 40
+
+
+def test_a_budget_too_small_for_one_update_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"0\.0001 s is too small"):
+        plan(1e-4, 1 << 20, MACHINE)

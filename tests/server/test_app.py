@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import openai
+from fastapi import FastAPI
+
+from ingot.artifact import Ingot
+from ingot.inference import EngineLoop
+from ingot.server import ServerConfig, create_app
+
+
+def test_models(client: openai.OpenAI, ingot: Ingot) -> None:
+    models = client.models.list().data
+    assert [model.id for model in models] == ["tiny"]
+    model = client.models.retrieve("tiny")
+    assert model == models[0]
+    assert model.model_dump()["digest"] == ingot.digest
+    assert model.model_dump()["max_model_len"] == ingot.config.max_position_embeddings
+
+
+def test_health(http: httpx.Client, ingot: Ingot) -> None:
+    response = http.get("/health")
+    assert response.status_code == 200
+    assert response.json() == {"status": "ok", "digest": ingot.digest}
+
+
+def test_a_model_may_be_given_a_name(ingot: Ingot, engine: EngineLoop) -> None:
+    app = create_app(ingot, engine, ServerConfig(model_name="our/model"))
+    assert "our/model" in _get(app, "/v1/models/our/model").text
+
+
+def _get(app: FastAPI, address: str) -> httpx.Response:
+    async def get() -> httpx.Response:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.get(address)
+
+    return asyncio.run(get())
+
+
+def test_openapi_describes_what_there_is(http: httpx.Client) -> None:
+    document = http.get("/openapi.json").json()
+    assert document["paths"].keys() == {
+        "/v1/models",
+        "/v1/models/{model_id}",
+        "/v1/completions",
+        "/health",
+    }
+    body = document["paths"]["/v1/completions"]["post"]["requestBody"]
+    assert body["content"]["application/json"]["schema"]["$ref"].endswith("/CompletionRequest")
+    schemas = document["components"]["schemas"]
+    assert schemas["CompletionRequest"]["additionalProperties"] is False
+    assert _references(document) == {f"#/components/schemas/{name}" for name in schemas}
+
+
+def _references(node: object) -> set[str]:
+    """Return every ``$ref`` in a document."""
+    if isinstance(node, list):
+        return set().union(*map(_references, node))
+    if isinstance(node, dict):
+        inside = set().union(*map(_references, node.values())) if node else set()
+        return inside | ({node["$ref"]} if isinstance(node.get("$ref"), str) else set())
+    return set()

@@ -1,0 +1,95 @@
+"""A full queue and a failing engine, as a client meets them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from collections.abc import Sequence as Seq
+
+import httpx
+import openai
+import pytest
+
+from ingot.artifact import Ingot
+from ingot.errors import ServeError
+from ingot.inference import Engine, EngineConfig, EngineLoop
+from ingot.inference.executors.base import Chunk, Drawn
+from ingot.inference.executors.torch import TorchExecutor
+from ingot.server import Server, ServerConfig
+
+ASKED = {"model": "tiny", "prompt": "def", "max_tokens": 500, "ignore_eos": True}
+
+
+class FailingExecutor(TorchExecutor):
+    """The real executor, until ``steps_left`` runs out."""
+
+    steps_left = 3
+
+    def step(self, chunks: Seq[Chunk]) -> list[Drawn | None]:
+        self.steps_left -= 1
+        if self.steps_left < 0:
+            raise ServeError("the weights melted", where="executor")
+        return super().step(chunks)
+
+
+def serve(ingot: Ingot, engine: EngineLoop) -> Iterator[httpx.Client]:
+    try:
+        with (
+            Server(ingot, engine, ServerConfig(port=0)) as server,
+            httpx.Client(base_url=server.url, timeout=30) as http,
+        ):
+            yield http
+    finally:
+        engine.close(5)
+
+
+@pytest.fixture
+def failing(ingot: Ingot) -> Iterator[httpx.Client]:
+    """A server whose engine fails at its fourth step."""
+    yield from serve(ingot, EngineLoop(Engine(FailingExecutor(ingot), ingot.tokenizer)))
+
+
+@pytest.fixture
+def narrow(ingot: Ingot) -> Iterator[httpx.Client]:
+    """A server whose engine runs one sequence and lets two wait."""
+    config = EngineConfig(max_sequences=1, max_waiting=2)
+    executor = TorchExecutor(ingot, num_blocks=config.blocks_for(ingot.config))
+    yield from serve(ingot, EngineLoop(Engine(executor, ingot.tokenizer, config)))
+
+
+def test_a_full_queue_asks_to_come_back(narrow: httpx.Client) -> None:
+    response = narrow.post("/v1/completions", json=ASKED | {"n": 16})
+    assert response.status_code == 429
+    assert response.headers["retry-after"] == "1"
+    error = response.json()["error"]
+    assert (error["type"], error["code"]) == ("rate_limit_error", "queue_full")
+    # What had been taken in was cancelled, or this would wait in vain or be refused.
+    assert narrow.post("/v1/completions", json=ASKED | {"max_tokens": 1}).status_code == 200
+
+
+def test_a_failure_ends_the_request_and_shows_in_health(failing: httpx.Client) -> None:
+    assert failing.get("/health").status_code == 200
+    response = failing.post("/v1/completions", json=ASKED)
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (500, "engine_failed")
+    assert error["type"] == "server_error"
+    assert "the weights melted" in error["message"]
+    assert failing.get("/health").status_code == 503
+    assert failing.get("/health").json()["status"] == "failed"
+    later = failing.post("/v1/completions", json=ASKED)
+    assert (later.status_code, later.json()["error"]["code"]) == (503, "engine_failed")
+
+
+def test_a_failure_ends_a_stream_with_an_error_event(failing: httpx.Client) -> None:
+    response = failing.post("/v1/completions", json=ASKED | {"stream": True})
+    events = [line.removeprefix("data: ") for line in response.text.splitlines() if line]
+    assert response.status_code == 200
+    assert json.loads(events[0])["choices"]
+    assert "the weights melted" in json.loads(events[-1])["error"]["message"]
+
+
+def test_the_official_client_raises_where_a_stream_breaks(failing: httpx.Client) -> None:
+    with openai.OpenAI(base_url=f"{failing.base_url}v1", api_key="any", max_retries=0) as client:
+        stream = client.completions.create(model="tiny", prompt="def", max_tokens=500, stream=True)
+        with pytest.raises(openai.APIError, match="the weights melted"):
+            list(stream)

@@ -1,0 +1,225 @@
+"""Each verb as a user runs it: a real process, real files, a real server."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+VERBS = ["data build", "train", "resume", "eval", "freeze", "verify", "generate", "serve", "demo"]
+
+
+def error_of(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line on stderr that says what was wrong."""
+    line = done.stderr.strip().splitlines()[-1]
+    assert line.startswith("error: "), done.stderr
+    assert "Traceback" not in done.stderr
+    return line
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_shows_an_example(cli: Cli, verb: str) -> None:
+    shown = cli(*verb.split(), "--help").stdout
+    assert f"ingot {verb}" in shown.split("Example:")[1]
+
+
+def test_help_lists_every_verb_and_is_quick_to_import(cli: Cli) -> None:
+    shown = cli("--help").stdout
+    assert all(verb.split()[0] in shown for verb in VERBS)
+    script = "import sys, ingot.cli; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+def test_data_build_then_train_on_the_corpus(
+    cli: Cli, texts: Path, tmp_path: Path, small: list[str]
+) -> None:
+    corpus, run = tmp_path / "corpus", tmp_path / "run"
+    built = json.loads(
+        cli("data", "build", texts, "--out", corpus, "--vocab-size", "512", "--json").stdout
+    )
+    assert built["vocab_size"] == 512
+    assert built["validation"]["documents"] >= 1
+    settings = [part for part in small if "vocab_size" not in part]
+    settings = settings[1:] if settings[0] == settings[1] else settings
+    done = cli("train", corpus, "--out", run, "--json", "--set", "run.steps=3", *settings)
+    result = json.loads(done.stdout)
+    assert result["steps"] == 3
+    assert not (run / "corpus").exists()
+
+
+def test_train_writes_its_recipe_and_metrics(trained: Path) -> None:
+    recipe = (trained / "recipe.toml").read_text()
+    assert "hidden_size = 64" in recipe
+    assert "steps = 30" in recipe
+    assert (trained / "metrics.jsonl").stat().st_size > 0
+    assert list((trained / "tensorboard").iterdir())
+
+
+def test_one_dial_chooses_prints_and_writes_everything(
+    cli: Cli, texts: Path, tmp_path: Path
+) -> None:
+    done = cli("train", texts, "--budget", "6s", "--out", tmp_path / "run", "--json")
+    result = json.loads(done.stdout)
+    assert result["seconds"] == pytest.approx(6, abs=4)
+    assert result["share_of_peak"] > 0
+    for key in ("corpus.vocab_size", "model.hidden_size", "batch.context", "run.evaluations"):
+        assert key in done.stderr
+        assert f"{key.partition('.')[2]} = " in (tmp_path / "run" / "recipe.toml").read_text()
+
+
+def test_a_recipe_file_and_settings_override_the_choice(
+    cli: Cli, texts: Path, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text("[model]\nhidden_size = 40\n[batch]\nsequences = 3\n[run]\nsteps = 2\n")
+    settings = ("--set", "batch.sequences=2", "--set", "corpus.vocab_size=512")
+    run = tmp_path / "run"
+    cli("train", texts, "--recipe", recipe, "--out", run, *settings)
+    written = (run / "recipe.toml").read_text()
+    assert "hidden_size = 40" in written
+    assert "sequences = 2" in written
+
+
+def test_interrupt_then_resume(cli: Cli, texts: Path, tmp_path: Path, small: list[str]) -> None:
+    run = tmp_path / "run"
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "ingot", "train", str(texts), "--out", str(run)),
+            *("--set", "run.steps=100000", *small),
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    metrics = run / "metrics.jsonl"
+    deadline = time.monotonic() + 60
+    while not (metrics.exists() and metrics.stat().st_size > 2000):
+        assert time.monotonic() < deadline, "training did not start"
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, shown = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert f"ingot resume {run}" in shown.splitlines()[-1]
+    recipe = run / "recipe.toml"
+    steps = json.loads((next((run / "checkpoints").iterdir()) / "state.json").read_text())["step"]
+    recipe.write_text(recipe.read_text().replace("steps = 100000", f"steps = {steps + 5}"))
+    assert json.loads(cli("resume", run, "--json").stdout)["steps"] == steps + 5
+
+
+def test_eval_of_a_run_and_of_its_ingot(cli: Cli, trained: Path, sealed: Path, texts: Path) -> None:
+    run = json.loads(cli("eval", trained, "--json").stdout)
+    assert run["bits_per_byte"] < 5
+    text = texts / "00.py"
+    ours = json.loads(cli("eval", trained, text, "--json").stdout)
+    frozen = json.loads(cli("eval", sealed, text, "--json").stdout)
+    assert frozen["bytes"] == text.stat().st_size
+    assert frozen["loss"] == pytest.approx(ours["loss"], rel=0.01)
+    assert "bits per byte" in cli("eval", sealed, text).stdout
+
+
+def test_freeze_and_verify(cli: Cli, trained: Path, sealed: Path, tmp_path: Path) -> None:
+    again = json.loads(cli("freeze", trained, "--out", tmp_path / "again.ingot", "--json").stdout)
+    verified = json.loads(cli("verify", sealed, "--json").stdout)
+    assert again["digest"] == verified["digest"]
+    assert "exists already" in error_of(
+        cli("freeze", trained, "--out", tmp_path / "again.ingot", code=2)
+    )
+    cli("freeze", trained, "--out", tmp_path / "again.ingot", "--overwrite")
+
+
+def test_verify_names_the_tensor_that_was_changed(cli: Cli, sealed: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.ingot"
+    shutil.copytree(sealed, copy)
+    weights = copy / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.chmod(0o644)
+    weights.write_bytes(content)
+    assert "lm_head.weight" in error_of(cli("verify", copy, code=6))
+    assert "lm_head.weight" in error_of(cli("generate", copy, "x", code=6))
+
+
+def test_generate_repeats_with_a_seed(cli: Cli, sealed: Path) -> None:
+    arguments = ("generate", sealed, "def ", "--max-tokens", "12", "--seed", "3")
+    plain = cli(*arguments).stdout
+    assert plain == cli(*arguments).stdout
+    answer = json.loads(cli(*arguments, "--json").stdout)
+    assert plain == answer["text"] + "\n"
+    assert answer["finish_reason"] in ("length", "stop")
+    assert (
+        cli("generate", sealed, "-", "--max-tokens", "12", "--seed", "3", stdin="def ").stdout
+        == plain
+    )
+
+
+def test_serve_until_interrupted(sealed: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ingot", "serve", str(sealed), "--port", "0", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    announced = ""
+    while not announced.rstrip().endswith("}"):
+        announced += process.stdout.readline()
+    ready: dict[str, Any] = json.loads(announced)
+    with urllib.request.urlopen(f"{ready['url']}/health", timeout=20) as response:
+        assert response.status == 200
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0
+
+
+def test_a_port_in_use_is_said(cli: Cli, sealed: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert port in error_of(cli("serve", sealed, "--port", port, code=7))
+        assert port in error_of(cli("demo", "--port", port, code=7))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("train", "absent"), 3, "absent"),
+        (("train", "TEXTS", "--set", "model.hiden_size=3"), 4, "model.hidden_size"),
+        (("train", "TEXTS", "--budget", "soon"), 2, "soon"),
+        (("train", "TEXTS", "--budget", "0.0001s"), 4, "too small"),
+        (("train", "TEXTS", "--recipe", "absent.toml"), 4, "absent.toml"),
+        (("data", "build", "absent", "--out", "x"), 3, "absent"),
+        (("data", "build", "TEXTS", "--out", "x", "--vocab-size", "3"), 2, "--vocab-size"),
+        (("resume", "absent"), 5, "is not a run"),
+        (("eval", "absent", "TEXTS"), 6, "absent"),
+        (("freeze", "absent", "--out", "x"), 5, "is not a run"),
+        (("verify", "absent"), 6, "absent"),
+        (("generate", "absent", "x"), 6, "absent"),
+        (("serve", "absent", "--port", "0"), 6, "absent"),
+        (("nonsense",), 2, "nonsense"),
+        (("train",), 2, "TEXTS"),
+    ],
+)
+def test_a_mistake_is_one_line_and_an_exit_code(
+    cli: Cli, texts: Path, tmp_path: Path, arguments: tuple[str, ...], code: int, says: str
+) -> None:
+    given = [str(texts) if part == "TEXTS" else part for part in arguments]
+    assert says.lower() in error_of(cli(*given, cwd=tmp_path, code=code)).lower()
+
+
+def test_a_prompt_longer_than_the_context_is_refused(cli: Cli, sealed: Path) -> None:
+    line = error_of(cli("generate", sealed, "word " * 200, code=2))
+    assert re.search(r"\b64\b", line)
+
+
+def test_debug_shows_the_traceback(cli: Cli) -> None:
+    done = cli("--debug", "verify", "absent", code=1)
+    assert "Traceback" in done.stderr

@@ -1,0 +1,96 @@
+"""A small corpus of real source code, and recipes that train on it in seconds."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ingot
+from ingot.corpus import Corpus, CorpusConfig, build_corpus
+from ingot.training import Recipe, Run, RunRecord, Trainer, TrainingResult, create_run, make_recipe
+from ingot.training.events import Event
+
+SOURCE = Path(ingot.__file__).parent
+
+
+@pytest.fixture(scope="session")
+def source() -> Path:
+    """Our own source: text that is there wherever the tests are."""
+    return SOURCE
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    folder = tmp_path_factory.mktemp("corpus") / "built"
+    texts = [SOURCE / "model", SOURCE / "errors.py", SOURCE / "files.py"]
+    return build_corpus(texts, folder, CorpusConfig(vocab_size=384, validation_fraction=0.1))
+
+
+@pytest.fixture
+def recipe() -> Callable[..., Recipe]:
+    def make(**sections: dict[str, Any]) -> Recipe:
+        tables: dict[str, dict[str, Any]] = {
+            "model": {
+                "hidden_size": 32,
+                "intermediate_size": 64,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 2,
+                "num_key_value_heads": 1,
+                "head_dim": 16,
+            },
+            "batch": {"context": 32, "sequences": 4},
+            "run": {"steps": 12, "evaluations": 2},
+        }
+        for section, values in sections.items():
+            tables[section] = tables.get(section, {}) | values
+        return make_recipe(tables)
+
+    return make
+
+
+@pytest.fixture
+def new_run(corpus: Corpus, tmp_path: Path) -> Callable[..., Run]:
+    def make(recipe: Recipe, name: str = "run") -> Run:
+        record = RunRecord(
+            corpus=str(corpus.path),
+            corpus_digest=corpus.manifest.digest,
+            bytes_per_token=corpus.manifest.train.bytes / corpus.manifest.train.tokens,
+            code_version="test",
+        )
+        return create_run(tmp_path / name, recipe, corpus, record)
+
+    return make
+
+
+class Watched:
+    """Trains and keeps the events."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.interrupted = threading.Event()
+        self.on_event: Callable[[Event], None] = lambda _: None
+
+    def train(self, run: Run) -> TrainingResult:
+        return Trainer(run, self._observe, self.interrupted).train()
+
+    def of(self, kind: type) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def _observe(self, event: Event) -> None:
+        self.events.append(event)
+        self.on_event(event)
+
+
+@pytest.fixture
+def watched() -> Watched:
+    return Watched()
+
+
+@pytest.fixture
+def watch() -> type[Watched]:
+    """For tests that train more than once."""
+    return Watched
