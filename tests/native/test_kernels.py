@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from ingot.artifact import round_to_bfloat16, widen_to_float32
+from ingot.native import Matrix, kernels, pack, packed_size, uniform
+
+FAST = [name for name in kernels() if name != "portable"]
+KINDS = ("bf16", "int8", "int4")
+HIGHEST = {"int8": 127, "int4": 7}
+
+
+def packed(kind: str, bits: NDArray[np.uint16], group: int) -> Matrix:
+    outputs, inputs = bits.shape
+    memory = np.empty(packed_size(kind, outputs, inputs, group), dtype=np.uint8)
+    pack(kind, bits, group, memory)
+    memory.flags.writeable = False
+    return Matrix(kind, outputs, inputs, group, memory)
+
+
+def quantized(x: NDArray[np.float32], group: int, highest: int) -> NDArray[np.float64]:
+    """What symmetric rounding with one scale for ``group`` inputs leaves of x (rows, inputs)."""
+    out = np.empty(x.shape)
+    for first in range(0, x.shape[1], group):
+        part = x[:, first : first + group]
+        scale = np.abs(part).max(axis=1, keepdims=True) / np.float32(highest)
+        safe = np.where(scale == 0, np.float32(1), scale)
+        out[:, first : first + group] = np.rint(part / safe).astype(np.float64) * scale
+    return out
+
+
+sizes = st.tuples(st.integers(1, 70), st.integers(1, 300), st.integers(1, 13))
+
+
+@settings(max_examples=60, deadline=None)
+@given(sizes, st.sampled_from(KINDS), st.sampled_from([32, 64, 128]), st.integers(0, 99))
+def test_products_are_those_of_numpy(
+    size: tuple[int, int, int], kind: str, group: int, seed: int
+) -> None:
+    outputs, inputs, rows = size
+    rng = np.random.default_rng(seed)
+    bits = round_to_bfloat16(rng.standard_normal((outputs, inputs), dtype=np.float32))
+    x = rng.standard_normal((rows, inputs), dtype=np.float32)
+    weights, codes = widen_to_float32(bits).astype(np.float64), x.astype(np.float64)
+    if kind != "bf16":
+        weights = quantized(widen_to_float32(bits), group, HIGHEST[kind])
+        codes = quantized(x, inputs, 127)
+    expected = codes @ weights.T
+    for name in kernels():
+        product = packed(kind, bits, group).multiply(x, name, threads=2)
+        # One code of an activation may round the other way where x / scale is a tie in float32.
+        assert np.abs(product - expected).max() <= 2e-3 * np.abs(codes).max() * np.sqrt(inputs)
+
+
+@pytest.mark.parametrize("kind", ["int8", "int4"])
+@pytest.mark.parametrize("name", FAST)
+@settings(max_examples=60, deadline=None)
+@given(sizes, st.sampled_from([32, 64, 128]), st.integers(0, 99), st.booleans())
+def test_integer_kernels_give_the_bits_of_the_portable_one(
+    kind: str, name: str, size: tuple[int, int, int], group: int, seed: int, extreme: bool
+) -> None:
+    outputs, inputs, rows = size
+    rng = np.random.default_rng(seed)
+    w = rng.standard_normal((outputs, inputs), dtype=np.float32)
+    x = rng.standard_normal((rows, inputs), dtype=np.float32)
+    if extreme:  # every code at its limit: where 16-bit sums would saturate
+        w, x = np.sign(w), np.sign(x)
+    matrix = packed(kind, round_to_bfloat16(w), group)
+    assert np.array_equal(matrix.multiply(x, name), matrix.multiply(x, "portable"))
+
+
+@pytest.mark.parametrize("kind", ["int8", "int4"])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("name", kernels())
+def test_the_largest_sums_are_exact(kind: str, sign: float, name: str) -> None:
+    w = np.full((16, 256), sign, dtype=np.float32)
+    x = np.ones((5, 256), dtype=np.float32)
+    product = packed(kind, round_to_bfloat16(w), 128).multiply(x, name)
+    assert np.allclose(product, sign * 256, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", kernels())
+def test_a_row_has_the_same_bits_beside_any_others(kind: str, name: str) -> None:
+    rng = np.random.default_rng(3)
+    matrix = packed(kind, round_to_bfloat16(rng.standard_normal((50, 200), dtype=np.float32)), 64)
+    x = rng.standard_normal((9, 200), dtype=np.float32)
+    together = matrix.multiply(x, name, threads=2)
+    for row in range(9):
+        assert np.array_equal(matrix.multiply(x[row : row + 1], name)[0], together[row])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+def test_a_value_that_is_not_finite_shows_in_its_row_alone(kind: str, bad: float) -> None:
+    rng = np.random.default_rng(4)
+    matrix = packed(kind, round_to_bfloat16(rng.standard_normal((20, 40), dtype=np.float32)), 32)
+    x = rng.standard_normal((3, 40), dtype=np.float32)
+    x[1, 17] = bad
+    product = matrix.multiply(x)
+    assert not np.isfinite(product[1]).any()
+    assert np.isfinite(product[[0, 2]]).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_zeros_and_tiny_values_multiply_to_zero(kind: str) -> None:
+    matrix = packed(kind, np.zeros((5, 7), dtype=np.uint16), 32)
+    x = np.array([[0] * 7, [1e-40] * 7], dtype=np.float32)
+    assert not matrix.multiply(x).any()
+
+
+def test_sizes_that_do_not_fit_are_refused() -> None:
+    memory = np.zeros(packed_size("int8", 16, 32, 32), dtype=np.uint8)
+    with pytest.raises(ValueError, match="wrong size"):
+        Matrix("int8", 17, 32, 32, memory)
+    with pytest.raises(ValueError, match="group 48"):
+        Matrix("int8", 16, 32, 48, memory)
+    with pytest.raises(ValueError, match="out of range"):
+        packed_size("int8", -1, 32, 32)
+    with pytest.raises(ValueError, match="wrong size"):
+        pack("int8", np.zeros((16, 33), dtype=np.uint16), 32, memory[:-1])
+    matrix = Matrix("int8", 16, 32, 32, memory)
+    with pytest.raises(ValueError, match="inputs"):
+        matrix.multiply(np.zeros((1, 31), dtype=np.float32))
+    with pytest.raises(TypeError):
+        matrix.multiply(np.zeros((1, 32), dtype=np.float64))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="cannot run"):
+        matrix.multiply(np.zeros((1, 32), dtype=np.float32), "mmx")
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
+def test_random_numbers_are_those_of_numpy(seed: int, position: int) -> None:
+    bits = np.random.Philox(key=np.array((seed, position), dtype=np.uint64)).random_raw()
+    assert uniform(seed, position) == float(int(bits) >> 11) * 2.0**-53
