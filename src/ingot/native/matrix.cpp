@@ -29,6 +29,11 @@ Place place_of(WeightKind kind, int64_t column, int64_t k) {
   return {((k / 8) * kTileColumns + column) * 4 + k % 4, static_cast<int>((k / 4) % 2) * 4};
 }
 
+// The sizes alone, without memory.
+Matrix unplaced(WeightKind kind, int64_t outputs, int64_t inputs, int64_t group) {
+  return {kind, outputs, inputs, kind == WeightKind::bf16 ? 0 : group, nullptr, nullptr};
+}
+
 size_t scale_bytes(const Matrix& m) {
   return static_cast<size_t>(m.tiles() * m.groups() * kTileColumns) * sizeof(float);
 }
@@ -63,14 +68,14 @@ int64_t Matrix::tile_bytes() const {
 
 Matrix view_packed(WeightKind kind, const uint8_t* memory, int64_t outputs, int64_t inputs,
                    int64_t group) {
-  Matrix m{kind, outputs, inputs, kind == WeightKind::bf16 ? 0 : group, nullptr, nullptr};
+  Matrix m = unplaced(kind, outputs, inputs, group);
   m.scales = reinterpret_cast<const float*>(memory);
   m.weights = memory + scale_bytes(m);
   return m;
 }
 
 size_t packed_bytes(WeightKind kind, int64_t outputs, int64_t inputs, int64_t group) {
-  const Matrix m = view_packed(kind, nullptr, outputs, inputs, group);
+  const Matrix m = unplaced(kind, outputs, inputs, group);
   return scale_bytes(m) + static_cast<size_t>(m.tiles() * m.tile_bytes());
 }
 

@@ -135,8 +135,8 @@ BAD = [
     (Chunk([1], 2**62, [0], GREEDY), "position"),
     (Chunk([], 0, [0], GREEDY), "no tokens"),
     (Chunk([1], 0, [0], SamplingRow(SamplingParams(top_p=float("nan")), 0, 0)), "top_p"),
-    (Chunk([2**40], 0, [0], GREEDY), ""),
-    (Chunk([1], 0, [0], SamplingRow(SamplingParams(), 2**64, 0)), ""),
+    (Chunk([2**40], 0, [0], GREEDY), "cast"),
+    (Chunk([1], 0, [0], SamplingRow(SamplingParams(), 2**64, 0)), "cast"),
 ]
 
 
