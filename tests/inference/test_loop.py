@@ -155,6 +155,25 @@ def test_a_failing_engine_tells_everyone_and_takes_no_more(
     assert executor.closed
 
 
+def test_what_arrives_while_the_engine_fails_is_told_too(make_engine: Any) -> None:
+    engine, executor = make_engine()
+    reached, fail = threading.Event(), threading.Event()
+
+    def step(_: Any) -> Any:
+        reached.set()
+        assert fail.wait(20)
+        raise ServeError("broken")
+
+    executor.step = step
+    loop, running, arriving = EngineLoop(engine), Answer(), Answer()
+    loop.submit([1], PARAMS, running.said.put)
+    assert reached.wait(20)
+    loop.submit([1], PARAMS, arriving.said.put)
+    fail.set()
+    assert [answer.wait()[-1].error for answer in (running, arriving)] == ["broken", "broken"]
+    loop.close(5)
+
+
 def test_a_fault_in_the_executor_is_named(make_engine: Any) -> None:
     engine, executor = make_engine()
     executor.step = lambda _: 1 / 0
@@ -180,7 +199,7 @@ def test_leaving_a_stream_cancels_it(make_engine: Any) -> None:
     stream.close()
     left.set()
     loop.close(20)
-    assert loop.stats().generated_tokens == 4
+    assert loop.stats().generated_tokens <= 4
 
 
 def test_a_stream_ends_at_its_timeout(make_loop: Any) -> None:

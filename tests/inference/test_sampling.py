@@ -185,6 +185,16 @@ def test_the_smallest_temperature_is_greedy_and_does_not_overflow() -> None:
     assert draw(logits, row(temperature=5e-324)).token_id == 1
 
 
+@pytest.mark.parametrize("number", [0.0, 1 - 2**-53])
+@pytest.mark.parametrize("likely", [1, 3, 10])
+def test_a_token_without_weight_is_never_drawn(
+    monkeypatch: pytest.MonkeyPatch, number: float, likely: int
+) -> None:
+    monkeypatch.setattr("ingot.inference.sampling._uniform", lambda *_: number)
+    logits = np.array([-3e38, *[0.0] * likely, -3e38], dtype=np.float32)
+    assert draw(logits, row()).token_id == (1 if number == 0 else likely)
+
+
 def test_scores_are_left_as_they_were() -> None:
     logits = np.random.default_rng(0).normal(size=100).astype(np.float32)
     logits.setflags(write=False)

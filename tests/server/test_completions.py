@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 from collections.abc import Callable
+from typing import Any
 
 import openai
 import pytest
@@ -28,7 +29,7 @@ def test_plain_streamed_and_the_engines_own_answer_are_equal(
 ) -> None:
     params = SamplingParams(max_tokens=40, temperature=temperature, seed=7)
     own = ask_engine(PROMPT, params)
-    asked = {"model": "tiny", "prompt": PROMPT, "max_tokens": 40, "seed": 7}
+    asked: dict[str, Any] = {"model": "tiny", "prompt": PROMPT, "max_tokens": 40, "seed": 7}
     plain = client.completions.create(**asked, temperature=temperature)
     chunks = list(client.completions.create(**asked, temperature=temperature, stream=True))
     assert plain.choices[0].text == streamed_text(chunks) == own.text
@@ -85,7 +86,7 @@ def test_a_stream_counts_its_tokens_only_where_asked(client: openai.OpenAI, ingo
 
 
 def test_a_stop_text_ends_the_answer_before_it(client: openai.OpenAI) -> None:
-    asked = {"model": "tiny", "prompt": PROMPT, "max_tokens": 40, "temperature": 0}
+    asked: dict[str, Any] = {"model": "tiny", "prompt": PROMPT, "max_tokens": 40, "temperature": 0}
     whole = client.completions.create(**asked).choices[0].text
     stop = whole[10:13]
     for stops in (stop, ["never said", stop]):
@@ -97,7 +98,7 @@ def test_a_stop_text_ends_the_answer_before_it(client: openai.OpenAI) -> None:
 
 def test_many_prompts_and_many_answers_keep_their_order(client: openai.OpenAI) -> None:
     prompts = ["def area", "the quick", "return width"]
-    asked = {"model": "tiny", "max_tokens": 12, "seed": 3}
+    asked: dict[str, Any] = {"model": "tiny", "max_tokens": 12, "seed": 3}
     together = client.completions.create(**asked, prompt=prompts, n=2)
     chunks = list(client.completions.create(**asked, prompt=prompts, n=2, stream=True))
     assert [choice.index for choice in together.choices] == list(range(6))
@@ -119,7 +120,13 @@ def test_every_form_of_prompt_gives_the_same_answer(client: openai.OpenAI, ingot
 
 
 def test_logprobs_follow_the_text(client: openai.OpenAI) -> None:
-    asked = {"model": "tiny", "prompt": PROMPT, "max_tokens": 12, "temperature": 0, "logprobs": 3}
+    asked: dict[str, Any] = {
+        "model": "tiny",
+        "prompt": PROMPT,
+        "max_tokens": 12,
+        "temperature": 0,
+        "logprobs": 3,
+    }
     choice = client.completions.create(**asked).choices[0]
     written = choice.logprobs
     assert written is not None
@@ -146,7 +153,12 @@ def test_32_streams_at_once_each_equal_their_answer_alone(client: openai.OpenAI)
     prompts = [f"def f{number}(x):" + " x" * (number % 5) for number in range(32)]
 
     def ask(prompt: str, stream: bool) -> str:
-        asked = {"model": "tiny", "prompt": prompt, "max_tokens": 24, "temperature": 0}
+        asked: dict[str, Any] = {
+            "model": "tiny",
+            "prompt": prompt,
+            "max_tokens": 24,
+            "temperature": 0,
+        }
         if stream:
             return streamed_text(list(client.completions.create(**asked, stream=True)))
         return str(client.completions.create(**asked).choices[0].text)

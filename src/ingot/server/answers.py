@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from collections.abc import Sequence as Seq
 from functools import partial
 from itertools import chain
-from types import TracebackType
 from typing import Self, TypeVar
 
 from ingot.inference import Delta, EngineLoop, SamplingParams, Sequence
@@ -37,12 +36,7 @@ class Answers:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for index, sequence in enumerate(self._sequences):
             if index not in self._finished:
                 self._engine.cancel(sequence)

@@ -7,6 +7,7 @@ they are a checkpoint, and a run that is stopped anywhere goes on from its last.
 from __future__ import annotations
 
 import math
+import os
 import statistics
 import threading
 import time
@@ -100,6 +101,7 @@ class Trainer:
             TrainingError: the loss is no number any more, or a checkpoint is damaged.
         """
         torch.set_flush_denormal(True)
+        torch.set_num_threads(len(os.sched_getaffinity(0)))  # an engine may have taken fewer
         found = checkpoint.folders(self._run.path)
         if found:
             self._restore(found[-1])

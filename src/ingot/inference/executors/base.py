@@ -38,6 +38,7 @@ class Drawn:
     """The token drawn for a chunk that asked for one."""
 
     token_id: int
+    """Below the tokenizer's size, also where the model's table is padded past it."""
     logprob: TokenLogprob | None
     """Only where the request asked for log-probabilities."""
 
