@@ -19,6 +19,17 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
     exit 1
   fi
 fi
+header=$("$python" -c 'import sysconfig; print(sysconfig.get_paths()["include"])')/Python.h
+if [ ! -f "$header" ]; then
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "installing python3-dev, for the C++ core"
+    apt-get update -qq
+    apt-get install -qq -y --no-install-recommends python3-dev >/dev/null
+  else
+    echo "note: without Python's headers PyTorch serves instead of the C++ core;" \
+      "for the core: sudo apt-get install python3-dev" >&2
+  fi
+fi
 "$python" -m venv "$folder"
 "$folder/bin/python" -m pip install --quiet --upgrade 'pip>=24'
 echo "installing Ingot and what it uses into $folder (a few minutes, about 2 GB)"

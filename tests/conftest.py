@@ -11,9 +11,17 @@ from pathlib import Path
 import pytest
 
 import ingot
+from ingot.api.phase_two import native_core_is_built
+
+collect_ignore = [] if native_core_is_built() else ["native", "inference/executors/test_native.py"]
 
 SOURCE = Path(ingot.__file__).parent
 Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def pytest_report_header() -> str:
+    """Say where tests are left out."""
+    return "native core: " + ("built" if native_core_is_built() else "absent, its tests left out")
 
 
 @pytest.fixture(scope="session")

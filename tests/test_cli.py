@@ -163,6 +163,28 @@ def test_generate_repeats_with_a_seed(cli: Cli, sealed: Path) -> None:
     )
 
 
+@pytest.mark.skipif(not native_core_is_built(), reason="installed without the native core")
+def test_every_executor_answers_and_only_torch_needs_pytorch(
+    cli: Cli, sealed: Path, tmp_path: Path
+) -> None:
+    asked = ("generate", str(sealed), "def ", "--max-tokens", "8", "--temperature", "0")
+    answers = {
+        name: cli(*asked, "--executor", name).stdout for name in ("native", "native-int8", "torch")
+    }
+    assert answers["native"] == answers["torch"]
+    blocked = "import sys; sys.modules['torch'] = None; from ingot.cli import main; main()"
+    for name in ("native", "native-int8"):
+        done = subprocess.run(
+            [sys.executable, "-c", blocked, *asked, "--executor", name],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (0, answers[name]), done.stderr
+    assert "'fast' is none" in error_of(cli(*asked, "--executor", "fast", code=2))
+
+
 def test_serve_until_interrupted(sealed: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "ingot", "serve", str(sealed), "--port", "0", "--json"],

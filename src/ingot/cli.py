@@ -38,6 +38,7 @@ Settings = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 RunFolder = Annotated[Path, typer.Argument(help="A folder made by ingot train.")]
 IngotFolder = Annotated[Path, typer.Argument(help="An ingot.")]
+Executor = Annotated[str, typer.Option(help="auto, native, native-int8 or torch.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")]
 
 
@@ -172,6 +173,7 @@ def generate(
     min_p: Annotated[float, typer.Option(help="Least share of the likeliest.")] = 0.0,
     seed: Annotated[int | None, typer.Option(help="Same seed, same answer.")] = None,
     stop: Annotated[list[str] | None, typer.Option(help="Text that ends the answer.")] = None,
+    executor: Executor = "auto",
     json: Json = False,
 ) -> None:
     """Continue a prompt."""
@@ -187,7 +189,7 @@ def generate(
         "seed": seed,
         "stop": tuple(stop or ()),
     }
-    with load(ingot) as model:
+    with load(ingot, executor=executor) as model:  # type: ignore[arg-type]  # load checks it
         if json:
             _print(True, dataclasses.asdict(model.generate(text, **sampling)), "")
             return
@@ -205,6 +207,7 @@ def serve(
     allow_public: Annotated[
         bool, typer.Option(help="Bind an address that others can reach, without API keys.")
     ] = False,
+    executor: Executor = "auto",
     json: Json = False,
 ) -> None:
     """Serve an ingot with the OpenAI API and a page, until Ctrl-C."""
@@ -213,7 +216,7 @@ def serve(
 
     config = ServerConfig(host=host, port=port, allow_public=allow_public)
     listener = listen(config)  # a port in use is said before a large model is read
-    with phase_two.load(ingot) as model:
+    with phase_two.load(ingot, executor=executor) as model:  # type: ignore[arg-type]
         server = phase_two.serve(model, config, listener=listener)
         announcement = f"serving {ingot} ({model.digest[:12]}) at {server.url}; Ctrl-C stops"
         ready = {"url": server.url, "digest": model.digest}

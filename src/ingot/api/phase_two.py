@@ -6,8 +6,9 @@ import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 from ingot.artifact import Ingot, open_ingot
 from ingot.errors import ServeError, UsageError
@@ -20,7 +21,10 @@ from ingot.inference import (
     TokenLogprob,
     validate,
 )
+from ingot.inference.executors.base import Executor
 from ingot.server import Server, ServerConfig
+
+ExecutorName = Literal["auto", "native", "native-int8", "torch"]
 
 _TIMEOUT = 600.0  # seconds for one answer, unless the caller says otherwise
 _CLOSE_TIMEOUT = 10.0
@@ -114,20 +118,70 @@ class Model:
             yield delta
 
 
-def load(path: str | Path, *, engine: EngineConfig | None = None, verify: bool = True) -> Model:
-    """Open an ingot, check every digest, map its weights read-only and start an engine.
+def load(
+    path: str | Path,
+    *,
+    executor: ExecutorName = "auto",
+    engine: EngineConfig | None = None,
+    verify: bool = True,
+) -> Model:
+    """Open an ingot, check every digest, make its weights read-only and start an engine.
+
+    Args:
+        path: The ingot.
+        executor: "native" runs the C++ core at the ingot's own bfloat16, "native-int8" the
+            same core with weights rounded to int8 at loading, "torch" runs PyTorch; "auto" takes
+            the core where it was built, else PyTorch.
+        engine: Limits and the size of the key-value cache.
+        verify: Read and check the weights' digests.
 
     Raises:
         ArtifactError: the ingot is missing, malformed or fails a digest.
+        UsageError: no such executor, or it is not installed.
     """
-    from ingot.inference.executors.torch import TorchExecutor
-
+    if executor not in get_args(ExecutorName):
+        raise UsageError(
+            f"{executor!r} is none", where="executor", fix="use auto, native, native-int8 or torch"
+        )
     config = engine or EngineConfig()
     ingot = open_ingot(Path(path), verify=verify)
-    executor = TorchExecutor(
-        ingot, num_blocks=config.blocks_for(ingot.config), block_size=config.block_size
-    )
-    return Model(ingot, EngineLoop(Engine(executor, ingot.tokenizer, config)))
+    runner = _executor(executor, ingot, config)
+    return Model(ingot, EngineLoop(Engine(runner, ingot.tokenizer, config)))
+
+
+def native_core_is_built() -> bool:
+    """Tell whether the C++ core was compiled when Ingot was installed."""
+    try:
+        import_module("ingot.native")
+    except ImportError:
+        return False
+    return True
+
+
+def _executor(name: ExecutorName, ingot: Ingot, config: EngineConfig) -> Executor:
+    """Build the executor; each is imported only where it is chosen."""
+    blocks = config.blocks_for(ingot.config)
+    built = native_core_is_built()
+    if name == "torch" or (name == "auto" and not built):
+        try:
+            from ingot.inference.executors.torch import TorchExecutor
+        except ModuleNotFoundError as error:
+            raise UsageError(
+                f"needs {error.name}, which is not installed",
+                where="executor torch",
+                fix="install ingot[train], or use the native executor",
+            ) from error
+        return TorchExecutor(ingot, num_blocks=blocks, block_size=config.block_size)
+    if not built:
+        raise UsageError(
+            "the C++ core was not built",
+            where=f"executor {name}",
+            fix="install Python's headers (python3-dev) and install Ingot again, or use torch",
+        )
+    from ingot.inference.executors.native import NativeExecutor
+
+    weights: Literal["bf16", "int8"] = "int8" if name == "native-int8" else "bf16"
+    return NativeExecutor(ingot, num_blocks=blocks, block_size=config.block_size, weights=weights)
 
 
 def serve(
