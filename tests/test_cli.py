@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from ingot.api.phase_two import native_core_is_built
+
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 VERBS = ["data build", "train", "resume", "eval", "freeze", "verify", "generate", "serve", "demo"]
 
