@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from ingot.api.phase_one import Watcher, build_corpus, evaluate, freeze, resume, train
     from ingot.api.phase_two import Answer, Model, load, serve
 
-# OpenMP's threads spin while they wait for each other. On a machine that also does other work
-# they spin away the very time their partner needs: measured 39 to 353 tokens/s of training
-# against 2,500 to 2,900 without. Must be said before PyTorch is loaded; yours goes first.
-os.environ.setdefault("GOMP_SPINCOUNT", "0")
+# OpenMP's threads spin while they wait for each other; on a machine that also does other work
+# they spin away the very time their partner needs. A short spin keeps both: docs/log.md has the
+# figures. It must be said before PyTorch is loaded; a value of your own is left alone.
+os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 _PHASES = {
     "ingot.api.phase_one": (
