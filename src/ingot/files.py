@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from ingot.errors import ResourceError
 
@@ -30,8 +31,11 @@ def full_disk_named(path: Path) -> Iterator[None]:
         raise
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Replace ``path`` by ``data``, durably: temporary file, fsync, rename, fsync of the folder.
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file that replaces ``path`` when the block ends, durably, and not if it raises.
+
+    Temporary file, fsync, rename, fsync of the folder.
 
     Raises:
         ResourceError: the disk is full; the old file is untouched.
@@ -40,7 +44,7 @@ def write_atomic(path: Path, data: bytes) -> None:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             Path(name).chmod(0o644)
@@ -49,6 +53,12 @@ def write_atomic(path: Path, data: bytes) -> None:
             Path(name).unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Replace ``path`` by ``data``, as ``replacing`` does."""
+    with replacing(path) as file:
+        file.write(data)
 
 
 def sync_folder(path: Path) -> None:

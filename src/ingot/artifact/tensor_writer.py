@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
@@ -16,7 +14,7 @@ from numpy.typing import NDArray
 
 from ingot.artifact.tensor_reader import DTYPES, MAX_HEADER_BYTES
 from ingot.errors import ArtifactError
-from ingot.files import full_disk_named, sync_folder
+from ingot.files import replacing
 
 Buffer: TypeAlias = bytes | bytearray | memoryview | NDArray[Any]
 
@@ -63,20 +61,8 @@ def write_tensors(
         ArtifactError: a dtype the format lacks, or bytes that do not fill a shape.
         ResourceError: the disk is full; the old file is untouched.
     """
-    with full_disk_named(path):
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                written = stream_tensors(file, tensors, metadata or {}, where=path)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)
-    return written
+    with replacing(path) as file:
+        return stream_tensors(file, tensors, metadata or {}, where=path)
 
 
 def stream_tensors(
