@@ -75,12 +75,12 @@ class Watched:
         self.on_event: Callable[[Event], None] = lambda _: None
 
     def train(self, run: Run) -> TrainingResult:
-        return Trainer(run, self._observe, self.interrupted).train()
+        return Trainer(run, self.observe, self.interrupted).train()
 
     def of(self, kind: type) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
 
-    def _observe(self, event: Event) -> None:
+    def observe(self, event: Event) -> None:
         self.events.append(event)
         self.on_event(event)
 

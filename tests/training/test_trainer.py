@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
@@ -10,14 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 import torch
 
-from ingot.corpus import CorpusConfig, build_corpus
+from ingot.corpus import CorpusConfig, Sampler, build_corpus
 from ingot.errors import Interrupted, RecipeError, TrainingError
-from ingot.training import Recipe, Run, TrainingResult, checkpoint, open_run
-from ingot.training.events import Checkpointed, Evaluated, Sampled, Stepped
+from ingot.training import Recipe, Run, Trainer, TrainingResult, checkpoint, open_run
+from ingot.training.events import Checkpointed, Evaluated, Event, Sampled, Skipped, Stepped
 
 MakeRecipe = Callable[..., Recipe]
 NewRun = Callable[..., Run]
@@ -140,10 +142,58 @@ def test_a_budget_too_small_for_one_update_is_refused(
         watched.train(run)
 
 
-def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(
+def test_an_update_that_is_no_number_is_left_out_and_the_run_goes_on(
+    recipe: MakeRecipe, new_run: NewRun, watched: Any
+) -> None:
+    """A weight is damaged for two updates: neither is made, and nothing of them stays behind."""
+    run = new_run(recipe(run={"steps": 12, "evaluations": 1}))
+    trainer = Trainer(run, watched.observe, watched.interrupted)
+    gain = trainer._model.model.norm.weight.data
+    kept: dict[str, torch.Tensor] = {}
+
+    def damage(event: Event) -> None:
+        if isinstance(event, Stepped) and event.step == 4:
+            kept.update({k: v.clone() for k, v in trainer._model.state_dict().items()})
+            gain[0] = float("nan")
+        elif isinstance(event, Skipped) and event.in_a_row == 2:
+            gain[0] = kept["model.norm.weight"][0]
+            now = trainer._model.state_dict()
+            assert all(torch.equal(value, now[name]) for name, value in kept.items())
+
+    watched.on_event = damage
+    result = trainer.train()
+    assert [(event.step, event.in_a_row, event.total) for event in watched.of(Skipped)] == [
+        (5, 1, 1),
+        (6, 2, 2),
+    ]
+    made = [event.step for event in watched.of(Stepped)]
+    assert made == [1, 2, 3, 4, 7, 8, 9, 10, 11, 12]
+    assert math.isfinite(result.validation_loss)
+    assert math.isfinite(result.training_loss)
+    state = checkpoint.read_state(checkpoint.latest(run.path))
+    assert (state.skipped, state.skipped_in_a_row) == (2, 0)
+
+
+def test_a_run_that_ends_with_damaged_weights_is_no_success(
+    recipe: MakeRecipe, new_run: NewRun, watched: Any
+) -> None:
+    run = new_run(recipe(run={"steps": 6, "evaluations": 3}))
+    trainer = Trainer(run, watched.observe, watched.interrupted)
+    watched.on_event = lambda event: (
+        trainer._model.model.norm.weight.data.fill_(float("inf"))
+        if isinstance(event, Stepped) and event.step == 5
+        else None
+    )
+    with pytest.raises(TrainingError, match="the last checkpoint is intact"):
+        trainer.train()
+    assert checkpoint.latest(run.path).name == "step-00000004"
+    assert not checkpoint.read_state(checkpoint.latest(run.path)).finished
+
+
+def test_too_many_in_a_row_end_the_run_with_the_batch_saved_and_the_checkpoint_intact(
     recipe: MakeRecipe, new_run: NewRun, watch: Any
 ) -> None:
-    run = new_run(recipe())
+    run = new_run(recipe(batch={"sequences": 2, "accumulation": 2}, run={"max_skipped": 3}))
     watched = watch()
     watched.on_event = lambda event: (
         watched.interrupted.set() if isinstance(event, Stepped) and event.step == 2 else None
@@ -154,9 +204,15 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(
     state, weights = checkpoint.read_state(folder), checkpoint.read_weights(folder)
     weights["model.norm.weight"][0] = float("nan")
     checkpoint.save(run.path, state, weights, checkpoint.read_optimizer(folder))
-    with pytest.raises(TrainingError, match=r"loss nan .* at step 3"):
-        watch().train(open_run(run.path))
+    again = watch()
+    with pytest.raises(TrainingError, match=r"3 updates in a row, the last at step 5.*unsound-b"):
+        again.train(open_run(run.path))
+    assert [event.step for event in again.of(Skipped)] == [3, 4, 5]
     assert checkpoint.latest(run.path).name == "step-00000002"
+    sampler = Sampler(run.corpus.train, context=32, batch=4, seed=run.recipe.run.seed)
+    expected = [sampler.next_batch() for _ in range(5)][-1]
+    saved = np.load(run.path / "unsound-batch.npy", allow_pickle=False)
+    assert np.array_equal(saved, expected)
 
 
 def test_a_changed_corpus_is_refused(

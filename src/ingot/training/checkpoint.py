@@ -44,6 +44,10 @@ class RunState(BaseModel):
     best_loss: float | None = None
     """Lowest validation loss so far."""
     best_step: int | None = None
+    skipped: int = Field(0, ge=0)
+    """Updates left out because their loss or gradient was no finite number."""
+    skipped_in_a_row: int = Field(0, ge=0)
+    """Those of them since the last update that was made."""
     finished: bool = False
     """Whether the run has reached its end."""
     corpus_digest: str = ""

@@ -44,6 +44,20 @@ class Stepped:
 
 
 @dataclass(frozen=True)
+class Skipped:
+    """An update was left out: its loss or gradient was no finite number; no weight changed."""
+
+    step: int
+    loss: float
+    """Nats per token; may be NaN or infinite."""
+    gradient_norm: float
+    in_a_row: int
+    """Updates left out up to and with this one, since the last that was made."""
+    total: int
+    """Updates left out since the run began."""
+
+
+@dataclass(frozen=True)
 class Evaluated:
     """The whole held-out split was scored."""
 
@@ -72,5 +86,5 @@ class Checkpointed:
     path: str
 
 
-Event: TypeAlias = Started | Stepped | Evaluated | Sampled | Checkpointed
+Event: TypeAlias = Started | Stepped | Skipped | Evaluated | Sampled | Checkpointed
 Observer: TypeAlias = Callable[[Event], None]

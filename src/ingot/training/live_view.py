@@ -13,7 +13,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ingot.training.events import Checkpointed, Evaluated, Event, Sampled, Started, Stepped
+from ingot.training.events import (
+    Checkpointed,
+    Evaluated,
+    Event,
+    Sampled,
+    Skipped,
+    Started,
+    Stepped,
+)
 
 _PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
 _BARS = "▁▂▃▄▅▆▇█"
@@ -56,6 +64,11 @@ class LiveView:
             if not self._live and time.monotonic() - self._printed > _PLAIN_EVERY:
                 self._printed = time.monotonic()
                 self._say(_line(event))
+        elif isinstance(event, Skipped):
+            self._say(
+                f"step {event.step}: skipped, loss {event.loss:g} and gradient norm "
+                f"{event.gradient_norm:g} ({event.in_a_row} in a row)"
+            )
         elif isinstance(event, Evaluated):
             self._evaluated = event
             self._say(

@@ -11,7 +11,7 @@ import orjson
 from torch.utils.tensorboard import SummaryWriter
 
 from ingot.files import full_disk_named, write_atomic
-from ingot.training.events import Evaluated, Event, Sampled, Stepped
+from ingot.training.events import Evaluated, Event, Sampled, Skipped, Stepped
 
 FILE = "metrics.jsonl"
 
@@ -45,6 +45,8 @@ class Metrics:
             self._scalar("speed/tokens_per_second", event.tokens_per_second, event.step)
             if event.share_of_peak is not None:
                 self._scalar("speed/share_of_peak", event.share_of_peak, event.step)
+        elif isinstance(event, Skipped):
+            self._scalar("training/skipped", event.total, event.step)
         elif isinstance(event, Evaluated):
             self._scalar("validation/loss", event.loss, event.step)
             self._scalar("validation/bits_per_byte", event.bits_per_byte, event.step)

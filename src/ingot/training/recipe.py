@@ -71,6 +71,9 @@ class RunRecipe(_Section):
     """Arithmetic of matrix products; auto takes bfloat16 where the machine has it."""
     warm_start: bool = True
     """Begin from the corpus's own bigram statistics (vocabularies up to 8,192)."""
+    max_skipped: int = Field(5, ge=1)
+    """Updates with a loss or gradient that is not finite are left out; so many in a row end
+    the run."""
     evaluations: int = Field(4, ge=1)
     """Evenly spaced passes over the held-out text, the last one at the end."""
     checkpoint_seconds: float = Field(60.0, gt=0)

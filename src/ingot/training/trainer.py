@@ -13,8 +13,11 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -30,9 +33,11 @@ from ingot.training.events import (
     Event,
     Observer,
     Sampled,
+    Skipped,
     Started,
     Stepped,
 )
+from ingot.training.guard import give_up, is_finite, is_sound
 from ingot.training.metrics import Metrics
 from ingot.training.optimizer import Optimizer
 from ingot.training.precision import Precision
@@ -89,6 +94,8 @@ class Trainer:
             seed=run.recipe.run.seed,
         )
         self._state = RunState(corpus_digest=self._corpus.manifest.digest)
+        self._windows: list[NDArray[np.int64]] = []
+        """Of the update being made, one entry for each pass."""
         self._speeds: list[float] = []
         self._checkpointed = time.perf_counter()
 
@@ -140,50 +147,69 @@ class Trainer:
         share_before = self._progress.share(self._state.step)
         started = time.perf_counter()
         rate = self._recipe.schedule.multiplier(share_before)
-        loss, norm = self._update(rate)
+        loss, norm = self._gradients()
+        sound = is_sound(loss, norm)
+        if sound:
+            self._optimizer.step(rate)
+        self._optimizer.zero_grad()
         seconds = time.perf_counter() - started
         self._keep_to_budget(seconds)
         tokens = self._recipe.batch.tokens
-        smoothed = self._state.training_loss
-        smoothed = loss if smoothed is None else _SMOOTHING * smoothed + (1 - _SMOOTHING) * loss
         self._state = self._state.model_copy(
             update={
                 "step": self._state.step + 1,
                 "tokens": self._state.tokens + tokens,
                 "flops": self._state.flops
                 + tokens * self._config.training_flops(self._recipe.batch.context),
-                "training_loss": smoothed,
                 "sampler": self._sampler.state(),
             }
         )
-        self._report(loss, norm, rate, self._progress.count(seconds, tokens))
+        self._speeds.append(self._progress.count(seconds, tokens))
+        if sound:
+            self._made(loss, norm, rate)
+        else:
+            self._left_out(loss, norm)
         self._after_update(share_before)
 
-    def _update(self, rate: float) -> tuple[float, float]:
-        """Run forward, backward and the optimizer; return the loss and the gradient norm."""
+    def _gradients(self) -> tuple[float, float]:
+        """Run forward and backward; return the loss and the gradient norm."""
+        self._windows.clear()
         accumulation = self._recipe.batch.accumulation
         total = torch.zeros((), device=self._precision.device)
         for _ in range(accumulation):
             loss = self._loss() / accumulation
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
-        norm = self._optimizer.clip()
-        value, size = total.item(), norm.item()
-        if not (math.isfinite(value) and math.isfinite(size)):
-            raise TrainingError(
-                f"loss {value} and gradient norm {size} at step {self._state.step + 1}",
-                where=self._run.path,
-                fix="the last checkpoint is intact; lower the learning rates and start a new run",
-            )
-        self._optimizer.step(rate)
-        self._optimizer.zero_grad()
-        return value, size
+        return total.item(), self._optimizer.clip().item()
 
     def _loss(self) -> Tensor:
-        windows = torch.from_numpy(self._sampler.next_batch()).to(self._precision.device)
+        self._windows.append(self._sampler.next_batch())
+        windows = torch.from_numpy(self._windows[-1]).to(self._precision.device)
         with self._precision.autocast():
             logits = self._model.logits(self._model(windows[:, :-1]))
         return functional.cross_entropy(logits.flatten(0, 1).float(), windows[:, 1:].flatten())
+
+    def _made(self, loss: float, norm: float, rate: float) -> None:
+        """Record an update that was made."""
+        smoothed = self._state.training_loss
+        smoothed = loss if smoothed is None else _SMOOTHING * smoothed + (1 - _SMOOTHING) * loss
+        self._state = self._state.model_copy(
+            update={"training_loss": smoothed, "skipped_in_a_row": 0}
+        )
+        self._report(loss, norm, rate)
+
+    def _left_out(self, loss: float, norm: float) -> None:
+        """Record an update that touched no weight; after too many in a row end the run."""
+        in_a_row, total = self._state.skipped_in_a_row + 1, self._state.skipped + 1
+        self._state = self._state.model_copy(
+            update={"skipped_in_a_row": in_a_row, "skipped": total}
+        )
+        self._emit(Skipped(self._state.step, loss, norm, in_a_row, total))
+        if in_a_row >= self._recipe.run.max_skipped:
+            self._give_up(f"loss or gradient was no finite number {in_a_row} updates in a row")
+
+    def _give_up(self, problem: str) -> NoReturn:
+        give_up(self._run.path, problem, self._state.step, self._windows)
 
     def _keep_to_budget(self, update_seconds: float) -> None:
         """Refuse a budget that one update outlasts; keep time for the last evaluation."""
@@ -201,16 +227,21 @@ class Trainer:
             self._progress.reserve = min(wanted * _EVALUATION_SLACK, 0.5 * budget)
 
     def _after_update(self, share_before: float) -> None:
+        """Sample, evaluate, checkpoint and stop where due, unless a weight is no number."""
         share = self._progress.share(self._state.step)
-        if _crossed(share_before, share, _SAMPLES):
+        sample = _crossed(share_before, share, _SAMPLES)
+        evaluate_now = share < 1 and _crossed(share_before, share, self._recipe.run.evaluations)
+        late = time.perf_counter() - self._checkpointed > self._recipe.run.checkpoint_seconds
+        stop = self._interrupted.is_set() and share < 1
+        if not (sample or evaluate_now or late or stop) or not is_finite(self._model.parameters()):
+            return
+        if sample:
             self._sample()
-        if share < 1 and _crossed(share_before, share, self._recipe.run.evaluations):
+        if evaluate_now:
             self._evaluate()
+        if evaluate_now or late or stop:
             self._checkpoint()
-        elif time.perf_counter() - self._checkpointed > self._recipe.run.checkpoint_seconds:
-            self._checkpoint()
-        if self._interrupted.is_set() and share < 1:
-            self._checkpoint()
+        if stop:
             raise Interrupted(
                 f"stopped after {self._state.step} updates, checkpoint written",
                 where=self._run.path,
@@ -222,6 +253,8 @@ class Trainer:
             raise RecipeError(
                 "the budget was spent before the first update", where="budget", fix="give more"
             )
+        if not is_finite(self._model.parameters()):
+            self._give_up("a weight was no finite number at the end")
         self._evaluate()
         self._state = self._state.model_copy(update={"finished": True})
         self._checkpoint()
@@ -274,8 +307,8 @@ class Trainer:
         self._checkpointed = time.perf_counter()
         self._emit(Checkpointed(self._state.step, str(folder)))
 
-    def _report(self, loss: float, norm: float, rate: float, speed: float) -> None:
-        self._speeds.append(speed)
+    def _report(self, loss: float, norm: float, rate: float) -> None:
+        speed = self._speeds[-1]
         flops = speed * self._config.training_flops(self._recipe.batch.context)
         peak = self._run.record.peak_flops
         self._emit(
