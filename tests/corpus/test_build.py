@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -236,19 +235,14 @@ def test_a_change_that_keeps_size_and_time_is_still_seen_in_the_counts(
         build_corpus([moved], tmp_path / "corpus", config, progress=change)
 
 
-def test_a_full_disk_leaves_nothing(
-    tmp_path: Path, folder: Path, config: CorpusConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make = tempfile.mkdtemp
+def test_a_full_disk_leaves_nothing(tmp_path: Path, folder: Path, config: CorpusConfig) -> None:
+    def fill_the_disk(event: Progress) -> None:
+        if event.phase == "train tokenizer" and event.done == 0:
+            result = tmp_path / ".corpus.building" / "result"
+            (result / "train-00000.tokens").symlink_to("/dev/full")
 
-    def on_a_full_disk(**options: str) -> str:
-        name = make(**options)
-        (Path(name) / "train-00000.tokens").symlink_to("/dev/full")
-        return name
-
-    monkeypatch.setattr(tempfile, "mkdtemp", on_a_full_disk)
     with pytest.raises(ResourceError, match=r"corpus: the disk is full.*; free some space"):
-        build_corpus([folder], tmp_path / "corpus", config)
+        build_corpus([folder], tmp_path / "corpus", config, progress=fill_the_disk)
     assert [path.name for path in tmp_path.iterdir()] == []
 
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from ingot.corpus import CorpusConfig
+from ingot.corpus import CorpusConfig, make_config
+from ingot.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -17,6 +18,12 @@ from ingot.corpus import CorpusConfig
         {"vocab_size": 300, "seed": -1},
         {"vocab_size": 300, "json_field": ""},
         {"vocab_size": 300, "vocabulary": 1},
+        {"stdin_format": "xml"},
+        {"near_duplicates": 0.5},
+        {"near_duplicates": 1.1},
+        {"mix": {}},
+        {"mix": {"a": 0}},
+        {"mix": {"a": float("inf")}},
     ],
 )
 def test_what_makes_no_sense_is_refused(settings: dict[str, object]) -> None:
@@ -29,3 +36,14 @@ def test_a_config_cannot_change_and_survives_json() -> None:
     with pytest.raises(ValidationError):
         config.vocab_size = 400  # type: ignore[misc]
     assert CorpusConfig.model_validate_json(config.model_dump_json(), strict=True) == config
+
+
+def test_weights_in_another_order_are_the_same_config() -> None:
+    one, two = CorpusConfig(mix={"a": 1, "b": 2}), CorpusConfig(mix={"b": 2, "a": 1})
+    assert one.model_dump_json() == two.model_dump_json()
+
+
+def test_a_wrong_value_is_named_in_one_line() -> None:
+    assert make_config(vocab_size=300) == CorpusConfig(vocab_size=300)
+    with pytest.raises(UsageError, match=r"mix\.a: Input should be greater than 0; see ingot"):
+        make_config(mix={"a": -1})

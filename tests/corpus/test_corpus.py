@@ -82,7 +82,7 @@ def test_shards_that_changed_places_are_found(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.update(format=2), "format version 2, this Ingot reads 1"),
+        (lambda m: m.update(format=3), "format version 3, this Ingot reads 2"),
         (lambda m: m.update(extra=1), "is damaged .extra: "),
         (lambda m: m.pop("digest"), "is damaged .digest: "),
         (lambda m: m["train"].update(tokens=5), "is damaged .train: "),

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import hashlib
 import random
+from pathlib import Path
 
 from ingot.corpus import Document
+from ingot.corpus.journal import Journal
 from ingot.corpus.sample import DocumentSample
 from ingot.corpus.split import is_held_out
 
@@ -14,7 +16,7 @@ def documents(count: int, size: int = 100) -> list[Document]:
 
 
 def sample(offered: list[Document], max_bytes: int, seed: int = 0) -> list[str]:
-    kept = DocumentSample(max_bytes, seed)
+    kept = DocumentSample(Journal(), max_bytes, seed)
     for document in offered:
         kept.add(document)
     return list(kept.training_texts("hash", 0.02))
@@ -40,7 +42,7 @@ def test_seeds_choose_other_documents() -> None:
 
 
 def test_held_out_documents_are_never_sampled() -> None:
-    kept = DocumentSample(10_000, 0)
+    kept = DocumentSample(Journal(), 10_000, 0)
     offered = documents(80)
     for document in offered:
         kept.add(document)
@@ -51,10 +53,26 @@ def test_held_out_documents_are_never_sampled() -> None:
 
 def test_held_out_tails_are_never_sampled() -> None:
     (document,) = documents(1, 1000)
-    kept = DocumentSample(10_000, 0)
+    kept = DocumentSample(Journal(), 10_000, 0)
     kept.add(document)
     assert sum(map(len, kept.training_texts("tail", 0.02))) == 1000 - 250
 
 
 def test_one_large_document_is_cut_to_size() -> None:
     assert sum(map(len, sample(documents(3, 50_000), 1000))) == 1000
+
+
+def test_a_sample_goes_on_with_what_the_journal_holds(tmp_path: Path) -> None:
+    offered = documents(300)
+    with Journal(tmp_path / "journal") as journal:
+        first = DocumentSample(journal, 5000, 0)
+        for document in offered[:150]:
+            first.add(document)
+        journal.commit()
+        for document in offered[150:200]:
+            first.add(document)  # lost, as nothing is committed
+    with Journal(tmp_path / "journal") as journal:
+        second = DocumentSample(journal, 5000, 0)
+        for document in offered[150:]:
+            second.add(document)
+        assert list(second.training_texts("hash", 0.02)) == sample(offered, 5000)

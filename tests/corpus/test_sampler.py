@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingot.corpus import Sampler, Shard, TokenStore
-from ingot.corpus.sampler import Permutation
+from ingot.corpus.permutation import Permutation
 from ingot.corpus.shards import ShardWriter
 from ingot.errors import CorpusError
 

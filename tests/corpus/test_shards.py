@@ -91,10 +91,10 @@ def test_truncated_shards_are_refused_by_name(make_store: MakeStore, kept: int) 
     ("at", "value", "message"),
     [
         (0, b"X", "is not a token shard"),
-        (8, b"\x02", "format version 2, this Ingot reads 1"),
-        (10, b"\x07", "unknown token type 7"),
-        (16, b"\x02", "is too long"),
-        (20, b"\xff", "is truncated"),
+        (8, b"\x03", "format version 3, this Ingot reads 2"),
+        (10, b"\x07", "has a header that is damaged"),
+        (16, b"\x02", "has a header that is damaged"),
+        (63, b"\x00", "has a header that is damaged"),
     ],
 )
 def test_damaged_headers_are_refused(
@@ -106,6 +106,21 @@ def test_damaged_headers_are_refused(
     path.write_bytes(data)
     with pytest.raises(CorpusError, match=message):
         Shard(path)
+
+
+def test_any_flipped_byte_is_found_and_names_the_shard(make_store: MakeStore) -> None:
+    path = make_store([list(range(40))]).shards[0].path
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        data = bytearray(whole)
+        data[place] ^= 0x10
+        path.write_bytes(data)
+        if place < HEADER_BYTES:
+            with pytest.raises(CorpusError, match=r"train-00000\.tokens: "):
+                Shard(path)
+        else:
+            with pytest.raises(CorpusError, match=r"train-00000\.tokens: does not match"):
+                Shard(path).verify()
 
 
 def test_a_missing_shard_is_named(tmp_path: Path) -> None:

@@ -6,11 +6,16 @@ import lzma
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import zstandard
 
-from ingot.corpus.manifest import BaselineRecord
+from ingot.corpus.manifest import BaselineRecord, CorpusManifest
+from ingot.corpus.shards import Shard
 from ingot.errors import CorpusError
+from ingot.model.tokenizer import Tokenizer
 
 MAX_TRAINING_BYTES = 64 << 20
 MAX_VALIDATION_BYTES = 8 << 20
@@ -57,6 +62,40 @@ def compressed_bits_per_byte(
         training_bytes=len(training),
         validation_bytes=len(validation),
     )
+
+
+def stored_text(
+    folder: Path, manifest: CorpusManifest, tokenizer: Tokenizer
+) -> tuple[bytes, bytes]:
+    """Return the training and held-out text that is compared, read back from the shards.
+
+    The latest training text and the first held-out text, as much of both as is looked at.
+    """
+    training: list[bytes] = []
+    size = 0
+    for record in reversed(manifest.train.shards):
+        ids = Shard(folder / record.file).ids
+        for start in reversed(range(0, len(ids), _BLOCK)):
+            training.append(_text(ids[start : start + _BLOCK], tokenizer))
+            size += len(training[-1])
+            if size >= MAX_TRAINING_BYTES:
+                return b"".join(reversed(training)), _first_text(folder, manifest, tokenizer)
+    return b"".join(reversed(training)), _first_text(folder, manifest, tokenizer)
+
+
+def _first_text(folder: Path, manifest: CorpusManifest, tokenizer: Tokenizer) -> bytes:
+    text = b""
+    for record in manifest.validation.shards:
+        ids = Shard(folder / record.file).ids
+        for start in range(0, len(ids), _BLOCK):
+            text += _text(ids[start : start + _BLOCK], tokenizer)
+            if len(text) >= MAX_VALIDATION_BYTES:
+                return text
+    return text
+
+
+def _text(ids: npt.NDArray[np.unsignedinteger], tokenizer: Tokenizer) -> bytes:
+    return b"".join(map(tokenizer.token_bytes, ids.tolist()))
 
 
 class _Tally:

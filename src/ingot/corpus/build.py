@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import BinaryIO
 
-from ingot.corpus.baseline import compressed_bits_per_byte
+from ingot.corpus.baseline import compressed_bits_per_byte, stored_text
 from ingot.corpus.config import CorpusConfig
 from ingot.corpus.corpus import Corpus, open_corpus
-from ingot.corpus.documents import Document, iter_documents
+from ingot.corpus.hub import PREFIX
+from ingot.corpus.inputs import Input, find_input_files, gather
+from ingot.corpus.journal import Journal
 from ingot.corpus.manifest import (
     FORMAT_VERSION,
     MANIFEST,
     TOKENIZER,
     BaselineRecord,
     CorpusManifest,
+    SideRecord,
     SkippedRecord,
-    SplitMode,
-    SplitRecord,
     content_digest,
 )
+from ingot.corpus.mixing import source_records, weights_in_order
+from ingot.corpus.pack import changed, pack
 from ingot.corpus.progress import ProgressCallback, ProgressTeller
 from ingot.corpus.report import ReadReport
-from ingot.corpus.sample import DocumentSample
-from ingot.corpus.sources import find_files, fingerprint_files
-from ingot.corpus.split import SplitCensus, split_document
-from ingot.corpus.staging import refuse_occupied, staged_folder
-from ingot.corpus.writer import BaselineText, CorpusWriter
-from ingot.errors import CorpusError
+from ingot.corpus.sources import fingerprint_files
+from ingot.corpus.staging import Workplace, refuse_occupied, workplace
+from ingot.corpus.survey import Survey, Work, survey
+from ingot.corpus.writer import Tallies
+from ingot.errors import CorpusError, IngotError, Interrupted
 from ingot.files import write_atomic
 from ingot.model.tokenizer import Tokenizer
 
@@ -41,26 +44,32 @@ def build_corpus(
     *,
     tokenizer: Tokenizer | None = None,
     progress: ProgressCallback | None = None,
+    stdin: BinaryIO | None = None,
 ) -> Corpus:
     """Turn text into a corpus folder: tokenizer, token shards and manifest.
 
     The first pass reads and splits the text and trains the tokenizer on a
     sample of the training side; the second tokenizes and writes. The folder
     is made beside ``out`` under a hidden name and renamed last, so ``out``
-    holds a whole corpus or nothing. The same documents in the same order give
-    the same digest wherever they lie.
+    holds a whole corpus or nothing. A build that was killed goes on from its
+    last checkpoint when it is called again with the same arguments, and gives
+    the same bytes. The same documents in the same order give the same digest
+    wherever they lie.
 
     Args:
-        sources: Files and folders; see ``iter_documents``.
+        sources: Files and folders (see ``iter_documents``), ``-`` for standard input,
+            ``hf:owner/name[:config][:split]`` for a dataset of the Hugging Face hub.
         out: The folder to make; it must be absent or empty.
         config: Sizes and choices.
         tokenizer: Used as it is instead of training one.
         progress: Called about 20 times a second with how far the current phase is.
+        stdin: Read for ``-`` in place of the process's own.
 
     Raises:
         CorpusError: there is too little text or something in it is damaged, the
             sources changed meanwhile, or ``out`` is in use.
         ResourceError: the disk is full.
+        Interrupted: Ctrl-C came after a checkpoint, which is kept.
     """
     refuse_occupied(out)
     if tokenizer is not None and tokenizer.vocab_size > config.vocab_size:
@@ -70,31 +79,26 @@ def build_corpus(
             fix=f"set vocab_size to {tokenizer.vocab_size}",
         )
     teller = ProgressTeller(progress)
-    fingerprint = sources_fingerprint(sources, config, tokenizer=tokenizer)
-    survey = _survey(sources, config, teller, sampling=tokenizer is None)
-    with staged_folder(out) as folder:
-        chosen = tokenizer or _train_tokenizer(survey, config, teller)
-        tokenizer_json = chosen.to_json().encode()
-        write_atomic(folder / TOKENIZER, tokenizer_json)
-        # Read back, so that the tokens are made by the tokenizer that is stored.
-        stored = Tokenizer.from_json(tokenizer_json.decode())
-        train, validation, text = _tokenize(sources, folder, config, stored, survey, teller)
-        if sources_fingerprint(sources, config, tokenizer=tokenizer) != fingerprint:
-            raise _changed(sources)
-        tokenizer_sha256 = hashlib.sha256(tokenizer_json).hexdigest()
-        manifest = CorpusManifest(
-            digest=content_digest(tokenizer_sha256, stored.vocab_size, train, validation),
-            vocab_size=stored.vocab_size,
-            tokenizer_sha256=tokenizer_sha256,
-            split=survey.mode,
-            train=train,
-            validation=validation,
-            skipped=_skipped(survey.report),
-            config=config,
-            sources_fingerprint=fingerprint,
-            baseline=_baseline(text, teller) if text else None,
-        )
-        write_atomic(folder / MANIFEST, manifest.to_json())
+    with workplace(out) as place:
+        inputs = gather(sources, config, place.path, stdin)
+        weights = _weights(inputs, config)
+        fingerprint = _fingerprint(inputs, config, tokenizer)
+        try:
+            with _journal(place, fingerprint) as journal:
+                # A dataset once fetched is worth keeping as it is.
+                place.keep |= any(item.name.startswith(PREFIX) for item in inputs)
+                work = Work(inputs, config, place, journal, teller)
+                manifest = _make(work, weights, fingerprint, tokenizer)
+        except CorpusError:
+            place.keep = False  # the same work would fail the same way
+            raise
+        except KeyboardInterrupt as error:
+            if not place.keep:
+                raise
+            raise Interrupted(
+                "the build was stopped", where=out, fix="run the same command again to go on"
+            ) from error
+        write_atomic(place.result / MANIFEST, manifest.to_json())
     return open_corpus(out)
 
 
@@ -105,99 +109,119 @@ def sources_fingerprint(
 
     Cheap: it looks at paths, sizes and modification times, not at contents.
     Compare it with ``manifest.sources_fingerprint`` to see whether a corpus
-    built earlier still serves.
+    built earlier still serves. Standard input and datasets have none.
 
     Raises:
         CorpusError: a source is missing.
     """
-    files = find_files(sources, ReadReport(), suffixes=config.suffixes)
+    return _fingerprint([Input(path.name, path) for path in sources], config, tokenizer)
+
+
+def _weights(inputs: Sequence[Input], config: CorpusConfig) -> list[float]:
+    """Return the weight of each input; none if they are not mixed."""
+    return weights_in_order([item.name for item in inputs], config.mix) if config.mix else []
+
+
+def _fingerprint(inputs: Sequence[Input], config: CorpusConfig, tokenizer: Tokenizer | None) -> str:
     parts = [
         str(FORMAT_VERSION),
         config.model_dump_json(),
-        fingerprint_files(files),
+        fingerprint_files(find_input_files(inputs, ReadReport(), config)),
         tokenizer.to_json() if tokenizer else "",
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class _Survey:
-    """What the first pass found."""
-
-    report: ReadReport
-    mode: SplitMode
-    sample: DocumentSample
-
-
-def _documents(
-    sources: Sequence[Path], report: ReadReport, config: CorpusConfig
-) -> Iterator[Document]:
-    return iter_documents(sources, report, suffixes=config.suffixes, json_field=config.json_field)
-
-
-def _survey(
-    sources: Sequence[Path], config: CorpusConfig, teller: ProgressTeller, *, sampling: bool
-) -> _Survey:
-    """Read everything once: count, choose the kind of split, sample for the tokenizer."""
-    files = find_files(sources, ReadReport(), suffixes=config.suffixes)
-    total = sum(file.size for file in files)
-    report = ReadReport()
-    census = SplitCensus(config.validation_fraction)
-    sample = DocumentSample(config.tokenizer_sample_bytes, config.seed)
-    for document in _documents(sources, report, config):
-        census.add(document)
-        if sampling:
-            sample.add(document)
-        teller.tell("read", report.source_bytes, total)
-    if not report.documents:
-        left_out = report.summary()
-        raise CorpusError(
-            f"no text found{f': {left_out}' if left_out else ''}",
-            where=_names(sources),
-            fix="give files or folders that hold UTF-8 text",
-        )
-    teller.tell("read", total, total)
-    return _Survey(report, census.mode(), sample)
+def _journal(place: Workplace, fingerprint: str) -> Journal:
+    """Open the journal of the same build, or begin a new one."""
+    identity = [fingerprint, *map(_version, ("ingot", "tokenizers", "rensa"))]
+    if place.journal.exists():
+        try:
+            journal = Journal(place.journal)
+            if journal.get("identity") == identity:
+                place.keep = True
+                return journal
+            journal.close()
+        except IngotError:
+            pass  # half a journal is none
+    place.clear()
+    journal = Journal(place.journal)
+    journal.put("identity", identity)
+    journal.commit()
+    return journal
 
 
-def _train_tokenizer(survey: _Survey, config: CorpusConfig, teller: ProgressTeller) -> Tokenizer:
-    texts = list(survey.sample.training_texts(survey.mode, config.validation_fraction))
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _make(
+    work: Work, weights: Sequence[float], fingerprint: str, tokenizer: Tokenizer | None
+) -> CorpusManifest:
+    """Do both passes and return what they made."""
+    found = survey(work, sampling=tokenizer is None)
+    stored = _stored_tokenizer(work, found, tokenizer)
+    (train, train_tallies), (validation, validation_tallies) = pack(work, stored, found)
+    if _fingerprint(work.inputs, work.config, tokenizer) != fingerprint:
+        raise changed(work)
+    sources = source_records(
+        [item.name for item in work.inputs] if weights else [],
+        weights,
+        _in_order(train_tallies, len(weights)),
+        _in_order(validation_tallies, len(weights)),
+    )
+    tokenizer_sha256 = hashlib.sha256((work.place.result / TOKENIZER).read_bytes()).hexdigest()
+    manifest = CorpusManifest(
+        digest=content_digest(tokenizer_sha256, stored.vocab_size, train, validation, sources),
+        vocab_size=stored.vocab_size,
+        tokenizer_sha256=tokenizer_sha256,
+        split=found.mode,
+        train=train,
+        validation=validation,
+        skipped=_skipped(found.report),
+        config=work.config,
+        sources_fingerprint=fingerprint,
+        sources=sources,
+    )
+    if not work.config.compression_baseline:
+        return manifest
+    return manifest.model_copy(update={"baseline": _baseline(work, manifest, stored)})
+
+
+def _stored_tokenizer(work: Work, found: Survey, given: Tokenizer | None) -> Tokenizer:
+    """Train the tokenizer unless it is given, store it, and return it as it was stored."""
+    path = work.place.result / TOKENIZER
+    if not work.journal.get("tokenizer"):
+        tokenizer = given or _train_tokenizer(work, found)
+        write_atomic(path, tokenizer.to_json().encode())
+        work.journal.put("tokenizer", True)
+        work.journal.commit()
+    return Tokenizer.from_file(path)
+
+
+def _train_tokenizer(work: Work, found: Survey) -> Tokenizer:
+    texts = list(found.sample.training_texts(found.mode, work.config.validation_fraction))
     size = sum(map(len, texts))
-    teller.tell("train tokenizer", 0, size)
-    tokenizer = Tokenizer.train(texts, config.vocab_size)
-    teller.tell("train tokenizer", size, size)
+    work.teller.tell("train tokenizer", 0, size)
+    tokenizer = Tokenizer.train(texts, work.config.vocab_size)
+    work.teller.tell("train tokenizer", size, size)
     return tokenizer
 
 
-def _tokenize(
-    sources: Sequence[Path],
-    folder: Path,
-    config: CorpusConfig,
-    tokenizer: Tokenizer,
-    survey: _Survey,
-    teller: ProgressTeller,
-) -> tuple[SplitRecord, SplitRecord, BaselineText | None]:
-    """Read everything again and write the shards of both sides."""
-    report = ReadReport()
-    baseline = BaselineText() if config.compression_baseline else None
-    with CorpusWriter(folder, tokenizer) as writer:
-        for document in _documents(sources, report, config):
-            for side, text in split_document(document, survey.mode, config.validation_fraction):
-                data = text.encode()
-                writer.add(side, text, len(data))
-                if baseline:
-                    baseline.add(side, data)
-            teller.tell("tokenize", report.text_bytes, survey.report.text_bytes)
-        if report != survey.report:
-            raise _changed(sources)
-        train, validation = writer.finish()
-    return train, validation, baseline
-
-
-def _baseline(text: BaselineText, teller: ProgressTeller) -> BaselineRecord:
+def _baseline(work: Work, manifest: CorpusManifest, tokenizer: Tokenizer) -> BaselineRecord:
+    training, validation = stored_text(work.place.result, manifest, tokenizer)
     return compressed_bits_per_byte(
-        *text.take(), progress=lambda done, total: teller.tell("compress", done, total)
+        training,
+        validation,
+        progress=lambda done, total: work.teller.tell("compress", done, total),
     )
+
+
+def _in_order(tallies: Tallies, count: int) -> list[SideRecord]:
+    return [tallies.get(number, SideRecord()) for number in range(count)]
 
 
 def _skipped(report: ReadReport) -> dict[str, SkippedRecord]:
@@ -205,16 +229,3 @@ def _skipped(report: ReadReport) -> dict[str, SkippedRecord]:
         str(reason): SkippedRecord(count=entry.count, examples=tuple(entry.examples))
         for reason, entry in sorted(report.skipped.items())
     }
-
-
-def _changed(sources: Sequence[Path]) -> CorpusError:
-    return CorpusError(
-        "changed while being read",
-        where=_names(sources),
-        fix="run the same command again when nothing writes there",
-    )
-
-
-def _names(sources: Sequence[Path]) -> str:
-    shown = ", ".join(str(source) for source in sources[:3]) or "corpus"
-    return shown + (" and more" if len(sources) > 3 else "")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Annotated, Any, Literal
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from ingot.errors import UsageError
 from ingot.model.tokenizer import SMALLEST_VOCABULARY
+
+Weight = Annotated[float, Field(gt=0, le=1e9)]
 
 
 class CorpusConfig(BaseModel):
@@ -26,3 +31,29 @@ class CorpusConfig(BaseModel):
     """Most bytes of training text that the tokenizer learns from."""
     compression_baseline: bool = False
     """Also measure how well xz and zstd compress the held-out text."""
+    stdin_format: Literal["text", "jsonl"] = "text"
+    """What the source ``-`` is: one text, or a document on each line."""
+    near_duplicates: float | None = Field(None, ge=0.6, le=1)
+    """Leave out documents that are at least this similar to an earlier one; None keeps them."""
+    mix: dict[str, Weight] | None = Field(None, min_length=1)
+    """Weight of each source in training, by its name; None takes all text alike."""
+
+    @field_validator("mix")
+    @classmethod
+    def _in_order(cls, mix: dict[str, float] | None) -> dict[str, float] | None:
+        """Sort by name: the same weights in another order are the same config."""
+        return None if mix is None else dict(sorted(mix.items()))
+
+
+def make_config(**values: Any) -> CorpusConfig:
+    """Return the config with these values.
+
+    Raises:
+        UsageError: a value is not allowed; it is named.
+    """
+    try:
+        return CorpusConfig(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise UsageError(first["msg"], where=field, fix="see ingot data build --help") from error

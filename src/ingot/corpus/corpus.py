@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
-from ingot.corpus.manifest import MANIFEST, TOKENIZER, CorpusManifest, SplitRecord
+from ingot.corpus.manifest import MANIFEST, TOKENIZER, CorpusManifest, ShardRecord, SplitRecord
 from ingot.corpus.regular import REBUILD, read_whole
-from ingot.corpus.shards import Shard, TokenStore
+from ingot.corpus.shards import Part, Shard, TokenStore
 from ingot.errors import ArtifactError, CorpusError
 from ingot.model.tokenizer import Tokenizer
 
@@ -38,7 +40,7 @@ def open_corpus(path: Path, *, verify: bool = False) -> Corpus:
     """
     manifest = CorpusManifest.read(path / MANIFEST)
     tokenizer = _open_tokenizer(path / TOKENIZER, manifest)
-    train = _open_split(path, manifest.train, manifest.vocab_size)
+    train = _open_split(path, manifest.train, manifest.vocab_size, _parts(manifest))
     validation = _open_split(path, manifest.validation, manifest.vocab_size)
     if verify:
         train.verify()
@@ -63,11 +65,29 @@ def _open_tokenizer(path: Path, manifest: CorpusManifest) -> Tokenizer:
     return tokenizer
 
 
-def _open_split(folder: Path, record: SplitRecord, vocab_size: int) -> TokenStore:
-    shards = []
-    for entry in record.shards:
-        shard = Shard(folder / entry.file)
-        if (len(shard.ids), shard.sha256) != (entry.tokens, entry.sha256):
-            raise CorpusError(f"is not the shard in {MANIFEST}", where=shard.path, fix=REBUILD)
-        shards.append(shard)
-    return TokenStore(shards, vocab_size)
+def _parts(manifest: CorpusManifest) -> list[Part]:
+    """Return where in the training stream each of the mixed sources lies."""
+    ends = list(accumulate(source.train.tokens for source in manifest.sources))
+    return [
+        Part(source.name, source.weight, end - source.train.tokens, source.train.tokens)
+        for source, end in zip(manifest.sources, ends, strict=True)
+    ]
+
+
+def _open_split(
+    folder: Path, record: SplitRecord, vocab_size: int, parts: Sequence[Part] = ()
+) -> TokenStore:
+    shards = [open_shard(folder, entry) for entry in record.shards]
+    return TokenStore(shards, vocab_size, parts)
+
+
+def open_shard(folder: Path, record: ShardRecord) -> Shard:
+    """Open the shard that a record names.
+
+    Raises:
+        CorpusError: it is missing or damaged, or is another one than the record says.
+    """
+    shard = Shard(folder / record.file)
+    if (len(shard.ids), shard.sha256) != (record.tokens, record.sha256):
+        raise CorpusError(f"is not the shard in {MANIFEST}", where=shard.path, fix=REBUILD)
+    return shard

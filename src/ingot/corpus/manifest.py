@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ingot.corpus.config import CorpusConfig
+from ingot.corpus.config import CorpusConfig, Weight
 from ingot.corpus.regular import REBUILD, read_whole
 from ingot.errors import CorpusError
 
 MANIFEST = "corpus.json"
 TOKENIZER = "tokenizer.json"
-FORMAT_VERSION: Literal[1] = 1
+FORMAT_VERSION: Literal[2] = 2
 
 _MAX_BYTES = 16 << 20
 
@@ -34,6 +35,8 @@ class ShardRecord(_Part):
     file: str = Field(pattern=r"^(train|validation)-[0-9]{5}\.tokens$")
     tokens: int = Field(ge=1)
     sha256: Sha256
+    source: Count = 0
+    """Which of the mixed sources it comes from; 0 if none are mixed."""
 
 
 class SplitRecord(_Part):
@@ -51,6 +54,26 @@ class SplitRecord(_Part):
         if self.tokens != sum(shard.tokens for shard in self.shards):
             raise ValueError("tokens is not the sum over the shards")
         return self
+
+
+class SideRecord(_Part):
+    """What one source gave to one side of the split."""
+
+    documents: Count = 0
+    bytes: Count = 0
+    tokens: Count = 0
+
+
+class SourceRecord(_Part):
+    """One of the sources that are mixed by weight."""
+
+    name: str = Field(min_length=1)
+    weight: Weight
+    """As given; only its ratio to the others counts."""
+    share: float = Field(gt=0, le=1)
+    """Share of the tokens that training draws from this source."""
+    train: SideRecord
+    validation: SideRecord
 
 
 class SkippedRecord(_Part):
@@ -74,7 +97,7 @@ class BaselineRecord(_Part):
 class CorpusManifest(_Part):
     """The contents of ``corpus.json``."""
 
-    format: Literal[1] = FORMAT_VERSION
+    format: Literal[2] = FORMAT_VERSION
     digest: Sha256
     """SHA-256 over what the tokens are, and nothing about where they came from."""
     vocab_size: int = Field(ge=257, le=1 << 20)
@@ -86,7 +109,21 @@ class CorpusManifest(_Part):
     skipped: dict[str, SkippedRecord]
     config: CorpusConfig
     sources_fingerprint: Sha256
+    sources: tuple[SourceRecord, ...] = ()
+    """The sources in the order of their shards, if they are mixed by weight."""
     baseline: BaselineRecord | None = None
+
+    @model_validator(mode="after")
+    def _sources_match_shards(self) -> Self:
+        for side, split in (("train", self.train), ("validation", self.validation)):
+            order = [shard.source for shard in split.shards]
+            if order != sorted(order) or order[-1] >= max(1, len(self.sources)):
+                raise ValueError(f"the {side} shards are not in the order of the sources")
+        for number, source in enumerate(self.sources):
+            tokens = sum(shard.tokens for shard in self.train.shards if shard.source == number)
+            if tokens == 0 or tokens != source.train.tokens:
+                raise ValueError(f"the tokens of {source.name} are not the sum over its shards")
+        return self
 
     @classmethod
     def read(cls, path: Path) -> CorpusManifest:
@@ -120,7 +157,26 @@ class CorpusManifest(_Part):
 
     def content_digest(self) -> str:
         """Return the digest that the contents ask for."""
-        return content_digest(self.tokenizer_sha256, self.vocab_size, self.train, self.validation)
+        return content_digest(
+            self.tokenizer_sha256, self.vocab_size, self.train, self.validation, self.sources
+        )
+
+    def summary(self) -> str:
+        """Return on one line what the corpus holds, what was left out, and how it is mixed."""
+        text = (
+            f"{self.train.documents:,} documents to train on ({self.train.tokens:,} tokens), "
+            f"{self.validation.documents:,} held out"
+        )
+        if self.skipped:
+            counts = (f"{entry.count:,} {reason}" for reason, entry in self.skipped.items())
+            text += f"; left out {', '.join(counts)}"
+        if self.sources:
+            shares = (
+                f"{source.name} {source.share:.1%} ({source.train.tokens:,} tokens)"
+                for source in self.sources
+            )
+            text += f"; training draws {', '.join(shares)}"
+        return text
 
     def to_json(self) -> bytes:
         """Return the bytes to write."""
@@ -128,15 +184,22 @@ class CorpusManifest(_Part):
 
 
 def content_digest(
-    tokenizer_sha256: str, vocab_size: int, train: SplitRecord, validation: SplitRecord
+    tokenizer_sha256: str,
+    vocab_size: int,
+    train: SplitRecord,
+    validation: SplitRecord,
+    sources: Sequence[SourceRecord] = (),
 ) -> str:
-    """Return the SHA-256 over canonical JSON of the tokenizer and every shard."""
-    content = {
+    """Return the SHA-256 over canonical JSON of the tokenizer, every shard and the weights."""
+    content: dict[str, object] = {
         "format": FORMAT_VERSION,
         "vocab_size": vocab_size,
         "tokenizer_sha256": tokenizer_sha256,
         "train": [[shard.tokens, shard.sha256] for shard in train.shards],
         "validation": [[shard.tokens, shard.sha256] for shard in validation.shards],
     }
+    if sources:
+        content["weights"] = [source.weight for source in sources]
+        content["train_sources"] = [shard.source for shard in train.shards]
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()

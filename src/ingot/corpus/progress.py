@@ -40,10 +40,13 @@ class ProgressTeller:
 
     def tell(self, phase: Phase, done: int, total: int) -> None:
         """Report ``done`` of ``total`` bytes of a phase; both may be reached before the end."""
+        if self._callback is None:
+            return
         now = time.monotonic()
-        event = Progress(phase, min(done, total), total)
         begins = self._last is None or self._last.phase != phase
-        ends = event.done == total and event != self._last
-        if self._callback and (begins or ends or now - self._time >= _SECONDS_BETWEEN):
+        if not begins and done < total and now - self._time < _SECONDS_BETWEEN:
+            return  # called for every document, so this comes before anything is made
+        event = Progress(phase, min(done, total), total)
+        if event != self._last:
             self._last, self._time = event, now
             self._callback(event)

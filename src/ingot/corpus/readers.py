@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import orjson
+
 from ingot.corpus.report import ReadReport, Reason
 from ingot.errors import CorpusError
 from ingot.files import full_disk_named
@@ -51,6 +53,9 @@ def read_jsonl(
     while line := stream.readline(_LINE_BYTES + 1):
         number += 1
         origin = f"{path}:{number}"
+        if (quick := _plain_text_field(line, field)) is not None:
+            yield quick, origin
+            continue
         if len(line) > _LINE_BYTES:
             raise CorpusError(
                 f"line is longer than {_LINE_BYTES >> 20} MiB",
@@ -104,6 +109,18 @@ def _character_border(data: bytes) -> int:
     while cut > len(data) - 4 and data[cut] & 0xC0 == 0x80:
         cut -= 1
     return cut
+
+
+def _plain_text_field(line: bytes, field: str) -> str | None:
+    """Return the text of a line as nearly all lines are; None for all that needs a closer look."""
+    if len(line) > _LINE_BYTES:
+        return None
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError:  # a blank line, half a surrogate pair, or truly wrong
+        return None
+    text = value.get(field) if isinstance(value, dict) else None
+    return text if isinstance(text, str) else None
 
 
 def _text_field(line: str, field: str, origin: str) -> str:

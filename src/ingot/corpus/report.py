@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from typing import Any
 
 _EXAMPLES = 3
 
@@ -15,6 +17,7 @@ class Reason(StrEnum):
     NOT_UTF8 = "not UTF-8"
     EMPTY = "empty"
     DUPLICATE = "duplicate"
+    NEAR_DUPLICATE = "near-duplicate"
     UNREADABLE = "unreadable"
     OTHER_KIND = "other kind of file"
 
@@ -54,3 +57,16 @@ class ReadReport:
             f"{entry.count} {reason} (first: {entry.examples[0]})"
             for reason, entry in sorted(self.skipped.items())
         )
+
+    def state(self) -> dict[str, Any]:
+        """Return the totals as JSON values."""
+        return asdict(self)
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take the totals that ``state`` returned in place of these."""
+        self.documents = state["documents"]
+        self.text_bytes = state["text_bytes"]
+        self.source_bytes = state["source_bytes"]
+        self.skipped = {
+            Reason(reason): Skipped(**entry) for reason, entry in state["skipped"].items()
+        }

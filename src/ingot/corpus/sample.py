@@ -7,6 +7,7 @@ import heapq
 from collections.abc import Iterator
 
 from ingot.corpus.documents import Document
+from ingot.corpus.journal import Journal
 from ingot.corpus.manifest import SplitMode
 from ingot.corpus.split import split_document
 
@@ -15,28 +16,51 @@ class DocumentSample:
     """Keeps the documents whose keyed hash is smallest, up to a number of bytes.
 
     So the sample depends on which documents there are and on the seed, not on
-    their order, and memory does not grow with the corpus.
+    their order. The texts lie in the journal, so that a build that is killed
+    goes on with them; a sample begins with what the journal holds.
     """
 
-    def __init__(self, max_bytes: int, seed: int) -> None:
+    def __init__(self, journal: Journal, max_bytes: int, seed: int) -> None:
+        self._journal = journal
         self._max_bytes = max_bytes
         self._key = seed.to_bytes(8, "big")
-        self._heap: list[tuple[int, Document]] = []
-        self._bytes = 0
+        journal.run(
+            "CREATE TABLE IF NOT EXISTS sample "
+            "(rank BLOB PRIMARY KEY, digest BLOB, text TEXT, size INTEGER)"
+        )
+        self._heap = [
+            (-int.from_bytes(rank, "big"), size)
+            for rank, size in journal.rows("SELECT rank, size FROM sample")
+        ]
+        heapq.heapify(self._heap)
+        self._bytes = sum(size for _, size in self._heap)
 
     def add(self, document: Document) -> None:
         """Offer one document; digests must not repeat."""
         rank = hashlib.blake2b(document.digest, key=self._key, digest_size=16).digest()
-        heapq.heappush(self._heap, (-int.from_bytes(rank, "big"), document))
+        number = int.from_bytes(rank, "big")
+        if self._bytes >= self._max_bytes and number > -self._heap[0][0]:
+            return
+        heapq.heappush(self._heap, (-number, document.size))
         self._bytes += document.size
-        while self._bytes - self._heap[0][1].size >= self._max_bytes:
-            self._bytes -= heapq.heappop(self._heap)[1].size
+        self._journal.run(
+            "INSERT INTO sample VALUES (?, ?, ?, ?)",
+            *(rank, document.digest, document.text, document.size),
+        )
+        while self._bytes - self._heap[0][1] >= self._max_bytes:
+            worst, size = heapq.heappop(self._heap)
+            self._bytes -= size
+            rank = (-worst).to_bytes(16, "big")
+            self._journal.run("DELETE FROM sample WHERE rank = ?", rank)
 
     def training_texts(self, mode: SplitMode, fraction: float) -> Iterator[str]:
         """Yield the training side of the sample, cut off at its number of bytes."""
         left = self._max_bytes
-        for _, document in sorted(self._heap, key=lambda entry: -entry[0]):
-            for side, text in split_document(document, mode, fraction):
+        for rank, _ in sorted(self._heap, reverse=True):
+            digest, text, size = self._journal.rows(
+                "SELECT digest, text, size FROM sample WHERE rank = ?", (-rank).to_bytes(16, "big")
+            )[0]
+            for side, part in split_document(Document(text, "", digest, size), mode, fraction):
                 if side == "train" and left > 0:
-                    yield text[:left]
-                    left -= len(text)
+                    yield part[:left]
+                    left -= len(part)

@@ -1,45 +1,38 @@
-"""A set of digests that may be larger than memory."""
+"""Which documents have been met before; there may be more of them than fit in memory."""
 
 from __future__ import annotations
 
-import sqlite3
-from typing import Self
-
-from ingot.errors import ResourceError
+from ingot.corpus.journal import Journal
 
 
 class SeenDigests:
-    """Remembers which documents have been seen, in constant memory.
+    """Remembers by digest where each document was first met.
 
-    SQLite's unnamed database lives in its cache and spills to a temporary
-    file, deleted on closing, once the cache is full.
+    The table lives in a journal's cache and on disk, so memory stays constant.
+    Documents are numbered in the order they are met.
     """
 
-    def __init__(self) -> None:
-        self._database = sqlite3.connect("", isolation_level=None)
-        self._database.executescript(
-            "PRAGMA cache_size = -65536; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;"
-            "CREATE TABLE seen (digest BLOB PRIMARY KEY) WITHOUT ROWID; BEGIN"
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        journal.run(
+            "CREATE TABLE IF NOT EXISTS seen (digest BLOB PRIMARY KEY, number INTEGER NOT NULL, "
+            "near INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID"
         )
 
-    def add(self, digest: bytes) -> bool:
-        """Return whether ``digest`` is new, and remember it.
+    def add(self, digest: bytes, number: int) -> bool:
+        """Remember document ``number``; return whether its digest is new.
 
         Raises:
-            ResourceError: the disk that holds temporary files is full.
+            ResourceError: the disk that holds the table is full.
         """
-        try:
-            cursor = self._database.execute("INSERT OR IGNORE INTO seen VALUES (?)", (digest,))
-        except sqlite3.OperationalError as error:
-            raise ResourceError(
-                f"the list of documents seen cannot grow ({error})",
-                where="temporary folder",
-                fix="free some space or set TMPDIR to another disk",
-            ) from error
-        return cursor.rowcount == 1
+        statement = "INSERT OR IGNORE INTO seen (digest, number) VALUES (?, ?)"
+        return self._journal.run(statement, digest, number) == 1
 
-    def __enter__(self) -> Self:
-        return self
+    def mark_near(self, digest: bytes) -> None:
+        """Note that a document was left out because it resembles an earlier one."""
+        self._journal.run("UPDATE seen SET near = 1 WHERE digest = ?", digest)
 
-    def __exit__(self, *_: object) -> None:
-        self._database.close()
+    def find(self, digest: bytes) -> tuple[int, bool] | None:
+        """Return the number of the first document with a digest and whether it is marked near."""
+        rows = self._journal.rows("SELECT number, near FROM seen WHERE digest = ?", digest)
+        return (rows[0][0], bool(rows[0][1])) if rows else None

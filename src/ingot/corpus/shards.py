@@ -2,7 +2,8 @@
 
 Layout of a ``.tokens`` file, little-endian: a header of 64 bytes (magic
 ``INGOTTOK``, version u16, dtype code u16, reserved u32, token count u64,
-SHA-256 of the payload, zeros), then the token ids.
+SHA-256 of the payload, and the first 8 bytes of the SHA-256 of all that),
+then the token ids. Opening checks the header; ``verify`` checks the payload.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import struct
 from bisect import bisect_right
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +29,10 @@ SHARD_TOKENS = 64 << 20
 HEADER_BYTES = 64
 
 _MAGIC = b"INGOTTOK"
-_VERSION = 1
+_VERSION = 2
 _HEADER = struct.Struct("<8sHHIQ32s")
+_CHECK_BYTES = HEADER_BYTES - _HEADER.size
+_BLOCK = 1 << 20
 _DTYPES: dict[int, np.dtype[np.unsignedinteger]] = {
     1: np.dtype("<u2"),
     2: np.dtype("<u4"),
@@ -47,36 +52,50 @@ class ShardWriter:
     Args:
         path: The file to make.
         vocab_size: Ids must be below it; it also decides the stored type.
+        keep: Tokens to keep of the unfinished shard that ``path`` already is; what
+            lies after them is cut off.
+
+    Raises:
+        CorpusError: ``path`` holds fewer tokens than are to be kept.
     """
 
-    def __init__(self, path: Path, vocab_size: int) -> None:
+    def __init__(self, path: Path, vocab_size: int, *, keep: int = 0) -> None:
         self.path = path
-        self.count = 0
+        self.count = keep
         self._code = dtype_code(vocab_size)
         self._vocab_size = vocab_size
         self._sha256 = hashlib.sha256()
-        self._file = path.open("wb")
-        self._file.write(bytes(HEADER_BYTES))
+        if keep:
+            self._file: BinaryIO = path.open("r+b")
+            self._take_up(keep * _DTYPES[self._code].itemsize)
+        else:
+            self._file = path.open("wb")
+            self._file.write(bytes(HEADER_BYTES))
 
-    def append(self, ids: TokenIds) -> None:
+    def append(self, ids: npt.NDArray[np.integer]) -> None:
         """Add token ids.
 
         Raises:
             CorpusError: an id is outside the vocabulary.
         """
         _check_ids(ids, self._vocab_size, self.path)
-        data = ids.astype(_DTYPES[self._code]).tobytes()
+        data = ids.astype(_DTYPES[self._code], copy=False).data
         self._sha256.update(data)
         self._file.write(data)
         self.count += len(ids)
 
+    def sync(self) -> None:
+        """Make what was added durable, without finishing the shard."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
     def finish(self) -> str:
         """Write the header, make the file durable, close it; return the payload's SHA-256."""
         digest = self._sha256.digest()
+        header = _HEADER.pack(_MAGIC, _VERSION, self._code, 0, self.count, digest)
         self._file.seek(0)
-        self._file.write(_HEADER.pack(_MAGIC, _VERSION, self._code, 0, self.count, digest))
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        self._file.write(header + _check(header))
+        self.sync()
         self._file.close()
         return digest.hex()
 
@@ -84,6 +103,21 @@ class ShardWriter:
         """Let go of the file without finishing it; what it holds is of no more use."""
         with suppress(OSError):  # closing flushes, and the disk may be full
             self._file.close()
+
+    def _take_up(self, size: int) -> None:
+        """Hash the payload that is to be kept and cut off the rest."""
+        self._file.seek(HEADER_BYTES)
+        left = size
+        while left and (block := self._file.read(min(left, _BLOCK))):
+            self._sha256.update(block)
+            left -= len(block)
+        if left:
+            self._file.close()
+            raise CorpusError("is shorter than its journal says", where=self.path, fix=REBUILD)
+        self._file.truncate(HEADER_BYTES + size)
+        self._file.seek(0)
+        self._file.write(bytes(HEADER_BYTES))  # it may have been finished after the journal
+        self._file.seek(0, os.SEEK_END)
 
 
 class Shard:
@@ -118,6 +152,8 @@ class Shard:
                 where=path,
                 fix=REBUILD,
             )
+        if bytes(self._map[_HEADER.size : HEADER_BYTES]) != _check(self._map[: _HEADER.size]):
+            raise CorpusError("has a header that is damaged", where=path, fix=REBUILD)
         if code not in _DTYPES:
             raise CorpusError(f"has an unknown token type {code}", where=path, fix=REBUILD)
         expected = HEADER_BYTES + count * _DTYPES[code].itemsize
@@ -139,17 +175,38 @@ class Shard:
             raise CorpusError("does not match its checksum", where=self.path, fix=REBUILD)
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A stretch of a stream that comes from one source.
+
+    Attributes:
+        name: The source.
+        weight: How much of the training it is to be; only its ratio to the others counts.
+        start: Position of its first token in the stream.
+        tokens: How many tokens it has.
+    """
+
+    name: str
+    weight: float
+    start: int
+    tokens: int
+
+
 class TokenStore:
     """Shards read as one long stream of token ids.
 
     Args:
-        shards: The parts of the stream, in order.
+        shards: The pieces of the stream, in order.
         vocab_size: Every id must be below it; checked whenever ids are read.
+        parts: The sources to mix by weight, if any; together they are the whole stream.
     """
 
-    def __init__(self, shards: Sequence[Shard], vocab_size: int) -> None:
+    def __init__(
+        self, shards: Sequence[Shard], vocab_size: int, parts: Sequence[Part] = ()
+    ) -> None:
         self.shards = tuple(shards)
         self.vocab_size = vocab_size
+        self.parts = tuple(parts)
         self._starts = [0]
         for shard in self.shards:
             self._starts.append(self._starts[-1] + len(shard.ids))
@@ -186,6 +243,11 @@ class TokenStore:
         """
         for shard in self.shards:
             shard.verify()
+
+
+def _check(header: bytes) -> bytes:
+    """Return the checksum that follows the header's fields."""
+    return hashlib.sha256(header).digest()[:_CHECK_BYTES]
 
 
 def _check_ids(ids: npt.NDArray[np.integer], vocab_size: int, where: Path) -> None:

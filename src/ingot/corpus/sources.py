@@ -28,11 +28,28 @@ TABLE_SUFFIXES = frozenset({".jsonl", ".parquet"})
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """One file to read: where it is, and what it looked like when it was found."""
+    """One file to read: where it is, and what it looked like when it was found.
+
+    Attributes:
+        path: Where it is.
+        size: Its length in bytes.
+        mtime_ns: When it was changed last.
+        source: Which of the sources it belongs to, from 0.
+        shown: What to call it, if it only holds what came from elsewhere.
+        content: Its SHA-256 where that, and not place and time, says what it is.
+    """
 
     path: Path
     size: int
     mtime_ns: int
+    source: int = 0
+    shown: Path | None = None
+    content: str | None = None
+
+    @property
+    def name(self) -> Path:
+        """What to call it in messages."""
+        return self.shown or self.path
 
     @property
     def suffix(self) -> str:
@@ -64,7 +81,7 @@ def find_files(
     """
     wanted = TEXT_SUFFIXES | TABLE_SUFFIXES if suffixes is None else _normal(suffixes)
     visited: set[tuple[int, int]] = set()
-    for source in sources:
+    for number, source in enumerate(sources):
         try:
             status = source.stat()
         except OSError as error:
@@ -72,9 +89,9 @@ def find_files(
                 f"cannot be read ({error.strerror})", where=source, fix="check the path"
             ) from error
         if stat.S_ISDIR(status.st_mode):
-            yield from _walk(source, report, wanted, frozenset(exclude), visited)
+            yield from _walk(source, number, report, wanted, frozenset(exclude), visited)
         elif stat.S_ISREG(status.st_mode):
-            yield SourceFile(source, status.st_size, status.st_mtime_ns)
+            yield SourceFile(source, status.st_size, status.st_mtime_ns, number)
         else:
             raise CorpusError(
                 "is neither a file nor a folder", where=source, fix="give a file or a folder"
@@ -82,9 +99,15 @@ def find_files(
 
 
 def fingerprint_files(files: Iterable[SourceFile]) -> str:
-    """Return the SHA-256 over the files' absolute paths, sizes and modification times."""
+    """Return the SHA-256 over the files' absolute paths, sizes and modification times.
+
+    A file whose ``content`` is known counts with that instead.
+    """
     digest = hashlib.sha256()
     for file in files:
+        if file.content is not None:
+            digest.update(f"{file.content} {file.size} {file.name}\n".encode())
+            continue
         path = os.fsencode(os.path.abspath(file.path))  # noqa: PTH100  links stay as they are
         digest.update(b"%d %d %d %s\n" % (len(path), file.size, file.mtime_ns, path))
     return digest.hexdigest()
@@ -92,6 +115,7 @@ def fingerprint_files(files: Iterable[SourceFile]) -> str:
 
 def _walk(
     folder: Path,
+    number: int,
     report: ReadReport,
     wanted: frozenset[str],
     exclude: frozenset[str],
@@ -108,7 +132,7 @@ def _walk(
             continue
         if stat.S_ISREG(status.st_mode):
             if _kind(path) in wanted:
-                yield SourceFile(path, status.st_size, status.st_mtime_ns)
+                yield SourceFile(path, status.st_size, status.st_mtime_ns, number)
             else:
                 report.skip(Reason.OTHER_KIND, str(path))
             continue

@@ -10,6 +10,7 @@ from ingot.corpus.documents import Document
 from ingot.corpus.manifest import SplitMode
 
 Side = Literal["train", "validation"]
+SIDES: tuple[Side, ...] = ("train", "validation")
 
 _LEAST_TAIL = 256
 _FAR_OFF = 4

@@ -1,18 +1,57 @@
-"""A folder that appears whole or not at all."""
+"""A folder that appears whole or not at all, made in a hidden one that outlives a crash."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
+import os
 import shutil
-import tempfile
+import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from ingot.errors import CorpusError
 from ingot.files import full_disk_named, sync_folder
 
 _IN_USE = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}
+_SUFFIX = ".building"
+_LOCK = "lock"
+_RESULT = "result"
+_ABANDONED_SECONDS = 7 * 24 * 3600
+
+
+@dataclass(slots=True)
+class Workplace:
+    """The hidden folder beside ``out`` in which it is made.
+
+    Attributes:
+        path: The hidden folder; what a crash leaves here is found by the next build of ``out``.
+        keep: Whether there is something here to go on from if the work stops.
+    """
+
+    path: Path
+    keep: bool = False
+
+    @property
+    def result(self) -> Path:
+        """The folder inside that becomes ``out``."""
+        return self.path / _RESULT
+
+    @property
+    def journal(self) -> Path:
+        """Where the state of the work is written."""
+        return self.path / "journal.sqlite"
+
+    def clear(self) -> None:
+        """Remove what an earlier build left, all but the lock and what was spooled."""
+        shutil.rmtree(self.result, ignore_errors=True)
+        for leftover in self.path.glob(f"{self.journal.name}*"):
+            leftover.unlink()
+        self.result.mkdir(exist_ok=True)
+        self.keep = False
 
 
 def refuse_occupied(out: Path) -> None:
@@ -26,6 +65,9 @@ def refuse_occupied(out: Path) -> None:
     except OSError as error:
         raise _unusable(out, error) from error
     if occupied:
+        hidden = _hidden(out.absolute())
+        if not (hidden / _RESULT).exists():  # killed between renaming and removing
+            _remove_leftover(hidden)
         raise CorpusError(
             "exists already and is not an empty folder",
             where=out,
@@ -34,30 +76,111 @@ def refuse_occupied(out: Path) -> None:
 
 
 @contextmanager
-def staged_folder(out: Path) -> Iterator[Path]:
-    """Give a hidden folder beside ``out`` to fill; rename it to ``out`` if the block succeeds.
+def workplace(out: Path) -> Iterator[Workplace]:
+    """Give a hidden folder beside ``out``; rename its ``result`` to ``out`` if the block succeeds.
+
+    The hidden folder is named after ``out`` and locked, so the next build of
+    ``out`` takes over what a killed one left. It is removed on success and
+    whenever ``keep`` is not set at the end; folders that other builds beside
+    it abandoned a week ago are removed too.
 
     Raises:
-        CorpusError: the folder cannot be made, or ``out`` has been taken meanwhile.
-        ResourceError: the disk is full. In every case the hidden folder is removed.
+        CorpusError: the folder cannot be made, another process is at work in it,
+            or ``out`` has been taken meanwhile.
+        ResourceError: the disk is full.
     """
     out = out.absolute()
     try:
         with full_disk_named(out):
             out.parent.mkdir(parents=True, exist_ok=True)
-            folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.building-"))
+            _remove_abandoned(out.parent)
+            hidden = _hidden(out)
+            lock = _lock(hidden)
     except OSError as error:
         raise _unusable(out, error) from error
+    if lock is None:
+        raise CorpusError(
+            "is being built by another process", where=out, fix="wait for it or stop it"
+        )
+    place = Workplace(hidden)
+    place.keep = place.journal.exists()
     try:
         with full_disk_named(out):
-            yield folder
-            folder.chmod(0o755)
-            sync_folder(folder)
-            _rename(folder, out)
+            place.result.mkdir(exist_ok=True)
+            for half_written in place.result.glob(".*"):  # a kill inside ``ingot.files.replacing``
+                half_written.unlink()
+            yield place
+            place.result.chmod(0o755)
+            sync_folder(place.result)
+            _rename(place.result, out)
             sync_folder(out.parent)
-    except BaseException:
+        place.keep = False
+    finally:
+        if not place.keep:
+            shutil.rmtree(hidden, ignore_errors=True)
+        os.close(lock)
+
+
+def _hidden(out: Path) -> Path:
+    return out.parent / f".{out.name}{_SUFFIX}"
+
+
+def _lock(folder: Path) -> int | None:
+    """Make the folder if need be and lock it; return the lock's handle, None if another has it.
+
+    Raises:
+        OSError: it cannot be made.
+        CorpusError: what is there is not a folder of this user's.
+    """
+    while True:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        status = folder.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+            raise CorpusError("is in the way", where=folder, fix="remove it")
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            handle = os.open(folder / _LOCK, flags, 0o600)
+        except FileNotFoundError:
+            continue  # another process has just removed the folder
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            return None
+        if _is_at(handle, folder / _LOCK):
+            return handle
+        os.close(handle)  # locked a file that was removed meanwhile
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Remove hidden folders that nobody has worked in for a week."""
+    for folder in parent.glob(f".*{_SUFFIX}"):
+        try:
+            touched = max(path.lstat().st_mtime for path in (folder, *folder.iterdir()))
+        except OSError:
+            continue
+        if time.time() - touched > _ABANDONED_SECONDS:
+            _remove_leftover(folder)
+
+
+def _remove_leftover(folder: Path) -> None:
+    """Remove a hidden folder, if it is one of ours and no process is at work in it."""
+    if folder.is_symlink() or not (folder / _LOCK).is_file():
+        return
+    try:
+        lock = _lock(folder)
+    except (OSError, CorpusError):
+        return
+    if lock is not None:
         shutil.rmtree(folder, ignore_errors=True)
-        raise
+        os.close(lock)
 
 
 def _rename(folder: Path, out: Path) -> None:
