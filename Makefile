@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.ready
 
-.PHONY: demo setup lint test sanitize clean
+.PHONY: demo setup lint test screenshots sanitize emulated wheel clean
 
 demo: setup  ## text in, a sealed model out, served: the whole path
 	@$(BIN)/ingot demo
@@ -19,8 +19,8 @@ $(SETUP): pyproject.toml constraints.txt scripts/make_venv.sh
 	@touch $(SETUP)
 
 lint: setup  ## style, types, and who may import whom
-	$(BIN)/ruff format --check src tests
-	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
@@ -28,14 +28,18 @@ test: setup  ## every test, in at most ten minutes on two cores
 	@command -v chromium >/dev/null || sh scripts/install_chromium.sh
 	$(BIN)/pytest
 
-sanitize: setup  ## the C++ core under the undefined-behaviour and thread sanitizers
-	@for kind in undefined thread; do \
-	  $(BIN)/cmake -S src/ingot/native -B build/sanitize-$$kind -G Ninja \
-	    -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DPython_EXECUTABLE=$(abspath $(BIN))/python \
-	    -DCMAKE_TOOLCHAIN_FILE=$(abspath src/ingot/native/zig-toolchain.cmake) \
-	    -DINGOT_MODULE=OFF -DINGOT_TESTS=ON -DINGOT_SANITIZE=$$kind >/dev/null && \
-	  $(BIN)/cmake --build build/sanitize-$$kind && build/sanitize-$$kind/core_test || exit 1; \
-	done
+screenshots: setup  ## the README's pictures of the page, with the model of make demo
+	@test -e demo.ingot || { echo "error: there is no demo.ingot; run make demo first" >&2; exit 1; }
+	@$(BIN)/python scripts/screenshots.py demo.ingot
+
+sanitize: setup  ## the C++ core under the address, undefined-behaviour and thread sanitizers
+	@for way in address undefined thread; do sh scripts/core_test.sh $$way || exit 1; done
+
+emulated: setup  ## the core's AVX-512 and NEON kernels, on any x86-64
+	@for way in avx512 neon; do sh scripts/core_test.sh $$way || exit 1; done
+
+wheel: setup  ## a wheel that needs no compiler, checked in a fresh environment
+	@$(BIN)/python scripts/wheel.py dist
 
 clean:  ## remove what was built, models and runs left alone
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 a fault of ours, 2 usage, 3 corpus, 4 recipe, 5 training,
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import sys
@@ -39,6 +40,9 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is th
 RunFolder = Annotated[Path, typer.Argument(help="A folder made by ingot train.")]
 IngotFolder = Annotated[Path, typer.Argument(help="An ingot.")]
 Executor = Annotated[str, typer.Option(help="auto, native, native-int8 or torch.")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, max=1024, help="Threads that compute; all CPUs by default.")
+]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")]
 
 
@@ -51,31 +55,47 @@ def options(
         os.environ["INGOT_DEBUG"] = "1"
 
 
-@data.command("build", epilog="Example: **ingot data build my_texts/ --out corpus**")
+@data.command(
+    "build",
+    epilog="Example: **ingot data build wiki/ code/ --mix wiki=3 --mix code=1 --out corpus**",
+)
 def data_build(
-    texts: Texts,
+    texts: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Files or folders; - is stdin, hf:owner/name[:config][:split] a dataset."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="New folder for the corpus.")],
     vocab_size: Annotated[int, typer.Option(min=257, help="Tokens to learn.")] = 4096,
+    json_field: Annotated[str, typer.Option(help="Field or column that holds the text.")] = "text",
+    stdin_format: Annotated[str, typer.Option(help="What - is: text or jsonl.")] = "text",
+    near_duplicates: Annotated[
+        float | None,
+        typer.Option(min=0.6, max=1, help="Leave out documents at least this like an earlier one."),
+    ] = None,
+    mix: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=WEIGHT", help="Weight of one source; give one for each."),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Read texts, learn a tokenizer and write token shards."""
+    """Read texts, learn a tokenizer and write token shards. Run again, a killed build goes on."""
     from ingot.api.phase_one import build_corpus
     from ingot.console import showing
-    from ingot.corpus import CorpusConfig
+    from ingot.corpus import make_config, parse_mix
 
-    with showing(_stderr()) as (_, watcher):
-        corpus = build_corpus(
-            texts, out, config=CorpusConfig(vocab_size=vocab_size), watcher=watcher
-        )
-    manifest = corpus.manifest
-    skipped = "".join(f", {entry.count} {why}" for why, entry in manifest.skipped.items())
-    _print(
-        json,
-        manifest.model_dump(mode="json"),
-        f"{out}: {manifest.train.documents:,} documents to train on "
-        f"({manifest.train.tokens:,} tokens), {manifest.validation.documents:,} held out"
-        f"{'; left out' + skipped[1:] if skipped else ''}",
+    config = make_config(
+        vocab_size=vocab_size,
+        json_field=json_field,
+        stdin_format=stdin_format,
+        near_duplicates=near_duplicates,
+        mix=parse_mix(mix or []),
     )
+    with showing(_stderr()) as (_, watcher):
+        corpus = build_corpus(texts, out, config=config, watcher=watcher)
+    manifest = corpus.manifest
+    _print(json, manifest.model_dump(mode="json"), f"{out}: {manifest.summary()}")
 
 
 @app.command(epilog="Example: **ingot train my_texts/ --budget 10m --set model.hidden_size=256**")
@@ -139,26 +159,59 @@ def freeze(
     run: RunFolder,
     out: Annotated[Path, typer.Option(help="The ingot to make.")],
     latest: Annotated[bool, typer.Option(help="Seal the latest checkpoint, not the best.")] = False,
+    quantize: Annotated[
+        str | None, typer.Option(metavar="int8|int4", help="Store matrices in so many bits.")
+    ] = None,
+    group: Annotated[
+        int | None, typer.Option(help="Inputs that share a scale: 32, 64 or 128.")
+    ] = None,
+    tensor: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN=KIND", help="Store matrices of this name as bf16, int8, int4."
+        ),
+    ] = None,
+    calibrate: Annotated[
+        bool, typer.Option(help="Quantize by what the model computes on its text (GPTQ).")
+    ] = True,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Seal a run's best checkpoint into an ingot."""
     from ingot.api import phase_one
+    from ingot.artifact import parse_scheme
 
-    with phase_one.freeze(run, out, overwrite=overwrite, latest=latest) as ingot:
+    scheme = parse_scheme(quantize, group, tensor or [])
+    with phase_one.freeze(
+        run, out, overwrite=overwrite, latest=latest, quantize=scheme, calibrated=calibrate
+    ) as ingot:
         _print(json, {"ingot": str(out), "digest": ingot.digest}, f"{out}: {ingot.digest}")
 
 
-@app.command(epilog="Example: **ingot verify demo.ingot**")
-def verify(ingot: IngotFolder, json: Json = False) -> None:
+@app.command(epilog="Example: **ingot verify demo.ingot --live http://127.0.0.1:8000**")
+def verify(
+    ingot: IngotFolder,
+    live: Annotated[
+        str | None, typer.Option(help="Also have the server at this address hash its memory.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="What the server calls the model.")] = None,
+    json: Json = False,
+) -> None:
     """Check every digest of an ingot; name the first thing that differs."""
     from ingot.artifact import verify as check
 
     manifest = check(ingot)
+    said = f"{ingot}: verified, {len(manifest.tensors)} tensors, digest {manifest.digest}"
+    if live is not None:
+        from ingot.server.live import verify_live
+
+        name = model or ingot.absolute().name.removesuffix(".ingot")
+        verify_live(live, name, manifest, os.environ.get("INGOT_API_KEY"))
+        said += f"\n{live}: the same weights answer as {name!r}"
     _print(
         json,
-        {"ingot": str(ingot), "digest": manifest.digest, "verified": True},
-        f"{ingot}: verified, {len(manifest.tensors)} tensors, digest {manifest.digest}",
+        {"ingot": str(ingot), "digest": manifest.digest, "verified": True, "live": live},
+        said,
     )
 
 
@@ -174,10 +227,12 @@ def generate(
     seed: Annotated[int | None, typer.Option(help="Same seed, same answer.")] = None,
     stop: Annotated[list[str] | None, typer.Option(help="Text that ends the answer.")] = None,
     executor: Executor = "auto",
+    threads: Threads = None,
     json: Json = False,
 ) -> None:
     """Continue a prompt."""
     from ingot.api.phase_two import load
+    from ingot.inference import EngineConfig
 
     text = sys.stdin.read() if prompt == "-" else prompt
     sampling: dict[str, Any] = {
@@ -189,7 +244,8 @@ def generate(
         "seed": seed,
         "stop": tuple(stop or ()),
     }
-    with load(ingot, executor=executor) as model:  # type: ignore[arg-type]  # load checks it
+    engine = EngineConfig(threads=threads)
+    with load(ingot, executor=executor, engine=engine) as model:  # type: ignore[arg-type]
         if json:
             _print(True, dataclasses.asdict(model.generate(text, **sampling)), "")
             return
@@ -201,24 +257,60 @@ def generate(
 
 @app.command(epilog="Example: **ingot serve demo.ingot --port 8000**")
 def serve(
-    ingot: IngotFolder,
+    ingots: Annotated[
+        list[str], typer.Argument(help="Ingots, each a folder or NAME=FOLDER.", metavar="INGOT...")
+    ],
     host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
     port: Port = 8000,
+    api_keys: Annotated[Path | None, typer.Option(help="File of the keys to accept.")] = None,
     allow_public: Annotated[
         bool, typer.Option(help="Bind an address that others can reach, without API keys.")
     ] = False,
     executor: Executor = "auto",
+    threads: Threads = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="server.KEY=VALUE or engine.KEY=VALUE."),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Serve an ingot with the OpenAI API and a page, until Ctrl-C."""
+    """Serve ingots with the OpenAI API and a page, until Ctrl-C."""
     from ingot.api import phase_two
-    from ingot.server import ServerConfig, listen
+    from ingot.server import listen, named_paths, read_settings
 
-    config = ServerConfig(host=host, port=port, allow_public=allow_public)
+    named = named_paths(ingots)
+    first = next(iter(named))
+    config, engine = read_settings(
+        settings or [],
+        model_name=first,
+        host=host,
+        port=port,
+        allow_public=allow_public,
+        api_keys=api_keys,
+        log_requests=True,
+    )
+    if threads is not None:
+        engine = engine.model_copy(update={"threads": threads})
     listener = listen(config)  # a port in use is said before a large model is read
-    with phase_two.load(ingot, executor=executor) as model:  # type: ignore[arg-type]
-        server = phase_two.serve(model, config, listener=listener)
-        announcement = f"serving {ingot} ({model.digest[:12]}) at {server.url}; Ctrl-C stops"
+    with contextlib.ExitStack() as opened:
+        models = {
+            name: opened.enter_context(
+                phase_two.load(path, executor=executor, engine=engine)  # type: ignore[arg-type]
+            )
+            for name, path in named.items()
+        }
+        model = models.pop(first)
+        server = phase_two.serve(
+            model,
+            config,
+            listener=listener,
+            further=models,
+            executor=executor,  # type: ignore[arg-type]  # load has checked it
+            engine=engine,
+        )
+        announcement = (
+            f"serving {', '.join(ingots)} ({model.digest[:12]}) at {server.url}; Ctrl-C stops"
+        )
         ready = {"url": server.url, "digest": model.digest}
         server.run(on_ready=lambda: _print(json, ready, announcement))
 
@@ -240,6 +332,44 @@ def demo(
     report = run_demo(_stderr(), budget=budget, folder=folder, out=out, port=port, once=once)
     if json:
         _print(True, dataclasses.asdict(report), "")
+
+
+@app.command(epilog="Example: **ingot lesson --no-input**")
+def lesson(
+    no_input: Annotated[
+        bool, typer.Option("--no-input", help="Show all of it without asking anything.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Learn what training and inference are, each claim shown by running it (10 minutes)."""
+    from ingot.lesson.terminal import teach
+
+    record = teach(Console(stderr=json), interactive=not no_input)
+    if json:
+        sys.stdout.buffer.write(record.to_json() + b"\n")
+
+
+@app.command(epilog="Example: **ingot compare demo demo.ingot --out phases**")
+def compare(
+    run: RunFolder,
+    ingot: IngotFolder,
+    out: Annotated[Path, typer.Option(help="Where the table goes too, as .html and .png.")] = Path(
+        "phases"
+    ),
+    json: Json = False,
+) -> None:
+    """Measure training and inference of one model side by side."""
+    from ingot.lesson.compare import compare as measure
+    from ingot.lesson.compare import write_report
+    from ingot.lesson.tables import phases as table
+
+    measured = measure(run, ingot)
+    page, picture = write_report(measured, ingot.absolute().name.removesuffix(".ingot"), out)
+    if json:
+        _print(True, dataclasses.asdict(measured), "")
+        return
+    Console().print(table(measured))
+    _print(False, None, f"written to {page} and {picture}")
 
 
 def main() -> NoReturn:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -117,6 +120,27 @@ def damaged_copies(
         copy_writable(pristine, root / "whole.ingot"),
         copy_writable(pristine_sharded, root / "sharded.ingot"),
     ]
+
+
+Edit = Callable[[dict[str, Any]], None]
+
+
+@pytest.fixture
+def resealed() -> Callable[..., Path]:
+    """Copy an ingot, writable, its manifest changed and sealed again with the right digest."""
+
+    def run(source: Path, target: Path, edit: Edit = lambda _: None) -> Path:
+        copy_writable(source, target)
+        content = json.loads((target / "ingot.json").read_bytes())
+        edit(content)
+        del content["digest"]
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        content["digest"] = hashlib.sha256(canonical.encode()).hexdigest()
+        text = json.dumps(content, sort_keys=True, indent=1) + "\n"
+        (target / "ingot.json").write_text(text)
+        return target
+
+    return run
 
 
 @pytest.fixture

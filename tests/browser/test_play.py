@@ -1,143 +1,75 @@
-"""The page as people use it: a real browser, a real server, a real (small) model."""
+"""The room Play as people use it."""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 import re
-import shutil
-from collections.abc import Iterator
+import shlex
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
+import httpx
 import pytest
-from numpy.typing import NDArray
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Locator, Page, Route, expect
 
-from ingot.artifact import Ingot, Provenance, freeze
-from ingot.inference import Engine, EngineLoop
-from ingot.inference.executors.torch import TorchExecutor
-from ingot.model import ModelConfig, Tokenizer
-from ingot.server import Server, ServerConfig
+from ingot.api.phase_two import Model
+from ingot.server import Server
 
-CHROMIUM = shutil.which("chromium")
-SCREENS = {"desktop": (1280, 900), "phone": (390, 844)}
 HOSTILE = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
-
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)"
-)
+DONE = re.compile("Ended at|ended its text")
 
 
-@pytest.fixture(scope="module")
-def ingot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ingot]:
-    tokenizer = Tokenizer.train(["def main():\n    return 0\n" * 8], 280)
-    config = ModelConfig(
-        vocab_size=tokenizer.vocab_size,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        max_position_embeddings=4096,
-        tie_word_embeddings=False,
-    )
-    rng = np.random.default_rng(0)
-    weights = {
-        name: rng.normal(scale=0.3, size=shape).astype(np.float32)
-        for name, shape in config.tensor_shapes().items()
-    }
-    never_end(weights, tokenizer.eos_id)
-    out: Path = tmp_path_factory.mktemp("browser") / "small.ingot"
-    with freeze(weights, config, tokenizer, out, provenance=Provenance()) as ingot:
-        yield ingot
+def answer(page: Page) -> Locator:
+    return page.locator(".answered .text").last
 
 
-def never_end(weights: dict[str, NDArray[np.float32]], eos_id: int) -> None:
-    """Make the end of text unlikely after anything, so that answers are as long as allowed.
-
-    The first number of every hidden state becomes a positive constant, which
-    only the end of text looks at.
-    """
-    weights["model.embed_tokens.weight"][:, 0] = 10
-    for name, weight in weights.items():
-        if name.endswith(("o_proj.weight", "down_proj.weight")):
-            weight[0] = 0
-    weights["model.norm.weight"][0] = 1
-    weights["lm_head.weight"][:, 0] = 0
-    weights["lm_head.weight"][eos_id, 0] = -100
-
-
-@pytest.fixture(scope="module")
-def engine(ingot: Ingot) -> Iterator[EngineLoop]:
-    engine = EngineLoop(Engine(TorchExecutor(ingot), ingot.tokenizer))
-    yield engine
-    engine.close(5)
-
-
-@pytest.fixture(scope="module")
-def server(ingot: Ingot, engine: EngineLoop) -> Iterator[Server]:
-    with Server(ingot, engine, ServerConfig(port=0)) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(params=SCREENS)
-def page(browser: Browser, server: Server, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """The page on one kind of screen; whatever the console reports fails the test."""
-    width, height = SCREENS[request.param]
-    context = browser.new_context(viewport={"width": width, "height": height})
-    page = context.new_page()
-    page.set_default_timeout(20_000)
-    faults: list[str] = []
-    page.on("console", lambda message: faults.append(message.text))
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.goto(server.url)
-    expect(page.locator("#model")).to_have_text("small")
-    yield page
-    context.close()
-    assert [fault for fault in faults if "Failed to load resource" not in fault] == []
-
-
-def test_a_prompt_is_answered_and_measured(page: Page, ingot: Ingot) -> None:
-    page.fill("#max-tokens", "30")
+def generate(page: Page, tokens: int, prompt: str = "def main():") -> str:
+    page.fill("#max-tokens", str(tokens))
+    page.fill("#prompt", prompt)
     page.click("#generate")
-    expect(page.locator("#answer")).to_have_attribute("aria-busy", "false")
-    expect(page.locator("#status")).to_have_text(re.compile("Ended at|ended its text"))
-    expect(page.locator("#answer")).to_contain_text("def main():")
-    assert len(page.inner_text("#answer")) > len("def main():")
-    expect(page.locator("#first-token")).to_have_text(re.compile(r"\d ms|\d s"))
-    expect(page.locator("#speed")).to_have_text(re.compile(r"\d"))
-    expect(page.locator("#tokens")).to_have_text(re.compile(r"\d"))
-    expect(page.locator("#digest")).to_have_text(ingot.digest)
+    expect(page.locator("#status")).to_have_text(DONE)
+    return answer(page).inner_text()
 
 
-def test_greedy_answers_are_the_same_twice(page: Page) -> None:
-    page.fill("#max-tokens", "20")
-    page.evaluate("document.getElementById('temperature').value = 0")
-    answers = []
-    for _ in range(2):
-        page.click("#generate")
-        expect(page.locator("#status")).not_to_have_text("Writing…")
-        answers.append(page.inner_text("#answer"))
-    assert answers[0] == answers[1]
+@pytest.mark.parametrize("screen", ["desktop", "phone"])
+def test_a_prompt_is_answered_and_measured(
+    open_page: Callable[..., Page], model: Model, screen: str
+) -> None:
+    page = open_page(screen=screen)
+    assert generate(page, 30)
+    expect(answer(page)).to_have_attribute("aria-busy", "false")
+    figures = page.locator(".answered .figures").inner_text()
+    assert re.search(r"First token\s+[\d.]+ m?s", figures)
+    assert re.search(r"Tokens/s\s+\d", figures)
+    assert re.search(r"Tokens\s+30", figures)
+    assert model.digest[:12] in figures
+    expect(page.locator("#digest")).to_have_text(model.digest)
 
 
-def test_stop_frees_the_engine_and_keeps_what_was_written(page: Page, engine: EngineLoop) -> None:
+def test_retry_keeps_both_answers_and_greedy_ones_are_the_same(page: Page) -> None:
+    page.locator("#temperature").fill("0")
+    first = generate(page, 20)
+    page.click("text=Retry")
+    expect(page.locator(".answered .sisters")).to_contain_text("2 of 2")
+    expect(page.locator("#status")).to_have_text(DONE)
+    assert answer(page).inner_text() == first
+    page.get_by_label("The one before").click()
+    expect(page.locator(".answered .sisters")).to_contain_text("1 of 2")
+    page.get_by_label("The next one").click()
+    expect(page.locator(".answered .sisters")).to_contain_text("2 of 2")
+
+
+def test_stop_frees_the_engine_and_keeps_what_was_written(page: Page, model: Model) -> None:
     page.fill("#max-tokens", "4000")
     page.click("#generate")
-    expect(page.locator("#tokens")).to_have_text(re.compile(r"\d"))
+    expect(answer(page)).to_have_text(re.compile("."))
     page.click("#stop")
     expect(page.locator("#status")).to_have_text("Stopped.")
-    assert len(page.inner_text("#answer")) > len("def main():")
+    assert answer(page).inner_text()
     for _ in range(1000):  # 10 s at most
-        if engine.stats().running == 0:
+        if model.loop.stats().running == 0:
             return
         page.wait_for_timeout(10)
     pytest.fail("the engine goes on after the reader has stopped it")
@@ -146,7 +78,7 @@ def test_stop_frees_the_engine_and_keeps_what_was_written(page: Page, engine: En
 def test_the_keyboard_is_enough(page: Page) -> None:
     page.fill("#max-tokens", "4000")
     page.locator("#prompt").press("Control+Enter")
-    expect(page.locator("#answer")).to_have_attribute("aria-busy", "true")
+    expect(answer(page)).to_have_attribute("aria-busy", "true")
     page.keyboard.press("Escape")
     expect(page.locator("#status")).to_have_text("Stopped.")
     page.focus("#generate")
@@ -156,62 +88,196 @@ def test_the_keyboard_is_enough(page: Page) -> None:
     expect(page.locator("#generate")).to_be_focused()
 
 
+def test_each_token_tells_its_odds_and_what_could_have_come(page: Page) -> None:
+    page.locator("#temperature").fill("0")
+    text = generate(page, 12)
+    tokens = page.locator(".answered .token")
+    pieces = "".join(tokens.all_inner_texts())
+    assert text.removesuffix("\N{REPLACEMENT CHARACTER}") == pieces != ""  # half a character
+    tokens.nth(2).hover()
+    expect(page.locator(".odds")).to_contain_text(re.compile(r"\d%.*instead of.*\d%"))
+    page.mouse.move(0, 0)
+    expect(page.locator(".odds")).to_be_hidden()
+    answer(page).focus()
+    page.keyboard.press("ArrowRight")
+    expect(tokens.nth(0)).to_have_class(re.compile("selected"))
+    page.keyboard.press("ArrowRight")
+    expect(tokens.nth(1)).to_have_class(re.compile("selected"))
+    page.locator("#prompt").focus()
+    expect(page.locator(".odds")).to_be_hidden()
+
+
+def test_a_prompt_can_go_on_from_its_answer(page: Page) -> None:
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.post_data or ""))
+    first = generate(page, 5)
+    page.click("text=Go on")
+    expect(page.locator(".answered")).to_have_count(2)
+    expect(page.locator("#status")).to_have_text(DONE)
+    prompts = [json.loads(body)["prompt"] for body in sent if "prompt" in body]
+    assert prompts == ["def main():", "def main():" + first]
+
+
+def test_a_chat_has_a_memory_that_can_be_edited_and_branched(page: Page) -> None:
+    sent: list[list[dict[str, str]]] = []
+
+    def note(route: Route) -> None:
+        sent.append(json.loads(route.request.post_data or "")["messages"])
+        route.continue_()
+
+    page.route("**/v1/chat/completions", note)
+    page.click("label[for=mode-chat]")
+    page.click("text=More settings")
+    page.fill("#system", "Be brief.")
+    first = generate(page, 5, "one")
+    generate(page, 5, "two")
+    assert [message["role"] for message in sent[1]] == ["system", "user", "assistant", "user"]
+    assert sent[1][1:3] == [
+        {"role": "user", "content": "one"},
+        {"role": "assistant", "content": first},
+    ]
+    page.locator(".asked").first.get_by_text("Edit").click()
+    page.get_by_label("Edit and send again").fill("three")
+    page.click("text=Send again")
+    expect(page.locator(".asked .sisters")).to_contain_text("2 of 2")
+    expect(page.locator("#status")).to_have_text(DONE)
+    assert [message["content"] for message in sent[2]] == ["Be brief.", "three"]
+    page.get_by_label("The one before").click()
+    expect(page.locator(".message")).to_have_count(4)
+    page.locator(".answered").first.get_by_text("Branch").click()
+    expect(page.locator(".message")).to_have_count(2)
+    expect(page.locator("#conversations li")).to_have_count(2)
+
+
+def test_two_answers_side_by_side(page: Page) -> None:
+    page.locator("#temperature").fill("0")
+    page.check("#side")
+    page.fill("#other-temperature", "0")
+    generate(page, 15)
+    texts = page.locator(".pair .answered .text").all_inner_texts()
+    assert len(texts) == 2
+    assert texts[0] == texts[1] != ""
+
+
+def test_an_answer_follows_a_json_schema(page: Page) -> None:
+    page.click("text=More settings")
+    page.fill("#schema", '{"enum": ["north", "south"]}')
+    assert json.loads(generate(page, 40)) in ("north", "south")
+    page.fill("#schema", "[not a schema")
+    page.click("#generate")
+    expect(page.locator("#status")).to_have_text("The JSON schema is not a JSON object.")
+
+
+def test_what_is_copied_runs(page: Page, server: Server, model: Model) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=server.url)
+    page.locator("#temperature").fill("0")
+    page.click("text=More settings")
+    page.fill("#top-k", "3")
+    expected = generate(page, 8, 'it\'s "so"\n')
+    page.click("#copy-python")
+    expect(page.locator("#status")).to_have_text("Copied as Python.")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(page.evaluate("navigator.clipboard.readText()"), {})
+    assert printed.getvalue() == expected + "\n"
+    page.click("#copy-curl")
+    expect(page.locator("#status")).to_have_text("Copied as curl.")
+    words = shlex.split(page.evaluate("navigator.clipboard.readText()").replace("\\\n", " "))
+    said = httpx.post(words[1], json=json.loads(words[words.index("-d") + 1])).json()
+    assert said["choices"][0]["text"] == expected
+    assert said["system_fingerprint"] == model.digest
+
+
+def test_conversations_stay_and_can_leave_and_come_back(page: Page, tmp_path: Path) -> None:
+    text = generate(page, 10)
+    page.reload()
+    expect(answer(page)).to_have_text(text, use_inner_text=True)
+    with page.expect_download() as download:
+        page.click("#export")
+    kept = tmp_path / "kept.json"
+    download.value.save_as(kept)
+    page.get_by_label("Delete “def main():”").click()
+    expect(page.locator(".message")).to_have_count(0)
+    page.set_input_files("#import", kept)
+    expect(page.locator("#status")).to_have_text("One conversation imported.")
+    expect(answer(page)).to_have_text(text, use_inner_text=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("no json", "This file is not JSON."),
+        (
+            '{"ingot": "conversations", "version": 1, "conversations": [{"nodes": {}}]}',
+            "no messages",
+        ),
+        (
+            '{"ingot": "conversations", "version": 1, "conversations": [{"nodes": {"root": '
+            '{"children": ["root"]}}}]}',
+            "A message in it is broken.",
+        ),
+        (
+            '{"ingot": "conversations", "version": 1, "conversations": [{"nodes": {"root": '
+            '{"children": ["a"]}, "a": {"role": "user", "text": "x", "children": ["a"]}}}]}',
+            "too long",
+        ),
+    ],
+)
+def test_a_broken_file_is_refused(page: Page, tmp_path: Path, content: str, said: str) -> None:
+    file = tmp_path / "file.json"
+    file.write_text(content)
+    page.set_input_files("#import", file)
+    expect(page.locator("#status")).to_contain_text(said)
+
+
+def test_the_server_proves_its_weights(page: Page, model: Model) -> None:
+    page.click("#verify")
+    tensors = len(model.ingot.manifest.tensors)
+    expect(page.locator("#status")).to_contain_text(f"Verified: all {tensors} tensors")
+
+
 def test_a_refusal_is_shown_in_its_own_words(page: Page) -> None:
     page.fill("#prompt", "x y " * 4000)
     page.click("#generate")
-    expect(page.locator("#status")).to_contain_text("the model's context holds 4096")
+    expect(page.locator("#status")).to_contain_text("4096")
+    expect(page.locator("#status")).to_have_class(re.compile("error"))
 
 
 def test_a_server_that_is_gone_is_reported_and_can_come_back(page: Page) -> None:
-    page.fill("#max-tokens", "5")
     page.context.set_offline(True)
     page.click("#generate")
     expect(page.locator("#status")).to_contain_text("does not answer")
     page.context.set_offline(False)
-    page.click("#generate")
-    expect(page.locator("#status")).to_have_text(re.compile("Ended at|ended its text"))
+    generate(page, 5)
 
 
 def test_what_the_model_writes_never_becomes_html(page: Page) -> None:
-    chunk = '{"system_fingerprint":"x","choices":[{"text":%s,"finish_reason":"stop"}]}'
-    text = '"' + HOSTILE.replace('"', '\\"') + '"'
+    event = {
+        "system_fingerprint": "x",
+        "choices": [
+            {
+                "text": HOSTILE,
+                "finish_reason": "stop",
+                "logprobs": {
+                    "tokens": [HOSTILE],
+                    "token_logprobs": [-0.5],
+                    "top_logprobs": [{HOSTILE: -0.5, "<b>other</b>": -1.5}],
+                },
+            }
+        ],
+    }
 
-    def answer(route: Route) -> None:
-        body = f"data: {chunk % text}\n\ndata: [DONE]\n\n"
+    def fulfil(route: Route) -> None:
+        body = f"data: {json.dumps(event)}\n\ndata: [DONE]\n\n"
         route.fulfill(status=200, content_type="text/event-stream", body=body)
 
-    page.route("**/v1/completions", answer)
+    page.route("**/v1/completions", fulfil)
     page.fill("#prompt", HOSTILE)
     page.click("#generate")
-    expect(page.locator("#answer")).to_have_text(HOSTILE * 2)
-    assert page.locator("#answer img, #answer script").count() == 0
+    expect(answer(page)).to_have_text(HOSTILE)
+    page.locator(".answered .token").first.hover()
+    expect(page.locator(".odds")).to_contain_text("<b>other</b>")
+    page.reload()  # from what the browser kept
+    expect(page.locator(".asked .text")).to_have_text(HOSTILE)
+    assert page.locator("main img, main script, main b").count() == 0
     assert page.title() == "Ingot"
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_fits_and_can_be_read(page: Page, scheme: str) -> None:
-    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    assert page.evaluate(CONTRAST) >= 4.5
-
-
-# The lowest contrast of any visible text with what is behind it, by WCAG's formula.
-CONTRAST = """() => {
-  const parse = (color) => color.match(/[\\d.]+/g).map(Number);
-  const light = ([r, g, b]) => {
-    const [x, y, z] = [r, g, b].map((v) => v / 255)
-      .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
-  };
-  const behind = (node) => {
-    const color = parse(getComputedStyle(node).backgroundColor);
-    return color.length === 4 && color[3] === 0 ? behind(node.parentElement) : color;
-  };
-  const texts = [...document.querySelectorAll("body *")].filter(
-    (node) => node.innerText && node.children.length === 0 && !node.disabled,
-  );
-  return Math.min(...texts.map((node) => {
-    const [a, b] = [light(parse(getComputedStyle(node).color)), light(behind(node))];
-    return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-  }));
-}"""

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Seq
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,6 +33,7 @@ class EchoExecutor:
         self.vocabulary = vocabulary
         self.closed = False
         self.fail_after: int | None = None
+        self.features = frozenset({"earlier"})
         self.steps: list[list[int]] = []
         """For each step, the tokens of each chunk."""
         self._slots = np.full((num_blocks, size), -1, dtype=np.int64)
@@ -46,6 +48,9 @@ class EchoExecutor:
     def close(self) -> None:
         self.closed = True
 
+    def weight_digests(self) -> dict[str, str]:
+        return {}
+
     def _run(self, chunk: Chunk) -> Drawn | None:
         for place, token in enumerate(chunk.token_ids, chunk.start):
             block, offset = divmod(place, self.block_size)
@@ -53,9 +58,13 @@ class EchoExecutor:
         if chunk.sampling is None:
             return None
         end = chunk.start + len(chunk.token_ids)
-        assert chunk.sampling.position == end
-        seen = self._slots[list(chunk.block_table)].reshape(-1)[:end]
-        return Drawn(next_token(seen.tolist(), chunk.sampling.seed, self.vocabulary), None)
+        rows = (*chunk.earlier, chunk.sampling)
+        seen = self._slots[list(chunk.block_table)].reshape(-1)[:end].tolist()
+        drawn = []
+        for row, stop in zip(rows, range(end - len(rows) + 1, end + 1), strict=True):
+            assert row.position == stop
+            drawn.append(Drawn(next_token(seen[:stop], row.seed, self.vocabulary), None))
+        return drawn[-1]._replace(earlier=tuple(drawn[:-1]))
 
 
 def next_token(seen: Seq[int], seed: int, vocabulary: int) -> int:
@@ -110,27 +119,30 @@ def make_engine(config: ModelConfig, tokenizer: Tokenizer) -> MakeEngine:
     """Build an engine over an exact executor; keywords are ``EngineConfig``'s."""
 
     def make(
-        num_blocks: int = 64, block_size: int = 4, **limits: int
+        num_blocks: int = 64, block_size: int = 4, vocabulary: int | None = None, **limits: Any
     ) -> tuple[Engine, EchoExecutor]:
-        executor = EchoExecutor(config, tokenizer.vocab_size, num_blocks, block_size)
+        vocabulary = vocabulary or tokenizer.vocab_size
+        executor = EchoExecutor(config, vocabulary, num_blocks, block_size)
         settings = EngineConfig(num_blocks=num_blocks, block_size=block_size, **limits)
         return Engine(executor, tokenizer, settings), executor
 
     return make
 
 
-Expected = Callable[[Seq[int], SamplingParams], list[int]]
+Expected = Callable[..., list[int]]
 
 
 @pytest.fixture(scope="session")
 def expected(tokenizer: Tokenizer) -> Expected:
     """What the exact executor answers to a prompt, worked out without an engine."""
 
-    def answer(prompt: Seq[int], params: SamplingParams) -> list[int]:
+    def answer(
+        prompt: Seq[int], params: SamplingParams, vocabulary: int | None = None
+    ) -> list[int]:
         tokens = list(prompt)
         assert params.seed is not None
         while len(tokens) < min(len(prompt) + params.max_tokens, CONTEXT):
-            token = next_token(tokens, params.seed, tokenizer.vocab_size)
+            token = next_token(tokens, params.seed, vocabulary or tokenizer.vocab_size)
             if token == tokenizer.eos_id and not params.ignore_eos:
                 break
             tokens.append(token)

@@ -29,8 +29,18 @@ def test_too_little_memory_for_one_block_is_refused(config: ModelConfig) -> None
         EngineConfig(kv_cache_bytes=block - 1).blocks_for(config)
 
 
-@pytest.mark.parametrize("field", list(EngineConfig.model_fields))
-@pytest.mark.parametrize("value", [0, -1, 1.5, "8", True])
+WRONG = [
+    (field, value)
+    for field in EngineConfig.model_fields
+    for value in {
+        "prefix_cache": [0, 1, "true", None],
+        "pin_threads": [0, 1, "true", None],
+        "speculation": [-1, 33, 1.5, "8", True],
+    }.get(field, [0, -1, 1.5, "8", True])
+]
+
+
+@pytest.mark.parametrize(("field", "value"), WRONG)
 def test_limits_that_make_no_sense_are_refused(field: str, value: object) -> None:
     with pytest.raises(ValidationError, match=field):
         EngineConfig.model_validate({field: value})

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -40,59 +41,107 @@ def test_an_answer_is_the_executors(make_engine: Any, expected: Any, receiver: A
     assert engine.stats().generated_tokens == 20
 
 
+@dataclass(frozen=True)
+class Asked:
+    prompt: list[int]
+    max_tokens: int
+    arrives: int  # the step before which it is added
+    leaves: int | None  # the step before which it is cancelled
+    priority: int
+    share: str
+    salt: str
+
+
+# Prompts begin alike, so that prefixes are shared.
+prompts = st.builds(
+    lambda shared, own: [*range(7, 7 + shared), *own],
+    st.sampled_from([0, 4, 9, 24]),
+    st.lists(st.integers(0, 3), min_size=1, max_size=12),
+)
 requests = st.lists(
-    st.tuples(
-        st.lists(st.integers(0, 250), min_size=1, max_size=40),
-        st.integers(1, 30),  # max_tokens
-        st.integers(0, 25),  # the step before which it arrives
-        st.one_of(st.none(), st.integers(0, 30)),  # the step before which it is cancelled
+    st.builds(
+        Asked,
+        prompts,
+        st.integers(1, 30),
+        st.integers(0, 25),
+        st.one_of(st.none(), st.integers(0, 30)),
+        st.integers(0, 2),
+        st.sampled_from(["", "a", "b"]),
+        st.sampled_from(["", "", "salt"]),
     ),
     min_size=1,
     max_size=8,
 )
 
 
-@settings(max_examples=60, deadline=None)
-@given(requests, st.integers(18, 40), st.integers(4, 40))
-def test_any_mix_on_any_cache_gives_the_same_answers(
+@settings(max_examples=120, deadline=None)
+@given(
+    requests,
+    st.integers(18, 40),
+    st.integers(4, 40),
+    st.booleans(),
+    st.sampled_from([0, 0, 1, 5]),
+    st.sampled_from([2, 3, 300]),
+)
+def test_any_mix_on_any_cache_gives_the_same_answers(  # noqa: PLR0917
     make_engine: Any,
     expected: Any,
     make_receiver: Any,
-    requests: list[tuple[list[int], int, int, int | None]],
+    requests: list[Asked],
     blocks: int,
     budget: int,
+    reuse: bool,
+    speculation: int,
+    vocabulary: int,
 ) -> None:
-    engine, executor = make_engine(blocks, 4, max_step_tokens=budget, max_sequences=4)
+    engine, executor = make_engine(
+        blocks,
+        4,
+        vocabulary,
+        max_step_tokens=budget,
+        max_sequences=4,
+        prefix_cache=reuse,
+        speculation=speculation,
+    )
     receivers = [make_receiver() for _ in requests]
     live: dict[int, Sequence] = {}
     clock = 0
     while clock <= 30 or engine.has_work:
-        for number, (prompt, most, arrives, leaves) in enumerate(requests):
-            if arrives == clock:
-                params = SamplingParams(max_tokens=most, seed=number)
-                live[number] = engine.add(prompt, params, receivers[number])
-            if leaves == clock and number in live:
+        for number, asked in enumerate(requests):
+            if asked.arrives == clock:
+                live[number] = engine.add(
+                    asked.prompt,
+                    SamplingParams(max_tokens=asked.max_tokens, seed=number % 3),
+                    receivers[number],
+                    priority=asked.priority,
+                    share=asked.share,
+                    cache_salt=asked.salt,
+                )
+            if asked.leaves == clock and number in live:
                 engine.cancel(live[number])
         engine.step()
         engine.check_integrity()
         clock += 1
         assert clock < 2000, "no progress"
-    assert engine.stats().blocks_free == blocks
+    stats = engine.stats()
+    assert (stats.blocks_free, stats.waiting_tokens) == (blocks, 0)
     assert max(map(sum, executor.steps), default=0) <= budget
-    for number, (prompt, most, _, _) in enumerate(requests):
-        wanted = expected(prompt, SamplingParams(max_tokens=most, seed=number))
-        got = receivers[number]
+    assert 0 <= stats.accepted_tokens <= stats.drafted_tokens
+    assert stats.generated_tokens >= sum(len(one.token_ids) for one in receivers)
+    for number, asked in enumerate(requests):
+        params = SamplingParams(max_tokens=asked.max_tokens, seed=number % 3)
+        wanted, got = expected(asked.prompt, params, vocabulary), receivers[number]
         if got.reason == "cancelled":
             assert got.token_ids == wanted[: len(got.token_ids)]
         else:
             assert got.token_ids == wanted
-            assert got.reason == ("length" if len(wanted) == most else "stop")
+            assert got.reason == ("length" if len(wanted) == asked.max_tokens else "stop")
 
 
 def test_a_preempted_answer_is_the_same(
     make_engine: Any, expected: Any, make_receiver: Any
 ) -> None:
-    engine, executor = make_engine(12, 4)
+    engine, executor = make_engine(12, 4, prefix_cache=False)
     params = SamplingParams(max_tokens=30, seed=1, ignore_eos=True)
     receivers = {start: make_receiver() for start in range(5)}
     for start, receiver in receivers.items():
@@ -100,6 +149,7 @@ def test_a_preempted_answer_is_the_same(
     run(engine)
     prefills = sum(count > 1 for step in executor.steps for count in step)
     assert prefills > 5, "the cache was too large for this test"
+    assert engine.stats().preemptions == prefills - 5
     for start, receiver in receivers.items():
         assert receiver.token_ids == expected([start, 9], params)
 
@@ -307,3 +357,227 @@ def test_a_cache_other_than_the_executors_is_refused(
     for config in (EngineConfig(block_size=8), EngineConfig(block_size=4, num_blocks=9)):
         with pytest.raises(UsageError, match="is not the executor's"):
             Engine(executor, tokenizer, config)
+
+
+def test_a_shared_prefix_is_computed_once(
+    make_engine: Any, expected: Any, make_receiver: Any
+) -> None:
+    shared = list(range(40))
+    counted = []
+    for reuse in (True, False):
+        engine, executor = make_engine(200, 4, prefix_cache=reuse, max_step_tokens=64)
+        receivers = [make_receiver() for _ in range(6)]
+        for number, receiver in enumerate(receivers):
+            engine.add([*shared, number], PARAMS, receiver)
+        run(engine)
+        for number, receiver in enumerate(receivers):
+            assert receiver.token_ids == expected([*shared, number], PARAMS)
+        cached = [receiver.deltas[-1].timing.cached_tokens for receiver in receivers]
+        assert cached == ([0, 0, 40, 40, 40, 40] if reuse else [0] * 6)
+        stats = engine.stats()
+        assert stats.cached_tokens == sum(cached)
+        assert stats.queried_tokens == 6 * 41
+        assert stats.prefill_tokens == 6 * 41 - sum(cached)
+        counted.append(sum(map(sum, executor.steps)))
+    assert counted[1] - counted[0] == 160
+
+
+def test_an_answer_can_be_continued_from_the_cache(
+    make_engine: Any, expected: Any, make_receiver: Any
+) -> None:
+    engine, _ = make_engine()
+    first, second = make_receiver(), make_receiver()
+    engine.add([5, 6, 7], PARAMS, first)
+    run(engine)
+    prompt = [5, 6, 7, *first.token_ids, 8]
+    engine.add(prompt, PARAMS, second)
+    run(engine)
+    assert second.deltas[-1].timing.cached_tokens == 20  # of 22 that were computed
+    assert second.token_ids == expected(prompt, PARAMS)
+
+
+def test_speculation_says_several_tokens_at_once_and_the_same(
+    make_engine: Any, expected: Any, make_receiver: Any
+) -> None:
+    steps = []
+    for speculation in (0, 4):
+        engine, executor = make_engine(speculation=speculation, vocabulary=2)
+        receiver = make_receiver()
+        params = SamplingParams(max_tokens=100, seed=3, ignore_eos=True)
+        engine.add([1, 0, 1, 0], params, receiver)
+        run(engine)
+        assert receiver.token_ids == expected([1, 0, 1, 0], params, 2)
+        steps.append(len(executor.steps))
+        timing = receiver.deltas[-1].timing
+    assert steps[0] == 100
+    assert steps[1] == 100 - timing.accepted_tokens
+    assert timing.drafted_tokens > timing.accepted_tokens > 10
+
+
+def test_guesses_stop_where_the_answer_would(make_engine: Any, make_receiver: Any) -> None:
+    engine, executor = make_engine(vocabulary=1, speculation=8)
+    receiver = make_receiver()
+    engine.add([0] * 8, SamplingParams(max_tokens=6, ignore_eos=True), receiver)
+    run(engine)
+    assert receiver.token_ids == [0] * 6
+    assert sum(map(sum, executor.steps)) == 8 + 5, "no guess past the last token"
+    engine.add([0] * 8, SamplingParams(max_tokens=6), ended := make_receiver())
+    engine.step()
+    assert executor.steps[-1] == [4], "half of it was cached"
+    engine.add([0] * 5, SamplingParams(max_tokens=6), ended := make_receiver())
+    run(engine)
+    assert executor.steps[-1] == [1]
+    assert (ended.token_ids, ended.reason) == ([], "stop")
+    assert ended.deltas[-1].timing.drafted_tokens == 0, "no guess of an end"
+
+
+def test_speculation_needs_an_executor_that_can(
+    make_engine: Any, config: Any, tokenizer: Tokenizer
+) -> None:
+    _, executor = make_engine()
+    executor.features = frozenset()
+    with pytest.raises(UsageError, match="speculation: is not offered by this executor"):
+        Engine(executor, tokenizer, EngineConfig(num_blocks=64, block_size=4, speculation=1))
+
+
+def test_a_stop_token_ends_an_answer_and_is_not_part_of_it(
+    make_engine: Any, expected: Any, receiver: Any
+) -> None:
+    engine, _ = make_engine()
+    whole = expected([5], PARAMS)
+    params = SamplingParams(max_tokens=20, seed=3, ignore_eos=True, stop_token_ids=(whole[7],))
+    engine.add([5], params, receiver)
+    run(engine)
+    end = whole.index(whole[7])
+    assert (receiver.token_ids, receiver.reason) == (whole[:end], "stop")
+
+
+def test_the_urgent_go_first_and_those_sent_back_lose_nothing(
+    make_engine: Any, expected: Any, make_receiver: Any
+) -> None:
+    engine, _ = make_engine(max_sequences=2)
+    low, urgent = [make_receiver() for _ in range(3)], [make_receiver() for _ in range(2)]
+    for number, receiver in enumerate(low):
+        engine.add([number], PARAMS, receiver, priority=1)
+    engine.step()
+    for number, receiver in enumerate(urgent, 10):
+        engine.add([number], PARAMS, receiver)
+    while urgent[0].reason is None:
+        engine.step()
+        engine.check_integrity()
+    assert [len(receiver.token_ids) for receiver in low] == [1, 1, 0]
+    run(engine)
+    for number, receiver in [*enumerate(low), *enumerate(urgent, 10)]:
+        assert receiver.token_ids == expected([number], PARAMS)
+
+
+def test_one_share_cannot_crowd_out_another(make_engine: Any, make_receiver: Any) -> None:
+    engine, _ = make_engine(max_sequences=2)
+    ended: list[str] = []
+
+    def note(share: str) -> Any:
+        return lambda delta: ended.append(share) if delta.finish_reason else None
+
+    for _ in range(10):
+        engine.add([1, 2], PARAMS, note("many"), share="many")
+    for _ in range(2):
+        engine.add([1, 2], PARAMS, note("few"), share="few")
+    run(engine)
+    assert "few" in ended[:2]
+    assert ended.index("few", ended.index("few") + 1) <= 4
+
+
+def test_time_is_accounted_for(make_engine: Any, make_receiver: Any) -> None:
+    engine, executor = make_engine(max_sequences=1)
+    step = executor.step
+
+    def slow(chunks: Any) -> Any:
+        time.sleep(0.002)
+        return step(chunks)
+
+    executor.step = slow
+    first, second, never = (make_receiver() for _ in range(3))
+    began = time.monotonic()
+    for receiver in (first, second):
+        engine.add([1, 2], SamplingParams(max_tokens=5, ignore_eos=True), receiver)
+    cancelled = engine.add([1], PARAMS, never)
+    engine.cancel(cancelled)
+    run(engine)
+    took = time.monotonic() - began
+    one, two, none = (receiver.deltas[-1].timing for receiver in (first, second, never))
+    assert all(delta.timing is None for delta in first.deltas[:-1])
+    assert one.queue_s < 0.002 <= one.prefill_s
+    assert two.queue_s >= 0.010
+    assert one.decode_s >= 0.008
+    assert one.decode_s + two.queue_s + two.prefill_s + two.decode_s < 2 * took
+    assert (none.prefill_s, none.decode_s) == (0, 0)
+    stats = engine.stats()
+    assert stats.steps == 10
+    assert 0.020 <= stats.executor_s <= stats.step_s <= took
+    assert 0.002 <= stats.last_step_s <= stats.step_s
+
+
+def test_what_waits_is_counted_in_tokens(make_engine: Any, receiver: Any) -> None:
+    engine, _ = make_engine()
+    engine.add([1] * 5, PARAMS, lambda _: None)
+    engine.add([1] * 7, PARAMS, lambda _: None)
+    stats = engine.stats()
+    assert (stats.waiting, stats.waiting_tokens, stats.blocks_cached) == (2, 12, 0)
+    engine.step()
+    stats = engine.stats()
+    assert (stats.running, stats.waiting_tokens) == (2, 0)
+    assert (stats.prefill_tokens, stats.generated_tokens, stats.blocks_cached) == (12, 2, 1)
+
+
+def test_deadlines_of_what_has_ended_are_forgotten(make_engine: Any) -> None:
+    engine, _ = make_engine()
+    for _ in range(300):
+        later = time.monotonic() + 1000
+        engine.add([1], SamplingParams(max_tokens=1), lambda _: None, later)
+        run(engine)
+    assert len(engine._deadlines) < 40
+
+
+@pytest.mark.parametrize(
+    ("standing", "message"),
+    [
+        ({"priority": 1.0}, "priority: 1.0 is not allowed"),
+        ({"priority": True}, "priority: True is not allowed"),
+        ({"priority": 1 << 31}, "priority: 2147483648 is not allowed"),
+        ({"cache_salt": "a" * 257}, "cache_salt: is not a short text"),
+        ({"share": None}, "share: is not a short text"),
+    ],
+)
+def test_a_bad_standing_is_refused(make_engine: Any, standing: Any, message: str) -> None:
+    engine, _ = make_engine()
+    with pytest.raises(UsageError, match=message):
+        engine.add([1], PARAMS, lambda _: None, **standing)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"repetition_penalty": 1.1}, "repetition_penalty: is not offered by this executor"),
+        ({"presence_penalty": 0.1}, "presence_penalty: is not offered"),
+        ({"frequency_penalty": 0.1}, "frequency_penalty: is not offered"),
+        ({"logit_bias": ((1, 1.0),)}, "logit_bias: is not offered"),
+        ({"typical_p": 0.9}, "typical_p: is not offered"),
+        ({"prompt_logprobs": 0}, "prompt_logprobs: is not offered"),
+        ({"stop_token_ids": (300,)}, "stop_token_ids: 300 is not a token id"),
+    ],
+)
+def test_what_the_executor_does_not_offer_is_refused_by_name(
+    make_engine: Any, asked: Any, message: str
+) -> None:
+    engine, _ = make_engine()
+    with pytest.raises(UsageError, match=message):
+        engine.add([1], SamplingParams(**asked), lambda _: None)
+    assert not engine.has_work
+
+
+def test_a_bias_on_a_token_that_does_not_exist_is_refused(make_engine: Any) -> None:
+    engine, executor = make_engine()
+    executor.features = frozenset({"logit_bias"})
+    engine = Engine(executor, engine._tokenizer, EngineConfig(num_blocks=64, block_size=4))
+    with pytest.raises(UsageError, match="logit_bias: 300 is not a token id"):
+        engine.add([1], SamplingParams(logit_bias=((300, 1.0),)), lambda _: None)

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import gc
 import queue
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
+from ingot.artifact import Ingot
 from ingot.errors import ServeError, UsageError
-from ingot.inference import Delta, EngineLoop, QueueFull, SamplingParams
+from ingot.inference import Delta, Engine, EngineConfig, EngineLoop, QueueFull, SamplingParams
+from ingot.inference.executors.torch import TorchExecutor
+from ingot.model import ModelConfig
 
 PARAMS = SamplingParams(max_tokens=20, seed=3, ignore_eos=True)
 LONG = SamplingParams(max_tokens=100, seed=3, ignore_eos=True)
@@ -85,6 +91,21 @@ def test_an_idle_loop_uses_no_processor(make_loop: Any) -> None:
     before = time.clock_gettime(clock)
     time.sleep(0.3)
     assert time.clock_gettime(clock) - before < 0.01
+
+
+def test_a_lost_block_is_found_when_the_engine_is_idle(make_engine: Any) -> None:
+    engine, executor = make_engine()
+    loop = EngineLoop(engine)
+    list(loop.stream([1], PARAMS, 20))
+    engine._cache._empty.pop()
+    answer, deadline = Answer(), time.monotonic() + 20
+    loop.submit([1], SamplingParams(max_tokens=1), answer.said.put)
+    answer.wait()
+    while loop.failed is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert "1 are lost" in str(loop.failed)
+    loop.close(5)
+    assert executor.closed
 
 
 def test_cancel_ends_an_answer(make_loop: Any) -> None:
@@ -269,3 +290,105 @@ def test_close_says_so_where_the_engine_hangs(
         loop.close(0)
     gate.open.set()
     loop.close(20)
+
+
+def test_standing_reaches_the_engine(make_loop: Any) -> None:
+    loop, gate = make_loop(max_sequences=1), Gate()
+    loop.submit([1], SamplingParams(max_tokens=1, ignore_eos=True), gate)
+    assert gate.reached.wait(20)
+    order: queue.Queue[str] = queue.Queue()
+    standings: list[tuple[str, dict[str, Any]]] = [
+        ("last", {"priority": 1}),
+        ("first", {"share": "a", "cache_salt": "x"}),
+        ("third", {"share": "a"}),
+        ("second", {"share": "b"}),
+    ]
+    for name, standing in standings:
+        loop.submit([2] * 9, PARAMS, named(order, name), **standing)
+    gate.open.set()
+    assert [order.get(timeout=20) for _ in standings] == ["first", "second", "third", "last"]
+
+
+def named(order: queue.Queue[str], name: str) -> Callable[[Delta], None]:
+    return lambda delta: order.put(name) if delta.finish_reason else None
+
+
+def test_what_arrives_counts_as_waiting(make_loop: Any) -> None:
+    loop, gate, answer = make_loop(), Gate(), Answer()
+    assert loop.max_context == 128
+    loop.submit([1], PARAMS, gate)
+    assert gate.reached.wait(20)
+    loop.submit([1] * 7, PARAMS, answer.said.put)
+    stats = loop.stats()
+    assert (stats.waiting, stats.waiting_tokens) == (1, 7)
+    gate.open.set()
+    answer.wait()
+
+
+@pytest.fixture
+def make_real_loop(ingot: Ingot) -> Iterator[Callable[[], EngineLoop]]:
+    loops: list[EngineLoop] = []
+
+    def make() -> EngineLoop:
+        executor = TorchExecutor(ingot, num_blocks=64, block_size=4)
+        engine = Engine(executor, ingot.tokenizer, EngineConfig(num_blocks=64, block_size=4))
+        loops.append(EngineLoop(engine))
+        return loops[-1]
+
+    yield make
+    for loop in loops:
+        loop.close(0)
+
+
+def test_embeddings_and_answers_at_once(make_real_loop: Any, config: ModelConfig) -> None:
+    loop, answer = make_real_loop(), Answer()
+    loop.submit([1, 2], LONG, answer.said.put)
+    first, again, other = (loop.embed(prompt, 20) for prompt in ([1, 2, 3], [1, 2, 3], [3, 2, 1]))
+    assert (first.shape, first.dtype) == ((config.hidden_size,), np.float32)
+    assert np.allclose(first, again, atol=1e-5)
+    assert not np.allclose(first, other, atol=1e-2)
+    assert len(ids(answer.wait())) == 100
+    with pytest.raises(ServeError, match="ended with reason deadline"):
+        loop.embed([1], -1)
+    with pytest.raises(UsageError, match="prompt: has 129 tokens, more than"):
+        loop.embed([1] * 129, 20)
+    assert loop.embed([1] * 128, 20).any()
+
+
+def test_embeddings_need_an_executor_that_can(make_loop: Any) -> None:
+    with pytest.raises(UsageError, match="embeddings: is not offered by this executor"):
+        make_loop().embed([1], 20)
+
+
+def test_weights_are_digested_while_the_engine_answers(make_real_loop: Any, ingot: Ingot) -> None:
+    loop, answer = make_real_loop(), Answer()
+    loop.submit([1, 2], LONG, answer.said.put)
+    sealed = {name: record.sha256 for name, record in ingot.manifest.tensors.items()}
+    assert loop.weight_digests() == sealed
+    answer.wait()
+
+
+def test_closing_gives_the_memory_back(make_real_loop: Any) -> None:
+    loop = make_real_loop()
+    list(loop.stream([1, 2, 3], PARAMS, 20))
+    executor = loop._engine._executor
+    held = [weakref.ref(tensor) for tensor in (*executor._keys, *executor._values)]
+    held += [weakref.ref(weight) for weight in executor._transformer.parameters()]
+    loop.close(20)
+    gc.collect()
+    assert [one() for one in held if one() is not None] == []
+
+
+def test_one_loop_drains_while_the_next_answers(make_engine: Any, expected: Any) -> None:
+    (first, old), (second, _) = make_engine(), make_engine()
+    gate, loops = Gate(), [EngineLoop(first), EngineLoop(second)]
+    loops[0].submit([1], PARAMS, gate)
+    assert gate.reached.wait(20)
+    closing = threading.Thread(target=loops[0].close, args=(20,))
+    closing.start()
+    assert ids(list(loops[1].stream([2], PARAMS, 20))) == expected([2], PARAMS)
+    gate.open.set()
+    assert ids(gate.answer.wait()) == expected([1], PARAMS)
+    closing.join(20)
+    assert old.closed
+    loops[1].close(20)

@@ -70,3 +70,7 @@ def test_what_is_no_tokenizer_is_refused(text: str) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"absent\.json"):
         Tokenizer.from_file(tmp_path / "absent.json")
+
+
+def test_control_tokens_are_named() -> None:
+    assert TOKENIZER.special_tokens == {END_OF_TEXT: TOKENIZER.eos_id}

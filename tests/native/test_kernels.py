@@ -6,20 +6,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ingot.artifact import round_to_bfloat16, widen_to_float32
-from ingot.native import Matrix, kernels, pack, packed_size, uniform
+import ingot.artifact as freezing
+from ingot.artifact import Kind, round_to_bfloat16, widen_to_float32
+from ingot.native import Matrix, kernels, pack, packed_sizes, uniform
 
 FAST = [name for name in kernels() if name != "portable"]
 KINDS = ("bf16", "int8", "int4")
 HIGHEST = {"int8": 127, "int4": 7}
 
 
+def memory_for(
+    kind: str, outputs: int, inputs: int, group: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    tile_bytes, count = packed_sizes(kind, outputs, inputs, group)
+    return np.empty(tile_bytes, dtype=np.uint8), np.empty(count, dtype=np.float32)
+
+
 def packed(kind: str, bits: NDArray[np.uint16], group: int) -> Matrix:
     outputs, inputs = bits.shape
-    memory = np.empty(packed_size(kind, outputs, inputs, group), dtype=np.uint8)
-    pack(kind, bits, group, memory)
-    memory.flags.writeable = False
-    return Matrix(kind, outputs, inputs, group, memory)
+    tiles, scales = memory_for(kind, outputs, inputs, group)
+    pack(kind, bits, group, tiles, scales)
+    tiles.flags.writeable = scales.flags.writeable = False
+    return Matrix(kind, outputs, inputs, group, tiles, scales)
 
 
 def quantized(x: NDArray[np.float32], group: int, highest: int) -> NDArray[np.float64]:
@@ -31,6 +39,26 @@ def quantized(x: NDArray[np.float32], group: int, highest: int) -> NDArray[np.fl
         safe = np.where(scale == 0, np.float32(1), scale)
         out[:, first : first + group] = np.rint(part / safe).astype(np.float64) * scale
     return out
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(1, 40),
+    st.integers(1, 200),
+    st.sampled_from(["bf16", "int8"]),
+    st.sampled_from([32, 64, 128]),
+    st.integers(0, 99),
+)
+def test_the_core_packs_as_freezing_does(
+    outputs: int, inputs: int, kind: Kind, group: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    bits = round_to_bfloat16(rng.standard_normal((outputs, inputs), dtype=np.float32))
+    tiles, scales = memory_for(kind, outputs, inputs, group)
+    pack(kind, bits, group, tiles, scales)
+    expected = freezing.pack(freezing.round_to_nearest(widen_to_float32(bits), kind, group))
+    assert tiles.tobytes() == expected[0].tobytes()
+    assert scales.tobytes() == expected[1].tobytes()
 
 
 sizes = st.tuples(st.integers(1, 70), st.integers(1, 300), st.integers(1, 13))
@@ -114,16 +142,20 @@ def test_zeros_and_tiny_values_multiply_to_zero(kind: str) -> None:
 
 
 def test_sizes_that_do_not_fit_are_refused() -> None:
-    memory = np.zeros(packed_size("int8", 16, 32, 32), dtype=np.uint8)
+    tiles, scales = memory_for("int8", 16, 32, 32)
     with pytest.raises(ValueError, match="wrong size"):
-        Matrix("int8", 17, 32, 32, memory)
+        Matrix("int8", 17, 32, 32, tiles, scales)
+    with pytest.raises(ValueError, match="wrong size"):
+        Matrix("int8", 16, 32, 32, tiles, scales[:-1])
+    with pytest.raises(ValueError, match="not aligned"):
+        Matrix("int8", 16, 32, 32, tiles, np.zeros(65, "u1")[1:].view("f4"))
     with pytest.raises(ValueError, match="group 48"):
-        Matrix("int8", 16, 32, 48, memory)
+        Matrix("int8", 16, 32, 48, tiles, scales)
     with pytest.raises(ValueError, match="out of range"):
-        packed_size("int8", -1, 32, 32)
+        packed_sizes("int8", -1, 32, 32)
     with pytest.raises(ValueError, match="wrong size"):
-        pack("int8", np.zeros((16, 33), dtype=np.uint16), 32, memory[:-1])
-    matrix = Matrix("int8", 16, 32, 32, memory)
+        pack("int8", np.zeros((16, 33), dtype=np.uint16), 32, tiles[:-1], scales)
+    matrix = Matrix("int8", 16, 32, 32, tiles, scales)
     with pytest.raises(ValueError, match="inputs"):
         matrix.multiply(np.zeros((1, 31), dtype=np.float32))
     with pytest.raises(TypeError):

@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-import asyncio
-
 import httpx
 import openai
-from fastapi import FastAPI
 
 from ingot.artifact import Ingot
 from ingot.inference import EngineLoop
-from ingot.server import ServerConfig, create_app
+from ingot.server import Server, ServerConfig
 
 
 def test_models(client: openai.OpenAI, ingot: Ingot) -> None:
@@ -27,17 +24,9 @@ def test_health(http: httpx.Client, ingot: Ingot) -> None:
 
 
 def test_a_model_may_be_given_a_name(ingot: Ingot, engine: EngineLoop) -> None:
-    app = create_app(ingot, engine, ServerConfig(model_name="our/model"))
-    assert "our/model" in _get(app, "/v1/models/our/model").text
-
-
-def _get(app: FastAPI, address: str) -> httpx.Response:
-    async def get() -> httpx.Response:
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-            return await client.get(address)
-
-    return asyncio.run(get())
+    with Server(ingot, engine, ServerConfig(port=0, model_name="our/model")) as server:
+        answer = httpx.get(f"{server.url}/v1/models/our/model")
+    assert answer.json()["id"] == "our/model"
 
 
 def test_openapi_describes_what_there_is(http: httpx.Client) -> None:
@@ -46,7 +35,17 @@ def test_openapi_describes_what_there_is(http: httpx.Client) -> None:
         "/v1/models",
         "/v1/models/{model_id}",
         "/v1/completions",
+        "/v1/chat/completions",
+        "/v1/responses",
+        "/v1/embeddings",
+        "/tokenize",
+        "/detokenize",
         "/health",
+        "/ready",
+        "/version",
+        "/metrics",
+        "/admin/ingots",
+        "/admin/verify",
     }
     body = document["paths"]["/v1/completions"]["post"]["requestBody"]
     assert body["content"]["application/json"]["schema"]["$ref"].endswith("/CompletionRequest")

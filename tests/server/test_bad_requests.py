@@ -76,13 +76,41 @@ WRONG_FIELDS: list[tuple[str, Any, str]] = [
     ("stream", 1, "invalid_value"),
     ("stream_options", {"include_usage": True}, "invalid_value"),
     ("stream_options", {"include_usage": 1}, "invalid_value"),
-    ("logprobs", 6, "invalid_value"),
+    ("logprobs", 21, "invalid_value"),
     ("logprobs", -1, "invalid_value"),
     ("logprobs", True, "invalid_value"),
     ("ignore_eos", "no", "invalid_value"),
-    ("best_of", 2, "unknown_field"),
+    ("echo", "yes", "invalid_value"),
+    ("best_of", 0, "invalid_value"),
+    ("best_of", 17, "invalid_value"),
+    ("typical_p", 0, "invalid_value"),
+    ("repetition_penalty", 0, "invalid_value"),
+    ("repetition_penalty", float("nan"), "invalid_value"),
+    ("presence_penalty", 2.1, "invalid_value"),
+    ("frequency_penalty", float("-inf"), "invalid_value"),
+    ("logit_bias", {"x": 1}, "invalid_value"),
+    ("logit_bias", {"-1": 1}, "invalid_value"),
+    ("logit_bias", {"1": 101}, "invalid_value"),
+    ("logit_bias", {"1": float("nan")}, "invalid_value"),
+    ("logit_bias", {"999": 1.0}, "invalid_value"),
+    ("logit_bias", [1], "invalid_value"),
+    ("logit_bias", {str(number): 1 for number in range(1025)}, "invalid_value"),
+    ("stop_token_ids", [-1], "invalid_value"),
+    ("stop_token_ids", [999], "invalid_value"),
+    ("stop_token_ids", list(range(17)), "invalid_value"),
+    ("priority", 2**31, "invalid_value"),
+    ("priority", 1.5, "invalid_value"),
+    ("timeout", 0, "invalid_value"),
+    ("timeout", float("inf"), "invalid_value"),
+    ("timeout", 10**30, "invalid_value"),
+    ("cache_salt", "x" * 129, "invalid_value"),
+    ("user", 3, "invalid_value"),
+    ("response_format", {"type": "xml"}, "invalid_value"),
+    ("response_format", {"type": "json_schema"}, "missing_field"),
+    ("structured_outputs", {"regex": 3}, "invalid_value"),
     ("text", "def", "unknown_field"),
-    ("echo", True, "unknown_field"),
+    ("suffix", "end", "unknown_field"),
+    ("tools", [], "unknown_field"),
 ]
 
 
@@ -183,7 +211,7 @@ def test_a_model_that_is_not_here(http: httpx.Client, model: str) -> None:
     assert "'tiny'" in error["message"]
 
 
-@pytest.mark.parametrize("address", ["/nothing", "/v1", "/v1/chat/completions", "/docs"])
+@pytest.mark.parametrize("address", ["/nothing", "/v1", "/v1/audio", "/docs"])
 def test_an_unknown_address(http: httpx.Client, address: str) -> None:
     assert error_of(http.get(address), 404)["code"] == "not_found"
 
@@ -206,7 +234,10 @@ JSON = st.recursive(
 )
 FIELD_NAMES = [
     *("model", "prompt", "max_tokens", "temperature", "top_p", "top_k", "min_p", "seed", "stop"),
-    *("n", "stream", "stream_options", "logprobs", "ignore_eos", "other"),
+    *("n", "stream", "stream_options", "logprobs", "ignore_eos", "other", "best_of", "echo"),
+    *("typical_p", "repetition_penalty", "presence_penalty", "frequency_penalty", "logit_bias"),
+    *("stop_token_ids", "priority", "timeout", "cache_salt", "user", "response_format"),
+    "structured_outputs",
 ]
 LIKELY = (
     st.integers(-2, 300)

@@ -61,6 +61,7 @@ def test_the_answer_names_its_weights_and_counts_its_tokens(
         "prompt_tokens": read,
         "completion_tokens": 9,
         "total_tokens": read + 9,
+        "prompt_tokens_details": {"cached_tokens": 0},
     }
 
 

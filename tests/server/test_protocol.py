@@ -29,6 +29,13 @@ def test_every_field_reaches_the_sampler() -> None:
         stop=["a", "b"],
         logprobs=2,
         ignore_eos=True,
+        typical_p=0.8,
+        repetition_penalty=1.1,
+        presence_penalty=0.5,
+        frequency_penalty=-0.5,
+        logit_bias={"3": 2, "5": -1.5},
+        stop_token_ids=[8],
+        echo=True,
     )
     assert request.sampling_params(0) == SamplingParams(
         max_tokens=5,
@@ -40,6 +47,13 @@ def test_every_field_reaches_the_sampler() -> None:
         stop=("a", "b"),
         logprobs=2,
         ignore_eos=True,
+        typical_p=0.8,
+        repetition_penalty=1.1,
+        presence_penalty=0.5,
+        frequency_penalty=-0.5,
+        logit_bias=((3, 2.0), (5, -1.5)),
+        stop_token_ids=(8,),
+        prompt_logprobs=2,
     )
 
 
@@ -51,6 +65,9 @@ def test_null_is_the_default(field: str) -> None:
     assert given.sampling_params(0) == absent.sampling_params(0)
     assert given.choices_per_prompt == absent.choices_per_prompt
     assert given.wants_usage == absent.wants_usage
+    assert {name: value or None for name, value in given.terms.items()} == {
+        name: value or None for name, value in absent.terms.items()
+    }
     assert bool(given.stream) == bool(absent.stream)
 
 

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ingot.artifact import Ingot, Provenance, open_ingot
+from ingot.artifact import Ingot, Provenance, Scheme, open_ingot, round_model
 from ingot.artifact import freeze as seal
 from ingot.corpus import (
     Corpus,
@@ -38,6 +38,7 @@ from ingot.training import (
     read_recipe,
 )
 from ingot.training import checkpoint as checkpoints
+from ingot.training.calibration import calibrate
 from ingot.training.evaluate import Evaluation
 from ingot.training.events import Event
 from ingot.training.scoring import score
@@ -141,14 +142,37 @@ def evaluate(model: str | Path, texts: Paths | None = None) -> Evaluation:
 
 
 def freeze(
-    run: str | Path, out: str | Path, *, overwrite: bool = False, latest: bool = False
+    run: str | Path,
+    out: str | Path,
+    *,
+    overwrite: bool = False,
+    latest: bool = False,
+    quantize: Scheme | None = None,
+    calibrated: bool = True,
 ) -> Ingot:
-    """Seal a run's best checkpoint, or its latest, into the ingot ``out`` and open it."""
+    """Seal a run's best checkpoint, or its latest, into the ingot ``out`` and open it.
+
+    Args:
+        run: The run.
+        out: The ingot to make.
+        overwrite: Replace an ingot that is there.
+        latest: Seal the latest checkpoint, not the best.
+        quantize: What to store matrices as; None stores bfloat16, as other programs read it.
+        calibrated: Quantize by what the model computes on its own training text, instead of
+            plain rounding.
+    """
     opened = open_run(Path(run))
     pick = checkpoints.latest if latest else checkpoints.best
     folder = pick(opened.path)
     state = checkpoints.read_state(folder)
     weights = {name: tensor.numpy() for name, tensor in checkpoints.read_weights(folder).items()}
+    quantized = None
+    if quantize is not None:
+        quantized = (
+            calibrate(weights, opened.model_config, opened.corpus.train, quantize)
+            if calibrated
+            else round_model(weights, opened.model_config, quantize)
+        )
     seal(
         weights,
         opened.model_config,
@@ -168,6 +192,7 @@ def freeze(
             bits_per_byte=state.bits_per_byte,
             parent=opened.record.parent,
         ),
+        quantized=quantized,
         overwrite=overwrite,
     )
     return open_ingot(Path(out))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -129,7 +129,7 @@ def load(
 
     Args:
         path: The ingot.
-        executor: "native" runs the C++ core at the ingot's own bfloat16, "native-int8" the
+        executor: "native" runs the C++ core with the ingot's own weights, "native-int8" the
             same core with weights rounded to int8 at loading, "torch" runs PyTorch; "auto" takes
             the core where it was built, else PyTorch.
         engine: Limits and the size of the key-value cache.
@@ -171,7 +171,12 @@ def _executor(name: ExecutorName, ingot: Ingot, config: EngineConfig) -> Executo
                 where="executor torch",
                 fix="install ingot[train], or use the native executor",
             ) from error
-        return TorchExecutor(ingot, num_blocks=blocks, block_size=config.block_size)
+        for setting in ("kv_cache_dtype", "pin_threads"):
+            if getattr(config, setting):
+                raise UsageError("is for the native executor", where=f"engine.{setting}")
+        return TorchExecutor(
+            ingot, num_blocks=blocks, block_size=config.block_size, threads=config.threads
+        )
     if not built:
         raise UsageError(
             "the C++ core was not built",
@@ -180,16 +185,46 @@ def _executor(name: ExecutorName, ingot: Ingot, config: EngineConfig) -> Executo
         )
     from ingot.inference.executors.native import NativeExecutor
 
-    weights: Literal["bf16", "int8"] = "int8" if name == "native-int8" else "bf16"
-    return NativeExecutor(ingot, num_blocks=blocks, block_size=config.block_size, weights=weights)
+    weights: Literal["stored", "int8"] = "int8" if name == "native-int8" else "stored"
+    return NativeExecutor(
+        ingot,
+        num_blocks=blocks,
+        block_size=config.block_size,
+        weights=weights,
+        kv_cache=config.kv_cache_dtype or "bf16",
+        threads=config.threads,
+        pinned=config.pin_threads,
+    )
 
 
 def serve(
-    model: Model, config: ServerConfig | None = None, *, listener: socket.socket | None = None
+    model: Model,
+    config: ServerConfig | None = None,
+    *,
+    listener: socket.socket | None = None,
+    further: Mapping[str, Model] | None = None,
+    executor: ExecutorName = "auto",
+    engine: EngineConfig | None = None,
 ) -> Server:
-    """Return a server for a loaded model; ``run`` it, or use it as a context manager.
+    """Return a server for loaded models; ``run`` it, or use it as a context manager.
+
+    Args:
+        model: The first model.
+        config: Address, limits and waits.
+        listener: A socket from ``listen(config)``, where the port was taken before.
+        further: More models, by the names that clients call them.
+        executor: Runs ingots that are exchanged while the server runs.
+        engine: Limits of those.
 
     Raises:
         ServeError: the port is in use, or the address is public and that was not allowed.
     """
-    return Server(model.ingot, model.loop, config, listener=listener)
+
+    def load_another(path: Path) -> tuple[Ingot, EngineLoop]:
+        loaded = load(path, executor=executor, engine=engine)
+        return loaded.ingot, loaded.loop
+
+    more = [(name, another.ingot, another.loop) for name, another in (further or {}).items()]
+    return Server(
+        model.ingot, model.loop, config, listener=listener, further=more, loader=load_another
+    )

@@ -2,8 +2,27 @@
 
 from ingot.artifact.bfloat16 import round_to_bfloat16, widen_to_float32
 from ingot.artifact.freeze import freeze
+from ingot.artifact.gptq import gptq
 from ingot.artifact.ingot import Ingot, open_ingot
 from ingot.artifact.manifest import FileRecord, Manifest, Provenance, TensorRecord
+from ingot.artifact.packing import (
+    Kind,
+    PackedShape,
+    QuantizedMatrix,
+    pack,
+    round_to_nearest,
+    unpack,
+)
+from ingot.artifact.quantize import (
+    QuantizedModel,
+    Scheme,
+    check_patterns,
+    fuse,
+    fused_matrices,
+    packed_tensors,
+    parse_scheme,
+    round_model,
+)
 from ingot.artifact.sealed_memory import SealedBuffer
 from ingot.artifact.tensor_reader import DTYPES, StoredTensor, TensorFile, read_tensors
 from ingot.artifact.tensor_writer import RawTensor, WrittenTensors, write_tensors
@@ -13,18 +32,33 @@ __all__ = [
     "DTYPES",
     "FileRecord",
     "Ingot",
+    "Kind",
     "Manifest",
+    "PackedShape",
     "Provenance",
+    "QuantizedMatrix",
+    "QuantizedModel",
     "RawTensor",
+    "Scheme",
     "SealedBuffer",
     "StoredTensor",
     "TensorFile",
     "TensorRecord",
     "WrittenTensors",
+    "check_patterns",
     "freeze",
+    "fuse",
+    "fused_matrices",
+    "gptq",
     "open_ingot",
+    "pack",
+    "packed_tensors",
+    "parse_scheme",
     "read_tensors",
+    "round_model",
     "round_to_bfloat16",
+    "round_to_nearest",
+    "unpack",
     "verify",
     "widen_to_float32",
     "write_tensors",

@@ -14,8 +14,10 @@ from ingot.artifact.manifest import (
     MANIFEST,
     STORED_DTYPE,
     Manifest,
+    StoredDtype,
     is_weights,
 )
+from ingot.artifact.quantize import fused_matrices, packed_tensors
 from ingot.artifact.strict_json import parse_object
 from ingot.artifact.tensor_reader import StoredTensor, TensorFile, map_tensors
 from ingot.errors import ArtifactError
@@ -67,19 +69,36 @@ def map_weights(folder: Folder, manifest: Manifest) -> dict[str, TensorFile]:
 def check_shapes(config: ModelConfig, manifest: Manifest, where: Path) -> None:
     """Refuse a manifest whose tensors are not exactly those of the config."""
     # First by number: a hostile layer count would make a list too long to hold.
-    expected = config.tensor_shapes() if config.num_hidden_layers < len(manifest.tensors) else {}
+    if config.num_hidden_layers >= len(manifest.tensors):
+        raise ArtifactError("lists other tensors than config.json asks for", where=where)
+    expected = expected_tensors(config, manifest, where)
     if expected.keys() != manifest.tensors.keys():
         raise ArtifactError("lists other tensors than config.json asks for", where=where)
     for name, record in manifest.tensors.items():
-        if record.shape != expected[name]:
+        dtype, shape = expected[name]
+        if record.shape != shape:
             raise ArtifactError(
-                f"tensor {name!r} has shape {record.shape}, config.json says {expected[name]}",
-                where=where,
+                f"tensor {name!r} has shape {record.shape}, config.json says {shape}", where=where
             )
-        if record.dtype != STORED_DTYPE[manifest.dtype]:
+        if record.dtype != dtype:
             raise ArtifactError(
-                f"tensor {name!r} is {record.dtype} in a {manifest.dtype} ingot", where=where
+                f"tensor {name!r} is {record.dtype} where {dtype} is expected", where=where
             )
+
+
+def expected_tensors(
+    config: ModelConfig, manifest: Manifest, where: Path
+) -> dict[str, tuple[StoredDtype, tuple[int, ...]]]:
+    """Return the dtype and shape of every tensor that the ingot must have, in order."""
+    if manifest.quantization is None:
+        dtype = STORED_DTYPE[manifest.dtype]
+        return {name: (dtype, shape) for name, shape in config.tensor_shapes().items()}
+    kinds = {
+        name: (record.kind, record.group) for name, record in manifest.quantization.matrices.items()
+    }
+    if kinds.keys() != fused_matrices(config).keys():
+        raise ArtifactError("quantizes other matrices than config.json asks for", where=where)
+    return packed_tensors(config, kinds)
 
 
 def join_tensors(

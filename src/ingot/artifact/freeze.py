@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -14,14 +15,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ingot.artifact.bfloat16 import round_to_bfloat16
 from ingot.artifact.ingot import Ingot, open_ingot
 from ingot.artifact.manifest import (
     CONFIG,
     GENERATION_CONFIG,
     INDEX,
     MANIFEST,
-    STORED_DTYPE,
     TOKENIZER,
     TOKENIZER_CONFIG,
     WEIGHTS,
@@ -31,7 +30,11 @@ from ingot.artifact.manifest import (
     Provenance,
     TensorRecord,
 )
+from ingot.artifact.packing import LAYOUT, LAYOUT_VERSION
 from ingot.artifact.publish import publish
+from ingot.artifact.quantize import QuantizedModel
+from ingot.artifact.stored import plain_tensors, quantization_of, quantized_tensors
+from ingot.artifact.tensor_reader import DTYPES
 from ingot.artifact.tensor_writer import RawTensor, write_tensors
 from ingot.artifact.verify import verify
 from ingot.errors import ArtifactError, UsageError
@@ -42,10 +45,8 @@ from ingot.model.tokenizer import Tokenizer
 SHARD_BYTES = 4_000_000_000
 """Largest file of weights, unless one tensor alone is larger."""
 
-_PIECE = 1 << 20  # values converted at a time, so that freezing needs no second copy of a model
 
-
-def freeze(
+def freeze(  # noqa: PLR0913 (all but four have defaults)
     tensors: Mapping[str, NDArray[np.float32]],
     config: ModelConfig,
     tokenizer: Tokenizer,
@@ -53,6 +54,7 @@ def freeze(
     *,
     provenance: Provenance,
     dtype: Dtype = "bfloat16",
+    quantized: QuantizedModel | None = None,
     overwrite: bool = False,
     shard_bytes: int = SHARD_BYTES,
 ) -> Ingot:
@@ -68,6 +70,7 @@ def freeze(
         out: The folder to make; its parent must exist.
         provenance: Where the weights came from.
         dtype: Number format to store; bfloat16 rounds to nearest even.
+        quantized: The matrices as codes and scales, which are then stored instead, packed.
         overwrite: Replace an ingot that is at ``out`` already.
         shard_bytes: Largest file of weights; past it they are split.
 
@@ -84,7 +87,28 @@ def freeze(
     _check_target(out, overwrite)
     try:
         with full_disk_named(out), _temporary_beside(out) as folder:
-            _write(tensors, config, tokenizer, folder, provenance, dtype, shard_bytes)
+            if quantized is None:
+                stored = plain_tensors(tensors, config, dtype)
+            else:
+                stored = quantized_tensors(tensors, config, quantized)
+            files, digests = _write_weights(stored, folder, shard_bytes)
+            for name, text in _texts(config, tokenizer, dtype, quantized).items():
+                files[name] = _write_small(folder / name, text)
+            manifest = Manifest.seal(
+                dtype=dtype,
+                quantization=quantization_of(quantized) if quantized else None,
+                tensors={
+                    name: TensorRecord(
+                        dtype=raw.dtype,  # type: ignore[arg-type]  # checked by the model
+                        shape=tuple(raw.shape),
+                        sha256=digests[name],
+                    )
+                    for name, raw in stored.items()
+                },
+                files=files,
+                provenance=provenance,
+            )
+            _finish(folder, manifest)
             verify(folder)
             publish(folder, out)
     except OSError as error:
@@ -141,29 +165,8 @@ def _temporary_beside(out: Path) -> Iterator[Path]:
         raise
 
 
-def _write(
-    tensors: Mapping[str, NDArray[np.float32]],
-    config: ModelConfig,
-    tokenizer: Tokenizer,
-    folder: Path,
-    provenance: Provenance,
-    dtype: Dtype,
-    shard_bytes: int,
-) -> None:
-    """Write every file of an ingot into an empty folder, the manifest last."""
-    files, digests = _write_weights(tensors, config, folder, dtype, shard_bytes)
-    texts = _texts(config, tokenizer, dtype)
-    for name, text in texts.items():
-        files[name] = _write_small(folder / name, text)
-    manifest = Manifest.seal(
-        dtype=dtype,
-        tensors={
-            name: TensorRecord(dtype=STORED_DTYPE[dtype], shape=shape, sha256=digests[name])
-            for name, shape in config.tensor_shapes().items()
-        },
-        files=files,
-        provenance=provenance,
-    )
+def _finish(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest, last of all, and make every file read-only."""
     _write_small(folder / MANIFEST, manifest.to_json())
     for path in folder.iterdir():
         path.chmod(0o444)
@@ -171,12 +174,17 @@ def _write(
     sync_folder(folder)
 
 
-def _texts(config: ModelConfig, tokenizer: Tokenizer, dtype: Dtype) -> dict[str, bytes]:
+def _texts(
+    config: ModelConfig, tokenizer: Tokenizer, dtype: Dtype, quantized: QuantizedModel | None
+) -> dict[str, bytes]:
     """Return the files that go beside the weights, as Hugging Face lays them out."""
     eos = tokenizer.eos_id
     generation = {"bos_token_id": eos, "eos_token_id": eos, "pad_token_id": eos, "do_sample": True}
+    described = config.to_hf(eos_token_id=eos, dtype=dtype)
+    if quantized is not None:  # so that other programs say what they cannot read
+        described["quantization_config"] = {"quant_method": f"ingot-{LAYOUT}-v{LAYOUT_VERSION}"}
     return {
-        CONFIG: _json(config.to_hf(eos_token_id=eos, dtype=dtype)),
+        CONFIG: _json(described),
         GENERATION_CONFIG: _json(generation),
         TOKENIZER: tokenizer.to_json().encode(),
         TOKENIZER_CONFIG: tokenizer.hf_config(config.max_position_embeddings).encode(),
@@ -184,15 +192,12 @@ def _texts(config: ModelConfig, tokenizer: Tokenizer, dtype: Dtype) -> dict[str,
 
 
 def _write_weights(
-    tensors: Mapping[str, NDArray[np.float32]],
-    config: ModelConfig,
-    folder: Path,
-    dtype: Dtype,
-    shard_bytes: int,
+    stored: Mapping[str, RawTensor], folder: Path, shard_bytes: int
 ) -> tuple[dict[str, FileRecord], dict[str, str]]:
     """Write the tensors in one file or in shards; return the files' records and tensor digests."""
-    width = 2 if dtype == "bfloat16" else 4
-    sizes = {name: width * tensors[name].size for name in config.tensor_shapes()}
+    sizes = {
+        name: DTYPES[raw.dtype].itemsize * math.prod(raw.shape) for name, raw in stored.items()
+    }
     groups = _plan_shards(sizes, shard_bytes)
     files: dict[str, FileRecord] = {}
     digests: dict[str, str] = {}
@@ -203,7 +208,7 @@ def _write_weights(
             file = f"model-{number:05d}-of-{len(groups):05d}.safetensors"
         written = write_tensors(
             folder / file,
-            {name: _stored(name, tensors[name], dtype) for name in names},
+            {name: stored[name] for name in names},
             {"format": "pt"},  # transformers 4 refuses files without it
         )
         files[file] = FileRecord(bytes=written.file_bytes, sha256=written.file_sha256)
@@ -226,33 +231,6 @@ def _plan_shards(sizes: Mapping[str, int], limit: int) -> list[list[str]]:
         groups[-1].append(name)
         filled += size
     return groups
-
-
-def _stored(name: str, tensor: NDArray[np.float32], dtype: Dtype) -> RawTensor:
-    """Describe a tensor as it is stored; it is converted piece by piece while it is written."""
-    return RawTensor(STORED_DTYPE[dtype], tensor.shape, _converted(name, tensor, dtype))
-
-
-def _converted(
-    name: str, tensor: NDArray[np.float32], dtype: Dtype
-) -> Iterator[NDArray[np.generic]]:
-    """Yield a tensor's values in their stored dtype, refusing any that are not finite in it."""
-    flat = np.ascontiguousarray(tensor, dtype="<f4").reshape(-1)
-    for start in range(0, flat.size, _PIECE):
-        piece = flat[start : start + _PIECE]
-        if not np.isfinite(piece).all():
-            raise ArtifactError(
-                "has values that are not finite", where=name, fix="freeze an earlier checkpoint"
-            )
-        if dtype == "float32":
-            yield piece
-            continue
-        bits = round_to_bfloat16(piece)
-        if ((bits & 0x7F80) == 0x7F80).any():
-            raise ArtifactError(
-                "has values too large for bfloat16", where=name, fix="freeze it as float32"
-            )
-        yield bits
 
 
 def _write_small(path: Path, data: bytes) -> FileRecord:

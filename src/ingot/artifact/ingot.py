@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ingot.artifact import checks
+from ingot.artifact.bfloat16 import widen_to_float32
 from ingot.artifact.folder import Folder
 from ingot.artifact.manifest import CONFIG, MANIFEST, TOKENIZER, Manifest
+from ingot.artifact.packing import PackedShape, unpack
+from ingot.artifact.quantize import fused_matrices, packed_shapes
 from ingot.artifact.strict_json import parse_object
 from ingot.artifact.tensor_reader import StoredTensor, TensorFile
 from ingot.errors import ArtifactError
@@ -26,13 +32,43 @@ class Ingot:
     config: ModelConfig
     tokenizer: Tokenizer
     tensors: Mapping[str, StoredTensor]
-    """Every tensor by its Hugging Face name, in the order of ``config.tensor_shapes()``."""
+    """Every tensor by its name: Hugging Face's, in the order of ``config.tensor_shapes()``; in a
+    quantized ingot matrices are packed, by the names of ``ingot.artifact.packed_tensors``."""
     _files: list[TensorFile] = field(repr=False)
 
     @property
     def digest(self) -> str:
         """SHA-256 that covers every byte of the ingot, in hexadecimal."""
         return self.manifest.digest
+
+    @property
+    def packed_shapes(self) -> dict[str, PackedShape]:
+        """Sizes of every packed matrix by name; empty where the ingot is not quantized."""
+        quantization = self.manifest.quantization
+        if quantization is None:
+            return {}
+        kinds = {name: (each.kind, each.group) for name, each in quantization.matrices.items()}
+        return packed_shapes(self.config, kinds)
+
+    def float32(self) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        """Yield every tensor of ``config.tensor_shapes()`` as float32, one at a time.
+
+        Of a quantized ingot: what its codes stand for, which is what the core multiplies with.
+        """
+        fused = fused_matrices(self.config)
+        for name, shape in self.packed_shapes.items():
+            tiles = self.tensors[f"{name}.tiles"].array()
+            scales = self.tensors.get(f"{name}.scales")
+            whole = unpack(shape, tiles, scales.array() if scales else np.empty((0, 0, 0), "<f4"))
+            first = 0
+            for part in fused[name]:
+                outputs = self.config.tensor_shapes()[part][0]
+                yield part, whole[first : first + outputs]
+                first += outputs
+        for name in self.tensors.keys() & self.config.tensor_shapes().keys():
+            values = self.tensors[name].array()
+            bits = self.tensors[name].dtype == "BF16"
+            yield name, widen_to_float32(values) if bits else values
 
     def close(self) -> None:
         """Let go of the weights; arrays still in use keep their own memory valid."""
@@ -75,7 +111,8 @@ def open_ingot(path: Path, *, verify: bool = True) -> Ingot:
     joined = checks.join_tensors(files, small, manifest, path)
     if verify:
         checks.check_weights(files, manifest, path)
-    tensors = {name: joined[name] for name in config.tensor_shapes()}
+    order = checks.expected_tensors(config, manifest, path / MANIFEST)
+    tensors = {name: joined[name] for name in order}
     return Ingot(path, manifest, config, tokenizer, tensors, list(files.values()))
 
 

@@ -17,8 +17,10 @@ from pydantic import (
     StringConstraints,
     ValidationError,
     field_validator,
+    model_validator,
 )
 
+from ingot.artifact.packing import GROUPS, LAYOUT, LAYOUT_VERSION, Kind
 from ingot.errors import ArtifactError
 
 MANIFEST = "ingot.json"
@@ -34,6 +36,7 @@ _SHARD = re.compile(r"model-[0-9]{5}-of-[0-9]{5}\.safetensors")
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Dtype = Literal["bfloat16", "float32"]
+StoredDtype = Literal["BF16", "F32", "U8"]
 STORED_DTYPE: dict[Dtype, Literal["BF16", "F32"]] = {"bfloat16": "BF16", "float32": "F32"}
 """What safetensors calls each dtype that an ingot may have."""
 
@@ -50,7 +53,7 @@ class _Record(BaseModel):
 class TensorRecord(_Record):
     """One tensor."""
 
-    dtype: Literal["BF16", "F32"]
+    dtype: StoredDtype
     shape: tuple[NonNegativeInt, ...]
     sha256: Sha256
 
@@ -60,6 +63,35 @@ class FileRecord(_Record):
 
     bytes: NonNegativeInt
     sha256: Sha256
+
+
+class MatrixRecord(_Record):
+    """How one matrix of a quantized ingot is stored."""
+
+    kind: Kind
+    group: NonNegativeInt
+    """Inputs that share a scale; 0 for bf16, which has none."""
+
+    @model_validator(mode="after")
+    def _scales_where_needed(self) -> Self:
+        if self.group not in ((0,) if self.kind == "bf16" else GROUPS):
+            raise ValueError(f"{self.kind} cannot have groups of {self.group}")
+        return self
+
+
+class Quantization(_Record):
+    """How the matrices of a quantized ingot are packed; ``ingot.artifact.packing`` says what for.
+
+    A matrix NAME is the tensors ``NAME.tiles`` and, but for bf16, ``NAME.scales``.
+    """
+
+    layout: Literal["tiles16"] = LAYOUT
+    layout_version: Literal[1] = LAYOUT_VERSION
+    method: Literal["round", "gptq"]
+    """Plain rounding, or GPTQ (arXiv:2210.17323)."""
+    calibration_tokens: NonNegativeInt | None = None
+    """Tokens of training text that the method looked at."""
+    matrices: dict[str, MatrixRecord]
 
 
 class Provenance(_Record):
@@ -100,7 +132,9 @@ class Manifest(_Record):
     format_version: Literal[1] = 1
     architecture: Literal["Qwen3ForCausalLM"] = "Qwen3ForCausalLM"
     dtype: Dtype
-    """Number format of every tensor."""
+    """Number format of every tensor of an ingot that is not quantized."""
+    quantization: Quantization | None = None
+    """Left out of the file where there is none."""
     tensors: dict[str, TensorRecord] = Field(min_length=1)
     files: dict[str, FileRecord]
     """Every file but the manifest itself."""
@@ -135,10 +169,16 @@ class Manifest(_Record):
         tensors: dict[str, TensorRecord],
         files: dict[str, FileRecord],
         provenance: Provenance,
+        quantization: Quantization | None = None,
     ) -> Self:
         """Make the manifest of these contents and compute its digest."""
         draft = cls(
-            dtype=dtype, tensors=tensors, files=files, provenance=provenance, digest="0" * 64
+            dtype=dtype,
+            quantization=quantization,
+            tensors=tensors,
+            files=files,
+            provenance=provenance,
+            digest="0" * 64,
         )
         return draft.model_copy(update={"digest": draft._expected_digest()})
 
@@ -171,11 +211,19 @@ class Manifest(_Record):
 
     def to_json(self) -> bytes:
         """Return the one text of this manifest: sorted keys, indented by one."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=1, allow_nan=False)
+        text = json.dumps(self._fields(), sort_keys=True, indent=1, allow_nan=False)
         return text.encode() + b"\n"
 
     def _expected_digest(self) -> str:
         """Hash the canonical JSON (sorted keys, no spaces, ASCII) of all fields but the digest."""
-        rest = self.model_dump(mode="json", exclude={"digest"})
+        rest = self._fields()
+        del rest["digest"]
         text = json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def _fields(self) -> dict[str, JsonValue]:
+        """Return what is written: an ingot that is not quantized does not mention it."""
+        fields = self.model_dump(mode="json")
+        if self.quantization is None:
+            del fields["quantization"]
+        return fields

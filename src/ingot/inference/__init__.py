@@ -1,10 +1,12 @@
 """Phase 2, inference: a frozen model answers many at once. Importing this loads no PyTorch."""
 
 from ingot.inference.config import EngineConfig
-from ingot.inference.engine import Engine, EngineStats, QueueFull
+from ingot.inference.engine import Engine, QueueFull
+from ingot.inference.guide import Guide
 from ingot.inference.loop import EngineLoop
-from ingot.inference.sampling import validate
-from ingot.inference.sequence import Delta, SamplingParams, Sequence, TokenLogprob
+from ingot.inference.sequence import Delta, SamplingParams, Sequence, Timing, TokenLogprob
+from ingot.inference.stats import EngineStats
+from ingot.inference.validation import validate
 
 __all__ = [
     "Delta",
@@ -12,9 +14,11 @@ __all__ = [
     "EngineConfig",
     "EngineLoop",
     "EngineStats",
+    "Guide",
     "QueueFull",
     "SamplingParams",
     "Sequence",
+    "Timing",
     "TokenLogprob",
     "validate",
 ]

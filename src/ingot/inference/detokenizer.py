@@ -17,7 +17,8 @@ class Detokenizer:
 
     def __init__(self, tokenizer: Tokenizer, stops: Iterable[str]) -> None:
         self._decoder = StreamDecoder(tokenizer)
-        self._matcher = StopMatcher(stops)
+        stops = tuple(stops)
+        self._matcher = StopMatcher(stops) if stops else None
         self._held = ""
         self.stopped = False
         """Whether a stop text has come; nothing more must be pushed."""
@@ -33,12 +34,15 @@ class Detokenizer:
         return text + held
 
     def _take(self, text: str) -> str:
+        matcher = self._matcher
+        if matcher is None:
+            return text
         start = len(self._held)
         text = self._held + text
         for place in range(start, len(text)):
-            if stop := self._matcher.feed(text[place]):
+            if stop := matcher.feed(text[place]):
                 self.stopped, self._held = True, ""
                 return text[: place + 1 - stop]
-        certain = len(text) - self._matcher.pending
+        certain = len(text) - matcher.pending
         self._held = text[certain:]
         return text[:certain]

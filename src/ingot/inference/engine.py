@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
+import heapq
 import logging
-import secrets
 import time
 from collections.abc import Callable
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass
+from dataclasses import asdict
 
-from ingot.errors import ServeError, UsageError
-from ingot.inference.config import EngineConfig
-from ingot.inference.detokenizer import Detokenizer
-from ingot.inference.executors.base import Chunk, Drawn, Executor, SamplingRow
+from ingot.errors import ServeError
+from ingot.inference.answer import Answer, News
+from ingot.inference.batch import chunk_for
+from ingot.inference.config import EngineConfig, check_limits
+from ingot.inference.executors.base import Chunk, Executor, Hidden, Result
+from ingot.inference.intake import Intake, Standing
 from ingot.inference.kv_cache import KVCache
-from ingot.inference.sampling import validate
 from ingot.inference.scheduler import Piece, Scheduler
 from ingot.inference.sequence import Delta, FinishReason, SamplingParams, Sequence, Status
+from ingot.inference.speculation import Speculator
+from ingot.inference.stats import Counters, EngineStats
 from ingot.model.tokenizer import Tokenizer
 
 _log = logging.getLogger(__name__)
@@ -25,22 +27,6 @@ _log = logging.getLogger(__name__)
 
 class QueueFull(ServeError):  # noqa: N818 (what it says is enough)
     """Too many sequences wait already."""
-
-
-@dataclass(frozen=True)
-class EngineStats:
-    """What an engine is doing now."""
-
-    running: int
-    waiting: int
-    blocks_free: int
-    blocks_total: int
-    blocks_peak: int
-    """Most blocks that were in use at once."""
-    generated_tokens: int
-    """Tokens drawn since the start."""
-    failed: str | None
-    """Why the engine has stopped for good; None while it works."""
 
 
 class Engine:
@@ -59,23 +45,29 @@ class Engine:
         self, executor: Executor, tokenizer: Tokenizer, config: EngineConfig | None = None
     ) -> None:
         config = config or EngineConfig()
-        _check_config(config, executor)
+        check_limits(config, executor)
         self._executor = executor
         self._tokenizer = tokenizer
         self._max_waiting = config.max_waiting
         self.max_context = config.max_context or executor.config.max_position_embeddings
         """Most tokens of prompt plus answer."""
-        self._cache = KVCache(executor.num_blocks, executor.block_size)
+        self._cache = KVCache(executor.num_blocks, executor.block_size, reuse=config.prefix_cache)
         self._scheduler = Scheduler(
             self._cache,
             max_step_tokens=config.max_step_tokens,
             max_sequences=config.max_sequences,
             max_context=self.max_context,
         )
-        self._ids = itertools.count()
-        self._texts: dict[Sequence, Detokenizer] = {}
+        self._speculator = (
+            Speculator(config.speculation, config.max_step_tokens, self._cache)
+            if config.speculation
+            else None
+        )
+        self._intake = Intake(tokenizer, self.max_context, executor.features)
+        self._answers: dict[Sequence, Answer] = {}
         self._cancelled: set[Sequence] = set()
-        self._generated = 0
+        self._deadlines: list[tuple[float, int, Sequence]] = []  # a heap
+        self._counters = Counters()
         self._failed: str | None = None
 
     @property
@@ -83,12 +75,21 @@ class Engine:
         """Whether a step would do anything."""
         return bool(self._scheduler.running or self._scheduler.waiting)
 
+    @property
+    def failed(self) -> str | None:
+        """Why it has stopped for good; None while it works."""
+        return self._failed
+
     def add(
         self,
         prompt_ids: Seq[int],
         params: SamplingParams,
         on_delta: Callable[[Delta], None],
         deadline: float | None = None,
+        *,
+        priority: int = 0,
+        cache_salt: str = "",
+        share: str = "",
     ) -> Sequence:
         """Take a sequence in; it runs in the steps that follow.
 
@@ -97,13 +98,17 @@ class Engine:
             params: How to choose tokens.
             on_delta: Called in ``step`` for each piece of the answer.
             deadline: ``time.monotonic()`` after which it ends with reason "deadline".
+            priority: Lower runs first, and may send those of higher back to wait.
+            cache_salt: Only sequences with the same salt share cached prefixes.
+            share: Whom it counts against: of equal priority, the share served least is next.
 
         Raises:
             UsageError: a prompt or parameter that cannot be answered.
             QueueFull: too many wait already.
             ServeError: the engine has failed.
         """
-        sequence = self.prepare(prompt_ids, params, on_delta, deadline)
+        standing = Standing(deadline, priority, cache_salt, share)
+        sequence = self.prepare(prompt_ids, params, on_delta, standing)
         self.check_room()
         self.enqueue(sequence)
         return sequence
@@ -111,19 +116,26 @@ class Engine:
     def prepare(
         self,
         prompt_ids: Seq[int],
-        params: SamplingParams,
+        params: SamplingParams | None,
         on_delta: Callable[[Delta], None],
-        deadline: float | None = None,
+        standing: Standing,
     ) -> Sequence:
         """Check what ``add`` takes and return the sequence without taking it in; any thread may.
+
+        Args:
+            prompt_ids: The prompt.
+            params: How to choose tokens; None asks for the mean of the prompt's last hidden
+                states instead, which the one delta then holds.
+            on_delta: Called in ``step``.
+            standing: How it stands to the others.
 
         Raises:
             UsageError: a prompt or parameter that cannot be answered.
         """
-        validate(params)
-        ids = self._checked_prompt(prompt_ids)
-        seed = secrets.randbits(64) if params.seed is None else params.seed
-        sequence = Sequence(next(self._ids), ids, params, seed, on_delta, deadline)
+        if params is None:
+            sequence = self._intake.pooling(prompt_ids, on_delta, standing)
+        else:
+            sequence = self._intake.sampling(prompt_ids, params, on_delta, standing)
         self._scheduler.check_fits(sequence)
         return sequence
 
@@ -146,8 +158,13 @@ class Engine:
 
     def enqueue(self, sequence: Sequence) -> None:
         """Take in a sequence that ``prepare`` made."""
-        self._texts[sequence] = Detokenizer(self._tokenizer, sequence.params.stop)
+        self._answers[sequence] = Answer(sequence, self._tokenizer, self.max_context)
         self._scheduler.add(sequence)
+        if sequence.deadline is not None:
+            if len(self._deadlines) > 2 * len(self._answers) + 16:
+                self._deadlines = [one for one in self._deadlines if one[2] in self._answers]
+                heapq.heapify(self._deadlines)
+            heapq.heappush(self._deadlines, (sequence.deadline, sequence.id, sequence))
 
     def cancel(self, sequence: Sequence) -> None:
         """End a sequence before the next step; one that has finished stays as it is."""
@@ -167,15 +184,20 @@ class Engine:
         Raises:
             ServeError: the model gave a value that is not finite; ``abort`` is then due.
         """
-        swept = self._sweep()
+        began = time.monotonic()
+        swept = self._sweep(began)
         pieces = self._scheduler.schedule()
-        if not pieces:
-            return swept
-        drawn = self._executor.step([_chunk(piece) for piece in pieces])
-        for piece, token in zip(pieces, drawn, strict=True):
-            piece.sequence.computed += piece.count
-            if token is not None:
-                self._append(piece.sequence, token)
+        if self._speculator is not None:
+            self._speculator.draft(pieces, self._answers)
+        work = self._chunks(pieces, began)
+        if not work:
+            return swept or bool(pieces)
+        called = time.monotonic()
+        results = self._executor.step([chunk for _, chunk in work])
+        returned = time.monotonic()
+        for (piece, _), result in zip(work, results, strict=True):
+            self._take(piece, result, returned)
+        self._count(called - began, returned - called, time.monotonic() - returned)
         return True
 
     def abort(self, reason: str) -> None:
@@ -185,82 +207,107 @@ class Engine:
             self._finish(sequence, "error", error=reason)
 
     def check_integrity(self) -> None:
-        """Prove that no block of the cache is lost or held twice.
+        """Prove that no block of the cache is lost or miscounted.
 
         Raises:
             ServeError: one is.
         """
         self._cache.check_integrity(self._scheduler.live)
 
+    def weight_digests(self) -> dict[str, str]:
+        """Return the SHA-256 of the weights in memory; see ``Executor``. Any thread may call it."""
+        return self._executor.weight_digests()
+
     def stats(self) -> EngineStats:
-        """Return what the engine is doing now; any thread may ask."""
+        """Return what the engine is doing now; any thread may."""
+        waiting = self._scheduler.waiting
         return EngineStats(
             running=len(self._scheduler.running),
-            waiting=len(self._scheduler.waiting),
+            waiting=len(waiting),
+            waiting_tokens=waiting.tokens,
             blocks_free=self._cache.free_blocks,
             blocks_total=self._cache.num_blocks,
             blocks_peak=self._cache.peak_used,
-            generated_tokens=self._generated,
+            blocks_cached=self._cache.cached_blocks,
+            preemptions=self._scheduler.preemptions,
             failed=self._failed,
+            **asdict(self._counters),
         )
 
     def close(self) -> None:
-        """Give back the executor's memory and threads."""
+        """Give back the executor's memory; live sequences must have ended."""
         self._executor.close()
 
-    def _checked_prompt(self, prompt_ids: Seq[int]) -> tuple[int, ...]:
-        count = len(prompt_ids)
-        if not count:
-            raise UsageError("is empty", where="prompt", fix="give at least one token")
-        if count >= self.max_context:
-            raise UsageError(
-                f"has {count} tokens, and the context of {self.max_context} must also hold "
-                "the answer",
-                where="prompt",
-                fix="send a shorter one",
-            )
-        vocabulary = self._tokenizer.vocab_size
-        for token_id in prompt_ids:
-            if type(token_id) is not int or not 0 <= token_id < vocabulary:
-                raise UsageError(
-                    f"{str(token_id)[:40]} is not a token id",
-                    where="prompt",
-                    fix=f"give whole numbers from 0 to {vocabulary - 1}",
-                )
-        return tuple(prompt_ids)
-
-    def _sweep(self) -> bool:
+    def _sweep(self, now: float) -> bool:
         """End what was cancelled or is past its deadline."""
-        now = time.monotonic()
-        cancelled, self._cancelled = self._cancelled, set()
-        ended: list[tuple[Sequence, FinishReason]] = []
-        for sequence in self._scheduler.live:
-            if sequence in cancelled:
-                ended.append((sequence, "cancelled"))
-            elif sequence.deadline is not None and now >= sequence.deadline:
-                ended.append((sequence, "deadline"))
-        for sequence, reason in ended:
-            self._finish(sequence, reason)
-        return bool(ended)
+        swept = False
+        if self._cancelled:
+            cancelled, self._cancelled = self._cancelled, set()
+            for sequence in cancelled:
+                swept |= self._end(sequence, "cancelled")
+        while self._deadlines and self._deadlines[0][0] <= now:
+            swept |= self._end(heapq.heappop(self._deadlines)[2], "deadline")
+        return swept
 
-    def _append(self, sequence: Sequence, drawn: Drawn) -> None:
-        """Take the token drawn for a sequence and say what it adds to the answer."""
-        token_id, params = drawn.token_id, sequence.params
-        self._generated += 1
-        if token_id == self._tokenizer.eos_id and not params.ignore_eos:
-            self._finish(sequence, "stop")
+    def _end(self, sequence: Sequence, reason: FinishReason) -> bool:
+        """End a sequence if it has not ended; return whether it had not."""
+        if sequence.status is Status.FINISHED:
+            return False
+        self._finish(sequence, reason)
+        return True
+
+    def _chunks(self, pieces: list[Piece], now: float) -> list[tuple[Piece, Chunk]]:
+        """Describe the step to the executor; a sequence that cannot go on ends here."""
+        work: list[tuple[Piece, Chunk]] = []
+        for piece in pieces:
+            answer = self._answers[piece.sequence]
+            if answer.started is None:
+                self._note_start(piece.sequence, answer, now)
+            try:
+                work.append((piece, chunk_for(piece, answer)))
+            except ServeError as error:
+                self._finish(piece.sequence, "error", error=str(error))
+        return work
+
+    def _note_start(self, sequence: Sequence, answer: Answer, now: float) -> None:
+        answer.started = now
+        if sequence.may_reuse:
+            self._counters.queried_tokens += len(sequence.prompt_ids)
+            self._counters.cached_tokens += sequence.cached_tokens or 0
+
+    def _take(self, piece: Piece, result: Result, now: float) -> None:
+        """Put away what the executor returned for a piece, and say what it adds."""
+        sequence, answer = piece.sequence, self._answers[piece.sequence]
+        first = sequence.computed == 0
+        if sequence.computed < len(sequence.prompt_ids):
+            self._counters.prefill_tokens += piece.count
+        self._scheduler.ran(sequence, piece.count)
+        if result is None:
             return
-        sequence.output_ids.append(token_id)
-        text = self._texts[sequence]
-        new = Delta(
-            text.push(token_id), (token_id,), () if drawn.logprob is None else (drawn.logprob,)
-        )
-        if text.stopped:
-            self._finish(sequence, "stop", new)
-        elif len(sequence.output_ids) == params.max_tokens or sequence.length == self.max_context:
-            self._finish(sequence, "length", new)
+        try:
+            if isinstance(result, Hidden):
+                last = sequence.computed == sequence.length
+                news = answer.pool(result.states, first=first, last=last)
+            else:
+                news = answer.take(result, piece.drafts, now)
+        except ServeError as error:
+            self._finish(sequence, "error", error=str(error))
+            return
+        if news is not None:
+            self._spread(piece, news)
+
+    def _spread(self, piece: Piece, news: News) -> None:
+        """Say what is new, or the last of it."""
+        sequence, counters = piece.sequence, self._counters
+        counters.generated_tokens += len(news.delta.token_ids) or 1
+        if piece.drafts:
+            counters.drafted_tokens += len(piece.drafts)
+            counters.accepted_tokens += news.accepted
+            self._scheduler.ran(sequence, news.accepted)
+        if news.reason is None:
+            self._say(sequence, news.delta)
         else:
-            self._say(sequence, new)
+            self._finish(sequence, news.reason, news.delta)
 
     def _finish(
         self,
@@ -271,12 +318,8 @@ class Engine:
     ) -> None:
         """Free what a sequence holds, then say the last of it."""
         self._scheduler.finish(sequence)
-        text = self._texts.pop(sequence)
-        last = last or Delta("", ())
-        self._say(
-            sequence,
-            Delta(last.text + text.flush(), last.token_ids, last.logprobs, reason, error),
-        )
+        answer = self._answers.pop(sequence)
+        self._say(sequence, answer.last_delta(last, reason, time.monotonic(), error))
 
     def _say(self, sequence: Sequence, delta: Delta) -> None:
         """Hand a delta over; a receiver that raises loses its sequence, and harms no other."""
@@ -286,43 +329,9 @@ class Engine:
             _log.exception("sequence %d: its receiver failed, so it is cancelled", sequence.id)
             self.cancel(sequence)
 
-
-def _chunk(piece: Piece) -> Chunk:
-    """Describe a piece of work to the executor."""
-    sequence = piece.sequence
-    start, end = sequence.computed, sequence.computed + piece.count
-    prompt = len(sequence.prompt_ids)
-    if start >= prompt:
-        token_ids: Seq[int] = sequence.output_ids[start - prompt : end - prompt]
-    else:
-        token_ids = [*sequence.prompt_ids[start:end], *sequence.output_ids[: max(end - prompt, 0)]]
-    row = None
-    if end == sequence.length:
-        row = SamplingRow(sequence.params, sequence.seed, end)
-    return Chunk(token_ids, start, sequence.block_table, row)
-
-
-def _check_config(config: EngineConfig, executor: Executor) -> None:
-    """Refuse limits that contradict each other, the model or the executor."""
-    if config.max_sequences > config.max_step_tokens:
-        raise UsageError(
-            f"{config.max_sequences} sequences do not fit in a step of "
-            f"{config.max_step_tokens} tokens",
-            where="max_sequences",
-            fix="lower it, or raise max_step_tokens",
-        )
-    model_context = executor.config.max_position_embeddings
-    if config.max_context is not None and config.max_context > model_context:
-        raise UsageError(
-            f"{config.max_context} is longer than the model's {model_context}",
-            where="max_context",
-            fix="lower it",
-        )
-    for name in ("block_size", "num_blocks"):
-        asked, built = getattr(config, name), getattr(executor, name)
-        if asked is not None and asked != built:
-            raise UsageError(
-                f"{asked} is not the executor's {built}",
-                where=name,
-                fix="build the executor with the same",
-            )
+    def _count(self, before_s: float, executor_s: float, after_s: float) -> None:
+        counters = self._counters
+        counters.steps += 1
+        counters.executor_s += executor_s
+        counters.last_step_s = before_s + executor_s + after_s
+        counters.step_s += counters.last_step_s

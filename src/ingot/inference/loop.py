@@ -10,11 +10,17 @@ import time
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Seq
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ingot.errors import IngotError, ServeError
-from ingot.inference.engine import Engine, EngineStats
+from ingot.inference.engine import Engine
+from ingot.inference.intake import Standing
 from ingot.inference.sequence import Delta, SamplingParams, Sequence
+from ingot.inference.stats import EngineStats
 
 _log = logging.getLogger(__name__)
+_CALM_S = 0.05  # with no work for so long, the cache is checked: it takes 10 ms at 1 GB of blocks
 _JOIN_S = 5.0  # past its deadline a closing loop cancels; one more step must end within this
 _GRACE_S = 5.0  # at its deadline the engine ends a sequence itself; past this it must be hanging
 
@@ -37,12 +43,21 @@ class EngineLoop:
         self._thread = threading.Thread(target=self._run, name="ingot-engine", daemon=True)
         self._thread.start()
 
+    @property
+    def max_context(self) -> int:
+        """Most tokens of prompt plus answer."""
+        return self._engine.max_context
+
     def submit(
         self,
         prompt_ids: Seq[int],
         params: SamplingParams,
         on_delta: Callable[[Delta], None],
         deadline: float | None = None,
+        *,
+        priority: int = 0,
+        cache_salt: str = "",
+        share: str = "",
     ) -> Sequence:
         """Start a sequence; arguments as for ``Engine.add``.
 
@@ -54,7 +69,27 @@ class EngineLoop:
             QueueFull: too many wait already.
             ServeError: the engine has failed or is closing.
         """
-        sequence = self._engine.prepare(prompt_ids, params, on_delta, deadline)
+        standing = Standing(deadline, priority, cache_salt, share)
+        return self._submit(self._engine.prepare(prompt_ids, params, on_delta, standing))
+
+    def submit_pooling(
+        self,
+        prompt_ids: Seq[int],
+        on_delta: Callable[[Delta], None],
+        deadline: float | None = None,
+        *,
+        priority: int = 0,
+        share: str = "",
+    ) -> Sequence:
+        """Ask for the mean of a prompt's last hidden states; as ``submit`` otherwise.
+
+        There is one delta. Where its reason is "stop", its ``embedding`` is the mean:
+        float32 (hidden,), not normalised.
+        """
+        standing = Standing(deadline, priority, share=share)
+        return self._submit(self._engine.prepare(prompt_ids, None, on_delta, standing))
+
+    def _submit(self, sequence: Sequence) -> Sequence:
         with self._changed:
             self._engine.check_room(len(self._arriving))
             if self._closing:
@@ -88,28 +123,56 @@ class EngineLoop:
         deadline = time.monotonic() + timeout
         sequence = self.submit(prompt_ids, params, said.put, deadline)
         try:
-            while True:
-                wait = max(deadline - time.monotonic(), 0.0) + _GRACE_S
-                try:
-                    delta = said.get(timeout=wait)
-                except queue.Empty:
-                    raise ServeError(f"did not answer within {wait:g} s", where="engine") from None
-                yield delta
-                if delta.finish_reason is not None:
-                    return
+            yield from _until_last(said, deadline)
         finally:
             self.cancel(sequence)
+
+    def embed(self, prompt_ids: Seq[int], timeout: float) -> NDArray[np.float32]:
+        """Return the mean of a prompt's last hidden states, float32 (hidden,).
+
+        Args:
+            prompt_ids: The prompt.
+            timeout: Seconds it may take.
+
+        Raises:
+            IngotError: as ``submit_pooling``; or a ServeError if it takes longer.
+        """
+        said: queue.SimpleQueue[Delta] = queue.SimpleQueue()
+        deadline = time.monotonic() + timeout
+        sequence = self.submit_pooling(prompt_ids, said.put, deadline)
+        try:
+            (last,) = _until_last(said, deadline)
+        finally:
+            self.cancel(sequence)
+        if last.embedding is None:
+            raise ServeError(
+                last.error or f"ended with reason {last.finish_reason}", where="engine"
+            )
+        return last.embedding
+
+    def weight_digests(self) -> dict[str, str]:
+        """Return the SHA-256 of each of the ingot's tensors, from the memory that answers.
+
+        Takes as long as reading all weights; the engine goes on meanwhile. Empty where the
+        executor rounds weights, so that what it holds cannot be compared with the ingot.
+        """
+        return self._engine.weight_digests()
 
     def stats(self) -> EngineStats:
         """Return what the engine is doing now."""
         with self._changed:
             stats = self._engine.stats()
-            return dataclasses.replace(stats, waiting=stats.waiting + len(self._arriving))
+            tokens = sum(sequence.length for sequence in self._arriving)
+            return dataclasses.replace(
+                stats,
+                waiting=stats.waiting + len(self._arriving),
+                waiting_tokens=stats.waiting_tokens + tokens,
+            )
 
     @property
     def failed(self) -> str | None:
         """Why the engine has stopped for good; None while it works."""
-        return self._engine.stats().failed
+        return self._engine.failed
 
     def close(self, deadline_s: float) -> None:
         """Refuse new sequences, let live ones finish, and end the thread.
@@ -150,11 +213,14 @@ class EngineLoop:
             Whether to go on; False once closed and idle.
         """
         with self._changed:
+            calm_s: float | None = _CALM_S
             while not (self._arriving or self._to_cancel or self._engine.has_work):
-                self._engine.check_integrity()
                 if self._closing:
+                    self._engine.check_integrity()
                     return False
-                self._changed.wait()
+                if not self._changed.wait(calm_s):
+                    self._engine.check_integrity()
+                    calm_s = None
             self._admit_arriving()
             for sequence in self._to_cancel:
                 self._engine.cancel(sequence)
@@ -176,3 +242,20 @@ class EngineLoop:
             self._closing = True
             self._admit_arriving()
         self._engine.abort(f"{kind}{error}")
+
+
+def _until_last(said: queue.SimpleQueue[Delta], deadline: float) -> Iterator[Delta]:
+    """Yield deltas as they come, up to the last.
+
+    Raises:
+        ServeError: the engine did not end the sequence at its deadline.
+    """
+    while True:
+        wait = max(deadline - time.monotonic(), 0.0) + _GRACE_S
+        try:
+            delta = said.get(timeout=wait)
+        except queue.Empty:
+            raise ServeError(f"did not answer within {wait:g} s", where="engine") from None
+        yield delta
+        if delta.finish_reason is not None:
+            return

@@ -1,9 +1,12 @@
 """Choosing the next token from the model's scores.
 
-The steps, in this order: temperature, top-k, top-p (arXiv:1904.09751), min-p
-(arXiv:2407.01082), each on what the one before it left; then one draw from what
+The steps, in this order: penalties and bias, the mask of a grammar, temperature,
+top-k, top-p (arXiv:1904.09751), min-p (arXiv:2407.01082), typical sampling
+(arXiv:2202.00666), each on what the one before it left; then one draw from what
 remains. The random number is a function of (seed, position) alone, so what a
 sequence draws depends neither on its batch nor on how it was scheduled.
+
+This is the reference: an executor may draw in its own way, and must draw the same.
 """
 
 from __future__ import annotations
@@ -13,50 +16,23 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ingot.errors import ServeError, UsageError
-from ingot.inference.executors.base import Drawn, SamplingRow
+from ingot.errors import ServeError
+from ingot.inference.executors.base import Adjustment, Drawn, SamplingRow
 from ingot.inference.sequence import SamplingParams, TokenLogprob
 
-MAX_TEMPERATURE = 10.0
-MAX_STOPS = 16
-MAX_STOP_CHARACTERS = 1_000
-MAX_LOGPROBS = 20
-_MAX_COUNT = (1 << 31) - 1
-_MAX_SEED = (1 << 64) - 1
 _FIRST_NUCLEUS = 64  # candidates ranked first; top-p seldom needs more
-
-
-def validate(params: SamplingParams) -> None:
-    """Check every field.
-
-    Raises:
-        UsageError: a field of the wrong type or out of its range; ``where`` is its name.
-    """
-    _whole("max_tokens", params.max_tokens, 1, _MAX_COUNT)
-    _real("temperature", params.temperature, 0.0, MAX_TEMPERATURE)
-    _real("top_p", params.top_p, 0.0, 1.0)
-    if params.top_p == 0:
-        raise UsageError("0 keeps no token", where="top_p", fix="give a number above 0, up to 1")
-    _whole("top_k", params.top_k, 0, _MAX_COUNT)
-    _real("min_p", params.min_p, 0.0, 1.0)
-    if params.seed is not None:
-        _whole("seed", params.seed, 0, _MAX_SEED)
-    if params.logprobs is not None:
-        _whole("logprobs", params.logprobs, 0, MAX_LOGPROBS)
-    if not isinstance(params.ignore_eos, bool):
-        raise UsageError(_shown(params.ignore_eos), where="ignore_eos", fix="give true or false")
-    _stop(params.stop)
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def draw(logits: NDArray[np.float32], row: SamplingRow) -> Drawn:
-    """Choose the token at ``row.position``.
+    """Choose the token at ``row.position``, or report on the one that is given.
 
     Args:
         logits: float32 scores (vocab,).
         row: How to choose. Where scores tie, the lower id counts as likelier.
 
     Raises:
-        ServeError: a score is not finite.
+        ServeError: a score is not finite, or the mask allows no token.
     """
     if not np.isfinite(logits).all():
         bad = int(np.count_nonzero(~np.isfinite(logits)))
@@ -65,17 +41,45 @@ def draw(logits: NDArray[np.float32], row: SamplingRow) -> Drawn:
             where="model",
             fix="verify the ingot; its weights may have been damaged or diverged in training",
         )
-    params = row.params
-    greedy = params.temperature == 0
-    token_id = int(logits.argmax()) if greedy else _sample(logits, row)
-    if params.logprobs is None:
-        return Drawn(token_id, None)
-    return Drawn(token_id, _logprob(logits, token_id, params.logprobs))
+    count = row.params.logprobs
+    if row.given is not None:
+        return Drawn(row.given, _logprob(logits, row.given, count or 0))
+    token_id = _choose(logits, row)
+    return Drawn(token_id, None if count is None else _logprob(logits, token_id, count))
 
 
-def _sample(logits: NDArray[np.float32], row: SamplingRow) -> int:
+def _choose(logits: NDArray[np.float32], row: SamplingRow) -> int:
+    if row.adjustment is not None:
+        logits = adjust(logits, row.adjustment)
+    if row.mask is not None:
+        logits = _masked(logits, row.mask, row.position)
+    if row.params.temperature == 0:
+        return int(logits.argmax())
+    return _sample(logits, row.params, _uniform(row.seed, row.position))
+
+
+def adjust(logits: NDArray[np.float32], adjustment: Adjustment) -> NDArray[np.float32]:
+    """Return scores after penalties and bias, kept finite."""
+    ids, factors, shifts = adjustment
+    scores = logits[ids].astype(np.float64)
+    scores = np.where(scores > 0, scores / factors, scores * factors) + shifts
+    adjusted = logits.copy()
+    adjusted[ids] = scores.clip(-_LARGEST, _LARGEST)
+    return adjusted
+
+
+def _masked(
+    logits: NDArray[np.float32], mask: NDArray[np.uint32], position: int
+) -> NDArray[np.float32]:
+    """Return scores with those that the mask does not allow at minus infinity."""
+    bits = np.unpackbits(mask.view(np.uint8), count=logits.size, bitorder="little")
+    if not bits.any():
+        raise ServeError(f"allows no token at position {position}", where="guide")
+    return np.where(bits.view(np.bool_), logits, np.float32(-np.inf))
+
+
+def _sample(logits: NDArray[np.float32], params: SamplingParams, number: float) -> int:
     """Draw from the filtered distribution, by inverting its cumulative sum in order of id."""
-    params = row.params
     scaled = logits.astype(np.float64)
     scaled -= scaled.max()
     with np.errstate(over="ignore"):  # to -inf: the tiniest temperatures are greedy
@@ -90,10 +94,13 @@ def _sample(logits: NDArray[np.float32], row: SamplingRow) -> int:
     if params.min_p > 0:
         kept = np.flatnonzero(weights >= params.min_p)  # the likeliest weighs exp(0) = 1
         ids, weights = (kept if ids is None else ids[kept]), weights[kept]
+    if params.typical_p < 1:
+        kept = _typical(weights, params.typical_p)
+        ids, weights = (kept if ids is None else ids[kept]), weights[kept]
     cumulative = weights.cumsum()
     total = cumulative[-1]
     # Rounding must not carry the target to the total, past the last token with any weight.
-    target = min(_uniform(row.seed, row.position) * total, np.nextafter(total, 0.0))
+    target = min(number * total, np.nextafter(total, 0.0))
     place = cumulative.searchsorted(target, side="right")
     return int(place if ids is None else ids[place])
 
@@ -135,6 +142,18 @@ def _nucleus(weights: NDArray[np.float64], top_p: float) -> NDArray[np.intp]:
     return _largest(weights, count) if count < weights.size else np.arange(weights.size)
 
 
+def _typical(weights: NDArray[np.float64], typical_p: float) -> NDArray[np.intp]:
+    """Return the places, ascending, of the fewest nearest to the entropy that hold the share."""
+    chances = weights / weights.sum()
+    surprises = np.full(weights.size, np.inf)
+    np.log(chances, out=surprises, where=chances > 0)
+    np.negative(surprises, out=surprises, where=chances > 0)
+    entropy = chances @ np.where(chances > 0, surprises, 0.0)
+    order = np.argsort(np.abs(surprises - entropy), kind="stable")
+    count = int(chances[order].cumsum().searchsorted(typical_p)) + 1
+    return np.sort(order[:count])
+
+
 def _largest_sums(weights: NDArray[np.float64], count: int) -> NDArray[np.float64]:
     """Return the sums of the 1, 2, … ``count`` largest."""
     largest = np.partition(weights, -count)[-count:]
@@ -149,39 +168,3 @@ def _logprob(logits: NDArray[np.float32], token_id: int, count: int) -> TokenLog
     places = _ranked(logits, count) if count else ()
     top = tuple((int(place), float(logits[place]) - scale) for place in places)
     return TokenLogprob(token_id, float(logits[token_id]) - scale, top)
-
-
-def _shown(value: object) -> str:
-    """Name a bad value without letting it flood the message."""
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > _MAX_SEED:
-        return "a whole number too large to be meant"
-    text = repr(value)
-    return f"{text if len(text) <= 40 else text[:40] + '…'} is not allowed"
-
-
-def _whole(name: str, value: object, low: int, high: int) -> None:
-    """Refuse anything but a whole number in [low, high]."""
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise UsageError(_shown(value), where=name, fix=f"give a whole number from {low} to {high}")
-
-
-def _real(name: str, value: object, low: float, high: float) -> None:
-    """Refuse anything but a number in [low, high]; NaN is in no range."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not (is_number and low <= value <= high):  # type: ignore[operator]
-        raise UsageError(_shown(value), where=name, fix=f"give a number from {low:g} to {high:g}")
-
-
-def _stop(stop: object) -> None:
-    """Refuse anything but a tuple of a few short texts."""
-    if not isinstance(stop, tuple) or len(stop) > MAX_STOPS:
-        raise UsageError(
-            "is not a tuple of a few texts", where="stop", fix=f"give at most {MAX_STOPS}"
-        )
-    for text in stop:
-        if not isinstance(text, str) or not 1 <= len(text) <= MAX_STOP_CHARACTERS:
-            raise UsageError(
-                _shown(text),
-                where="stop",
-                fix=f"give texts of 1 to {MAX_STOP_CHARACTERS} characters",
-            )

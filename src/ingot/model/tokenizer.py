@@ -39,6 +39,10 @@ class Tokenizer:
         self._backend = backend
         self._bytes = _token_bytes(backend, where)
         self.eos_id: int = eos_id
+        added = backend.get_added_tokens_decoder()
+        self.special_tokens: dict[str, int] = {
+            token.content: token_id for token_id, token in added.items() if token.special
+        }
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int) -> Tokenizer:

@@ -1,7 +1,7 @@
 """The C++ core: packed weights, kernels, and one call per engine step for the whole batch.
 
 It imports nothing else of Ingot. ``INGOT_ISA`` names the kernels to use (``portable``,
-``avx2``); without it the best that this CPU runs are taken.
+``avx2``, ``avx512``, ``avx512bf16``, ``neon``); without it the best that this CPU runs are taken.
 """
 
 from ingot.native import _core
@@ -11,8 +11,23 @@ from ingot.native import _core
 Matrix = _core.Matrix
 Model = _core.Model
 kernels = _core.kernels
+measure_attend = _core.measure_attend
+measure_multiply = _core.measure_multiply
+measure_peak = _core.measure_peak
+measure_read = _core.measure_read
 pack = _core.pack
-packed_size = _core.packed_size
+packed_sizes = _core.packed_sizes
 uniform = _core.uniform
 
-__all__ = ["Matrix", "Model", "kernels", "pack", "packed_size", "uniform"]
+__all__ = [
+    "Matrix",
+    "Model",
+    "kernels",
+    "measure_attend",
+    "measure_multiply",
+    "measure_peak",
+    "measure_read",
+    "pack",
+    "packed_sizes",
+    "uniform",
+]

@@ -9,7 +9,8 @@ constexpr int64_t kWorthSharing = 100'000;  // multiply-adds that take longer th
 
 }  // namespace
 
-AttentionPlan::AttentionPlan(const Batch& batch, const HeadShape& shape) : shape_(shape) {
+AttentionPlan::AttentionPlan(const Batch& batch, const HeadShape& shape, int64_t window)
+    : shape_(shape), window_(window) {
   const int64_t group = shape.queries / shape.keys;
   const int64_t rows_each = std::max<int64_t>(1, kMostQueries / group);
   int64_t row = 0;
@@ -18,7 +19,9 @@ AttentionPlan::AttentionPlan(const Batch& batch, const HeadShape& shape) : shape
     for (int64_t i = 0; i < count; i += rows_each) {
       const int64_t rows = std::min(rows_each, count - i);
       pieces_.push_back({&chunk, row + i, rows, chunk.start + i});
-      work_ += rows * (chunk.start + i + rows) * shape.queries * shape.width * 2;
+      const int64_t end = chunk.start + i + rows;
+      const int64_t seen = window > 0 ? std::min(end, window + rows) : end;
+      work_ += rows * seen * shape.queries * shape.width * 2;
     }
     row += count;
   }
@@ -48,7 +51,10 @@ void AttentionPlan::run_piece(const Kernels& kernels, const KvCache& cache, int6
                 cache.block_size(),
                 cache.keys(layer, head),
                 cache.values(layer, head),
-                cache.block_bytes()};
+                cache.key_scales(layer, head),
+                cache.value_scales(layer, head),
+                cache.block_bytes(),
+                window_};
   for (int64_t row = 0; row < piece.rows; ++row)
     for (int64_t member = 0; member < group; ++member) {
       const int64_t column = (head * group + member) * width, at = piece.first_row + row;

@@ -18,7 +18,8 @@ struct HeadShape {
 // How a batch's queries are grouped for the kernel; made once a step, used in every layer.
 class AttentionPlan {
  public:
-  AttentionPlan(const Batch& batch, const HeadShape& shape);
+  // `window` is how many tokens each sees, itself included; 0 for all.
+  AttentionPlan(const Batch& batch, const HeadShape& shape, int64_t window);
 
   // q (rows, stride) holds the query heads first; out (rows, heads * width). The keys and values
   // of the batch's own tokens are in the cache already.
@@ -35,6 +36,7 @@ class AttentionPlan {
                  int64_t head, const float* q, int64_t stride, float* out) const;
 
   HeadShape shape_;
+  int64_t window_;
   std::vector<Piece> pieces_;
   int64_t work_ = 0;  // multiply-adds, to judge whether threads pay
 };

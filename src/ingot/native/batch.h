@@ -14,8 +14,8 @@ struct Chunk {
   std::span<const int32_t> tokens;
   int64_t start = 0;                 // position of the first
   std::span<const int32_t> blocks;   // the sequence's cache blocks
-  bool draws = false;                // whether a token is asked for after the last
-  Sampling sampling;
+  std::vector<Sampling> rows = {};   // asked for after the last so many tokens, in order
+  bool hidden = false;               // whether the last hidden states are asked for instead
 };
 
 struct Batch {
@@ -24,7 +24,7 @@ struct Batch {
 };
 
 struct Limits {
-  int64_t vocabulary, positions, blocks, block_size;
+  int64_t vocabulary, drawn_vocabulary, positions, blocks, block_size;
 };
 
 // Throws std::out_of_range naming the first thing that is wrong.

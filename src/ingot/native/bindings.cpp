@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "bindings.h"
 #include "isa.h"
 #include "kernels.h"
 #include "linear.h"
@@ -38,12 +39,6 @@ WeightKind weight_kind(const std::string& name) {
   throw std::invalid_argument("'" + name + "' is no kind of weights; use bf16, int8 or int4");
 }
 
-CacheKind cache_kind(const std::string& name) {
-  if (name == "bf16") return CacheKind::bf16;
-  if (name == "f32") return CacheKind::f32;
-  throw std::invalid_argument("'" + name + "' is no kind of cache; use bf16 or f32");
-}
-
 void check_sizes(WeightKind kind, int64_t outputs, int64_t inputs, int64_t group) {
   constexpr int64_t kMost = int64_t{1} << 26;
   if (outputs < 1 || inputs < 1 || outputs > kMost || inputs > kMost)
@@ -52,38 +47,44 @@ void check_sizes(WeightKind kind, int64_t outputs, int64_t inputs, int64_t group
     throw std::invalid_argument("group " + std::to_string(group) + " is not 32, 64 or 128");
 }
 
-// A matrix over packed memory, which it keeps alive.
-struct PackedMatrix {
-  Matrix matrix;
-  nb::object memory;
-};
+PackedSizes checked_sizes(const std::string& kind, int64_t outputs, int64_t inputs,
+                          int64_t group) {
+  check_sizes(weight_kind(kind), outputs, inputs, group);
+  return packed_sizes(weight_kind(kind), outputs, inputs, group);
+}
 
-PackedMatrix make_matrix(const std::string& kind_name, int64_t outputs, int64_t inputs,
-                         int64_t group, Bytes memory) {
-  const WeightKind kind = weight_kind(kind_name);
-  check_sizes(kind, outputs, inputs, group);
-  if (memory.size() != packed_bytes(kind, outputs, inputs, group))
+void check_memory(const PackedSizes& sizes, size_t tiles, const void* scales, size_t count) {
+  if (static_cast<int64_t>(tiles) != sizes.weights || static_cast<int64_t>(count) != sizes.scales)
     throw std::invalid_argument("the packed memory has the wrong size");
-  if (reinterpret_cast<uintptr_t>(memory.data()) % alignof(float))
+  if (reinterpret_cast<uintptr_t>(scales) % alignof(float))
     throw std::invalid_argument("the packed memory is not aligned");
-  return {view_packed(kind, memory.data(), outputs, inputs, group), nb::cast(memory)};
 }
 
-size_t packed_size(const std::string& kind_name, int64_t outputs, int64_t inputs, int64_t group) {
-  const WeightKind kind = weight_kind(kind_name);
-  check_sizes(kind, outputs, inputs, group);
-  return packed_bytes(kind, outputs, inputs, group);
+PackedMatrix make_matrix(const std::string& kind, int64_t outputs, int64_t inputs, int64_t group,
+                         Bytes tiles, Floats scales) {
+  check_memory(checked_sizes(kind, outputs, inputs, group), tiles.size(), scales.data(),
+               scales.size());
+  return {view_packed(weight_kind(kind), outputs, inputs, group, tiles.data(), scales.data()),
+          nb::cast(tiles), nb::cast(scales)};
 }
 
-void pack_into(const std::string& kind_name, Array<uint16_t, nb::ndim<2>> source, int64_t group,
-               nb::ndarray<uint8_t, nb::numpy, nb::device::cpu, nb::c_contig, nb::ndim<1>> out) {
+std::pair<int64_t, int64_t> sizes_for_python(const std::string& kind, int64_t outputs,
+                                             int64_t inputs, int64_t group) {
+  const PackedSizes sizes = checked_sizes(kind, outputs, inputs, group);
+  return {sizes.weights, sizes.scales};
+}
+
+template <class Value>
+using Writable = nb::ndarray<Value, nb::numpy, nb::device::cpu, nb::c_contig, nb::ndim<1>>;
+
+void pack_into(const std::string& kind, Array<uint16_t, nb::ndim<2>> source, int64_t group,
+               Writable<uint8_t> tiles, Writable<float> scales) {
   const auto outputs = static_cast<int64_t>(source.shape(0));
   const auto inputs = static_cast<int64_t>(source.shape(1));
-  if (out.size() != packed_size(kind_name, outputs, inputs, group))
-    throw std::invalid_argument("the memory to pack into has the wrong size");
-  const WeightKind kind = weight_kind(kind_name);
+  check_memory(checked_sizes(kind, outputs, inputs, group), tiles.size(), scales.data(),
+               scales.size());
   nb::gil_scoped_release released;
-  pack(kind, source.data(), outputs, inputs, group, out.data());
+  pack(weight_kind(kind), source.data(), outputs, inputs, group, tiles.data(), scales.data());
 }
 
 nb::object to_numpy(std::vector<float> values, std::vector<size_t> shape) {
@@ -123,6 +124,7 @@ const float* gains(const Floats& array, int64_t width) {
 struct NativeModel {
   std::vector<nb::object> kept;
   std::unique_ptr<Model> model;
+  int64_t hidden = 0;
 };
 
 using LayerTuple = std::tuple<Floats, Floats, Floats, Floats, const PackedMatrix*,
@@ -133,11 +135,12 @@ NativeModel* make_model(int64_t hidden, int64_t feed_forward, int64_t query_head
                         float norm_eps, int64_t drawn_vocabulary, const PackedMatrix& embedding,
                         const PackedMatrix& head, Floats final_norm, nb::list layers,
                         const std::string& cache, int64_t blocks, int64_t block_size,
-                        const std::string& kernels, int threads) {
+                        int64_t window, const std::string& kernels, int threads, bool pinned) {
   if (threads < 0 || threads > 1024) throw std::invalid_argument("threads must be 0 to 1024");
   auto made = std::make_unique<NativeModel>();
   const auto keep = [&](const PackedMatrix& packed) {
-    made->kept.push_back(packed.memory);
+    made->kept.push_back(packed.tiles);
+    made->kept.push_back(packed.scales);
     return packed.matrix;
   };
   const auto keep_gains = [&](const Floats& array, int64_t width) {
@@ -159,17 +162,41 @@ NativeModel* make_model(int64_t hidden, int64_t feed_forward, int64_t query_head
                          {query_heads, key_heads, head_dim},
                          rope_theta,
                          norm_eps,
-                         drawn_vocabulary};
-  made->model =
-      std::make_unique<Model>(shape, std::move(weights), CacheShape{cache_kind(cache), blocks, block_size},
-                              choose_kernels(kernels), threads);
+                         drawn_vocabulary,
+                         window};
+  made->hidden = hidden;
+  made->model = std::make_unique<Model>(shape, std::move(weights),
+                                        CacheShape{cache_kind(cache), blocks, block_size},
+                                        choose_kernels(kernels), threads, pinned);
   return made.release();
 }
 
-// Draws: (temperature, top_p, min_p, top_k, seed, position, logprobs).
-using DrawTuple = std::tuple<double, double, double, int64_t, uint64_t, uint64_t, int32_t>;
+template <class Value>
+std::vector<Value> copied(const Array<Value, nb::ndim<1>>& array) {
+  return {array.data(), array.data() + array.size()};
+}
 
-// Lists of whole numbers, copied so that the GIL can be let go.
+// (temperature, top_p, min_p, typical_p, top_k, seed, position, logprobs, given).
+using DrawTuple =
+    std::tuple<double, double, double, double, int64_t, uint64_t, uint64_t, int32_t, int64_t>;
+// Those, the adjustment (ids, factors, shifts) and the mask; the last two may be None.
+using AdjustmentTuple = std::tuple<Ids, Array<double, nb::ndim<1>>, Array<double, nb::ndim<1>>>;
+
+Sampling sampling_from(nb::handle item) {
+  const auto parts = nb::cast<nb::tuple>(item);
+  if (nb::len(parts) != 3) throw std::invalid_argument("a row has three parts");
+  const auto [temperature, top_p, min_p, typical_p, top_k, seed, position, logprobs, given] =
+      nb::cast<DrawTuple>(parts[0]);
+  Sampling how{temperature, top_p, min_p, typical_p, top_k, seed, position, logprobs, given};
+  if (!parts[1].is_none()) {
+    const auto [ids, factors, shifts] = nb::cast<AdjustmentTuple>(parts[1]);
+    how.adjustment = {copied(ids), copied(factors), copied(shifts)};
+  }
+  if (!parts[2].is_none()) how.mask = copied(nb::cast<Array<uint32_t, nb::ndim<1>>>(parts[2]));
+  return how;
+}
+
+// Everything is copied, so that the GIL can be let go and nobody changes it meanwhile.
 class BatchFromPython {
  public:
   explicit BatchFromPython(nb::list chunks) {
@@ -177,17 +204,13 @@ class BatchFromPython {
     numbers_.reserve(2 * nb::len(chunks));
     for (nb::handle item : chunks) {
       const auto parts = nb::cast<nb::tuple>(item);
-      if (nb::len(parts) != 4) throw std::invalid_argument("a chunk has four parts");
+      if (nb::len(parts) != 5) throw std::invalid_argument("a chunk has five parts");
       Chunk chunk;
       chunk.tokens = copy(parts[0]);
       chunk.start = nb::cast<int64_t>(parts[1]);
       chunk.blocks = copy(parts[2]);
-      chunk.draws = !parts[3].is_none();
-      if (chunk.draws) {
-        const auto [temperature, top_p, min_p, top_k, seed, position, logprobs] =
-            nb::cast<DrawTuple>(parts[3]);
-        chunk.sampling = {temperature, top_p, min_p, top_k, seed, position, logprobs};
-      }
+      for (nb::handle row : nb::cast<nb::list>(parts[3])) chunk.rows.push_back(sampling_from(row));
+      chunk.hidden = nb::cast<bool>(parts[4]);
       batch_.chunks.push_back(std::move(chunk));
     }
   }
@@ -207,18 +230,22 @@ Model& open(NativeModel& self) {
   return *self.model;
 }
 
-nb::list step(NativeModel& self, nb::list chunks) {
+nb::tuple step(NativeModel& self, nb::list chunks) {
   Model& model = open(self);
   const BatchFromPython input(chunks);
-  std::vector<Choice> choices;
+  Outcome outcome;
   {
     nb::gil_scoped_release released;
-    choices = model.step(input.batch());
+    outcome = model.step(input.batch());
   }
-  nb::list out;
-  for (const Choice& choice : choices)
-    out.append(nb::make_tuple(choice.token, choice.logprob, choice.top));
-  return out;
+  nb::list choices, hidden;
+  for (const Choice& choice : outcome.choices)
+    choices.append(nb::make_tuple(choice.token, choice.logprob, choice.top));
+  for (std::vector<float>& states : outcome.hidden) {
+    const size_t rows = states.size() / static_cast<size_t>(self.hidden);
+    hidden.append(to_numpy(std::move(states), {rows, static_cast<size_t>(self.hidden)}));
+  }
+  return nb::make_tuple(choices, hidden);
 }
 
 nb::object logits(NativeModel& self, nb::list chunks) {
@@ -226,7 +253,7 @@ nb::object logits(NativeModel& self, nb::list chunks) {
   const BatchFromPython input(chunks);
   std::vector<float> values;
   size_t rows = 0;
-  for (const Chunk& chunk : input.batch().chunks) rows += chunk.draws ? 1 : 0;
+  for (const Chunk& chunk : input.batch().chunks) rows += chunk.rows.size();
   {
     nb::gil_scoped_release released;
     values = model.logits(input.batch());
@@ -252,19 +279,21 @@ std::vector<std::string> names_of_kernels() {
 NB_MODULE(_core, m) {
   using namespace ingot;
   m.def("kernels", &names_of_kernels);
-  m.def("packed_size", &packed_size, "kind"_a, "outputs"_a, "inputs"_a, "group"_a);
+  m.def("packed_sizes", &sizes_for_python, "kind"_a, "outputs"_a, "inputs"_a, "group"_a);
   m.def("pack", &pack_into, "kind"_a, nb::arg("source").noconvert(), "group"_a,
-        nb::arg("out").noconvert());
+        nb::arg("tiles").noconvert(), nb::arg("scales").noconvert());
+  bind_measures(m);
   m.def("uniform", &uniform, "seed"_a, "position"_a);
   nb::class_<PackedMatrix>(m, "Matrix")
       .def(nb::new_(&make_matrix), "kind"_a, "outputs"_a, "inputs"_a, "group"_a,
-           nb::arg("memory").noconvert())
+           nb::arg("tiles").noconvert(), nb::arg("scales").noconvert())
       .def("multiply", &multiply_rows, nb::arg("x").noconvert(), "kernels"_a = "", "threads"_a = 1);
   nb::class_<NativeModel>(m, "Model")
       .def(nb::new_(&make_model), nb::kw_only(), "hidden"_a, "feed_forward"_a, "query_heads"_a,
            "key_heads"_a, "head_dim"_a, "positions"_a, "rope_theta"_a, "norm_eps"_a,
            "drawn_vocabulary"_a, "embedding"_a, "head"_a, nb::arg("final_norm").noconvert(),
-           "layers"_a, "cache"_a, "blocks"_a, "block_size"_a, "kernels"_a = "", "threads"_a = 0)
+           "layers"_a, "cache"_a, "blocks"_a, "block_size"_a, "window"_a = 0, "kernels"_a = "",
+           "threads"_a = 0, "pinned"_a = false)
       .def("step", &step, "chunks"_a)
       .def("logits", &logits, "chunks"_a)
       .def("close", &close_model)

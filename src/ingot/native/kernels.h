@@ -29,7 +29,9 @@ struct Activations {
 using Gemm = void (*)(const Matrix& matrix, const Activations& x, Range rows, Range tiles,
                       float* out, int64_t out_stride, bool add);
 
-enum class CacheKind { bf16, f32 };
+enum class CacheKind { bf16, f32, int8 };  // int8: codes with one scale a token and head
+
+inline constexpr int64_t kWidestHead = 1024;
 
 // One query vector, already divided by the square root of its width.
 struct Query {
@@ -48,7 +50,10 @@ struct Attention {
   int64_t block_size;         // tokens in a block, a multiple of 16
   const uint8_t* keys;        // of this layer and head in block 0: [tokens/16][head_dim][16]
   const uint8_t* values;      // likewise: [tokens][head_dim]
+  const uint8_t* key_scales;  // likewise, for int8: floats [tokens]
+  const uint8_t* value_scales;
   int64_t block_bytes;        // from one block to the next
+  int64_t window;             // tokens that a query sees, itself included; 0 for all
 };
 
 struct Kernels {
@@ -64,12 +69,15 @@ struct Kernels {
   void (*rotate)(float* x, const float* cosines, const float* sines, int64_t half);
   // out = silu(gate) * up (arXiv:2002.05202); out may be gate.
   void (*swiglu)(const float* gate, const float* up, int64_t width, float* out);
-  // One key into its place among 16 tokens, one value into its row.
+  // One key into its place among 16 tokens, one value into its row; `scales` for int8 alone.
   void (*store_key)(const float* key, int64_t head_dim, CacheKind kind, int64_t token,
-                    uint8_t* keys);
+                    uint8_t* keys, uint8_t* scales);
   void (*store_value)(const float* value, int64_t head_dim, CacheKind kind, int64_t token,
-                      uint8_t* values);
+                      uint8_t* values, uint8_t* scales);
   void (*attend)(const Attention& job);
+  // Runs `rounds` rounds of the byte product between registers; returns how many multiply-adds
+  // those were. For benchmarks.
+  int64_t (*multiply_bytes)(int64_t rounds);
 };
 
 inline Gemm gemm_for(const Kernels& kernels, WeightKind kind) {
@@ -79,5 +87,8 @@ inline Gemm gemm_for(const Kernels& kernels, WeightKind kind) {
 
 const Kernels& portable_kernels();
 const Kernels& avx2_kernels();
+const Kernels& avx512_kernels();
+const Kernels& avx512_bf16_kernels();  // rounds the activations of bf16 matrices to bf16
+const Kernels& neon_kernels();
 
 }  // namespace ingot

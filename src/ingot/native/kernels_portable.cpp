@@ -44,6 +44,18 @@ void gemm_quantized(const Matrix& m, const Activations& x, Range rows, Range til
     }
 }
 
+int64_t multiply_bytes(int64_t rounds) {
+  volatile int8_t source = 3;
+  const int32_t w = source;
+  volatile int32_t sum = 0;
+  for (int64_t i = 0; i < rounds; i += 16) {
+    I32x16 products = {};
+    products += w * (static_cast<int32_t>(i) & 127);
+    sum = sum + products[i & 15];
+  }
+  return rounds;
+}
+
 }  // namespace
 
 const Kernels& portable_kernels() {
@@ -57,7 +69,8 @@ const Kernels& portable_kernels() {
                                swiglu,
                                store_key,
                                store_value,
-                               attend};
+                               attend,
+                               multiply_bytes};
   return kernels;
 }
 

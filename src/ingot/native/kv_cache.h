@@ -8,7 +8,8 @@
 
 namespace ingot {
 
-// Memory [layer][block][head][keys, then values]; pages that were never written take no memory.
+// Memory [layer][block][head][keys, values, scales of keys, scales of values], the scales for int8
+// alone; pages that were never written take no memory.
 class KvCache {
  public:
   // Throws std::bad_alloc where the address space does not hold it.
@@ -28,12 +29,18 @@ class KvCache {
     return memory_ + layer * blocks_ * block_bytes() + head * head_bytes_;
   }
   uint8_t* values(int64_t layer, int64_t head) const {
-    return keys(layer, head) + head_bytes_ / 2;
+    return keys(layer, head) + codes_bytes_;
+  }
+  uint8_t* key_scales(int64_t layer, int64_t head) const {
+    return keys(layer, head) + 2 * codes_bytes_;
+  }
+  uint8_t* value_scales(int64_t layer, int64_t head) const {
+    return key_scales(layer, head) + block_size_ * 4;
   }
 
  private:
   CacheKind kind_;
-  int64_t blocks_, block_size_, heads_, head_bytes_;
+  int64_t blocks_, block_size_, heads_, codes_bytes_, head_bytes_;
   size_t bytes_;
   uint8_t* memory_;
 };

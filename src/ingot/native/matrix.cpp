@@ -29,15 +29,6 @@ Place place_of(WeightKind kind, int64_t column, int64_t k) {
   return {((k / 8) * kTileColumns + column) * 4 + k % 4, static_cast<int>((k / 4) % 2) * 4};
 }
 
-// The sizes alone, without memory.
-Matrix unplaced(WeightKind kind, int64_t outputs, int64_t inputs, int64_t group) {
-  return {kind, outputs, inputs, kind == WeightKind::bf16 ? 0 : group, nullptr, nullptr};
-}
-
-size_t scale_bytes(const Matrix& m) {
-  return static_cast<size_t>(m.tiles() * m.groups() * kTileColumns) * sizeof(float);
-}
-
 // Quantizes one row into codes (depth,), zero past the end, and its scales (groups,).
 void quantize_weights(const Matrix& m, const uint16_t* source, std::vector<int>& codes,
                       std::vector<float>& scales) {
@@ -66,23 +57,19 @@ int64_t Matrix::tile_bytes() const {
   return kind == WeightKind::int8 ? values : values / 2;
 }
 
-Matrix view_packed(WeightKind kind, const uint8_t* memory, int64_t outputs, int64_t inputs,
-                   int64_t group) {
-  Matrix m = unplaced(kind, outputs, inputs, group);
-  m.scales = reinterpret_cast<const float*>(memory);
-  m.weights = memory + scale_bytes(m);
-  return m;
+Matrix view_packed(WeightKind kind, int64_t outputs, int64_t inputs, int64_t group,
+                   const uint8_t* weights, const float* scales) {
+  return {kind, outputs, inputs, kind == WeightKind::bf16 ? 0 : group, scales, weights};
 }
 
-size_t packed_bytes(WeightKind kind, int64_t outputs, int64_t inputs, int64_t group) {
-  const Matrix m = unplaced(kind, outputs, inputs, group);
-  return scale_bytes(m) + static_cast<size_t>(m.tiles() * m.tile_bytes());
+PackedSizes packed_sizes(WeightKind kind, int64_t outputs, int64_t inputs, int64_t group) {
+  const Matrix m = view_packed(kind, outputs, inputs, group, nullptr, nullptr);
+  return {m.tiles() * m.tile_bytes(), m.tiles() * m.groups() * kTileColumns};
 }
 
 void pack(WeightKind kind, const uint16_t* source, int64_t outputs, int64_t inputs, int64_t group,
-          uint8_t* memory) {
-  const Matrix m = view_packed(kind, memory, outputs, inputs, group);
-  auto* const weights = memory + scale_bytes(m);
+          uint8_t* weights, float* scales) {
+  const Matrix m = view_packed(kind, outputs, inputs, group, weights, scales);
   if (kind == WeightKind::bf16) {
     std::memset(weights, 0, static_cast<size_t>(m.tiles() * m.tile_bytes()));
     for (int64_t n = 0; n < outputs; ++n) {
@@ -94,9 +81,8 @@ void pack(WeightKind kind, const uint16_t* source, int64_t outputs, int64_t inpu
     }
     return;
   }
-  auto* const scales = reinterpret_cast<float*>(memory);
   const int offset = largest_code(kind) + 1;
-  std::memset(memory, 0, scale_bytes(m));
+  std::fill_n(scales, m.tiles() * m.groups() * kTileColumns, 0.0f);
   std::memset(weights, kind == WeightKind::int8 ? 0x80 : 0x88,
               static_cast<size_t>(m.tiles() * m.tile_bytes()));
   std::vector<int> codes(m.depth());

@@ -19,7 +19,7 @@ inline int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1)
 //   int8: [inputs/4][16 outputs][4 inputs] of weight + 128, so that the bytes are unsigned
 //   int4: [inputs/8][16 outputs][4 inputs] of weight + 8; inputs 0-3 in the low half, 4-7 in the high
 // The quantized kinds are symmetric, with one float scale for `group` inputs of one output:
-// scales [tile][inputs/group][16 outputs] stand before the weights.
+// scales [tile][inputs/group][16 outputs]. Python's ingot.artifact.packing writes the same layout.
 struct Matrix {
   WeightKind kind = WeightKind::bf16;
   int64_t outputs = 0, inputs = 0;
@@ -37,16 +37,19 @@ struct Matrix {
   }
 };
 
-// Bytes that the packed matrix takes.
-size_t packed_bytes(WeightKind kind, int64_t outputs, int64_t inputs, int64_t group);
+// What the packed matrix takes: bytes of weights, and scales.
+struct PackedSizes {
+  int64_t weights, scales;
+};
+PackedSizes packed_sizes(WeightKind kind, int64_t outputs, int64_t inputs, int64_t group);
 
-// Packs `source` (outputs, inputs) of bfloat16 bits into `memory`, quantizing by plain rounding.
+// Packs `source` (outputs, inputs) of bfloat16 bits, quantizing by plain rounding.
 void pack(WeightKind kind, const uint16_t* source, int64_t outputs, int64_t inputs, int64_t group,
-          uint8_t* memory);
+          uint8_t* weights, float* scales);
 
 // Looks at packed memory as a matrix; nothing is copied.
-Matrix view_packed(WeightKind kind, const uint8_t* memory, int64_t outputs, int64_t inputs,
-                   int64_t group);
+Matrix view_packed(WeightKind kind, int64_t outputs, int64_t inputs, int64_t group,
+                   const uint8_t* weights, const float* scales);
 
 // Writes the weights of one output, as floats (inputs,).
 void unpack_row(const Matrix& matrix, int64_t output, float* row);

@@ -8,6 +8,7 @@ namespace ingot {
 namespace {
 
 constexpr int64_t kRowsWorthSharing = 8;
+constexpr int64_t kScoredAtOnce = 64;  // rows whose scores are held at a time
 
 void demand(bool condition, const char* what) {
   if (!condition) throw std::invalid_argument(what);
@@ -24,7 +25,9 @@ void check_shapes(const ModelShape& s, const ModelWeights& w, const CacheShape& 
          "a size of the model is not positive");
   demand(h.keys > 0 && h.queries > 0 && h.queries % h.keys == 0,
          "the query heads do not share the key heads evenly");
-  demand(h.width > 0 && h.width % 2 == 0, "the head width is not even");
+  demand(h.width > 0 && h.width <= kWidestHead && h.width % 2 == 0,
+         "the head width is not even, or above 1024");
+  demand(s.window >= 0, "the window is negative");
   demand(s.drawn_vocabulary > 0 && s.drawn_vocabulary <= s.vocabulary,
          "more tokens to draw than there are");
   demand(cache.blocks > 0 && cache.block_size > 0 && cache.block_size % kKeyTile == 0,
@@ -44,11 +47,11 @@ void check_shapes(const ModelShape& s, const ModelWeights& w, const CacheShape& 
 }  // namespace
 
 Model::Model(const ModelShape& shape, ModelWeights weights, const CacheShape& cache,
-             const Kernels& kernels, int threads)
+             const Kernels& kernels, int threads, bool pinned)
     : shape_((check_shapes(shape, weights, cache), shape)),
       weights_(std::move(weights)),
       kernels_(kernels),
-      pool_(threads),
+      pool_(threads, pinned),
       cache_(cache.kind, shape.layers, cache.blocks, cache.block_size, shape.heads.keys,
              shape.heads.width),
       rope_(shape.heads.width, shape.rope_theta) {}
@@ -65,15 +68,15 @@ void Model::each_row(int64_t count, Task&& task) {
   for (int64_t i = 0; i < count; ++i) task(i);
 }
 
-int64_t Model::forward(const Batch& batch) {
-  check(batch, {shape_.vocabulary, shape_.positions, cache_.blocks(), cache_.block_size()});
+void Model::forward(const Batch& batch) {
+  check(batch, {shape_.vocabulary, shape_.drawn_vocabulary, shape_.positions, cache_.blocks(),
+                cache_.block_size()});
   embed(batch);
-  const AttentionPlan plan(batch, shape_.heads);
+  const AttentionPlan plan(batch, shape_.heads, shape_.window);
   for (int64_t i = 0; i < shape_.layers; ++i) {
     attend(weights_.layers[static_cast<size_t>(i)], i, batch, plan);
     feed_forward(weights_.layers[static_cast<size_t>(i)]);
   }
-  return score(batch);
 }
 
 void Model::embed(const Batch& batch) {
@@ -145,9 +148,10 @@ void Model::keep_keys_and_values(const LayerWeights& layer, int64_t index, const
     float* const x = k + head * h.width;
     kernels_.rms_norm(x, layer.key_norm, h.width, shape_.norm_eps, x);
     kernels_.rotate(x, cosines, sines, half);
-    kernels_.store_key(x, h.width, cache_.kind(), inside, cache_.keys(index, head) + at);
+    kernels_.store_key(x, h.width, cache_.kind(), inside, cache_.keys(index, head) + at,
+                       cache_.key_scales(index, head) + at);
     kernels_.store_value(v + head * h.width, h.width, cache_.kind(), inside,
-                         cache_.values(index, head) + at);
+                         cache_.values(index, head) + at, cache_.value_scales(index, head) + at);
   }
 }
 
@@ -171,43 +175,71 @@ void Model::feed_forward(const LayerWeights& layer) {
   multiply(kernels_, pool_, layer.down, prepared_, rows_, residual_.get(), true);
 }
 
-int64_t Model::score(const Batch& batch) {
+template <class Visit>
+void Model::score(const Batch& batch, Visit&& visit) {
   const int64_t d = shape_.hidden;
-  std::vector<int64_t> drawing;
-  for (size_t c = 0; c < batch.chunks.size(); ++c)
-    if (batch.chunks[c].draws)
-      drawing.push_back(first_row_[c] + static_cast<int64_t>(batch.chunks[c].tokens.size()) - 1);
-  const auto count = static_cast<int64_t>(drawing.size());
-  if (count == 0) return 0;
-  logits_.at_least(count * shape_.vocabulary);
-  prepared_.resize(weights_.head, count);
-  each_row(count, [&](int64_t i) {
-    float* const normed = normed_.get() + i * d;
-    kernels_.rms_norm(residual_.get() + drawing[static_cast<size_t>(i)] * d, weights_.final_norm,
-                      d, shape_.norm_eps, normed);
-    prepared_.set(kernels_, i, normed);
-  });
-  multiply(kernels_, pool_, weights_.head, prepared_, count, logits_.get(), false);
-  return count;
+  std::vector<int64_t> asked;
+  for (size_t c = 0; c < batch.chunks.size(); ++c) {
+    const Chunk& chunk = batch.chunks[c];
+    const auto end = first_row_[c] + static_cast<int64_t>(chunk.tokens.size());
+    for (auto row = end - static_cast<int64_t>(chunk.rows.size()); row < end; ++row)
+      asked.push_back(row);
+  }
+  const auto total = static_cast<int64_t>(asked.size());
+  for (int64_t first = 0; first < total; first += kScoredAtOnce) {
+    const int64_t count = std::min(kScoredAtOnce, total - first);
+    logits_.at_least(count * shape_.vocabulary);
+    prepared_.resize(weights_.head, count);
+    each_row(count, [&](int64_t i) {
+      float* const normed = normed_.get() + i * d;
+      kernels_.rms_norm(residual_.get() + asked[static_cast<size_t>(first + i)] * d,
+                        weights_.final_norm, d, shape_.norm_eps, normed);
+      prepared_.set(kernels_, i, normed);
+    });
+    multiply(kernels_, pool_, weights_.head, prepared_, count, logits_.get(), false);
+    visit(first, count);
+  }
 }
 
-std::vector<Choice> Model::step(const Batch& batch) {
-  const int64_t count = forward(batch);
+Outcome Model::step(const Batch& batch) {
+  forward(batch);
   std::vector<const Sampling*> how;
   for (const Chunk& chunk : batch.chunks)
-    if (chunk.draws) how.push_back(&chunk.sampling);
-  std::vector<Choice> choices(static_cast<size_t>(count));
-  const auto one = [&](int64_t i) {
-    choices[static_cast<size_t>(i)] = choose(logits_.get() + i * shape_.vocabulary,
-                                             shape_.drawn_vocabulary, *how[static_cast<size_t>(i)]);
-  };
-  pool_.run(count, one);
-  return choices;
+    for (const Sampling& row : chunk.rows) how.push_back(&row);
+  Outcome outcome;
+  outcome.choices.resize(how.size());
+  score(batch, [&](int64_t first, int64_t count) {
+    pool_.run(count, [&](int64_t i) {
+      const auto at = static_cast<size_t>(first + i);
+      outcome.choices[at] =
+          choose(logits_.get() + i * shape_.vocabulary, shape_.drawn_vocabulary, *how[at]);
+    });
+  });
+  for (size_t c = 0; c < batch.chunks.size(); ++c)
+    if (batch.chunks[c].hidden)
+      outcome.hidden.push_back(
+          states(first_row_[c], static_cast<int64_t>(batch.chunks[c].tokens.size())));
+  return outcome;
+}
+
+// The last hidden states of some rows, after the final norm.
+std::vector<float> Model::states(int64_t first, int64_t count) {
+  const int64_t d = shape_.hidden;
+  std::vector<float> out(static_cast<size_t>(count * d));
+  each_row(count, [&](int64_t i) {
+    kernels_.rms_norm(residual_.get() + (first + i) * d, weights_.final_norm, d, shape_.norm_eps,
+                      out.data() + i * d);
+  });
+  return out;
 }
 
 std::vector<float> Model::logits(const Batch& batch) {
-  const int64_t count = forward(batch);
-  return {logits_.get(), logits_.get() + count * shape_.vocabulary};
+  forward(batch);
+  std::vector<float> all;
+  score(batch, [&](int64_t, int64_t count) {
+    all.insert(all.end(), logits_.get(), logits_.get() + count * shape_.vocabulary);
+  });
+  return all;
 }
 
 }  // namespace ingot

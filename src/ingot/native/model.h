@@ -22,6 +22,7 @@ struct ModelShape {
   HeadShape heads;
   float rope_theta, norm_eps;
   int64_t drawn_vocabulary;  // only the first so many tokens are ever drawn
+  int64_t window = 0;        // tokens that each one sees, itself included; 0 for all
 };
 
 // Float gains are (hidden,) or, for the two head norms, (head width,). Matrices may be of any kind.
@@ -44,33 +45,43 @@ struct CacheShape {
   int64_t blocks, block_size;
 };
 
+// What a step gives back, in the order of the chunks.
+struct Outcome {
+  std::vector<Choice> choices;                // one for each row asked for
+  std::vector<std::vector<float>> hidden;     // (tokens, hidden) of each chunk that asked for it
+};
+
 // Not thread-safe. The memory that the weights point into must outlive it.
 class Model {
  public:
   // Throws std::invalid_argument where the sizes do not fit together.
   Model(const ModelShape& shape, ModelWeights weights, const CacheShape& cache,
-        const Kernels& kernels, int threads);
+        const Kernels& kernels, int threads, bool pinned = false);
 
-  // Runs every chunk; one choice for each that draws, in order. Throws std::out_of_range, with
-  // nothing done, where the batch is not one this model can run.
-  std::vector<Choice> step(const Batch& batch);
+  // Runs every chunk. Throws std::out_of_range, with nothing done, where the batch is not one this
+  // model can run.
+  Outcome step(const Batch& batch);
 
-  // As step(), but returns the scores (drawing chunks, vocabulary) instead of choosing.
+  // As step(), but returns the scores (rows asked for, vocabulary) instead of choosing.
   std::vector<float> logits(const Batch& batch);
 
   const char* kernels() const { return kernels_.name; }
   int threads() const { return pool_.threads(); }
 
  private:
-  // Leaves the scores of the drawing rows in logits_; returns how many there are.
-  int64_t forward(const Batch& batch);
+  // Leaves every token's state in residual_.
+  void forward(const Batch& batch);
   void embed(const Batch& batch);
   void attend(const LayerWeights& layer, int64_t index, const Batch& batch,
               const AttentionPlan& plan);
   void keep_keys_and_values(const LayerWeights& layer, int64_t index, const Chunk& chunk,
                             int64_t first_row, int64_t offset);
   void feed_forward(const LayerWeights& layer);
-  int64_t score(const Batch& batch);
+  // Scores the rows asked for, a few at a time, and calls visit(first, count) with each lot's scores
+  // in logits_.
+  template <class Visit>
+  void score(const Batch& batch, Visit&& visit);
+  std::vector<float> states(int64_t first, int64_t count);
   template <class Task>
   void each_row(int64_t count, Task&& task);
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <limits>
 #include <numeric>
 
 namespace ingot {
@@ -10,6 +12,7 @@ namespace {
 struct Candidate {
   int32_t token;
   double weight;
+  double distance = 0;  // of its surprise from the entropy, for typical sampling
 };
 
 // Likelier first; the first of equals wins.
@@ -29,42 +32,97 @@ bool all_finite(const float* scores, int64_t count) {
 // Keeps the `count` likeliest, in order of token.
 void keep_largest(std::vector<Candidate>& candidates, size_t count) {
   if (count >= candidates.size()) return;
-  std::nth_element(candidates.begin(), candidates.begin() + static_cast<ptrdiff_t>(count),
+  std::nth_element(candidates.begin(), candidates.begin() + static_cast<std::ptrdiff_t>(count),
                    candidates.end(), likelier);
   candidates.resize(count);
   std::sort(candidates.begin(), candidates.end(), by_token);
 }
 
-// Keeps the fewest of the likeliest that hold `top_p` of all weight, ranking only as many as needed.
-void keep_nucleus(std::vector<Candidate>& candidates, double top_p) {
-  double total = 0;
-  for (const Candidate& c : candidates) total += c.weight;
-  const double goal = top_p * total;
+// Keeps the fewest, in the order of `before`, whose shares reach `goal`; ranks only as many as
+// needed. `share` is what one holds.
+template <class Before, class Share>
+void keep_fewest(std::vector<Candidate>& candidates, double goal, Before before, Share share) {
   double held = 0;
   size_t ranked = 0, kept = 0;
   for (size_t want = 64; kept < candidates.size() && held < goal; want *= 8) {
     const size_t end = std::min(want, candidates.size());
-    const auto begin = candidates.begin() + static_cast<ptrdiff_t>(ranked);
-    const auto middle = candidates.begin() + static_cast<ptrdiff_t>(end);
-    std::partial_sort(begin, middle, candidates.end(), likelier);
-    for (ranked = end; kept < ranked && held < goal; ++kept) held += candidates[kept].weight;
+    const auto begin = candidates.begin() + static_cast<std::ptrdiff_t>(ranked);
+    const auto middle = candidates.begin() + static_cast<std::ptrdiff_t>(end);
+    std::partial_sort(begin, middle, candidates.end(), before);
+    for (ranked = end; kept < ranked && held < goal; ++kept) held += share(candidates[kept]);
   }
   candidates.resize(std::max<size_t>(kept, 1));
   std::sort(candidates.begin(), candidates.end(), by_token);
 }
 
-int32_t draw(const float* scores, int64_t count, float highest, const Sampling& how) {
-  std::vector<Candidate> candidates(static_cast<size_t>(count));
+double total_of(const std::vector<Candidate>& candidates) {
+  double total = 0;
+  for (const Candidate& c : candidates) total += c.weight;
+  return total;
+}
+
+// The likeliest that hold `top_p` of all weight (arXiv:1904.09751).
+void keep_nucleus(std::vector<Candidate>& candidates, double top_p) {
+  keep_fewest(candidates, top_p * total_of(candidates), likelier,
+              [](const Candidate& c) { return c.weight; });
+}
+
+// Those whose surprise is nearest to the entropy and that hold `typical_p` (arXiv:2202.00666).
+void keep_typical(std::vector<Candidate>& candidates, double typical_p) {
+  const double total = total_of(candidates);
+  double entropy = 0;
+  for (Candidate& c : candidates) {
+    const double chance = c.weight / total;
+    c.distance = chance > 0 ? -std::log(chance) : std::numeric_limits<double>::infinity();
+    if (chance > 0) entropy += chance * c.distance;
+  }
+  for (Candidate& c : candidates) c.distance = std::fabs(c.distance - entropy);
+  const auto nearer = [](const Candidate& a, const Candidate& b) {
+    return a.distance != b.distance ? a.distance < b.distance : a.token < b.token;
+  };
+  keep_fewest(candidates, typical_p, nearer,
+              [&](const Candidate& c) { return c.weight / total; });
+}
+
+float adjusted(float score, double factor, double shift) {
+  constexpr double kLargest = std::numeric_limits<float>::max();
+  const double wide = score;
+  const double moved = (wide > 0 ? wide / factor : wide * factor) + shift;
+  return static_cast<float>(std::clamp(moved, -kLargest, kLargest));
+}
+
+bool allowed(const std::vector<uint32_t>& mask, int64_t token) {
+  return mask.empty() || ((mask[static_cast<size_t>(token / 32)] >> (token % 32)) & 1);
+}
+
+// The tokens that may be drawn, with their adjusted scores, in order of token.
+std::vector<Candidate> candidates_of(const float* scores, int64_t count, const Sampling& how) {
+  std::vector<Candidate> candidates;
+  candidates.reserve(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i)
-    candidates[i] = {static_cast<int32_t>(i),
-                     (static_cast<double>(scores[i]) - highest) / how.temperature};
+    if (allowed(how.mask, i)) candidates.push_back({static_cast<int32_t>(i), scores[i]});
+  const auto find = [&](int32_t token) {
+    return std::lower_bound(candidates.begin(), candidates.end(), Candidate{token, 0}, by_token);
+  };
+  const Adjustment& adjust = how.adjustment;
+  for (size_t i = 0; i < adjust.ids.size(); ++i) {
+    const auto found = find(adjust.ids[i]);
+    if (found != candidates.end() && found->token == adjust.ids[i])
+      found->weight = adjusted(scores[adjust.ids[i]], adjust.factors[i], adjust.shifts[i]);
+  }
+  return candidates;
+}
+
+// Draws from candidates whose weights are still scores; `highest` is the largest of them.
+int32_t draw(std::vector<Candidate>& candidates, double highest, const Sampling& how) {
+  for (Candidate& c : candidates) c.weight = (c.weight - highest) / how.temperature;
   if (how.top_k > 0) keep_largest(candidates, static_cast<size_t>(how.top_k));
   for (Candidate& c : candidates) c.weight = std::exp(c.weight);
   if (how.top_p < 1) keep_nucleus(candidates, how.top_p);
   if (how.min_p > 0)  // the likeliest weighs exp(0) = 1
     std::erase_if(candidates, [&](const Candidate& c) { return c.weight < how.min_p; });
-  double total = 0;
-  for (const Candidate& c : candidates) total += c.weight;
+  if (how.typical_p < 1) keep_typical(candidates, how.typical_p);
+  const double total = total_of(candidates);
   // Rounding must not carry the target to the total, past the last token with any weight.
   const double target =
       std::min(uniform(how.seed, how.position) * total, std::nextafter(total, 0.0));
@@ -74,6 +132,16 @@ int32_t draw(const float* scores, int64_t count, float highest, const Sampling& 
     if (cumulative > target) return c.token;
   }
   return candidates.back().token;
+}
+
+int32_t pick(const float* scores, int64_t count, const Sampling& how) {
+  const bool plain = how.mask.empty() && how.adjustment.ids.empty();
+  if (plain && how.temperature == 0)  // the first of equals
+    return static_cast<int32_t>(std::max_element(scores, scores + count) - scores);
+  std::vector<Candidate> candidates = candidates_of(scores, count, how);
+  if (candidates.empty()) return kNoneAllowed;
+  const auto best = std::min_element(candidates.begin(), candidates.end(), likelier);
+  return how.temperature == 0 ? best->token : draw(candidates, best->weight, how);
 }
 
 void report(const float* scores, int64_t count, float highest, int32_t wanted, Choice& choice) {
@@ -113,11 +181,11 @@ double uniform(uint64_t seed, uint64_t position) {
 
 Choice choose(const float* scores, int64_t count, const Sampling& how) {
   Choice choice;
+  choice.token = kNotFinite;
   if (!all_finite(scores, count)) return choice;
-  const float* best = std::max_element(scores, scores + count);  // the first of equals
-  choice.token = how.temperature == 0 ? static_cast<int32_t>(best - scores)
-                                      : draw(scores, count, *best, how);
-  if (how.logprobs >= 0) report(scores, count, *best, how.logprobs, choice);
+  choice.token = how.given >= 0 ? static_cast<int32_t>(how.given) : pick(scores, count, how);
+  if (how.logprobs >= 0 && choice.token >= 0)
+    report(scores, count, *std::max_element(scores, scores + count), how.logprobs, choice);
   return choice;
 }
 

@@ -27,18 +27,35 @@ void relax() {
 #endif
 }
 
-int cpus_allowed() {
+std::vector<int> cpus_allowed() {
   cpu_set_t set;
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1u, std::thread::hardware_concurrency());
+  std::vector<int> cpus;
+  if (sched_getaffinity(0, sizeof(set), &set) == 0)
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+      if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
+  return cpus;
+}
+
+void pin_this_thread(int cpu) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(cpu, &set);
+  sched_setaffinity(0, sizeof(set), &set);  // a CPU that was taken away meanwhile: go on unpinned
 }
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
-  const int wanted = threads > 0 ? threads : cpus_allowed();
+ThreadPool::ThreadPool(int threads, bool pinned) {
+  const std::vector<int> cpus = cpus_allowed();
+  const auto wanted = threads > 0 ? static_cast<size_t>(threads) : std::max<size_t>(1, cpus.size());
   workers_.reserve(wanted - 1);
-  for (int i = 1; i < wanted; ++i) workers_.emplace_back([this] { work(); });
+  for (size_t i = 1; i < wanted; ++i) {
+    const int cpu = pinned && i < cpus.size() ? cpus[i] : -1;
+    workers_.emplace_back([this, cpu] {
+      if (cpu >= 0) pin_this_thread(cpu);
+      work();
+    });
+  }
 }
 
 ThreadPool::~ThreadPool() {

@@ -16,8 +16,9 @@ namespace ingot {
 // must compute its outputs alone.
 class ThreadPool {
  public:
-  // `threads` counts the caller; 0 means one for each CPU this process may use.
-  explicit ThreadPool(int threads);
+  // `threads` counts the caller; 0 means one for each CPU this process may use. Where `pinned`,
+  // each worker stays on a CPU of its own as far as they go, the first being left to the caller.
+  explicit ThreadPool(int threads, bool pinned = false);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;

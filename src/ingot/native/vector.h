@@ -45,8 +45,12 @@ inline F32x16 load_bf16(const uint16_t* p) {
 }
 inline F32x16 load_cached(const float* p) { return load(p); }
 inline F32x16 load_cached(const uint16_t* p) { return load_bf16(p); }
+inline F32x16 load_cached(const int8_t* p) {
+  return __builtin_convertvector(__builtin_convertvector(read<I8x16>(p), I32x16), F32x16);
+}
 
 inline float load_one(const float* p) { return *p; }
+inline float load_one(const int8_t* p) { return *p; }
 inline float load_one(const uint16_t* p) {
   const uint32_t word = static_cast<uint32_t>(*p) << 16;
   float value;
@@ -57,8 +61,11 @@ inline float load_one(const uint16_t* p) {
 // a * b + c. Rounded once where the CPU has the instruction; the portable kernels round twice,
 // for a call of the library's fma would cost fifty times as much.
 inline F32x16 multiply_add(F32x16 a, F32x16 b, F32x16 c) {
-#if defined(__FMA__)
+#if (defined(__FMA__) || defined(__aarch64__)) && __has_builtin(__builtin_elementwise_fma)
   return __builtin_elementwise_fma(a, b, c);
+#elif defined(__FMA__) || defined(__aarch64__)  // clang 16
+  for (int i = 0; i < 16; ++i) c[i] = __builtin_fmaf(a[i], b[i], c[i]);
+  return c;
 #else
   return a * b + c;
 #endif

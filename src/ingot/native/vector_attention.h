@@ -2,9 +2,11 @@
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 
 #include "kernels.h"
 #include "vector.h"
+#include "vector_kernels.h"
 
 namespace ingot {
 namespace {
@@ -19,8 +21,26 @@ Value* row_of(uint8_t* memory, int64_t index) {
   return reinterpret_cast<Value*>(memory) + index;
 }
 
-void store_key(const float* key, int64_t head_dim, CacheKind kind, int64_t token, uint8_t* keys) {
+// A head's codes, with the scale in its place.
+struct HeadCodes {
+  HeadCodes(const float* x, int64_t head_dim, int64_t token, uint8_t* scales) {
+    int32_t sums[kWidestHead / kSumUnit];
+    float scale;
+    quantize(x, head_dim, round_up(head_dim, kDepthUnit), codes, &scale, sums);
+    *row_of<float>(scales, token) = scale;
+  }
+  int8_t codes[kWidestHead];
+};
+
+void store_key(const float* key, int64_t head_dim, CacheKind kind, int64_t token, uint8_t* keys,
+               uint8_t* scales) {
   const int64_t first = token / kKeyTile * head_dim * kKeyTile + token % kKeyTile;
+  if (kind == CacheKind::int8) {
+    const HeadCodes quantized(key, head_dim, token, scales);
+    for (int64_t k = 0; k < head_dim; ++k)
+      *row_of<int8_t>(keys, first + k * kKeyTile) = quantized.codes[k];
+    return;
+  }
   for (int64_t k = 0; k < head_dim; ++k) {
     if (kind == CacheKind::f32) {
       *row_of<float>(keys, first + k * kKeyTile) = key[k];
@@ -31,41 +51,95 @@ void store_key(const float* key, int64_t head_dim, CacheKind kind, int64_t token
 }
 
 void store_value(const float* value, int64_t head_dim, CacheKind kind, int64_t token,
-                 uint8_t* values) {
+                 uint8_t* values, uint8_t* scales) {
   if (kind == CacheKind::f32) {
     std::copy_n(value, head_dim, row_of<float>(values, token * head_dim));
+    return;
+  }
+  if (kind == CacheKind::int8) {
+    const HeadCodes quantized(value, head_dim, token, scales);
+    std::copy_n(quantized.codes, head_dim, row_of<int8_t>(values, token * head_dim));
     return;
   }
   for (int64_t k = 0; k < head_dim; ++k)
     *row_of<uint16_t>(values, token * head_dim + k) = round_bf16(value[k]);
 }
 
-// Scores of kCount queries against 16 keys that lie side by side.
-template <int kCount, class Value>
-void score_tile(const Query* queries, const Value* keys, int64_t head_dim, float* scores) {
-  F32x16 sums[kCount] = {};
+// How many vectors of 16 a query works on at a time: enough sums in flight to hide the latency of
+// an addition, few enough to stay in registers. Which sums lie side by side changes none of them.
+#if defined(__AVX512F__)
+template <int kCount>
+inline constexpr int kAbreast = 4;
+#else
+template <int kCount>
+inline constexpr int kAbreast = kCount <= 2 ? 2 : 1;
+#endif
+
+// Where 16 keys that lie side by side begin, and their scales for int8.
+template <class Value>
+struct KeyTile {
+  const Value* keys;
+  const float* scales;
+};
+
+// Scores of kCount queries against kTiles tiles of keys.
+template <int kCount, int kTiles, class Value>
+void score_tiles(const Query* queries, const KeyTile<Value>* tiles, int64_t head_dim,
+                 float* scores) {
+  F32x16 sums[kCount][kTiles] = {};
   for (int64_t k = 0; k < head_dim; ++k) {
-    const F32x16 key = load_cached(keys + k * kKeyTile);
-    for (int i = 0; i < kCount; ++i) sums[i] = multiply_add(splat(queries[i].q[k]), key, sums[i]);
+    F32x16 key[kTiles];
+    for (int t = 0; t < kTiles; ++t) key[t] = load_cached(tiles[t].keys + k * kKeyTile);
+    for (int i = 0; i < kCount; ++i)
+      for (int t = 0; t < kTiles; ++t)
+        sums[i][t] = multiply_add(splat(queries[i].q[k]), key[t], sums[i][t]);
   }
-  for (int i = 0; i < kCount; ++i) store(scores + i * kSpan, sums[i]);
+  for (int i = 0; i < kCount; ++i)
+    for (int t = 0; t < kTiles; ++t) {
+      if constexpr (std::is_same_v<Value, int8_t>) sums[i][t] *= load(tiles[t].scales);
+      store(scores + i * kSpan + t * kKeyTile, sums[i][t]);
+    }
 }
 
-// Adds weight x value over the span's tokens, 16 dimensions at a time.
+template <int kCount, class Value>
+void score_span(const Query* queries, const KeyTile<Value>* tiles, int64_t count, int64_t head_dim,
+                float* scores) {
+  constexpr int kTiles = kAbreast<kCount>;
+  int64_t t = 0;
+  for (; t + kTiles <= count; t += kTiles)
+    score_tiles<kCount, kTiles>(queries, tiles + t, head_dim, scores + t * kKeyTile);
+  for (; t < count; ++t)
+    score_tiles<kCount, 1>(queries, tiles + t, head_dim, scores + t * kKeyTile);
+}
+
+// Adds weight x value over the span's tokens for 16 kParts dimensions from `k` on.
+template <int kCount, int kParts, class Value>
+void add_parts(const Query* queries, const float* weights, const float* rescale,
+               const Value* const* values, int64_t tokens, int64_t k) {
+  F32x16 sums[kCount][kParts];
+  for (int i = 0; i < kCount; ++i)
+    for (int p = 0; p < kParts; ++p) sums[i][p] = load(queries[i].out + k + p * 16) * rescale[i];
+  for (int64_t t = 0; t < tokens; ++t) {
+    F32x16 value[kParts];
+    for (int p = 0; p < kParts; ++p) value[p] = load_cached(values[t] + k + p * 16);
+    for (int i = 0; i < kCount; ++i)
+      for (int p = 0; p < kParts; ++p)
+        sums[i][p] = multiply_add(splat(weights[i * kSpan + t]), value[p], sums[i][p]);
+  }
+  for (int i = 0; i < kCount; ++i)
+    for (int p = 0; p < kParts; ++p) store(queries[i].out + k + p * 16, sums[i][p]);
+}
+
 template <int kCount, class Value>
 void add_values(const Query* queries, const float* weights, const float* rescale,
                 const Value* const* values, int64_t tokens, int64_t head_dim) {
-  for (int64_t k = 0; k + 16 <= head_dim; k += 16) {
-    F32x16 sums[kCount];
-    for (int i = 0; i < kCount; ++i) sums[i] = load(queries[i].out + k) * rescale[i];
-    for (int64_t t = 0; t < tokens; ++t) {
-      const F32x16 value = load_cached(values[t] + k);
-      for (int i = 0; i < kCount; ++i)
-        sums[i] = multiply_add(splat(weights[i * kSpan + t]), value, sums[i]);
-    }
-    for (int i = 0; i < kCount; ++i) store(queries[i].out + k, sums[i]);
-  }
-  for (int64_t k = head_dim / 16 * 16; k < head_dim; ++k) {  // a width that 16 does not divide
+  constexpr int kParts = kAbreast<kCount>;
+  int64_t k = 0;
+  for (; k + 16 * kParts <= head_dim; k += 16 * kParts)
+    add_parts<kCount, kParts>(queries, weights, rescale, values, tokens, k);
+  for (; k + 16 <= head_dim; k += 16)
+    add_parts<kCount, 1>(queries, weights, rescale, values, tokens, k);
+  for (; k < head_dim; ++k) {  // a width that 16 does not divide
     for (int i = 0; i < kCount; ++i) {
       float total = queries[i].out[k] * rescale[i];
       for (int64_t t = 0; t < tokens; ++t)
@@ -75,16 +149,18 @@ void add_values(const Query* queries, const float* weights, const float* rescale
   }
 }
 
-// Turns a span's scores into weights; updates the running maximum and total, and returns the
-// factor by which what was added before must shrink.
-inline float soften(float* scores, int64_t first, int64_t position, float& highest, float& total) {
+// Turns a span's scores into weights, zero outside tokens [from, position]; updates the running
+// maximum and total, and returns the factor by which what was added before must shrink.
+inline float soften(float* scores, int64_t first, int64_t from, int64_t position, float& highest,
+                    float& total) {
   static_assert(kSpan == 64);
   const I32x16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   F32x16 s[4];
   F32x16 top = splat(kLowest);
   for (int j = 0; j < 4; ++j) {
-    const int64_t seen = std::clamp<int64_t>(position + 1 - first - 16 * j, 0, 16);
-    s[j] = select(lane < static_cast<int32_t>(seen), load(scores + 16 * j), splat(kLowest));
+    const auto begin = static_cast<int32_t>(std::clamp<int64_t>(from - first - 16 * j, 0, 16));
+    const auto end = static_cast<int32_t>(std::clamp<int64_t>(position + 1 - first - 16 * j, 0, 16));
+    s[j] = select((lane >= begin) & (lane < end), load(scores + 16 * j), splat(kLowest));
     top = larger(s[j], top);
   }
   const float now = std::max(highest, maximum(top));
@@ -100,31 +176,49 @@ inline float soften(float* scores, int64_t first, int64_t position, float& highe
   return factor;
 }
 
+// The first token that a query sees.
+inline int64_t seen_from(const Attention& job, const Query& query) {
+  return job.window > 0 ? std::max<int64_t>(0, query.position + 1 - job.window) : 0;
+}
+
 template <int kCount, class Value>
 void attend_queries(const Attention& job, const Query* queries) {
   alignas(64) float scores[kCount * kSpan];
   const Value* values[kSpan];
+  KeyTile<Value> tiles[kSpan / kKeyTile];
+  [[maybe_unused]] float value_scales[kSpan];
   float highest[kCount], total[kCount] = {}, rescale[kCount];
-  int64_t last = 0;
+  int64_t last = 0, begin = queries[0].position;
   for (int i = 0; i < kCount; ++i) {
     highest[i] = kLowest;
     last = std::max(last, queries[i].position);
+    begin = std::min(begin, seen_from(job, queries[i]));
     std::fill_n(queries[i].out, job.head_dim, 0.0f);
   }
-  for (int64_t first = 0; first <= last; first += kSpan) {
+  for (int64_t first = begin / kSpan * kSpan; first <= last; first += kSpan) {
     const int64_t tokens = std::min(kSpan, last + 1 - first);
     for (int64_t t = 0; t < tokens; ++t) {
       const int64_t token = first + t, inside = token % job.block_size;
       const int64_t offset = job.blocks[token / job.block_size] * job.block_bytes;
       values[t] = reinterpret_cast<const Value*>(job.values + offset) + inside * job.head_dim;
-      if (t % kKeyTile == 0) {
-        const auto* keys = reinterpret_cast<const Value*>(job.keys + offset);
-        score_tile<kCount>(queries, keys + inside * job.head_dim, job.head_dim, scores + t);
+      if (t % kKeyTile != 0) continue;
+      tiles[t / kKeyTile].keys =
+          reinterpret_cast<const Value*>(job.keys + offset) + inside * job.head_dim;
+      if constexpr (std::is_same_v<Value, int8_t>) {
+        tiles[t / kKeyTile].scales =
+            reinterpret_cast<const float*>(job.key_scales + offset) + inside;
+        const auto* from = reinterpret_cast<const float*>(job.value_scales + offset) + inside;
+        store(value_scales + t, load(from));
       }
     }
-    for (int i = 0; i < kCount; ++i)
-      rescale[i] =
-          soften(scores + i * kSpan, first, queries[i].position, highest[i], total[i]);
+    score_span<kCount>(queries, tiles, (tokens + kKeyTile - 1) / kKeyTile, job.head_dim, scores);
+    for (int i = 0; i < kCount; ++i) {
+      float* const weights = scores + i * kSpan;
+      rescale[i] = soften(weights, first, seen_from(job, queries[i]), queries[i].position,
+                          highest[i], total[i]);
+      if constexpr (std::is_same_v<Value, int8_t>)
+        for (int64_t t = 0; t < tokens; ++t) weights[t] *= value_scales[t];
+    }
     add_values<kCount>(queries, scores, rescale, values, tokens, job.head_dim);
   }
   for (int i = 0; i < kCount; ++i)
@@ -135,12 +229,15 @@ template <class Value>
 void attend_as(const Attention& job) {
   int i = 0;
   for (; i + 4 <= job.count; i += 4) attend_queries<4, Value>(job, job.queries + i);
-  for (; i + 2 <= job.count; i += 2) attend_queries<2, Value>(job, job.queries + i);
-  for (; i < job.count; ++i) attend_queries<1, Value>(job, job.queries + i);
+  const int left = job.count - i;
+  if (left == 3) attend_queries<3, Value>(job, job.queries + i);
+  if (left == 2) attend_queries<2, Value>(job, job.queries + i);
+  if (left == 1) attend_queries<1, Value>(job, job.queries + i);
 }
 
 void attend(const Attention& job) {
   if (job.kind == CacheKind::f32) return attend_as<float>(job);
+  if (job.kind == CacheKind::int8) return attend_as<int8_t>(job);
   attend_as<uint16_t>(job);
 }
 

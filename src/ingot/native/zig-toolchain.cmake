@@ -5,7 +5,11 @@ if("$ENV{INGOT_CXX}" STREQUAL "system")
   return()
 endif()
 # try_compile() reads this file again in a fresh project: hand it what was found.
-list(APPEND CMAKE_TRY_COMPILE_PLATFORM_VARIABLES INGOT_ZIG_FOLDER)
+list(APPEND CMAKE_TRY_COMPILE_PLATFORM_VARIABLES INGOT_ZIG_FOLDER INGOT_ZIG_TARGET)
+if(INGOT_ZIG_TARGET) # another machine than this one, such as aarch64-linux-musl
+  set(CMAKE_SYSTEM_NAME Linux)
+  string(REGEX MATCH "^[^-]+" CMAKE_SYSTEM_PROCESSOR "${INGOT_ZIG_TARGET}")
+endif()
 if(NOT INGOT_ZIG_FOLDER)
   set(_python "${Python_EXECUTABLE}")
   if(NOT _python)
@@ -18,6 +22,9 @@ if(NOT INGOT_ZIG_FOLDER)
   # An explicit target means the baseline CPU and an old glibc; without one zig compiles for the
   # very CPU it runs on.
   set(_target "${CMAKE_HOST_SYSTEM_PROCESSOR}-linux-gnu.2.28")
+  if(INGOT_ZIG_TARGET)
+    set(_target "${INGOT_ZIG_TARGET}")
+  endif()
   set(INGOT_ZIG_FOLDER "${CMAKE_BINARY_DIR}/zig")
   foreach(_tool "cc;cc -target ${_target}" "c++;c++ -target ${_target}" "ar;ar" "ranlib;ranlib")
     list(GET _tool 0 _name)

@@ -4,5 +4,6 @@ from ingot.server.app import create_app
 from ingot.server.config import ServerConfig
 from ingot.server.listener import listen
 from ingot.server.serve import Server
+from ingot.server.settings import named_paths, read_settings
 
-__all__ = ["Server", "ServerConfig", "create_app", "listen"]
+__all__ = ["Server", "ServerConfig", "create_app", "listen", "named_paths", "read_settings"]

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Iterable
-from collections.abc import Sequence as Seq
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import Self, TypeVar
 
-from ingot.inference import Delta, EngineLoop, SamplingParams, Sequence
+from ingot.inference import Delta, SamplingParams, Sequence
+from ingot.server.models import ServedModel
 
 _Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True)
+class Terms:
+    """On what terms the engine runs the sequences of one request."""
+
+    timeout_s: float
+    """Longest it may all take."""
+    priority: int = 0
+    """Lower runs first."""
+    cache_salt: str = ""
+    """Only sequences with the same salt share cached prefixes."""
+    share: str = ""
+    """Whom the work counts against where many want to run."""
 
 
 class Answers:
@@ -24,10 +38,11 @@ class Answers:
     reader leaves here is bounded by the request's ``max_tokens``.
     """
 
-    def __init__(self, engine: EngineLoop, timeout_s: float) -> None:
-        self._engine = engine
-        self._deadline = time.monotonic() + timeout_s
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, model: ServedModel, terms: Terms) -> None:
+        self._engine = model.loop
+        self._mailbox = model.mailbox
+        self._terms = terms
+        self._deadline = time.monotonic() + terms.timeout_s
         self._sequences: list[Sequence] = []
         self._finished: set[int] = set()
         self._waiting: dict[int, list[Delta]] = {}
@@ -46,15 +61,40 @@ class Answers:
         """Whether something is still to come."""
         return len(self._finished) < len(self._sequences)
 
-    def submit(self, prompt_ids: Seq[int], params: SamplingParams) -> None:
+    def submit(self, prompt_ids: list[int], params: SamplingParams) -> None:
         """Start the next sequence.
 
         Raises:
             IngotError: the engine does not take it.
         """
-        on_delta = partial(self._hand_over, len(self._sequences))
+        terms = self._terms
         self._sequences.append(
-            self._engine.submit(prompt_ids, params, on_delta, deadline=self._deadline)
+            self._engine.submit(
+                prompt_ids,
+                params,
+                partial(self._hand_over, len(self._sequences)),
+                self._deadline,
+                priority=terms.priority,
+                cache_salt=terms.cache_salt,
+                share=terms.share,
+            )
+        )
+
+    def submit_pooling(self, prompt_ids: list[int]) -> None:
+        """Start the next sequence, which asks for an embedding.
+
+        Raises:
+            IngotError: the engine does not take it.
+        """
+        terms = self._terms
+        self._sequences.append(
+            self._engine.submit_pooling(
+                prompt_ids,
+                partial(self._hand_over, len(self._sequences)),
+                self._deadline,
+                priority=terms.priority,
+                share=terms.share,
+            )
         )
 
     async def take(self) -> list[tuple[int, Delta]]:
@@ -68,8 +108,7 @@ class Answers:
 
     def _hand_over(self, index: int, delta: Delta) -> None:
         """Pass a delta on to the event loop; runs in the engine's thread."""
-        with contextlib.suppress(RuntimeError):  # the loop has closed: nobody is left to read
-            self._loop.call_soon_threadsafe(self._receive, index, delta)
+        self._mailbox.put((self._receive, index, delta))
 
     def _receive(self, index: int, delta: Delta) -> None:
         self._waiting.setdefault(index, []).append(delta)
@@ -80,13 +119,11 @@ def join(deltas: list[Delta]) -> Delta:
     """Return consecutive deltas of one sequence as a single one."""
     if len(deltas) == 1:
         return deltas[0]
-    last = deltas[-1]
-    return Delta(
+    return deltas[-1]._replace(
         text="".join(delta.text for delta in deltas),
         token_ids=_joined(delta.token_ids for delta in deltas),
         logprobs=_joined(delta.logprobs for delta in deltas),
-        finish_reason=last.finish_reason,
-        error=last.error,
+        prompt_logprobs=_joined(delta.prompt_logprobs for delta in deltas),
     )
 
 

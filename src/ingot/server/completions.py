@@ -1,188 +1,178 @@
-"""``POST /v1/completions``: from a checked request to its answer, whole or streamed."""
+"""``POST /v1/completions``: continue prompts."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
-from collections.abc import Sequence as Seq
+from collections.abc import Iterable, Iterator
 from typing import Literal, cast
 
 import orjson
-from fastapi import Response
-from starlette.types import Receive, Scope, Send
+from fastapi import FastAPI, Request, Response
 
-from ingot.artifact import Ingot
-from ingot.errors import IngotError
-from ingot.inference import Delta, EngineLoop
-from ingot.server.answers import Answers, join
-from ingot.server.connection import while_connected
-from ingot.server.errors import ApiError, from_ingot_error
+from ingot.inference import Delta
+from ingot.server.documents import body_of, responses_of
+from ingot.server.errors import ApiError
+from ingot.server.generation import (
+    ChunkFrame,
+    GenerationResponse,
+    Order,
+    Tally,
+    server_sent_event,
+)
+from ingot.server.guides import guide_of
 from ingot.server.logprobs import LogprobsWriter
-from ingot.server.protocol import Choice, Completion, CompletionRequest, Usage
-
-_GRACE_S = 5.0  # at its deadline the engine ends a request itself; past this it must be hanging
-_GOODBYE_S = 1.0
-_STREAM_HEADERS = {
-    "content-type": "text/event-stream; charset=utf-8",
-    "cache-control": "no-cache",
-    "x-accel-buffering": "no",  # tells nginx to pass tokens on at once
-}
+from ingot.server.models import ServedModel
+from ingot.server.prompts import encode_prompts
+from ingot.server.protocol import Choice, Completion, CompletionRequest, Logprobs
+from ingot.server.requests import check_together, read_request, terms_of
+from ingot.server.service import Service
+from ingot.server.visit import visit_of
 
 
-class CompletionResponse(Response):
-    """Runs a completion request and sends its answer.
+def add_completions(app: FastAPI, service: Service) -> None:
+    """Add the address that continues prompts."""
 
-    The sequences live no longer than the call that sends: when it ends, by
-    success, error, deadline or a lost client, those still running are cancelled.
+    @app.post(
+        "/v1/completions",
+        response_model=Completion,
+        responses=responses_of(streamed=True),
+        openapi_extra=body_of(app, CompletionRequest),
+    )
+    async def completions(http_request: Request) -> Response:
+        """Continue each prompt; streamed as server-sent events where `stream` is true."""
+        visit = visit_of(http_request)
+        visit.held.enter_context(service.admission.request())
+        request = await read_request(http_request, CompletionRequest, service.config)
+        model = service.take_up(visit, request.model)
+        check_together(request, service.config, len(request.prompts), request.candidates_per_prompt)
+        _check(request)
+        prompts = await encode_prompts(request.prompts, model)
+        if service.config.log_prompts:
+            visit.prompts = [model.ingot.tokenizer.decode(ids) for ids in prompts]
+        guide = await guide_of(request, model.guides)
+        order = Order(
+            model=model,
+            prompts=prompts,
+            candidates=[
+                request.sampling_params(choice, guide)
+                for choice in range(request.candidates_per_prompt)
+            ],
+            terms=terms_of(visit, service.config, **request.terms),
+            stream=bool(request.stream),
+        )
+        return GenerationResponse(order, CompletionWriter(request, prompts, model), service, visit)
 
-    Args:
-        request: What is asked.
-        prompts: Token ids of each of its prompts.
-        model: The model's name.
-        ingot: Its tokenizer and digest.
-        engine: Runs the sequences.
-        timeout_s: Longest it may all take.
-    """
+
+def _check(request: CompletionRequest) -> None:
+    """Refuse fields that are right alone but not together."""
+    wrong: list[tuple[str, str]] = []
+    if request.best_of is not None:
+        if request.best_of < request.choices_per_prompt:
+            wrong.append(("best_of", "is less than n; raise it, or leave it out"))
+        elif request.stream and request.best_of > request.choices_per_prompt:
+            wrong.append(("best_of", "is chosen from whole answers; leave out stream"))
+    if request.max_tokens == 0 and not request.scores_prompt:
+        wrong.append(("max_tokens", "is 0, which goes with echo and logprobs alone"))
+    for name, problem in wrong:
+        raise ApiError(400, f"{name} {problem}", param=name, code="invalid_value")
+
+
+class CompletionWriter:
+    """Puts answers into the form of OpenAI's completions."""
 
     def __init__(
-        self,
-        request: CompletionRequest,
-        prompts: Seq[Seq[int]],
-        *,
-        model: str,
-        ingot: Ingot,
-        engine: EngineLoop,
-        timeout_s: float,
+        self, request: CompletionRequest, prompts: list[list[int]], model: ServedModel
     ) -> None:
-        super().__init__()
         self._request = request
         self._prompts = prompts
         self._model = model
-        self._fingerprint = ingot.digest
-        self._engine = engine
-        self._timeout_s = timeout_s
         self._id = f"cmpl-{uuid.uuid4().hex}"
         self._created = int(time.time())
-        self._started = False
-        self._completion_tokens = 0
-        count = len(prompts) * request.choices_per_prompt
-        self._logprobs = [LogprobsWriter(ingot.tokenizer) for _ in range(count)]
+        count = len(prompts) * request.candidates_per_prompt
+        self._logprobs = [LogprobsWriter(model.ingot.tokenizer) for _ in range(count)]
+        self._begun: set[int] = set()
+        self._frame = ChunkFrame(self._completion([], None))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer over ASGI.
+    def whole(self, answers: list[Delta], tally: Tally) -> bytes:
+        """Return the body: the best ``n`` of each prompt's candidates."""
+        made, wanted = self._request.candidates_per_prompt, self._request.choices_per_prompt
+        chosen: list[int] = []
+        for first in range(0, len(answers), made):
+            group = range(first, first + made)
+            if made > wanted:
+                group_by_rank = sorted(group, key=lambda index: -_mean_logprob(answers[index]))
+                chosen += group_by_rank[:wanted]
+            else:
+                chosen += group
+        choices = [
+            self._choice(place, source, answers[source]) for place, source in enumerate(chosen)
+        ]
+        return orjson.dumps(self._completion(choices, tally))
 
-        Raises:
-            ApiError: nothing has been sent yet, and this is to be sent instead.
-        """
-        del scope
-        work = self._stream if self._request.stream else self._whole
-        with Answers(self._engine, self._timeout_s) as answers:
-            self._submit(answers)
-            try:
-                async with asyncio.timeout(self._timeout_s + _GRACE_S):
-                    await while_connected(receive, work(answers, send))
-            except TimeoutError as error:
-                await self._break_off(self._too_late(), send, error)
-            except asyncio.CancelledError as error:
-                await self._break_off(_stopping(), send, error)
+    def opening(self) -> Iterable[bytes]:
+        """Return no event: the first text comes first."""
+        return ()
 
-    def _submit(self, answers: Answers) -> None:
-        """Start every sequence; where one is refused, leaving ``answers`` ends the others."""
-        try:
-            for prompt in self._prompts:
-                for choice in range(self._request.choices_per_prompt):
-                    answers.submit(prompt, self._request.sampling_params(choice))
-        except IngotError as error:
-            raise from_ingot_error(error) from error
+    def pieces(self, index: int, delta: Delta) -> Iterator[bytes]:
+        """Return a chunk, where there is something to say."""
+        choice = self._choice(index, index, delta)
+        if choice.text or choice.finish_reason or choice.logprobs:
+            yield self._frame.event(choice)
 
-    async def _whole(self, answers: Answers, send: Send) -> None:
-        """Wait for all of the answer, then send it."""
-        pieces: list[list[Delta]] = [[] for _ in self._logprobs]
-        while answers.open:
-            for index, delta in await answers.take():
-                self._check(delta)
-                pieces[index].append(delta)
-        choices = [self._choice(index, join(deltas)) for index, deltas in enumerate(pieces)]
-        body = orjson.dumps(self._completion(choices, self._usage()))
-        await self._start(send, {"content-type": "application/json"})
-        await send({"type": "http.response.body", "body": body})
+    def closing(self, tally: Tally) -> Iterator[bytes]:
+        """Return the count of tokens, where it is wanted, and the end."""
+        if self._request.wants_usage:
+            yield server_sent_event(orjson.dumps(self._completion([], tally)))
+        yield server_sent_event(b"[DONE]")
 
-    async def _stream(self, answers: Answers, send: Send) -> None:
-        """Send each piece as it comes, as server-sent events."""
-        await self._start(send, _STREAM_HEADERS)
-        try:
-            while answers.open:
-                await self._send_events(send, self._chunks(await answers.take()))
-        except ApiError as error:
-            await self._send_events(send, [error.body.to_json()])
-        else:
-            usage = self._completion([], self._usage())
-            last = [orjson.dumps(usage)] if self._request.wants_usage else []
-            await self._send_events(send, [*last, b"[DONE]"])
-        await send({"type": "http.response.body"})
+    def fault(self, error: ApiError) -> bytes:
+        """Return the error as an event."""
+        return server_sent_event(error.body.to_json())
 
-    async def _break_off(self, fault: ApiError, send: Send, cause: BaseException) -> None:
-        """Tell the client why there is no more to come, in the way that is still open."""
-        if not self._started:
-            raise fault from cause
-        if self._request.stream:
-            with contextlib.suppress(TimeoutError):  # it may have stopped reading
-                async with asyncio.timeout(_GOODBYE_S):
-                    await self._send_events(send, [fault.body.to_json()])
-                    await send({"type": "http.response.body"})
+    def _choice(self, place: int, source: int, delta: Delta) -> Choice:
+        """Translate what one sequence said; the first of it brings the prompt where echoed."""
+        text = delta.text
+        asks_logprobs = self._request.logprobs is not None
+        scored: list[Logprobs] = []
+        if self._request.echo and source not in self._begun:
+            prompt = self._prompts[source // self._request.candidates_per_prompt]
+            text = self._model.ingot.tokenizer.decode(prompt) + text
+            if asks_logprobs:
+                scored.append(self._logprobs[source].write_prompt(prompt, delta.prompt_logprobs))
+        self._begun.add(source)
+        if asks_logprobs and delta.logprobs:
+            scored.append(self._logprobs[source].write(delta.logprobs))
+        # The type as a text: made anew for every token, it would cost as much as all the rest.
+        reason = cast("Literal['stop', 'length'] | None", delta.finish_reason)
+        return Choice(place, text, _joined(scored), reason)
 
-    async def _start(self, send: Send, headers: Mapping[str, str]) -> None:
-        """Send the head of the answer; from here on no other status can be sent."""
-        self._started = True
-        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-        await send({"type": "http.response.start", "status": 200, "headers": raw})
-
-    async def _send_events(self, send: Send, events: Iterable[bytes]) -> None:
-        """Send events in one write, and let other requests have their turn after it."""
-        body = b"".join(b"data: %b\n\n" % event for event in events)
-        if body:
-            await send({"type": "http.response.body", "body": body, "more_body": True})
-        await asyncio.sleep(0)  # a send that need not wait does not yield by itself
-
-    def _chunks(self, taken: Iterable[tuple[int, Delta]]) -> Iterator[bytes]:
-        """Return the chunks that say what has just arrived."""
-        for index, delta in taken:
-            self._check(delta)
-            choice = self._choice(index, delta)
-            if choice.text or choice.finish_reason or choice.logprobs:
-                yield orjson.dumps(self._completion([choice], None))
-
-    def _check(self, delta: Delta) -> None:
-        """Refuse a delta that ends its sequence in another way than an answer may end."""
-        if delta.finish_reason == "error":
-            raise ApiError(500, f"the engine failed: {delta.error}", code="engine_failed")
-        if delta.finish_reason == "cancelled":
-            raise _stopping()
-        if delta.finish_reason == "deadline":
-            raise self._too_late()
-
-    def _too_late(self) -> ApiError:
-        limit = f"the answer was not complete within {self._timeout_s:g} s"
-        return ApiError(504, f"{limit}; ask for fewer tokens", code="deadline_exceeded")
-
-    def _choice(self, index: int, delta: Delta) -> Choice:
-        """Count and translate what one sequence said."""
-        self._completion_tokens += len(delta.token_ids)
-        logprobs = self._logprobs[index].write(delta.logprobs) if delta.logprobs else None
-        reason = cast(Literal["stop", "length"] | None, delta.finish_reason)
-        return Choice(index, delta.text, logprobs, reason)
-
-    def _completion(self, choices: list[Choice], usage: Usage | None) -> Completion:
-        return Completion(self._id, self._created, self._model, self._fingerprint, choices, usage)
-
-    def _usage(self) -> Usage:
-        read = sum(map(len, self._prompts))
-        written = self._completion_tokens
-        return Usage(read, written, read + written)
+    def _completion(self, choices: list[Choice], tally: Tally | None) -> Completion:
+        model = self._model
+        return Completion(
+            self._id,
+            self._created,
+            model.name,
+            model.ingot.digest,
+            choices,
+            tally.usage() if tally else None,
+            tally.timing if tally else None,
+        )
 
 
-def _stopping() -> ApiError:
-    return ApiError(503, "the server is stopping", code="stopping")
+def _joined(parts: list[Logprobs]) -> Logprobs | None:
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    first, second = parts
+    return Logprobs(
+        first.tokens + second.tokens,
+        first.token_logprobs + second.token_logprobs,
+        first.top_logprobs + second.top_logprobs,
+        first.text_offset + second.text_offset,
+    )
+
+
+def _mean_logprob(answer: Delta) -> float:
+    """Return an answer's log-probability per token; of an empty one, 0."""
+    entries = answer.logprobs
+    return sum(entry.logprob for entry in entries) / len(entries) if entries else 0.0

@@ -82,7 +82,7 @@ def from_ingot_error(error: IngotError) -> ApiError:
     if isinstance(error, QueueFull):
         return ApiError(429, str(error), code="queue_full", headers={"retry-after": "1"})
     if isinstance(error, UsageError):
-        return ApiError(400, str(error), param=error.where)
+        return ApiError(400, str(error), param=error.where, code="invalid_value")
     status = 503 if isinstance(error, ServeError) else 500
     return ApiError(status, str(error), code="engine_failed")
 

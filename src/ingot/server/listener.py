@@ -9,7 +9,8 @@ import socket
 from ingot.errors import ServeError
 from ingot.server.config import ServerConfig
 
-_BACKLOG = 2048
+_BACKLOG = 8192
+_LOST_AFTER_S = 60
 
 
 def listen(config: ServerConfig) -> socket.socket:
@@ -17,7 +18,8 @@ def listen(config: ServerConfig) -> socket.socket:
 
     Raises:
         ServeError: the name is unknown, the port is taken or not permitted, or
-            other machines could reach it and ``allow_public`` is not set.
+            other machines could reach it, no keys are asked for, and
+            ``allow_public`` is not set.
     """
     place = f"{config.host}:{config.port}"
     try:
@@ -33,6 +35,7 @@ def listen(config: ServerConfig) -> socket.socket:
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _notice_lost_peers(listener, config)
         listener.bind(address)
         listener.listen(_BACKLOG)
     except OSError as error:
@@ -49,14 +52,35 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def _notice_lost_peers(listener: socket.socket, config: ServerConfig) -> None:
+    """Have connections accepted here end where the other side is gone without a word.
+
+    A connection that is idle for a minute is probed three times, and one whose data
+    goes unacknowledged for as long, or for ``write_timeout_s``, is given up.
+    """
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (
+        ("TCP_KEEPIDLE", _LOST_AFTER_S),
+        ("TCP_KEEPINTVL", 10),
+        ("TCP_KEEPCNT", 3),
+        ("TCP_USER_TIMEOUT", round(1000 * max(_LOST_AFTER_S, config.write_timeout_s))),
+    ):
+        if hasattr(socket, option):  # Linux has them all
+            listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
 def _check_private(address: str, config: ServerConfig, place: str) -> None:
     """Refuse an address that other machines can reach, unless that is wanted."""
-    if config.allow_public or ipaddress.ip_address(address.partition("%")[0]).is_loopback:
+    if (
+        config.allow_public
+        or config.api_keys
+        or ipaddress.ip_address(address.partition("%")[0]).is_loopback
+    ):
         return
     raise ServeError(
         "other machines can reach this address, and no key is asked of them",
         where=place,
-        fix="listen on 127.0.0.1, or allow a public address if the network is trusted",
+        fix="listen on 127.0.0.1, give API keys, or allow it if the network is trusted",
     )
 
 

@@ -1,11 +1,12 @@
-"""Log-probabilities in the form of OpenAI's completions."""
+"""Log-probabilities in the forms of OpenAI's completions and chat."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ingot.inference import TokenLogprob
 from ingot.model.tokenizer import END_OF_TEXT, StreamDecoder, Tokenizer
+from ingot.server.chat_protocol import ChatLogprobs, ChatTokenLogprob, TopLogprob
 from ingot.server.protocol import Logprobs
 
 
@@ -21,8 +22,8 @@ class LogprobsWriter:
         """Return the next tokens' log-probabilities; offsets go on from the last call."""
         written = Logprobs(tokens=[], token_logprobs=[], top_logprobs=[], text_offset=[])
         for entry in entries:
-            token = self._name(entry.token_id)
-            top = {self._name(token_id): logprob for token_id, logprob in entry.top}
+            token = self.name(entry.token_id)
+            top = {self.name(token_id): logprob for token_id, logprob in entry.top}
             written.tokens.append(token)
             written.token_logprobs.append(entry.logprob)
             written.top_logprobs.append(top | {token: entry.logprob})
@@ -30,7 +31,50 @@ class LogprobsWriter:
             self._offset += len(self._decoder.push(entry.token_id))
         return written
 
-    def _name(self, token_id: int) -> str:
+    def write_prompt(
+        self, prompt_ids: Iterable[int], entries: Sequence[TokenLogprob | None]
+    ) -> Logprobs:
+        """Return a prompt's log-probabilities, null for its first token; offsets go on from it.
+
+        Args:
+            prompt_ids: The prompt.
+            entries: What the engine says of each of its tokens.
+        """
+        written = Logprobs(tokens=[], token_logprobs=[], top_logprobs=[], text_offset=[])
+        for token_id, entry in zip(prompt_ids, entries, strict=True):
+            if entry is not None:
+                part = self.write([entry])
+                written.tokens.extend(part.tokens)
+                written.token_logprobs.extend(part.token_logprobs)
+                written.top_logprobs.extend(part.top_logprobs)
+                written.text_offset.extend(part.text_offset)
+                continue
+            written.tokens.append(self.name(token_id))
+            written.token_logprobs.append(None)
+            written.top_logprobs.append(None)
+            written.text_offset.append(self._offset)
+            self._offset += len(self._decoder.push(token_id))
+        return written
+
+    def write_chat(self, entries: Iterable[TokenLogprob]) -> ChatLogprobs:
+        """Return the next tokens' log-probabilities as chat has them."""
+        return ChatLogprobs(
+            [
+                ChatTokenLogprob(
+                    self.name(entry.token_id),
+                    entry.logprob,
+                    self._bytes(entry.token_id),
+                    [TopLogprob(self.name(id_), p, self._bytes(id_)) for id_, p in entry.top],
+                )
+                for entry in entries
+            ]
+        )
+
+    def _bytes(self, token_id: int) -> list[int]:
+        known = token_id < self._tokenizer.vocab_size
+        return list(self._tokenizer.token_bytes(token_id)) if known else []
+
+    def name(self, token_id: int) -> str:
         """Return a token's text, which differs from every other token's."""
         if token_id == self._tokenizer.eos_id:
             return END_OF_TEXT

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 
-from ingot.artifact import Ingot
 from ingot.server.errors import ApiError
+from ingot.server.models import ServedModel
 
 
-async def encode_prompts(prompts: list[str] | list[list[int]], ingot: Ingot) -> list[list[int]]:
+async def encode_prompts(
+    prompts: list[str] | list[list[int]], model: ServedModel, field: str = "prompt"
+) -> list[list[int]]:
     """Return each prompt's token ids.
+
+    Args:
+        prompts: Texts or token ids.
+        model: Whose tokens they become.
+        field: The request's field that holds them.
 
     Raises:
         ApiError: 400 where one is empty, has an id that is no token, or leaves no
@@ -17,34 +24,44 @@ async def encode_prompts(prompts: list[str] | list[list[int]], ingot: Ingot) -> 
     """
     if isinstance(prompts[0], str):
         # In a thread, because a long text takes a while and others must not wait for it.
-        encode = ingot.tokenizer.encode
+        encode = model.ingot.tokenizer.encode
         encoded = await asyncio.to_thread(lambda: [encode(text) for text in prompts])
     else:
         encoded = prompts
     for index, ids in enumerate(encoded):
-        _check(ids, f"prompt[{index}]" if len(encoded) > 1 else "prompt", ingot)
+        check_ids(ids, model, f"{field}[{index}]" if len(encoded) > 1 else field)
     return encoded
 
 
-def _check(ids: list[int], place: str, ingot: Ingot) -> None:
-    """Refuse token ids that cannot be answered; ``place`` names them."""
+def check_ids(ids: list[int], model: ServedModel, place: str) -> None:
+    """Refuse token ids that cannot be answered.
+
+    Args:
+        ids: The prompt.
+        model: Whose tokens they should be.
+        place: What to call them; begins with the request's field.
+
+    Raises:
+        ApiError: 400.
+    """
+    field = place.partition("[")[0]
     if not ids:
-        advice = f"give the token id {ingot.tokenizer.eos_id} to start a new text"
-        raise ApiError(400, f"{place} is empty; {advice}", param="prompt", code="empty_prompt")
-    vocabulary = ingot.tokenizer.vocab_size
+        advice = f"give the token id {model.ingot.tokenizer.eos_id} to start a new text"
+        raise ApiError(400, f"{place} is empty; {advice}", param=field, code="empty_prompt")
+    vocabulary = model.ingot.tokenizer.vocab_size
     if (highest := max(ids)) >= vocabulary:
         raise ApiError(
             400,
             f"{place}: token id {highest} is not one of the model's {vocabulary} tokens",
-            param="prompt",
+            param=field,
             code="invalid_value",
         )
-    context = ingot.config.max_position_embeddings
+    context = model.loop.max_context
     if len(ids) >= context:
         raise ApiError(
             400,
             f"{place} has {len(ids)} tokens, but the model's context holds {context}, "
             "the answer included; send a shorter one",
-            param="prompt",
+            param=field,
             code="context_length_exceeded",
         )

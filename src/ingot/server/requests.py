@@ -12,8 +12,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.requests import ClientDisconnect
 
+from ingot.server.answers import Terms
 from ingot.server.config import ServerConfig
 from ingot.server.errors import ApiError
+from ingot.server.fields import GenerationFields
+from ingot.server.visit import Visit
 
 _Body = TypeVar("_Body", bound=BaseModel)
 _UNION_TAGS = frozenset({"text", "texts", "ids", "lists"})  # pydantic adds them to error paths
@@ -37,6 +40,61 @@ async def read_request(request: Request, kind: type[_Body], config: ServerConfig
         # A misspelt field comes first: it may be why another one is missing.
         found.sort(key=lambda fault: fault["type"] != "extra_forbidden")
         raise _describe(found[0], kind.model_fields) from error
+
+
+def check_together(
+    request: GenerationFields, config: ServerConfig, prompts: int, candidates: int
+) -> None:
+    """Refuse fields that are right alone but not together.
+
+    Args:
+        request: What is asked.
+        config: Limits.
+        prompts: How many prompts it has.
+        candidates: How many answers are made to each.
+
+    Raises:
+        ApiError: 400.
+    """
+    if request.stream_options is not None and not request.stream:
+        raise ApiError(
+            400,
+            "stream_options only goes with stream=true; leave it out",
+            param="stream_options",
+            code="invalid_value",
+        )
+    if (count := prompts * candidates) > config.max_sequences:
+        raise ApiError(
+            400,
+            f"{count} answers are asked for (prompts times n or best_of), at most "
+            f"{config.max_sequences} go in one request",
+            param="n",
+            code="invalid_value",
+        )
+
+
+def terms_of(
+    visit: Visit,
+    config: ServerConfig,
+    *,
+    user: str | None = None,
+    timeout: float | None = None,
+    priority: int | None = None,
+    cache_salt: str | None = None,
+) -> Terms:
+    """Return on what terms the engine runs a request, from the fields that it gave.
+
+    Cached prefixes are shared within one key alone, so that nobody can learn from
+    timing what holders of other keys have asked.
+    """
+    visit.user = user
+    key = visit.key.name if visit.key else ""
+    return Terms(
+        timeout_s=min(timeout or config.request_timeout_s, config.request_timeout_s),
+        priority=priority or 0,
+        cache_salt=f"{key}/{cache_salt or ''}",
+        share=f"{key}/{user or ''}",
+    )
 
 
 async def _read_body(request: Request, config: ServerConfig) -> bytes:
@@ -80,9 +138,9 @@ def _describe(error: ErrorDetails, fields: Collection[str]) -> ApiError:
     path = [name, *(part for part in error["loc"][1:] if part not in _UNION_TAGS)]
     if error["type"] == "extra_forbidden":
         return _unknown_field(path, fields)
-    if error["type"] == "missing":
-        return ApiError(400, f"{name!r} is required", param=name, code="missing_field")
     place = name + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path[1:])
+    if error["type"] == "missing":
+        return ApiError(400, f"{place!r} is required", param=name, code="missing_field")
     message = f"{place}: {error['msg'][0].lower()}{error['msg'][1:]}"
     return ApiError(400, message, param=name, code="invalid_value")
 

@@ -4,29 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import resource
 import signal
 import socket
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Self
 
 import uvicorn
 import uvloop
 
 from ingot.artifact import Ingot
-from ingot.errors import ServeError
+from ingot.errors import IngotError, ServeError
 from ingot.inference import EngineLoop
+from ingot.server.admission import Admission
 from ingot.server.app import create_app
 from ingot.server.config import ServerConfig
+from ingot.server.http_protocol import GuardedProtocol
+from ingot.server.keys import Keys
 from ingot.server.listener import listen, url_of
+from ingot.server.logs import LogWriter
+from ingot.server.metrics import Metrics
+from ingot.server.models import Loader, Models, ServedModel
+from ingot.server.service import Service
+from ingot.server.tracing import Tracer
 
+_log = logging.getLogger(__name__)
 _START_TIMEOUT_S = 30.0
 _STOP_SLACK_S = 10.0  # past the drain, for what was cancelled to clean up
+# The event loop waits so long for an engine's thread that does not let go of the interpreter;
+# Python's own 5 ms cost a quarter to a half of the throughput of 256 streams.
+_SWITCH_S = 0.0005
 _KEEP_ALIVE_S = 75  # longer than clients keep idle connections, so they close first
 
 
 class Server:
-    """An HTTP server for one ingot.
+    """An HTTP server for one or more ingots.
 
     ``run`` serves in the foreground; ``with Server(...) as server`` serves from a
     thread, at ``server.url``, until the block ends. Either works once.
@@ -37,9 +53,13 @@ class Server:
         config: Address, limits and waits.
         listener: A socket from ``listen(config)``, for a caller that takes the port
             before it loads the model; by default the port is taken here.
+        further: More models by name, the caller's likewise.
+        loader: Opens ingots that are exchanged while the server runs; those are the
+            server's to close. None permits no exchange.
 
     Raises:
-        ServeError: the port cannot be had.
+        ServeError: the port cannot be had, or the log cannot be written.
+        UsageError: the file of keys is not good, or two models have one name.
     """
 
     def __init__(
@@ -49,40 +69,54 @@ class Server:
         config: ServerConfig | None = None,
         *,
         listener: socket.socket | None = None,
+        further: Iterable[tuple[str, Ingot, EngineLoop]] = (),
+        loader: Loader | None = None,
     ) -> None:
         config = config or ServerConfig()
         self._config = config
         self._listener = listener or listen(config)
         self.url = url_of(self._listener)
         """Where it answers, such as ``http://127.0.0.1:8000``."""
-        self._uvicorn = _Uvicorn(
-            uvicorn.Config(
-                create_app(ingot, loop, config),
-                http="httptools",
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_keep_alive=_KEEP_ALIVE_S,
-                timeout_graceful_shutdown=max(1, round(config.drain_timeout_s)),
-            )
-        )
+        name = config.model_name or ingot.path.absolute().name.removesuffix(".ingot")
+        models = [ServedModel(name, ingot, loop), *(ServedModel(*more) for more in further)]
+        self._models = Models(models, loader)
+        self._keys = Keys(config.api_keys) if config.api_keys else None
+        self._logs = LogWriter(config.log_file)
+        self._tracer = Tracer(config.otlp_endpoint)
+        self._uvicorn = _Uvicorn(self._uvicorn_config(), self._models, self.reload_keys)
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
 
     def run(self, on_ready: Callable[[], None] | None = None) -> None:
-        """Serve until SIGINT or SIGTERM; call from the main thread.
+        """Serve until SIGINT or SIGTERM; call from the main thread. Logs go to the log.
 
         The first signal lets running requests finish, for ``drain_timeout_s`` at
-        most; a second one cancels them at once.
+        most; a second one cancels them at once. SIGHUP reads the file of keys again.
 
         Args:
             on_ready: Called once requests are answered.
+
+        Raises:
+            ServeError: an engine has failed; every request under way was told.
         """
         self._uvicorn.on_ready = on_ready or (lambda: None)
-        with _signals(self._uvicorn.stop):
+        self._uvicorn.ends_on_failure = True
+        sys.setswitchinterval(_SWITCH_S)
+        with self._logs.installed(), _signals(self._uvicorn.stop, self._uvicorn.ask_reload):
             self._serve()
+        if (failed := self._models.failed) is not None:
+            raise ServeError(f"has failed ({failed})", where="engine", fix="start it again")
+
+    def reload_keys(self) -> None:
+        """Read the file of keys again; where it is not good, the keys read before stay."""
+        if self._keys is None:
+            return
+        try:
+            self._keys.reload()
+        except IngotError as error:
+            _log.error("keys not reloaded: %s", error)
+        else:
+            _log.info("keys reloaded")
 
     def __enter__(self) -> Self:
         ready = threading.Event()
@@ -103,10 +137,32 @@ class Server:
         if self._thread.is_alive():
             raise ServeError("did not stop in time", where=self.url)
 
+    def _uvicorn_config(self) -> uvicorn.Config:
+        config = self._config
+        admission = Admission(config)
+        metrics = Metrics(self._models, admission, lambda: self._logs.dropped)
+        service = Service(config, self._models, admission, metrics, self._tracer, self._keys)
+        return uvicorn.Config(
+            create_app(service),
+            http=partial(GuardedProtocol, config),  # type: ignore[arg-type]  # called as a class is
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=max(1, round(config.drain_timeout_s)),
+        )
+
     def _serve(self) -> None:
         """Serve until told to stop; requests that outlive the drain are cancelled."""
+        _raise_file_limit()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(self._uvicorn.serve(sockets=[self._listener]))
+            try:
+                runner.run(self._uvicorn.serve(sockets=[self._listener]))
+            finally:
+                self._models.close_opened()
+                self._tracer.close()
 
     def _serve_in_thread(self, ready: threading.Event) -> None:
         try:
@@ -122,10 +178,27 @@ class _Uvicorn(uvicorn.Server):
     """uvicorn, stopped by us instead of by handlers of its own, which end the process by signal."""
 
     on_ready: Callable[[], None]
+    ends_on_failure = False
+
+    def __init__(
+        self, config: uvicorn.Config, models: Models, reload_keys: Callable[[], None]
+    ) -> None:
+        super().__init__(config)
+        self._models = models
+        self._reload_keys = reload_keys
+        self._reload_asked = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.on_ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._reload_asked:
+            self._reload_asked = False
+            self._reload_keys()
+        if self.ends_on_failure and self._models.failed is not None:
+            self.should_exit = True
+        return await super().on_tick(counter)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -136,14 +209,28 @@ class _Uvicorn(uvicorn.Server):
         self.force_exit = self.should_exit
         self.should_exit = True
 
+    def ask_reload(self) -> None:
+        """Have the keys read again; safe from signal handlers, which may not log or wait."""
+        self._reload_asked = True
+
 
 @contextlib.contextmanager
-def _signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Have SIGINT and SIGTERM call ``stop`` inside the block."""
-    kinds = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(kind, lambda *_: stop()) for kind in kinds]
+def _signals(stop: Callable[[], None], reload: Callable[[], None]) -> Iterator[None]:
+    """Have SIGINT and SIGTERM call ``stop`` and SIGHUP ``reload`` inside the block."""
+    wanted = {signal.SIGINT: stop, signal.SIGTERM: stop, signal.SIGHUP: reload}
+    before = {
+        kind: signal.signal(kind, lambda *_, action=action: action())
+        for kind, action in wanted.items()
+    }
     try:
         yield
     finally:
-        for kind, handler in zip(kinds, before, strict=True):
+        for kind, handler in before.items():
             signal.signal(kind, handler)
+
+
+def _raise_file_limit() -> None:
+    """Let the process hold as many connections as the system permits."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ingot.artifact import open_ingot, widen_to_float32
+from ingot.artifact import open_ingot
 from ingot.corpus import ReadReport, iter_documents
 from ingot.errors import CorpusError, UsageError
 from ingot.model import ModelConfig, Tokenizer
 from ingot.model.transformer import Transformer
 from ingot.training import checkpoint
-from ingot.training.evaluate import Evaluation, evaluate
+from ingot.training.evaluate import Evaluation, Tokens, evaluate
 from ingot.training.precision import Precision
 from ingot.training.run import RECORD, open_run
 
@@ -41,33 +41,35 @@ def score(path: Path, texts: Sequence[Path] | None) -> Evaluation:
         CorpusError: the texts cannot be read or are empty.
     """
     precision = Precision.choose()
+    if texts is None:
+        if not (path / RECORD).is_file():
+            raise UsageError(
+                "an ingot does not carry its held-out text", where=path, fix="name texts to score"
+            )
+        corpus = open_run(path).corpus
+        tokens: Tokens = corpus.validation
+        size = corpus.manifest.validation.bytes
+        model, _ = open_model(path)
+    else:
+        model, tokenizer = open_model(path)
+        tokens, size = _tokens(tokenizer, texts)
+    return evaluate(model.to(precision.device), tokens, size, precision=precision)
+
+
+def open_model(path: Path) -> tuple[Transformer, Tokenizer]:
+    """Return model and tokenizer of a run, at its best checkpoint, or of an ingot; on the CPU.
+
+    Raises:
+        TrainingError: the run's checkpoint is missing or damaged.
+        ArtifactError: the ingot is missing, malformed or fails a digest.
+    """
     if (path / RECORD).is_file():
         run = open_run(path)
-        model = _model(run.model_config, checkpoint.read_weights(checkpoint.best(path)))
-        if texts is None:
-            corpus = run.corpus
-            size = corpus.manifest.validation.bytes
-            return evaluate(
-                model.to(precision.device), corpus.validation, size, precision=precision
-            )
-        tokenizer = run.tokenizer
-    elif texts is None:
-        raise UsageError(
-            "an ingot does not carry its held-out text", where=path, fix="name texts to score"
-        )
-    else:
-        with open_ingot(path) as ingot:
-            weights = {
-                name: torch.from_numpy(
-                    widen_to_float32(tensor.array())
-                    if tensor.dtype == "BF16"
-                    else tensor.array().copy()
-                )
-                for name, tensor in ingot.tensors.items()
-            }
-        model, tokenizer = _model(ingot.config, weights), ingot.tokenizer
-    ids, size = _tokens(tokenizer, texts)
-    return evaluate(model.to(precision.device), _Tokens(ids), size, precision=precision)
+        weights = checkpoint.read_weights(checkpoint.best(path))
+        return _model(run.model_config, weights), run.tokenizer
+    with open_ingot(path) as ingot:
+        weights = {name: torch.from_numpy(values.copy()) for name, values in ingot.float32()}
+        return _model(ingot.config, weights), ingot.tokenizer
 
 
 def _model(config: ModelConfig, weights: dict[str, torch.Tensor]) -> Transformer:
@@ -76,11 +78,11 @@ def _model(config: ModelConfig, weights: dict[str, torch.Tensor]) -> Transformer
     return model
 
 
-def _tokens(tokenizer: Tokenizer, texts: Sequence[Path]) -> tuple[list[int], int]:
+def _tokens(tokenizer: Tokenizer, texts: Sequence[Path]) -> tuple[_Tokens, int]:
     ids, size = [tokenizer.eos_id], 0
     for document in iter_documents(texts, ReadReport()):
         ids += [*tokenizer.encode(document.text), tokenizer.eos_id]
         size += len(document.text.encode())
     if not size:
         raise CorpusError("holds no text", where=texts[0], fix="name a file with text in it")
-    return ids, size
+    return _Tokens(ids), size

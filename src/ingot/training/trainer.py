@@ -107,8 +107,14 @@ class Trainer:
             RecipeError: the budget does not allow one update.
             TrainingError: the loss is no number any more, or a checkpoint is damaged.
         """
-        torch.set_flush_denormal(True)
         torch.set_num_threads(len(os.sched_getaffinity(0)))  # an engine may have taken fewer
+        torch.set_flush_denormal(True)
+        try:
+            return self._train()
+        finally:
+            torch.set_flush_denormal(False)  # whoever called keeps their arithmetic
+
+    def _train(self) -> TrainingResult:
         found = checkpoint.folders(self._run.path)
         if found:
             self._restore(found[-1])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ingot.artifact import Ingot, widen_to_float32
 from ingot.errors import ServeError, UsageError
 from ingot.inference import Engine, EngineConfig, SamplingParams
-from ingot.inference.executors.base import Chunk, SamplingRow
+from ingot.inference.executors.base import Chunk, Drawn, Hidden, SamplingRow
 from ingot.inference.executors.torch import TorchExecutor
 from ingot.model import ModelConfig, Tokenizer
 from ingot.model.transformer import Transformer
@@ -48,13 +48,24 @@ def scores(plain: Transformer, tokenizer: Tokenizer) -> Callable[[list[int]], to
     return score
 
 
+@pytest.fixture(scope="module")
+def states(plain: Transformer) -> Callable[[list[int]], np.ndarray]:
+    """The last hidden states of some tokens, by one full forward pass."""
+
+    @torch.inference_mode()
+    def run(tokens: list[int]) -> np.ndarray:
+        return np.asarray(plain(torch.tensor([tokens]))[0].numpy())
+
+    return run
+
+
 cuts = st.lists(st.integers(1, 9), min_size=1, max_size=6)
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.data(), st.lists(cuts, min_size=1, max_size=5))
 def test_any_mix_of_chunks_gives_the_scores_of_the_full_forward(
-    ingot: Ingot, scores: Any, data: st.DataObject, plans: list[list[int]]
+    ingot: Ingot, scores: Any, states: Any, data: st.DataObject, plans: list[list[int]]
 ) -> None:
     executor = TorchExecutor(ingot, num_blocks=100, block_size=BLOCK)
     # Foreign keys and values lie in every block, as they do after a while of service.
@@ -73,20 +84,35 @@ def test_any_mix_of_chunks_gives_the_scores_of_the_full_forward(
         for who in chosen:
             count = pending[who].pop(0)
             ids = tokens[who][done[who] : done[who] + count]
-            asks = data.draw(st.booleans())
-            chunks.append(Chunk(ids, done[who], tables[who], GREEDY if asks else None))
+            asks = data.draw(st.integers(-1, count))
+            hidden = asks < 0
+            earlier = (GREEDY,) * (asks - 1)
+            row = GREEDY if asks > 0 else None
+            chunks.append(Chunk(ids, done[who], tables[who], row, earlier, hidden))
             done[who] += count
-        drawn = executor.step(chunks)
-        for who, chunk, token_drawn in zip(chosen, chunks, drawn, strict=True):
-            assert (token_drawn is None) == (chunk.sampling is None)
-            if token_drawn is None or token_drawn.logprob is None:
-                continue
-            wanted = scores(tokens[who][: done[who]])
-            for token_id, logprob in token_drawn.logprob.top:
-                assert logprob == pytest.approx(wanted[token_id].item(), abs=1e-4)
-            assert wanted[token_drawn.token_id].item() == pytest.approx(
-                wanted.max().item(), abs=1e-4
-            )
+        results = executor.step(chunks)
+        for who, chunk, result in zip(chosen, chunks, results, strict=True):
+            end = chunk.start + len(chunk.token_ids)
+            if chunk.hidden:
+                assert isinstance(result, Hidden)
+                wanted = states(tokens[who][:end])[chunk.start :]
+                assert result.states.dtype == np.float32
+                assert np.allclose(result.states, wanted, atol=1e-4)
+            elif chunk.sampling is None:
+                assert result is None
+            else:
+                assert isinstance(result, Drawn)
+                assert len(result.earlier) == len(chunk.earlier)
+                for back, drawn in enumerate(reversed([*result.earlier, result])):
+                    check(drawn, scores(tokens[who][: end - back]))
+
+
+def check(drawn: Drawn, wanted: torch.Tensor) -> None:
+    assert drawn.logprob is not None
+    assert len(drawn.logprob.top) == 20
+    for token_id, logprob in drawn.logprob.top:
+        assert logprob == pytest.approx(wanted[token_id].item(), abs=1e-4)
+    assert wanted[drawn.token_id].item() == pytest.approx(wanted.max().item(), abs=1e-4)
 
 
 def answers(
@@ -177,3 +203,44 @@ def test_the_default_cache_is_the_engines(ingot: Ingot, config: ModelConfig) -> 
     executor = TorchExecutor(ingot, block_size=32)
     assert executor.num_blocks == EngineConfig(block_size=32).blocks_for(config)
     Engine(executor, ingot.tokenizer, EngineConfig(block_size=32))
+
+
+def test_many_rows_are_scored_some_at_a_time(ingot: Ingot, monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = TorchExecutor(ingot, num_blocks=40, block_size=BLOCK)
+    tokens, table = list(range(1, 31)), list(range(10))
+    rows = [GREEDY._replace(given=token) for token in tokens[1:]]
+    chunks = [
+        Chunk(tokens, 0, table, GREEDY, tuple(rows)),
+        Chunk([5], 0, [20], None),
+        Chunk([6], 0, [21], GREEDY),
+    ]
+    whole = executor.step(chunks)
+    monkeypatch.setattr("ingot.inference.executors.torch._ROWS_AT_ONCE", 7)
+    pieces = executor.step(chunks)
+    for one, other in zip(whole, pieces, strict=True):
+        if not isinstance(one, Drawn) or not isinstance(other, Drawn):
+            assert one is other is None
+            continue
+        for a, b in zip([*one.earlier, one], [*other.earlier, other], strict=True):
+            assert a.token_id == b.token_id
+            assert a.logprob is not None
+            assert b.logprob is not None
+            assert a.logprob.logprob == pytest.approx(b.logprob.logprob, abs=1e-5)
+    assert isinstance(whole[0], Drawn)
+    assert [one.token_id for one in whole[0].earlier] == tokens[1:]
+
+
+@pytest.mark.parametrize("native_bfloat16", [False, True])
+def test_the_weights_in_memory_have_the_sealed_digests(
+    ingot: Ingot, monkeypatch: pytest.MonkeyPatch, native_bfloat16: bool
+) -> None:
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: native_bfloat16)
+    executor = TorchExecutor(ingot, num_blocks=1, block_size=BLOCK)
+    sealed = {name: record.sha256 for name, record in ingot.manifest.tensors.items()}
+    assert executor.weight_digests() == sealed
+    name = "model.norm.weight"
+    changed = executor._transformer.get_parameter(name).clone()
+    changed[0] += 1
+    executor._transformer.model.norm.weight = torch.nn.Parameter(changed, requires_grad=False)
+    now = executor.weight_digests()
+    assert {one for one in sealed if now[one] != sealed[one]} == {name}

@@ -3,25 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ingot.inference.sequence import SamplingParams, TokenLogprob
 from ingot.model.config import ModelConfig
 
+FEATURES = frozenset(
+    {
+        "earlier",
+        "given",
+        "hidden",
+        "mask",
+        "repetition_penalty",
+        "presence_penalty",
+        "frequency_penalty",
+        "logit_bias",
+        "typical_p",
+    }
+)
+"""What an executor may offer past the plain chunk: names of fields of ``Chunk``,
+``SamplingRow`` and ``SamplingParams``. The four that change scores reach it as
+``SamplingRow.adjustment`` alone."""
 
-@dataclass(frozen=True)
-class SamplingRow:
-    """Asks for a token after a chunk's last position."""
+
+class Adjustment(NamedTuple):
+    """What penalties and bias do to the scores of some tokens, each named once.
+
+    ``score / factor`` where the score is positive, ``score * factor`` where not, then
+    ``+ shift``: in float64, then rounded to the nearest finite float32.
+    """
+
+    ids: NDArray[np.int32]
+    """Token ids (n,), in any order; the tokenizer has them all."""
+    factors: NDArray[np.float64]
+    shifts: NDArray[np.float64]
+
+
+class SamplingRow(NamedTuple):
+    """Asks for a token after one position of a chunk."""
 
     params: SamplingParams
     seed: int
     position: int
     """Index of the token to draw in prompt plus output: with ``seed``, the random stream's key."""
+    given: int | None = None
+    """Do not draw, but report the log-probability of this token, which is known to follow."""
+    adjustment: Adjustment | None = None
+    """Applied before drawing; None where it would change nothing."""
+    mask: NDArray[np.uint32] | None = None
+    """Which tokens may be drawn: bit ``i % 32`` of word ``i // 32`` is token i's. None: all."""
 
 
-@dataclass(frozen=True)
-class Chunk:
+class Chunk(NamedTuple):
     """Consecutive tokens of one sequence to run in a step: a piece of prefill, or one decode."""
 
     token_ids: Seq[int]
@@ -30,17 +66,32 @@ class Chunk:
     block_table: Seq[int]
     """Cache blocks of the sequence, enough for ``start + len(token_ids)`` tokens."""
     sampling: SamplingRow | None
-    """None where the chunk does not end the known tokens, so nothing is drawn."""
+    """After the last token; None where nothing is drawn there."""
+    earlier: tuple[SamplingRow, ...] = ()
+    """After the tokens just before the last one, in order; only together with ``sampling``."""
+    hidden: bool = False
+    """Return the last hidden states of all tokens; never together with ``sampling``."""
 
 
-@dataclass(frozen=True)
-class Drawn:
+class Drawn(NamedTuple):
     """The token drawn for a chunk that asked for one."""
 
     token_id: int
     """Below the tokenizer's size, also where the model's table is padded past it."""
     logprob: TokenLogprob | None
-    """Only where the request asked for log-probabilities."""
+    """Only where log-probabilities were asked for, or the token was given."""
+    earlier: tuple[Drawn, ...] = ()
+    """One for each of the chunk's ``earlier``."""
+
+
+class Hidden(NamedTuple):
+    """The last hidden states of a chunk that asked for them, after the final norm."""
+
+    states: NDArray[np.float32]
+    """(tokens, hidden)."""
+
+
+Result = Drawn | Hidden | None
 
 
 class Executor(Protocol):
@@ -52,11 +103,22 @@ class Executor(Protocol):
     num_blocks: int
     """Cache blocks there are."""
 
-    def step(self, chunks: Seq[Chunk]) -> list[Drawn | None]:
+    @property
+    def features(self) -> frozenset[str]:
+        """Which of ``FEATURES`` it offers; the engine refuses requests that need others."""
+
+    def step(self, chunks: Seq[Chunk]) -> Seq[Result]:
         """Run every chunk; return one entry for each, None where nothing was asked.
 
         Raises:
             ServeError: the model gave a value that is not finite.
+        """
+
+    def weight_digests(self) -> dict[str, str]:
+        """Return the SHA-256 of each of the ingot's tensors, from the memory that answers.
+
+        Any thread may call it while another steps. Empty where the executor rounds the
+        weights, so that what it holds cannot be compared with the ingot.
         """
 
     def close(self) -> None:

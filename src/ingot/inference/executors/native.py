@@ -9,13 +9,17 @@ from typing import Any, Literal
 from ingot.artifact import Ingot
 from ingot.errors import ResourceError, ServeError, UsageError
 from ingot.inference.config import EngineConfig
-from ingot.inference.executors.base import Chunk, Drawn, SamplingRow
-from ingot.inference.executors.native_weights import PackedWeights, WeightKind
+from ingot.inference.executors.base import FEATURES, Chunk, Drawn, Hidden, Result, SamplingRow
+from ingot.inference.executors.native_weights import NativeWeights, WeightKind
 from ingot.inference.sequence import TokenLogprob
-from ingot.native import Matrix, Model
+from ingot.native import Model
 
 KEY_TILE = 16
 """A cache block holds a multiple of this many tokens: their keys lie side by side."""
+
+CacheKind = Literal["bf16", "f32", "int8"]
+_NONE_ALLOWED = -2  # what the core draws where the mask lets nothing through
+_Choice = tuple[int, float, list[tuple[int, float]]]
 
 
 class NativeExecutor:
@@ -28,14 +32,19 @@ class NativeExecutor:
         ingot: The model; may be closed afterwards.
         num_blocks: Blocks of the key-value cache; None takes ``EngineConfig``'s default.
         block_size: Tokens in a block, a multiple of 16.
-        weights: "bf16", or "int8" or "int4" with a scale for 128 inputs, rounded at loading.
-        kv_cache: What keys and values are stored as.
+        weights: "stored" computes with the ingot's own weights, packed at loading unless it is
+            quantized; "bf16", "int8" or "int4" rounds them, with a scale for 128 inputs.
+        kv_cache: What keys and values are stored as; int8 has a scale for each token and head.
         threads: Threads that compute; None takes one for each CPU this process may use.
+        pinned: Keep each of the core's own threads on a CPU of its own.
+        window: Tokens that each token attends to, itself included; None for all.
 
     Raises:
         UsageError: an argument out of range, or INGOT_ISA names kernels that cannot run here.
         ResourceError: not enough memory for weights or cache.
     """
+
+    features = FEATURES
 
     def __init__(
         self,
@@ -43,9 +52,11 @@ class NativeExecutor:
         *,
         num_blocks: int | None = None,
         block_size: int = 16,
-        weights: WeightKind = "int8",
-        kv_cache: Literal["bf16", "f32"] = "bf16",
+        weights: WeightKind = "stored",
+        kv_cache: CacheKind = "bf16",
         threads: int | None = None,
+        pinned: bool = False,
+        window: int | None = None,
     ) -> None:
         if block_size < 1 or block_size % KEY_TILE:
             raise UsageError(
@@ -57,14 +68,17 @@ class NativeExecutor:
         self.block_size = block_size
         self.num_blocks = num_blocks or EngineConfig(block_size=block_size).blocks_for(self.config)
         try:
+            self._weights = NativeWeights(ingot, weights)
             self.model = Model(
                 **_sizes(ingot),
-                **_weights(ingot, weights),
+                **_arranged(ingot, self._weights),
                 cache=kv_cache,
                 blocks=self.num_blocks,
                 block_size=block_size,
+                window=window or 0,
                 kernels=os.environ.get("INGOT_ISA", ""),
                 threads=threads or 0,
+                pinned=pinned,
             )
         except ValueError as error:
             raise UsageError(str(error), where="native executor") from error
@@ -73,61 +87,86 @@ class NativeExecutor:
                 f"no memory for {self.num_blocks} blocks of the key-value cache",
                 fix="use fewer blocks or a smaller model",
             ) from error
+        self._weights.let_go()
 
-    def step(self, chunks: Seq[Chunk]) -> list[Drawn | None]:
+    def step(self, chunks: Seq[Chunk]) -> list[Result]:
         """Run every chunk; return one entry for each, None where nothing was asked.
 
         Raises:
-            ServeError: the model gave a value that is not finite.
+            ServeError: the model gave a value that is not finite, or a mask allows no token.
             UsageError: a token, position or block that does not exist; nothing was run.
         """
         try:
-            choices = self.model.step([as_native(chunk) for chunk in chunks])
+            choices, hidden = self.model.step([as_native(chunk) for chunk in chunks])
         except (IndexError, TypeError, ValueError, RuntimeError) as error:
             raise UsageError(str(error), where="native executor") from error
-        drawn: list[Drawn | None] = [None] * len(chunks)
-        asking = [place for place, chunk in enumerate(chunks) if chunk.sampling is not None]
-        for place, (token, logprob, top) in zip(asking, choices, strict=True):
-            sampling = chunks[place].sampling
-            if sampling is not None:
-                drawn[place] = _drawn(sampling, token, logprob, top)
-        return drawn
+        results: list[Result] = []
+        choice, states = iter(choices), iter(hidden)
+        for chunk in chunks:
+            if chunk.hidden:
+                results.append(Hidden(next(states)))
+            elif chunk.sampling is None:
+                results.append(None)
+            else:
+                earlier = tuple(_drawn(row, next(choice)) for row in chunk.earlier)
+                results.append(_drawn(chunk.sampling, next(choice), earlier))
+        return results
+
+    def weight_digests(self) -> dict[str, str]:
+        """Return the SHA-256 of each of the ingot's tensors, from the memory the core reads.
+
+        Empty where weights were rounded at loading.
+        """
+        return self._weights.digests()
 
     def close(self) -> None:
         """Give back the memory of weights and cache, and the threads."""
         self.model.close()
 
 
-def as_native(chunk: Chunk) -> tuple[Seq[int], int, Seq[int], Any]:
+def as_native(chunk: Chunk) -> tuple[Any, ...]:
     """Return a chunk as the core takes it."""
-    row = chunk.sampling
-    if row is None:
-        return chunk.token_ids, chunk.start, chunk.block_table, None
+    rows = []
+    if chunk.sampling is not None:
+        rows = [_as_row(row) for row in (*chunk.earlier, chunk.sampling)]
+    return chunk.token_ids, chunk.start, chunk.block_table, rows, chunk.hidden
+
+
+def _as_row(row: SamplingRow) -> tuple[Any, Any, Any]:
     params = row.params
-    count = -1 if params.logprobs is None else params.logprobs
-    draw = (
+    how = (
         params.temperature,
         params.top_p,
         params.min_p,
+        params.typical_p,
         params.top_k,
         row.seed,
         row.position,
-        count,
+        (params.logprobs or 0) if _reports(row) else -1,
+        -1 if row.given is None else row.given,
     )
-    return chunk.token_ids, chunk.start, chunk.block_table, draw
+    return how, row.adjustment and tuple(row.adjustment), row.mask
 
 
-def _drawn(row: SamplingRow, token: int, logprob: float, top: list[tuple[int, float]]) -> Drawn:
+def _reports(row: SamplingRow) -> bool:
+    """Whether a row asks for log-probabilities."""
+    return row.given is not None or row.params.logprobs is not None
+
+
+def _drawn(row: SamplingRow, choice: _Choice, earlier: tuple[Drawn, ...] = ()) -> Drawn:
     """Check a choice of the core and give it its type."""
+    token, logprob, top = choice
+    if token == _NONE_ALLOWED:
+        raise ServeError(f"allows no token at position {row.position}", where="guide")
     if token < 0:
         raise ServeError(
             f"some scores are not finite at position {row.position}",
             where="model",
             fix="verify the ingot; its weights may have been damaged or diverged in training",
         )
-    if row.params.logprobs is None:
-        return Drawn(token, None)
-    return Drawn(token, TokenLogprob(token, logprob, tuple(top)))
+    if not _reports(row):
+        return Drawn(token, None, earlier)
+    return Drawn(token, TokenLogprob(token, logprob, tuple(top)), earlier)
 
 
 def _sizes(ingot: Ingot) -> dict[str, Any]:
@@ -146,33 +185,28 @@ def _sizes(ingot: Ingot) -> dict[str, Any]:
     }
 
 
-def _weights(ingot: Ingot, kind: WeightKind) -> dict[str, Any]:
-    """Return the packed weights by the core's names."""
-    packed = PackedWeights(ingot.tensors, kind)
-    embedding = packed.matrix("model.embed_tokens.weight")
+def _arranged(ingot: Ingot, weights: NativeWeights) -> dict[str, Any]:
+    """Return the weights by the core's names."""
+    embedding = weights.matrix("model.embed_tokens")
     tied = ingot.config.tie_word_embeddings
     layers = range(ingot.config.num_hidden_layers)
     return {
         "embedding": embedding,
-        "head": embedding if tied else packed.matrix("lm_head.weight"),
-        "final_norm": packed.gains("model.norm.weight"),
-        "layers": [_layer(packed, f"model.layers.{layer}") for layer in layers],
+        "head": embedding if tied else weights.matrix("lm_head"),
+        "final_norm": weights.gains("model.norm.weight"),
+        "layers": [_layer(weights, f"model.layers.{layer}") for layer in layers],
     }
 
 
-def _layer(packed: PackedWeights, prefix: str) -> tuple[Any, ...]:
+def _layer(weights: NativeWeights, prefix: str) -> tuple[Any, ...]:
     """Return one layer's gains and matrices in the core's order."""
-
-    def matrix(*names: str) -> Matrix:
-        return packed.matrix(*(f"{prefix}.{name}.weight" for name in names))
-
     return (
-        packed.gains(f"{prefix}.input_layernorm.weight"),
-        packed.gains(f"{prefix}.self_attn.q_norm.weight"),
-        packed.gains(f"{prefix}.self_attn.k_norm.weight"),
-        packed.gains(f"{prefix}.post_attention_layernorm.weight"),
-        matrix("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-        matrix("self_attn.o_proj"),
-        matrix("mlp.gate_proj", "mlp.up_proj"),
-        matrix("mlp.down_proj"),
+        weights.gains(f"{prefix}.input_layernorm.weight"),
+        weights.gains(f"{prefix}.self_attn.q_norm.weight"),
+        weights.gains(f"{prefix}.self_attn.k_norm.weight"),
+        weights.gains(f"{prefix}.post_attention_layernorm.weight"),
+        weights.matrix(f"{prefix}.self_attn.qkv_proj"),
+        weights.matrix(f"{prefix}.self_attn.o_proj"),
+        weights.matrix(f"{prefix}.mlp.gate_up_proj"),
+        weights.matrix(f"{prefix}.mlp.down_proj"),
     )

@@ -8,7 +8,7 @@ that share one, K head width.
 from __future__ import annotations
 
 import os
-import warnings
+from collections.abc import Iterator
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 
@@ -17,12 +17,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ingot.artifact import Ingot, SealedBuffer, StoredTensor, widen_to_float32
+from ingot.artifact import Ingot
 from ingot.errors import UsageError
 from ingot.inference.config import EngineConfig
-from ingot.inference.executors.base import Chunk, Drawn
+from ingot.inference.executors.base import FEATURES, Chunk, Drawn, Hidden, Result
+from ingot.inference.executors.torch_weights import digests, load
 from ingot.inference.sampling import draw
-from ingot.model.transformer import Rotary, Transformer
+
+_ROWS_AT_ONCE = 64  # whose scores are computed together: 40 MB at a vocabulary of 150,000
 
 
 class TorchExecutor:
@@ -62,8 +64,12 @@ class TorchExecutor:
         self.block_size = block_size
         self.num_blocks = num_blocks or EngineConfig(block_size=block_size).blocks_for(self.config)
         self._device = _device(device)
+        self.features = FEATURES
+        # A quantized ingot's codes are not what answers here, so they have no digests.
+        tensors = {} if ingot.manifest.quantization else ingot.tensors
+        self._stored = {name: tensor.dtype for name, tensor in tensors.items()}
         self._vocabulary = ingot.tokenizer.vocab_size
-        self._transformer = _load(ingot, self._device)
+        self._transformer = load(ingot, self._device)
         shape = (
             self.num_blocks,
             block_size,
@@ -76,7 +82,7 @@ class TorchExecutor:
         self._values = [_zeros(shape, dtype, self._device) for _ in layers]
 
     @torch.inference_mode()
-    def step(self, chunks: Seq[Chunk]) -> list[Drawn | None]:
+    def step(self, chunks: Seq[Chunk]) -> list[Result]:
         """Run every chunk; return one entry for each, None where nothing was asked.
 
         Raises:
@@ -88,24 +94,50 @@ class TorchExecutor:
         ids = self._integers([token for chunk in ordered for token in chunk.token_ids])
         positions = self._integers([place for chunk in ordered for place in _positions(chunk)])
         hidden = self._transformer(ids, positions, self._attention(ordered))
-        drawn: list[Drawn | None] = [None] * len(chunks)
-        ends = np.cumsum([len(chunk.token_ids) for chunk in ordered])
-        asking = [place for place, chunk in enumerate(ordered) if chunk.sampling is not None]
-        if not asking:
-            return drawn
-        logits = self._transformer.logits(hidden[self._integers(ends[asking] - 1)])
-        scores = logits[:, : self._vocabulary].float().cpu().numpy()
-        for row, place in zip(scores, asking, strict=True):
-            sampling = ordered[place].sampling
-            if sampling is not None:
-                drawn[order[place]] = draw(row, sampling)
-        return drawn
+        results: list[Result] = [None] * len(chunks)
+        end = 0
+        asking: list[tuple[int, Chunk]] = []
+        ends: list[int] = []
+        for place, chunk in zip(order, ordered, strict=True):
+            start, end = end, end + len(chunk.token_ids)
+            if chunk.hidden:
+                results[place] = Hidden(hidden[start:end].float().cpu().numpy())
+            elif chunk.sampling is not None:
+                asking.append((place, chunk))
+                ends.append(end)
+        draws = self._draws(hidden, [chunk for _, chunk in asking], ends)
+        for place, chunk in asking:
+            drawn = [next(draws) for _ in range(len(chunk.earlier) + 1)]
+            results[place] = drawn[-1]._replace(earlier=tuple(drawn[:-1]))
+        return results
+
+    def weight_digests(self) -> dict[str, str]:
+        """Return the SHA-256 of each of the ingot's tensors, from the memory that answers.
+
+        A bfloat16 tensor widened to float32 is narrowed again for it, which is exact. Empty
+        for a quantized ingot, whose codes are not kept.
+        """
+        return digests(self._transformer, self._stored)
 
     def close(self) -> None:
         """Give back the memory of weights and cache."""
         self._keys.clear()
         self._values.clear()
         del self._transformer
+
+    def _draws(self, hidden: Tensor, chunks: Seq[Chunk], ends: Seq[int]) -> Iterator[Drawn]:
+        """Yield what each row of each chunk asks for; scores of a few rows exist at a time."""
+        rows = [row for chunk in chunks for row in (*chunk.earlier, chunk.sampling) if row]
+        places = [
+            place
+            for chunk, end in zip(chunks, ends, strict=True)
+            for place in range(end - len(chunk.earlier) - 1, end)
+        ]
+        for first in range(0, len(rows), _ROWS_AT_ONCE):
+            some = slice(first, first + _ROWS_AT_ONCE)
+            logits = self._transformer.logits(hidden[self._integers(places[some])])
+            scores = logits[:, : self._vocabulary].float().cpu().numpy()
+            yield from map(draw, scores, rows[some])
 
     def _integers(self, values: Seq[int] | np.ndarray) -> Tensor:
         return torch.as_tensor(values, dtype=torch.int64, device=self._device)
@@ -260,46 +292,6 @@ def _device(name: str | None) -> torch.device:
             fix="use cpu",
         ) from error
     return device
-
-
-def _load(ingot: Ingot, device: torch.device) -> Transformer:
-    """Build the module around the ingot's weights, copying none that can be used in place."""
-    stored = {tensor.dtype for tensor in ingot.tensors.values()}
-    in_bfloat16 = stored == {"BF16"} and (device.type != "cpu" or _computes_bfloat16())
-    with torch.device("meta"):
-        transformer = Transformer(ingot.config)
-    weights = {}
-    for name, tensor in ingot.tensors.items():
-        if tensor.dtype == "BF16" and not in_bfloat16:
-            weight = _frombuffer(_widened(tensor), torch.float32, tensor.shape)
-        else:
-            dtype = torch.bfloat16 if tensor.dtype == "BF16" else torch.float32
-            weight = _frombuffer(tensor.data, dtype, tensor.shape)
-        weights[name] = weight.to(device)
-    transformer.load_state_dict(weights, assign=True)
-    transformer.rotary = Rotary(ingot.config).to(device)
-    return transformer.requires_grad_(False).eval()
-
-
-def _computes_bfloat16() -> bool:
-    """Whether the CPU multiplies bfloat16 matrices itself; emulation is slower than float32."""
-    return bool(torch.cpu._is_avx512_bf16_supported())
-
-
-def _widened(tensor: StoredTensor) -> memoryview:
-    """Return the float32 values of a bfloat16 tensor, in sealed memory."""
-    bits = np.frombuffer(tensor.data, dtype=np.uint16)
-    buffer = SealedBuffer(4 * bits.size)
-    widen_to_float32(bits, out=np.frombuffer(buffer.view, dtype=np.float32))
-    buffer.seal()
-    return buffer.readonly
-
-
-def _frombuffer(data: memoryview, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
-    """Return a tensor over read-only memory, which it keeps alive."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given buffer is not writable")
-        return torch.frombuffer(data, dtype=dtype).view(shape)
 
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -1,185 +1,87 @@
-// The page's one job: send a prompt, show the tokens as they come, and say how fast they came.
-// Whatever the model writes reaches the document as text only, never as HTML.
+// The page: five rooms, one at a time, by the part of the address after #.
 
-const $ = (id) => document.getElementById(id);
-const [form, prompt, temperature, maxTokens] = ["form", "prompt", "temperature", "max-tokens"].map($);
-const [answer, status, generate, stop] = ["answer", "status", "generate", "stop"].map($);
+import { explain, onKeyNeeded, setKey } from "./api.js";
+import { $, el } from "./dom.js";
+import * as models from "./models.js";
 
-let model = null;
-let running = null; // the AbortController of the answer under way
-
-// ---- Talking to the server
-
-async function errorOf(response) {
-  const body = await response.json().catch(() => null);
-  return new Error(body?.error?.message ?? `The server answered with status ${response.status}.`);
-}
-
-async function findModel() {
-  const response = await fetch("v1/models");
-  if (!response.ok) throw await errorOf(response);
-  model = (await response.json()).data[0];
-  $("model").textContent = model.id;
-  $("digest").textContent = model.digest;
-  maxTokens.max = model.max_model_len;
-}
-
-// Yields the parsed data of each server-sent event.
-async function* events(response) {
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let pending = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) throw new Error("The server broke off before the answer was complete.");
-    const parts = (pending + value).split("\n\n");
-    pending = parts.pop();
-    for (const part of parts) {
-      const data = part.replace(/^data: /, "");
-      if (data === "[DONE]") return;
-      const event = JSON.parse(data);
-      if (event.error) throw new Error(event.error.message);
-      yield event;
-    }
-  }
-}
-
-async function* complete(text, signal) {
-  if (model === null) await findModel();
-  const response = await fetch("v1/completions", {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    signal,
-    body: JSON.stringify({
-      model: model.id,
-      prompt: text,
-      temperature: temperature.valueAsNumber,
-      max_tokens: maxTokens.valueAsNumber,
-      stream: true,
-      stream_options: { include_usage: true },
-    }),
-  });
-  if (!response.ok) throw await errorOf(response);
-  yield* events(response);
-}
-
-// ---- Showing the answer
-
-// Text is added once a frame, however fast it comes, so that the page stays responsive.
-class Sheet {
-  constructor(promptText) {
-    const asked = document.createElement("span");
-    asked.className = "prompt";
-    asked.textContent = promptText;
-    this.written = document.createTextNode("");
-    this.pending = "";
-    answer.replaceChildren(asked, this.written);
-  }
-
-  add(text) {
-    if (this.pending === "" && text !== "") requestAnimationFrame(() => this.show());
-    this.pending += text;
-  }
-
-  show() {
-    const atEnd = answer.scrollHeight - answer.scrollTop - answer.clientHeight < 40;
-    this.written.appendData(this.pending);
-    this.pending = "";
-    if (atEnd) answer.scrollTop = answer.scrollHeight;
-  }
-}
-
-// Speed counts from the first token on, so that it does not mix in the wait for it.
-class Clock {
-  constructor() {
-    this.start = performance.now();
-    this.first = this.last = null;
-    this.tokens = 0;
-    for (const id of ["first-token", "speed", "tokens"]) $(id).textContent = "–";
-  }
-
-  tick() {
-    this.last = performance.now();
-    this.tokens += 1;
-    if (this.first === null) {
-      this.first = this.last;
-      const wait = this.first - this.start;
-      $("first-token").textContent = wait < 1000 ? `${Math.round(wait)} ms` : `${(wait / 1000).toFixed(1)} s`;
-    }
-    this.show();
-  }
-
-  show() {
-    $("tokens").textContent = this.tokens.toLocaleString();
-    const seconds = (this.last - this.first) / 1000;
-    if (this.tokens < 2 || seconds <= 0) return;
-    const rate = (this.tokens - 1) / seconds;
-    $("speed").textContent = rate < 10 ? rate.toFixed(1) : Math.round(rate).toLocaleString();
-  }
-}
-
-function say(text, isError = false) {
-  status.textContent = text;
-  status.classList.toggle("error", isError);
-}
-
-function setBusy(busy) {
-  answer.setAttribute("aria-busy", String(busy)); // screen readers wait until it is done
-  const [off, on] = busy ? [generate, stop] : [stop, generate];
-  const focused = document.activeElement === off;
-  on.disabled = false;
-  if (focused) on.focus(); // a disabled button would drop the focus
-  off.disabled = true;
-}
-
-const ENDINGS = {
-  length: "Ended at the longest answer you allowed.",
-  stop: "The model ended its text.",
+const ROOMS = {
+  play: () => import("./play/room.js"),
+  train: () => import("./train.js"),
+  serve: () => import("./serve.js"),
+  phases: () => import("./phases.js"),
+  learn: () => import("./learn/room.js"),
 };
+const opened = new Map(); // name -> the room's module
+let here = null;
 
-async function run() {
-  const controller = (running = new AbortController());
-  const sheet = new Sheet(prompt.value);
-  const clock = new Clock();
-  let ending = "";
-  setBusy(true);
-  say("Writing…");
+async function go() {
+  const name = location.hash.slice(1) in ROOMS ? location.hash.slice(1) : "play";
+  if (name === here) return;
+  opened.get(here)?.leave?.();
+  here = name;
+  for (const room of Object.keys(ROOMS)) {
+    $(`room-${room}`).hidden = room !== name;
+    const link = document.querySelector(`nav a[href="#${room}"]`);
+    if (room === name) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  document.title = name === "play" ? "Ingot" : `${document.querySelector(`nav a[href="#${name}"]`).textContent} – Ingot`;
   try {
-    for await (const event of complete(prompt.value, controller.signal)) {
-      $("digest").textContent = event.system_fingerprint;
-      if (event.usage) {
-        clock.tokens = event.usage.completion_tokens;
-        if (clock.first !== null) clock.show();
-      }
-      for (const choice of event.choices) {
-        if (choice.text) clock.tick();
-        sheet.add(choice.text);
-        if (choice.finish_reason) ending = ENDINGS[choice.finish_reason];
-      }
+    if (!opened.has(name)) {
+      opened.set(name, await ROOMS[name]());
+      opened.get(name).open($(`room-${name}`));
     }
-    say(ending);
+    if (here === name) opened.get(name).enter?.();
   } catch (error) {
-    if (controller.signal.aborted) say("Stopped.");
-    else if (error instanceof TypeError) say("The server does not answer. Is it still running?", true);
-    else say(error.message, true);
-  } finally {
-    sheet.show();
-    running = null;
-    setBusy(false);
+    notice(explain(error));
   }
 }
 
-// ---- Controls
+// ---- The head: which model, and what is wrong
 
-form.addEventListener("submit", (event) => {
-  event.preventDefault();
-  if (running === null) run();
+function notice(text) {
+  $("notice").textContent = text;
+  $("notice").hidden = !text;
+}
+
+function showModels() {
+  const select = $("model");
+  select.replaceChildren(...models.all().map((model) => el("option", { value: model.id }, model.id)));
+  select.value = models.current()?.id ?? "";
+  select.hidden = models.all().length < 2;
+  $("model-name").hidden = !select.hidden;
+  $("model-name").textContent = models.current()?.id ?? "";
+}
+
+async function findModels() {
+  try {
+    await models.load();
+    notice("");
+  } catch (error) {
+    notice(explain(error));
+    if (error instanceof TypeError) setTimeout(findModels, 2000); // until the server is back
+  }
+}
+
+models.onChange(showModels);
+$("model").addEventListener("change", () => models.choose($("model").value));
+
+// ---- An API key, where the server asks for one
+
+onKeyNeeded(() => {
+  if (!$("key-dialog").open) $("key-dialog").showModal();
 });
-stop.addEventListener("click", () => running?.abort());
-document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape") running?.abort();
-  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
+$("key-form").addEventListener("submit", () => {
+  setKey($("key").value);
+  $("key").value = "";
+  findModels();
 });
-temperature.addEventListener("input", () => {
-  $("temperature-value").textContent = temperature.valueAsNumber.toFixed(2);
+
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the part after # names a room
+  $("main").focus();
 });
-findModel().catch(() => say("The server does not answer. Is it still running?", true));
+addEventListener("hashchange", go);
+addEventListener("online", findModels);
+go();
+findModels();

@@ -1,0 +1,174 @@
+"""A client for load: many streams at once from one thread, each event with its time."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import httptools
+import orjson
+import uvloop
+
+_CONNECT_S = 60.0
+_Result = TypeVar("_Result")
+
+
+@dataclass
+class Exchange:
+    """One request and what came back.
+
+    Attributes:
+        began: When it was sent, in seconds of ``time.perf_counter``.
+        status: HTTP status; 0 where the connection broke before there was one.
+        times: When each piece of the body came.
+        body: The body, its transfer coding undone.
+        ended: When the last of it came.
+    """
+
+    began: float
+    status: int = 0
+    times: list[float] = field(default_factory=list)
+    body: bytearray = field(default_factory=bytearray)
+    ended: float = 0.0
+
+    @property
+    def first_s(self) -> float:
+        """Seconds to the first piece of the body."""
+        return (self.times[0] if self.times else self.ended) - self.began
+
+    @property
+    def seconds(self) -> float:
+        """Seconds to the end."""
+        return self.ended - self.began
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return what was streamed, the closing mark left out."""
+        data = [part.removeprefix(b"data: ") for part in bytes(self.body).split(b"\n\n")]
+        return [orjson.loads(part) for part in data if part and part != b"[DONE]"]
+
+    @property
+    def complete(self) -> bool:
+        """Whether a stream came to its proper end."""
+        return self.status == 200 and self.body.endswith(b"data: [DONE]\n\n")
+
+    @property
+    def text(self) -> str:
+        """The text of a stream's one choice."""
+        return "".join(
+            choice["text"] for event in self.events() for choice in event.get("choices", ())
+        )
+
+    @property
+    def usage(self) -> dict[str, Any]:
+        """The count of tokens; empty where none was asked for."""
+        found = [event["usage"] for event in self.events() if event.get("usage")]
+        return found[-1] if found else {}
+
+
+class _Reader:
+    """What httptools calls as an answer comes in."""
+
+    def __init__(self, exchange: Exchange, parser: Callable[[], Any]) -> None:
+        self._exchange = exchange
+        self._parser = parser
+        self.done = False
+
+    def on_headers_complete(self) -> None:
+        self._exchange.status = self._parser().get_status_code()
+
+    def on_body(self, piece: bytes) -> None:
+        self._exchange.times.append(time.perf_counter())
+        self._exchange.body += piece
+
+    def on_message_complete(self) -> None:
+        self.done = True
+
+
+async def ask(url: str, fields: dict[str, Any], hang_up_s: float | None = None) -> Exchange:
+    """Send one completion request over a connection of its own and read all of the answer.
+
+    Args:
+        url: Where the server answers.
+        fields: The request.
+        hang_up_s: Close the connection after so many seconds; None never does.
+    """
+    address = urlsplit(url)
+    exchange = Exchange(time.perf_counter())
+    body = orjson.dumps(fields)
+    head = (
+        f"POST /v1/completions HTTP/1.1\r\nhost: {address.hostname}\r\nconnection: close\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    async with asyncio.timeout(_CONNECT_S):
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    try:
+        writer.write(head.encode() + body)
+        async with asyncio.timeout(hang_up_s):
+            await _read(reader, exchange)
+    except (TimeoutError, ConnectionError):
+        pass
+    finally:
+        exchange.ended = time.perf_counter()
+        writer.close()
+    return exchange
+
+
+async def _read(reader: asyncio.StreamReader, exchange: Exchange) -> None:
+    parser: Any = None
+    receiver = _Reader(exchange, lambda: parser)
+    parser = httptools.HttpResponseParser(receiver)
+    while not receiver.done and (data := await reader.read(1 << 16)):
+        parser.feed_data(data)
+
+
+async def all_at_once(url: str, requests: Iterable[dict[str, Any]]) -> list[Exchange]:
+    """Send every request at once."""
+    return list(await asyncio.gather(*(ask(url, fields) for fields in requests)))
+
+
+async def closed_loop(
+    url: str, clients: int, seconds: float, fields: Callable[[int], dict[str, Any]]
+) -> list[Exchange]:
+    """Have clients ask again as soon as they are answered; return what ended in time.
+
+    Args:
+        url: Where the server answers.
+        clients: How many there are.
+        seconds: For how long they go on.
+        fields: Makes request number n.
+    """
+    end = time.perf_counter() + seconds
+    done: list[Exchange] = []
+    numbers = iter(range(1 << 60))
+
+    async def client() -> None:
+        while time.perf_counter() < end:
+            done.append(await ask(url, fields(next(numbers))))
+
+    await asyncio.gather(*(client() for _ in range(clients)))
+    return done
+
+
+def run(work: Awaitable[_Result]) -> _Result:
+    """Run on a fast event loop, with as many connections as the system permits."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+    async def main() -> _Result:
+        return await work
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main())
+
+
+def percentile(figures: Sequence[float], percent: int) -> float:
+    """Return a percentile; of one figure, itself."""
+    if len(figures) < 2:
+        return figures[0]
+    return statistics.quantiles(figures, n=100, method="inclusive")[percent - 1]

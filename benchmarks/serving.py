@@ -1,0 +1,140 @@
+"""Servers and models for measuring: each server a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import orjson
+
+from ingot.artifact import Provenance, freeze
+from ingot.model import ModelConfig, Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much of everything is done."""
+
+    repeats: int
+    tokens: int
+    """Of each answer where throughput is measured."""
+    null_tokens: int
+    """Of each stream of the null engine."""
+    loop_s: float
+    """Seconds of each closed loop."""
+    clients: tuple[int, ...]
+    streams: int
+    overload_s: float
+    soak_s: float
+
+
+FULL = Sizes(3, 256, 2000, 20.0, (1, 4, 16, 64, 256), 5000, 30.0, 600.0)
+QUICK = Sizes(1, 48, 300, 1.5, (1, 64), 400, 3.0, 4.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A server in a process of its own."""
+
+    url: str
+    model: str
+    process: subprocess.Popen[str]
+
+    def completion(self, prompt: str, tokens: int, **fields: Any) -> dict[str, Any]:
+        """Return a request for a greedy stream of so many tokens."""
+        return {
+            "model": self.model,
+            "prompt": prompt,
+            "max_tokens": tokens,
+            "temperature": 0,
+            "ignore_eos": True,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        } | fields
+
+    def metric(self, name: str) -> float:
+        """Return the sum of a metric's samples."""
+        text = httpx.get(f"{self.url}/metrics", timeout=30).text
+        lines = [line for line in text.splitlines() if line.startswith((f"{name}{{", f"{name} "))]
+        return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+    def resident_bytes(self) -> int:
+        """Return the memory that the server holds."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
+        line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+        return int(line.split()[1]) * 1024
+
+
+@contextlib.contextmanager
+def serving(ingot: Path, *settings: str) -> Iterator[Served]:
+    """Run ``ingot serve`` inside the block."""
+    options = [part for setting in settings for part in ("--set", setting)]
+    command = [sys.executable, "-m", "ingot", "serve", str(ingot), "--port", "0", "--json"]
+    with _process([*command, *options, "--set", "server.log_requests=false"]) as process:
+        said = "".join(iter(lambda: _line(process), "}\n"))
+        yield Served(orjson.loads(said + "}")["url"], ingot.stem, process)
+
+
+@contextlib.contextmanager
+def serving_nothing(ingot: Path) -> Iterator[Served]:
+    """Run the null engine's server inside the block."""
+    with _process([sys.executable, "-m", "benchmarks.null_server", str(ingot)]) as process:
+        yield Served(_line(process).strip(), ingot.stem, process)
+
+
+@contextlib.contextmanager
+def _process(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _line(process: subprocess.Popen[str]) -> str:
+    """Return the next line that a process prints.
+
+    Raises:
+        RuntimeError: it has ended.
+    """
+    line = process.stdout.readline() if process.stdout else ""
+    if not line:
+        raise RuntimeError(f"{process.args!r} ended with {process.wait(10)}")
+    return line
+
+
+def make_model(folder: Path, name: str, hidden: int, layers: int, context: int) -> Path:
+    """Freeze a model with random weights."""
+    texts = [path.read_text(encoding="utf-8") for path in sorted(Path("src").rglob("*.py"))]
+    tokenizer = Tokenizer.train(texts, 2048)
+    config = ModelConfig(
+        vocab_size=2048,
+        hidden_size=hidden,
+        intermediate_size=3 * hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=hidden // 32,
+        num_key_value_heads=hidden // 64,
+        head_dim=32,
+        max_position_embeddings=context,
+    )
+    rng = np.random.default_rng(0)
+    weights = {
+        key: rng.normal(scale=0.05, size=shape).astype(np.float32)
+        for key, shape in config.tensor_shapes().items()
+    }
+    out = folder / f"{name}.ingot"
+    freeze(weights, config, tokenizer, out, provenance=Provenance()).close()
+    return out

@@ -1,0 +1,137 @@
+"""Take the README's pictures of the page: ``python scripts/screenshots.py demo.ingot``.
+
+Drives Debian's Chromium through every room of a server on that ingot and writes
+``docs/screenshots/ROOM.png``.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from ingot.api import phase_two
+from ingot.errors import IngotError, UsageError
+from ingot.server import ServerConfig
+
+FOLDER = Path("docs/screenshots")
+DESKTOP, PHONE = (1200, 780), (390, 780)
+_COLORS = 192
+
+
+def play(page: Page) -> None:
+    """Let the model write, and point at one token."""
+    page.locator("#temperature").fill("0.5")
+    page.fill("#max-tokens", "96")
+    page.check("#tint")
+    page.click("#generate")
+    expect(page.locator("#status")).not_to_have_text("Writing…")
+    page.evaluate("window.scrollTo(0, 0)")
+    page.locator(".answered .token").nth(8).hover()
+
+
+def train(page: Page) -> None:
+    """Show where the model comes from, and its run's curves where they lie beside the ingot."""
+    record = Path(sys.argv[1]).with_suffix("") / "metrics.jsonl"
+    if record.is_file():
+        page.set_input_files("#run-files", record)
+        expect(page.locator(".plot")).not_to_have_count(0)
+
+
+def serve(page: Page) -> None:
+    """Keep the server busy for a few readings."""
+    page.evaluate(
+        """async () => {
+          const { many } = await import("/page/ask.js");
+          const models = await import("/page/models.js");
+          const model = await models.needed();
+          const until = performance.now() + 6000;
+          for (let seed = 0; performance.now() < until; seed += 1) {
+            const options = (place) => ({ tokens: 48, seed: seed + place });
+            await many(model, Array(8).fill("def main("), options, true);
+          }
+        }"""
+    )
+
+
+def phases(page: Page) -> None:
+    """Compare the digests around a hundred answers."""
+    page.click("text=Ask and compare")
+    expect(page.locator("#room-phases")).to_contain_text("unchanged")
+    page.click("text=Measure")
+    expect(page.locator("#room-phases")).to_contain_text("users at once")
+    page.evaluate("window.scrollTo(0, 0)")
+
+
+def learn(page: Page) -> None:
+    """Find a rate at which the weight diverges."""
+    page.fill("#weight-rate", "1.1")
+    page.fill("#weight-steps", "8")
+    page.evaluate("document.querySelector('#learn-one-weight .experiment').scrollIntoView()")
+
+
+ROOMS: dict[str, Callable[[Page], None]] = {
+    "play": play,
+    "train": train,
+    "serve": serve,
+    "phases": phases,
+    "learn": learn,
+}
+
+
+def main() -> None:
+    """Take every picture."""
+    if len(sys.argv) != 2:
+        raise UsageError("takes one ingot", where="screenshots", fix="make one with: make demo")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        raise UsageError("chromium is not installed", fix="sudo apt-get install chromium")
+    FOLDER.mkdir(exist_ok=True)
+    with (
+        phase_two.load(sys.argv[1]) as model,
+        phase_two.serve(model, ServerConfig(port=0)) as server,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        for name, prepare in ROOMS.items():
+            take(browser, f"{server.url}/#{name}", FOLDER / f"{name}.png", prepare)
+        url = f"{server.url}/#play"
+        take(browser, url, FOLDER / "play-dark.png", play, screen=PHONE, scheme="dark")
+
+
+def take(
+    browser: Browser,
+    url: str,
+    path: Path,
+    prepare: Callable[[Page], None],
+    *,
+    screen: tuple[int, int] = DESKTOP,
+    scheme: str = "light",
+) -> None:
+    """Open one room, prepare it, and write what is seen."""
+    context = browser.new_context(
+        viewport={"width": screen[0], "height": screen[1]},
+        color_scheme=scheme,  # type: ignore[arg-type]  # of two words
+    )
+    page = context.new_page()
+    page.goto(url)
+    expect(page.locator("#model-name")).not_to_be_empty()
+    page.wait_for_timeout(500)
+    prepare(page)
+    page.wait_for_timeout(300)
+    with Image.open(io.BytesIO(page.screenshot())) as image:
+        image.convert("RGB").quantize(_COLORS).save(path, optimize=True)
+    context.close()
+    sys.stderr.write(f"{path}: {path.stat().st_size / 1000:.0f} kB\n")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except IngotError as error:
+        sys.exit(f"error: {error}")

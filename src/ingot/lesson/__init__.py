@@ -1,0 +1,1 @@
+"""The lesson: training against inference, each claim shown by running it."""

@@ -1,0 +1,261 @@
+"""Conversations to token ids, through the model's chat template.
+
+A template is text with control tokens in it, and so may a user's message be.
+Here only the template's own control tokens count: one that is written out in a
+message is plain text, so nobody can speak as somebody else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from ingot.errors import UsageError
+from ingot.model.template_process import TemplateProcess
+from ingot.model.tokenizer import END_OF_TEXT, Tokenizer
+
+DEFAULT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{{ message.role + '\\n' + message.content + eos_token }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'assistant\\n' }}{% endif %}"
+)
+"""Each message is its role on a line, its text, and the end of text.
+
+It needs no control token but the one that every tokenizer here has; an answer
+ends as a document does, so a server stops by itself.
+"""
+
+ANSWERER = "assistant"
+_SECONDS, _CHARACTERS = 2.0, 16 << 20
+_MARKS = range(0xE000, 0xF900)  # code points for private use
+
+Messages = Sequence[Mapping[str, Any]]
+"""A conversation: each message has a role and a content, and what else a template knows of."""
+
+
+@dataclass(frozen=True)
+class EncodedChat:
+    """A conversation as tokens."""
+
+    ids: list[int]
+    answers: list[bool]
+    """Of each token, whether it belongs to an answer: its text, or the tokens that end it."""
+
+
+class ChatTemplate:
+    """A Jinja template that turns messages into text; close it, or use it as a context manager.
+
+    It is rendered by a process of its own, in Jinja's sandbox, with limits of
+    time, memory and length. Besides ``messages`` and ``add_generation_prompt``
+    a template sees ``eos_token`` and an empty ``bos_token``. It behaves as
+    under transformers' ``apply_chat_template``.
+
+    Args:
+        source: The template.
+        where: What to call it in an error.
+        seconds: Longest time for rendering.
+        characters: Longest text it may make.
+
+    Raises:
+        ArtifactError: the template is no valid Jinja.
+    """
+
+    def __init__(
+        self,
+        source: str = DEFAULT_TEMPLATE,
+        *,
+        where: object = "chat template",
+        seconds: float = _SECONDS,
+        characters: int = _CHARACTERS,
+    ) -> None:
+        self.source, self._where = source, where
+        self._process = TemplateProcess(source, where=where, seconds=seconds, characters=characters)
+
+    def render(
+        self,
+        messages: Messages,
+        *,
+        add_generation_prompt: bool,
+        variables: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Return the conversation as text.
+
+        Args:
+            messages: The messages; JSON values.
+            add_generation_prompt: End with what an answer begins with.
+            variables: Further variables for the template, such as ``tools``.
+
+        Raises:
+            UsageError: the template refuses the conversation, or fails on it.
+            ArtifactError: it takes too long, or too much memory, or makes too long a text.
+        """
+        return self._process.render([_variables(messages, add_generation_prompt, variables)])[0]
+
+    def encode(
+        self,
+        tokenizer: Tokenizer,
+        messages: Messages,
+        *,
+        add_generation_prompt: bool = True,
+        variables: Mapping[str, Any] | None = None,
+    ) -> list[int]:
+        """Return the conversation as token ids; raises as ``render`` does."""
+        shield = _Shield(tokenizer, self.source, [messages, variables])
+        text = self.render(
+            shield.hide(messages),
+            add_generation_prompt=add_generation_prompt,
+            variables=shield.hide(variables or {}),
+        )
+        return shield.encode(text)
+
+    def encode_answers(
+        self, tokenizer: Tokenizer, conversations: Sequence[Messages]
+    ) -> list[EncodedChat]:
+        """Return whole conversations as tokens, and which of them the assistant said.
+
+        Each answer is encoded apart from what precedes it, as it is when a
+        model is asked for it. Many conversations at once are much faster.
+
+        Raises:
+            UsageError: as ``render``; also if the template does not let a conversation
+                grow at its end, so that answers cannot be told from the rest.
+            ArtifactError: as ``render``.
+        """
+        shields = [_Shield(tokenizer, self.source, messages) for messages in conversations]
+        wanted = [
+            _beginnings(shield.hide(messages))
+            for shield, messages in zip(shields, conversations, strict=True)
+        ]
+        texts = iter(self._process.render([each for beginnings in wanted for each in beginnings]))
+        return [
+            self._encode_parts(shield, [next(texts) for _ in beginnings])
+            for shield, beginnings in zip(shields, wanted, strict=True)
+        ]
+
+    def close(self) -> None:
+        """End the rendering process."""
+        self._process.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _encode_parts(self, shield: _Shield, texts: Sequence[str]) -> EncodedChat:
+        """Encode what ``_beginnings`` became: the whole, cut where a shorter text ends."""
+        *borders, whole = texts
+        ids: list[int] = []
+        answers: list[bool] = []
+        end = 0
+        for number, text in enumerate([*borders, whole]):
+            if len(text) < end or not whole.startswith(text):
+                raise UsageError(
+                    "renders the beginning of a conversation otherwise than in the whole, "
+                    "so its answers cannot be found",
+                    where=self._where,
+                    fix="train with the default template",
+                )
+            part = shield.encode(whole[end : len(text)])
+            ids += part
+            answers += [number % 2 == 1] * len(part)
+            end = len(text)
+        return EncodedChat(ids, answers)
+
+
+class _Shield:
+    """Keeps control tokens that are written out in messages from becoming ones.
+
+    A mark, a character that occurs nowhere else, is put inside each of them
+    before the template sees it, and taken out after the template's own
+    control tokens are found. A message that only begins one at its end is
+    marked too, because a template may join it to the next.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, template: str, given: Any) -> None:
+        self._tokenizer = tokenizer
+        specials = sorted(tokenizer.special_tokens, key=len, reverse=True)
+        self._specials = re.compile("|".join(map(re.escape, specials)))
+        self._anywhere = re.compile(f"(?={self._specials.pattern})")
+        self._beginnings = {text[:end] for text in specials for end in range(1, len(text))}
+        self._longest = len(specials[0]) - 1
+        used = set(template).union(*_texts(given))
+        mark = next((chr(code) for code in _MARKS if chr(code) not in used), None)
+        if mark is None:
+            raise UsageError("use every character there is for private use", where="messages")
+        self._mark = mark
+
+    def hide(self, value: Any) -> Any:
+        """Return a JSON value with every control token in its texts marked."""
+        if isinstance(value, str):
+            return self._hide_text(value)
+        if isinstance(value, Mapping):
+            return {self.hide(key): self.hide(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.hide(item) for item in value]
+        return value
+
+    def encode(self, text: str) -> list[int]:
+        """Return the token ids of rendered text."""
+        ids: list[int] = []
+        end = 0
+        for special in self._specials.finditer(text):
+            ids += self._plain(text[end : special.start()])
+            ids.append(self._tokenizer.special_tokens[special[0]])
+            end = special.end()
+        return ids + self._plain(text[end:])
+
+    def _hide_text(self, text: str) -> str:
+        starts = {match.start() for match in self._anywhere.finditer(text)}
+        for place in range(max(0, len(text) - self._longest), len(text)):
+            if text[place:] in self._beginnings:
+                starts.add(place)
+        for start in sorted(starts, reverse=True):
+            text = text[: start + 1] + self._mark + text[start + 1 :]
+        return text
+
+    def _plain(self, text: str) -> list[int]:
+        return self._tokenizer.encode(text.replace(self._mark, "")) if text else []
+
+
+def _beginnings(messages: Messages) -> list[dict[str, Any]]:
+    """Return variables to render a conversation up to and with each answer, then whole."""
+    wanted = []
+    for place, message in enumerate(messages):
+        if message.get("role") == ANSWERER:
+            wanted += [(messages[:place], True), (messages[: place + 1], False)]
+    return [_variables(some, prompt, None) for some, prompt in [*wanted, (messages, False)]]
+
+
+def _variables(
+    messages: Messages, add_generation_prompt: bool, further: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    return {
+        "bos_token": "",
+        "eos_token": END_OF_TEXT,
+        **(further or {}),
+        "messages": list(messages),
+        "add_generation_prompt": add_generation_prompt,
+    }
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text in a JSON value."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                "hold half a surrogate pair, which is no text", where="messages"
+            ) from error
+        yield value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _texts(key)
+            yield from _texts(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts(item)

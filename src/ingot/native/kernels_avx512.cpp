@@ -1,0 +1,251 @@
+// Kernels for AVX-512 with VNNI, and with BF16 where the CPU has it.
+//
+// VNNI's dpbusd adds four products of unsigned by signed bytes to 32 bits, exactly. Weights are the
+// unsigned operand (code + 128 or + 8), one register for 16 outputs by 4 inputs as they lie in the
+// tile; activations are the signed one, four of a row in every lane. The surplus, 128 or 8 times
+// the sum of the activations, is taken off beforehand. 8 rows by 3 tiles keep 24 sums in registers.
+//
+// Tests compile this file with SIMDe (INGOT_SIMDE) to run it on CPUs without AVX-512.
+#if defined(INGOT_SIMDE)
+#define SIMDE_ENABLE_NATIVE_ALIASES
+#include <simde/x86/avx512.h>
+#else
+#include <immintrin.h>
+#endif
+
+#include "buffer.h"
+#include "kernels.h"
+#include "vector_attention.h"
+#include "vector_kernels.h"
+
+namespace ingot {
+namespace {
+
+constexpr int kMostRows = 8, kMostTiles = 3;
+
+inline __m512i load_bytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
+
+inline __m512i four_everywhere(const void* p) {
+  int32_t word;
+  std::memcpy(&word, p, sizeof(word));
+  return _mm512_set1_epi32(word);
+}
+
+// The sums so far of a block of rows and tiles; in memory, for the registers hold the current
+// group's.
+template <int kRows, int kTiles>
+struct Totals {
+  alignas(64) float values[kRows][kTiles][kTileColumns] = {};
+
+  // += float(exact) * scale, rounded once.
+  void add(const __m512i (&exact)[kRows][kTiles], const float* const (&scales)[kTiles]) {
+    for (int t = 0; t < kTiles; ++t) {
+      const F32x16 scale = load(scales[t]);
+      for (int r = 0; r < kRows; ++r) {
+        const auto whole = __builtin_bit_cast(I32x16, exact[r][t]);
+        float* const at = values[r][t];
+        store(at, multiply_add(__builtin_convertvector(whole, F32x16), scale, load(at)));
+      }
+    }
+  }
+};
+
+template <int kRows, int kTiles>
+inline void add_int8(const uint8_t* const (&weights)[kTiles], const int8_t* codes, int64_t depth,
+                     Range quads, __m512i (&exact)[kRows][kTiles]) {
+  for (int64_t quad = quads.begin; quad < quads.end; ++quad) {
+    __m512i w[kTiles];
+    for (int t = 0; t < kTiles; ++t) w[t] = load_bytes(weights[t] + quad * 64);
+    for (int r = 0; r < kRows; ++r) {
+      const __m512i x = four_everywhere(codes + r * depth + quad * 4);
+      for (int t = 0; t < kTiles; ++t) exact[r][t] = _mm512_dpbusd_epi32(exact[r][t], w[t], x);
+    }
+  }
+}
+
+template <int kRows, int kTiles>
+inline void add_int4(const uint8_t* const (&weights)[kTiles], const int8_t* codes, int64_t depth,
+                     Range octets, __m512i (&exact)[kRows][kTiles]) {
+  const __m512i nibble = _mm512_set1_epi8(15);
+  for (int64_t octet = octets.begin; octet < octets.end; ++octet) {
+    __m512i low[kTiles], high[kTiles];
+    for (int t = 0; t < kTiles; ++t) {
+      const __m512i raw = load_bytes(weights[t] + octet * 64);
+      low[t] = _mm512_and_si512(raw, nibble);
+      high[t] = _mm512_and_si512(_mm512_srli_epi16(raw, 4), nibble);
+    }
+    for (int r = 0; r < kRows; ++r) {
+      const int8_t* const from = codes + r * depth + octet * 8;
+      const __m512i first = four_everywhere(from), second = four_everywhere(from + 4);
+      for (int t = 0; t < kTiles; ++t) {
+        exact[r][t] = _mm512_dpbusd_epi32(exact[r][t], low[t], first);
+        exact[r][t] = _mm512_dpbusd_epi32(exact[r][t], high[t], second);
+      }
+    }
+  }
+}
+
+template <WeightKind kKind, int kRows, int kTiles>
+void quantized_block(const Matrix& m, const Activations& x, int64_t row, int64_t tile, float* out,
+                     int64_t out_stride, bool add) {
+  constexpr int32_t kOffset = kKind == WeightKind::int8 ? 128 : 8;
+  constexpr int64_t kInputs = kKind == WeightKind::int8 ? 4 : 8;  // of one output in 4 bytes
+  const int64_t depth = m.depth(), units = depth / kSumUnit;
+  const int8_t* const codes = x.codes + row * depth;
+  const uint8_t* weights[kTiles];
+  for (int t = 0; t < kTiles; ++t) weights[t] = m.tile(tile + t);
+  Totals<kRows, kTiles> totals;
+  for (int64_t g = 0; g < m.groups(); ++g) {
+    const int64_t begin = g * m.group, end = std::min(depth, begin + m.group);
+    __m512i exact[kRows][kTiles];
+    for (int r = 0; r < kRows; ++r) {
+      int32_t sum = 0;
+      for (int64_t u = begin / kSumUnit; u < end / kSumUnit; ++u)
+        sum += x.sums[(row + r) * units + u];
+      for (int t = 0; t < kTiles; ++t) exact[r][t] = _mm512_set1_epi32(-kOffset * sum);
+    }
+    const Range words{begin / kInputs, end / kInputs};
+    if constexpr (kKind == WeightKind::int8) {
+      add_int8<kRows, kTiles>(weights, codes, depth, words, exact);
+    } else {
+      add_int4<kRows, kTiles>(weights, codes, depth, words, exact);
+    }
+    const float* scales[kTiles];
+    for (int t = 0; t < kTiles; ++t) scales[t] = m.tile_scales(tile + t) + g * kTileColumns;
+    totals.add(exact, scales);
+  }
+  for (int r = 0; r < kRows; ++r)
+    for (int t = 0; t < kTiles; ++t) {
+      const int64_t column = (tile + t) * kTileColumns;
+      put(out + (row + r) * out_stride + column, load(totals.values[r][t]) * x.scales[row + r],
+          m.outputs - column, add);
+    }
+}
+
+// Pairs of bfloat16 activations, (rows, depth / 2) words.
+void round_pairs(const float* x, int64_t count, uint16_t* out) {
+  for (int64_t i = 0; i < count; i += 16) {
+    const U32x16 bits = (U32x16)load(x + i);
+    const U32x16 rounded = (bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16;
+    // Rounding would carry a NaN into infinity or zero.
+    const U32x16 is_nan = (U32x16)((bits & 0x7FFFFFFFu) > 0x7F800000u);
+    const U16x16 narrow =
+        __builtin_convertvector((rounded & ~is_nan) | (is_nan & 0x7FC0u), U16x16);
+    std::memcpy(out + i, &narrow, sizeof(narrow));
+  }
+}
+
+// dpbf16 adds two products of bfloat16 to each float.
+template <int kRows, int kTiles>
+void bf16_block(const Matrix& m, const uint16_t* x, int64_t row, int64_t tile, float* out,
+                int64_t out_stride, bool add) {
+  const int64_t depth = m.depth();
+  __m512 sums[kRows][kTiles];
+  for (auto& row_sums : sums)
+    for (__m512& sum : row_sums) sum = _mm512_setzero_ps();
+  for (int64_t k = 0; k < depth; k += 2) {
+    __m512i w[kTiles];
+    for (int t = 0; t < kTiles; ++t) w[t] = load_bytes(m.tile(tile + t) + k * kTileColumns * 2);
+    for (int r = 0; r < kRows; ++r) {
+      const __m512i pair = four_everywhere(x + r * depth + k);
+      for (int t = 0; t < kTiles; ++t)
+        sums[r][t] = _mm512_dpbf16_ps(sums[r][t], __builtin_bit_cast(__m512bh, pair),
+                                      __builtin_bit_cast(__m512bh, w[t]));
+    }
+  }
+  for (int r = 0; r < kRows; ++r)
+    for (int t = 0; t < kTiles; ++t) {
+      const int64_t column = (tile + t) * kTileColumns;
+      put(out + (row + r) * out_stride + column, __builtin_bit_cast(F32x16, sums[r][t]),
+          m.outputs - column, add);
+    }
+}
+
+// Calls block(rows, tiles, row, tile) until all of both ranges are covered; `rows` and `tiles` are
+// constants, from as many as the registers hold down to one.
+template <int kRows, class Block>
+void cover_rows(Range rows, Range tiles, Block&& block) {
+  int64_t row = rows.begin;
+  for (; row + kRows <= rows.end; row += kRows) {
+    int64_t tile = tiles.begin;
+    for (; tile + kMostTiles <= tiles.end; tile += kMostTiles)
+      block.template operator()<kRows, kMostTiles>(row, tile);
+    for (; tile < tiles.end; ++tile) block.template operator()<kRows, 1>(row, tile);
+  }
+  if constexpr (kRows > 1) cover_rows<kRows / 2>({row, rows.end}, tiles, block);
+}
+
+template <WeightKind kKind>
+void gemm_quantized(const Matrix& m, const Activations& x, Range rows, Range tiles, float* out,
+                    int64_t out_stride, bool add) {
+  // Three tiles stay in the first cache while all rows pass.
+  for (int64_t tile = tiles.begin; tile < tiles.end; tile += kMostTiles)
+    cover_rows<kMostRows>(
+        rows, {tile, std::min(tiles.end, tile + kMostTiles)},
+        [&]<int kRows, int kTiles>(int64_t row, int64_t at) {
+          quantized_block<kKind, kRows, kTiles>(m, x, row, at, out, out_stride, add);
+        });
+}
+
+void gemm_rounded(const Matrix& m, const Activations& x, Range rows, Range tiles, float* out,
+                  int64_t out_stride, bool add) {
+  const int64_t depth = m.depth();
+  thread_local Buffer<uint16_t> pairs;
+  uint16_t* const rounded = pairs.at_least((rows.end - rows.begin) * depth);
+  round_pairs(x.values + rows.begin * depth, (rows.end - rows.begin) * depth, rounded);
+  float* const first = out + rows.begin * out_stride;
+  for (int64_t tile = tiles.begin; tile < tiles.end; tile += kMostTiles)
+    cover_rows<kMostRows>({0, rows.end - rows.begin},
+                          {tile, std::min(tiles.end, tile + kMostTiles)},
+                          [&]<int kRows, int kTiles>(int64_t row, int64_t at) {
+                            bf16_block<kRows, kTiles>(m, rounded + row * depth, row, at, first,
+                                                      out_stride, add);
+                          });
+}
+
+// Values that the compiler cannot know, so that it leaves nothing out.
+inline __m512i opaque(__m512i v) {
+#if !defined(INGOT_SIMDE)
+  __asm__ volatile("" : "+v"(v));
+#endif
+  return v;
+}
+
+int64_t multiply_bytes(int64_t rounds) {
+  constexpr int kSums = 16;
+  const __m512i w = opaque(_mm512_set1_epi8(3));
+  __m512i sums[kSums];
+  for (__m512i& sum : sums) sum = _mm512_setzero_si512();
+  for (int64_t i = 0; i < rounds; i += kSums)
+    for (__m512i& sum : sums) sum = opaque(_mm512_dpbusd_epi32(sum, w, w));
+  return rounds * 64;
+}
+
+Kernels table(const char* name, Gemm bf16) {
+  return {name,
+          bf16,
+          gemm_quantized<WeightKind::int8>,
+          gemm_quantized<WeightKind::int4>,
+          quantize,
+          rms_norm,
+          rotate,
+          swiglu,
+          store_key,
+          store_value,
+          attend,
+          multiply_bytes};
+}
+
+}  // namespace
+
+const Kernels& avx512_kernels() {
+  static const Kernels kernels = table("avx512", gemm_bf16);
+  return kernels;
+}
+
+const Kernels& avx512_bf16_kernels() {
+  static const Kernels kernels = table("avx512bf16", gemm_rounded);
+  return kernels;
+}
+
+}  // namespace ingot

@@ -1,0 +1,212 @@
+"""Fields that several requests share, checked strictly.
+
+No unknown field, no number in a string, no value that is not finite. Null stands
+for the default everywhere. Every field here has an effect; one that would have
+none is absent, and so refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag
+
+from ingot.inference import SamplingParams
+
+MAX_PROMPTS = 128
+MAX_CHOICES = 16
+MAX_TOP_LOGPROBS = 20
+_MAX_BIASES = 1024
+
+TokenId = Annotated[int, Field(ge=0, lt=2**31)]
+Count = Annotated[int, Field(ge=1, lt=2**31)]
+_Text = Annotated[str, Tag("text")]
+_Texts = Annotated[list[str], Field(max_length=MAX_PROMPTS, fail_fast=True), Tag("texts")]
+TokenIds = Annotated[list[TokenId], Field(fail_fast=True)]
+_TokenLists = Annotated[list[TokenIds], Field(max_length=MAX_PROMPTS, fail_fast=True), Tag("lists")]
+_StopText = Annotated[str, Field(min_length=1, max_length=1000)]
+_StopTexts = Annotated[list[_StopText], Field(max_length=16, fail_fast=True), Tag("texts")]
+Name = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+def kind_of(value: object) -> str | None:
+    """Say which form a prompt or stop has, so that an error speaks of that form alone."""
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, list):
+        kinds: dict[type, str] = {str: "texts", int: "ids", list: "lists"}
+        return kinds.get(type(value[0])) if value else None
+    return None
+
+
+def _stop_kind(value: object) -> str | None:
+    """Like ``kind_of`` for a field without token ids, where no stop at all may be given."""
+    return "texts" if isinstance(value, list) else kind_of(value)
+
+
+Prompt = Annotated[
+    _Text | _Texts | Annotated[TokenIds, Tag("ids")] | _TokenLists,
+    Discriminator(
+        kind_of,
+        custom_error_type="prompt_type",
+        custom_error_message="must be a string, a list of strings, a list of token ids, "
+        "or a list of lists of token ids, and not empty",
+    ),
+]
+Stop = Annotated[
+    Annotated[_StopText, Tag("text")] | _StopTexts,
+    Discriminator(
+        _stop_kind,
+        custom_error_type="stop_type",
+        custom_error_message="must be a string or a list of strings",
+    ),
+]
+
+
+class Strict(BaseModel):
+    """The base of every request."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class StreamOptions(Strict):
+    """What a stream holds besides the text."""
+
+    include_usage: bool | None = False
+    """End with a chunk that counts the tokens."""
+
+
+class JsonSchema(Strict):
+    """A named JSON schema."""
+
+    name: Name = "answer"
+    description: str | None = None
+    schema_: Annotated[dict[str, JsonValue], Field(alias="schema")]
+    strict: bool | None = None
+    """The answer always follows the schema, whether this is set or not."""
+
+
+class TextFormat(Strict):
+    """Any text."""
+
+    type: Literal["text"]
+
+
+class JsonObjectFormat(Strict):
+    """Any JSON object."""
+
+    type: Literal["json_object"]
+
+
+class JsonSchemaFormat(Strict):
+    """JSON that follows a schema."""
+
+    type: Literal["json_schema"]
+    json_schema: JsonSchema
+
+
+ResponseFormat = Annotated[
+    TextFormat | JsonObjectFormat | JsonSchemaFormat, Field(discriminator="type")
+]
+
+
+class StructuredOutputs(Strict):
+    """One grammar that the answer follows, in the form that vLLM gave it."""
+
+    json_: Annotated[dict[str, JsonValue] | None, Field(alias="json")] = None
+    """A JSON schema."""
+    regex: str | None = None
+    grammar: str | None = None
+    """A grammar in llguidance's dialect of Lark."""
+    choice: Annotated[list[str], Field(min_length=1, max_length=1000)] | None = None
+    """Texts of which the answer is one."""
+
+
+class SamplingFields(Strict):
+    """How tokens are chosen; the same for every route that generates."""
+
+    temperature: Annotated[float, Field(ge=0, le=10)] | None = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = 1.0
+    top_k: Annotated[int, Field(ge=0, lt=2**31)] | None = 0
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = 0.0
+    typical_p: Annotated[float, Field(gt=0, le=1)] | None = 1.0
+    repetition_penalty: Annotated[float, Field(ge=0.1, le=10)] | None = 1.0
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = 0.0
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = 0.0
+    logit_bias: (
+        Annotated[
+            dict[
+                Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,9})$")],
+                Annotated[float, Field(ge=-100, le=100)],
+            ],
+            Field(max_length=_MAX_BIASES),
+        ]
+        | None
+    ) = None
+    """Token ids, as text, and what is added to their scores."""
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    stop: Stop | None = None
+    stop_token_ids: Annotated[list[TokenId], Field(max_length=16, fail_fast=True)] | None = None
+    ignore_eos: bool | None = False
+
+    def sampling(self, choice: int, **further: Any) -> SamplingParams:
+        """Return how choice number ``choice`` of a prompt is sampled.
+
+        The first choice uses the request's seed itself, so that it equals the
+        answer to ``n=1``; each further one uses the next number. Negative seeds
+        become the unsigned 64-bit numbers that the engine takes.
+
+        Args:
+            choice: Number of the choice, from 0.
+            further: Fields of ``SamplingParams`` that are the route's own.
+        """
+        given: dict[str, Any] = self.model_dump(include=_NUMBERS, exclude_none=True)
+        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+        return SamplingParams(
+            **given,
+            **further,
+            seed=None if self.seed is None else (self.seed + choice) % 2**64,
+            stop=stop,
+            stop_token_ids=tuple(self.stop_token_ids or ()),
+            logit_bias=_biases(self.logit_bias or {}),
+        )
+
+
+_NUMBERS = {
+    *("temperature", "top_p", "top_k", "min_p", "typical_p", "ignore_eos"),
+    *("repetition_penalty", "presence_penalty", "frequency_penalty"),
+}
+
+
+def _biases(given: Mapping[str, float]) -> tuple[tuple[int, float], ...]:
+    return tuple((int(token_id), float(bias)) for token_id, bias in given.items())
+
+
+class GenerationFields(SamplingFields):
+    """What every route that generates takes besides, as far as OpenAI's routes agree."""
+
+    model: str
+    n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = 1
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    response_format: ResponseFormat | None = None
+    structured_outputs: StructuredOutputs | None = None
+    priority: Annotated[int, Field(ge=-(2**31), lt=2**31)] | None = 0
+    """Lower runs first."""
+    timeout: Annotated[float, Field(gt=0, le=86_400)] | None = None
+    """Seconds until the answer is given up; the server's own limit holds as well."""
+    cache_salt: Annotated[str, Field(max_length=128)] | None = None
+    """Only requests with the same salt share cached prefixes."""
+    user: Annotated[str, Field(max_length=128)] | None = None
+    """The end user: a share of the engine of their own among the key's, and a field in the log."""
+
+    @property
+    def terms(self) -> dict[str, Any]:
+        """The fields that say on what terms the engine runs it."""
+        return self.model_dump(include={"user", "timeout", "priority", "cache_salt"})
+
+    @property
+    def wants_usage(self) -> bool:
+        """Whether a stream ends with a count of tokens."""
+        return bool(self.stream_options and self.stream_options.include_usage)

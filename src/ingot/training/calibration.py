@@ -1,0 +1,146 @@
+"""Quantizing a trained model by what it computes on its own training text (GPTQ)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ingot.artifact import (
+    QuantizedMatrix,
+    QuantizedModel,
+    Scheme,
+    check_patterns,
+    fuse,
+    fused_matrices,
+    gptq,
+    round_to_nearest,
+)
+from ingot.errors import CorpusError
+from ingot.model.config import ModelConfig
+from ingot.model.transformer import Transformer, causal_attention
+from ingot.training.evaluate import Tokens
+
+CALIBRATION_TOKENS = 1 << 16
+"""Tokens of text that the method looks at, where there are so many."""
+
+_TOKENS_AT_ONCE = 4096
+_INPUTS = {
+    "self_attn.qkv_proj": "self_attn.q_proj",
+    "self_attn.o_proj": "self_attn.o_proj",
+    "mlp.gate_up_proj": "mlp.gate_proj",
+    "mlp.down_proj": "mlp.down_proj",
+}
+"""The matrices of a block, each with a module that reads its input."""
+
+
+@torch.inference_mode()
+def calibrate(
+    weights: Mapping[str, NDArray[np.float32]],
+    config: ModelConfig,
+    text: Tokens,
+    scheme: Scheme,
+    *,
+    tokens: int = CALIBRATION_TOKENS,
+) -> QuantizedModel:
+    """Quantize block by block with GPTQ (arXiv:2210.17323), each fed by those already quantized.
+
+    The embedding is plainly rounded: a row of it is looked up, not multiplied.
+
+    Args:
+        weights: float32 weights, by the names and shapes of ``config.tensor_shapes()``.
+        config: Sizes of the model.
+        text: What it was trained on; windows are taken from all over it.
+        scheme: What to store each matrix as.
+        tokens: Most tokens of text to look at.
+
+    Raises:
+        CorpusError: the text is shorter than one window.
+        UsageError: a pattern that fits no matrix.
+    """
+    fused = fused_matrices(config)
+    check_patterns(scheme, fused)
+    model = Transformer(config)
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
+    windows = _windows(text, config.max_position_embeddings, tokens)
+    done: dict[str, QuantizedMatrix] = {}
+
+    def quantize(name: str, hessian: NDArray[np.float64] | None) -> None:
+        kind = scheme.kind_of(name)
+        whole, group = fuse(weights, fused[name]), scheme.group_of(kind)
+        done[name] = (
+            round_to_nearest(whole, kind, group)
+            if hessian is None
+            else gptq(whole, hessian, kind, group)
+        )
+        _replace(model, fused[name], done[name].dequantized())
+
+    quantize("model.embed_tokens", None)
+    states = [model.model.embed_tokens(window) for window in windows]
+    angles = model.rotary(torch.arange(windows[0].shape[1]))
+    for layer, block in enumerate(model.model.layers):
+        hessians = _hessians(block, states, angles)
+        for name, hessian in hessians.items():
+            quantize(f"model.layers.{layer}.{name}", hessian)
+        states = [block(x, angles, causal_attention) for x in states]
+    if not config.tie_word_embeddings:
+        total = sum(_outer(model.model.norm(x)) for x in states)
+        quantize("lm_head", np.asarray(total))
+    seen = sum(window.numel() for window in windows)
+    return QuantizedModel({name: done[name] for name in fused}, "gptq", seen)
+
+
+def _windows(text: Tokens, context: int, tokens: int) -> list[Tensor]:
+    """Return batches (B, T) of windows that start at even distances over the whole text."""
+    if len(text) < context:
+        raise CorpusError(
+            f"holds {len(text)} tokens, calibration needs {context}",
+            where="corpus",
+            fix="quantize by plain rounding",
+        )
+    count = max(1, min(tokens, len(text)) // context)
+    starts = np.linspace(0, len(text) - context, count).astype(np.int64)
+    rows = torch.stack([torch.from_numpy(text.read(int(start), context)) for start in starts])
+    return list(torch.split(rows, max(1, _TOKENS_AT_ONCE // context)))
+
+
+def _hessians(
+    block: nn.Module, states: list[Tensor], angles: tuple[Tensor, Tensor]
+) -> dict[str, NDArray[np.float64]]:
+    """Run a block and return for each of its matrices the sum of x xᵀ over its inputs."""
+    totals: dict[str, NDArray[np.float64]] = {}
+
+    def watch(name: str) -> Any:
+        def add(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            outer = _outer(inputs[0])
+            totals[name] = totals[name] + outer if name in totals else outer
+
+        return add
+
+    hooks = [
+        block.get_submodule(module).register_forward_pre_hook(watch(name))
+        for name, module in _INPUTS.items()
+    ]
+    for x in states:
+        block(x, angles, causal_attention)
+    for hook in hooks:
+        hook.remove()
+    return totals
+
+
+def _outer(x: Tensor) -> NDArray[np.float64]:
+    flat = x.flatten(0, -2)
+    return (flat.T @ flat).double().numpy()
+
+
+def _replace(model: Transformer, parts: tuple[str, ...], values: NDArray[np.float32]) -> None:
+    """Put quantized weights in the place of the trained ones."""
+    first = 0
+    for part in parts:
+        parameter = model.get_parameter(part)
+        parameter.copy_(torch.from_numpy(values[first : first + len(parameter)]))
+        first += len(parameter)

@@ -1,0 +1,149 @@
+"""Long contexts, sliding windows and hidden states of the core, against the PyTorch module."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ingot.artifact import Ingot, Provenance, freeze, open_ingot
+from ingot.inference import SamplingParams
+from ingot.inference.executors.base import Chunk, Hidden, SamplingRow
+from ingot.inference.executors.native import NativeExecutor, as_native
+from ingot.model import ModelConfig, Tokenizer
+from ingot.model.transformer import Transformer
+
+LONG = 131_072
+ROW = SamplingRow(SamplingParams(temperature=0), 0, 0)
+
+
+@pytest.fixture(scope="module")
+def long_ingot(
+    config: ModelConfig, tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory
+) -> Any:
+    """A model of one layer with a context of 128k."""
+    config = dataclasses.replace(config, max_position_embeddings=LONG, num_hidden_layers=1)
+    rng = np.random.default_rng(0)
+    weights = {
+        name: rng.normal(scale=0.3, size=shape).astype(np.float32)
+        for name, shape in config.tensor_shapes().items()
+    }
+    out: Path = tmp_path_factory.mktemp("long") / "long.ingot"
+    freeze(weights, config, tokenizer, out, provenance=Provenance()).close()
+    with open_ingot(out) as opened:
+        yield opened
+
+
+def module_of(ingot: Ingot) -> Transformer:
+    module = Transformer(ingot.config)
+    module.load_state_dict({n: torch.from_numpy(v.copy()) for n, v in ingot.float32()})
+    return module.eval()
+
+
+def windowed(window: int) -> Any:
+    """Attention in which each token sees itself and ``window - 1`` before it."""
+
+    def attend(_layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        places = torch.arange(q.shape[1])
+        distance = places[:, None] - places[None, :]
+        mask = (distance >= 0) & (distance < window)
+        mixed = functional.scaled_dot_product_attention(
+            q.transpose(1, 2),
+            k.transpose(1, 2),
+            v.transpose(1, 2),
+            attn_mask=mask,
+            enable_gqa=True,
+        )
+        return mixed.transpose(1, 2)
+
+    return attend
+
+
+@pytest.mark.parametrize("window", [1, 7, 64, 100, 1000])
+@pytest.mark.parametrize(("kv_cache", "allowed"), [("f32", 1e-4), ("int8", 0.02)])
+def test_a_sliding_window_hides_what_lies_before_it(
+    ingot: Ingot, window: int, kv_cache: Any, allowed: float
+) -> None:
+    tokens = np.random.default_rng(1).integers(0, 300, 128).tolist()
+    with torch.inference_mode():
+        module = module_of(ingot)
+        states = module(torch.tensor([tokens]), attend=windowed(window))
+        expected = module.logits(states)[0].numpy()
+    executor = NativeExecutor(ingot, num_blocks=8, kv_cache=kv_cache, window=window)
+    table = list(range(8))
+    for start, end in ((0, 90), (90, 91), (91, 128)):
+        chunk = Chunk(tokens[start:end], start, table, ROW, (ROW,) * (end - start - 1))
+        scores = executor.model.logits([as_native(chunk)])
+        error = np.sqrt(np.mean((scores - expected[start:end]) ** 2)) / expected.std()
+        assert error < allowed
+
+
+def test_windows_reach_to_the_end_of_a_long_context(long_ingot: Ingot) -> None:
+    tokens = np.random.default_rng(2).integers(0, 300, LONG)
+    window = 100
+    executor = NativeExecutor(long_ingot, num_blocks=LONG // 16, kv_cache="f32", window=window)
+    table = np.random.default_rng(3).permutation(LONG // 16).tolist()
+    for start in range(0, LONG, 4096):
+        chunk = Chunk(tokens[start : start + 4096].tolist(), start, table, ROW)
+        scores = executor.model.logits([as_native(chunk)])[0]
+    with torch.inference_mode():
+        module = module_of(long_ingot)
+        positions = torch.arange(LONG - window, LONG)
+        last = module(torch.from_numpy(tokens[-window:].copy())[None], positions[None])
+        expected = module.logits(last)[0, -1].numpy()
+    assert np.sqrt(np.mean((scores - expected) ** 2)) < 1e-3 * expected.std()
+
+
+@pytest.mark.parametrize(("kv_cache", "allowed"), [("f32", 1e-3), ("bf16", 0.02), ("int8", 0.02)])
+def test_every_block_of_a_long_context_is_seen(
+    long_ingot: Ingot, kv_cache: Any, allowed: float
+) -> None:
+    """Two blocks stand for 8192: the table names the first 8191 times."""
+    rng = np.random.default_rng(4)
+    first, last = rng.integers(0, 300, 16).tolist(), rng.integers(0, 300, 16).tolist()
+    executor = NativeExecutor(long_ingot, num_blocks=4, kv_cache=kv_cache)
+    executor.step([Chunk(first, 0, [2], None)])
+    table = [2] * (LONG // 16 - 1) + [1]
+    scores = executor.model.logits([as_native(Chunk(last, LONG - 16, table, ROW))])[0]
+
+    def attend(_layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """From the last token to 8191 times the first 16 and to the last 16."""
+        repeats = LONG // 16 - 1
+        seen_k = torch.cat((k[:, :16].repeat(1, repeats, 1, 1), k[:, 16:]), dim=1)
+        seen_v = torch.cat((v[:, :16].repeat(1, repeats, 1, 1), v[:, 16:]), dim=1)
+        mixed = functional.scaled_dot_product_attention(
+            q[:, -1:].transpose(1, 2),
+            seen_k.transpose(1, 2),
+            seen_v.transpose(1, 2),
+            enable_gqa=True,
+        )
+        return mixed.transpose(1, 2).expand(-1, q.shape[1], -1, -1)
+
+    with torch.inference_mode():
+        module = module_of(long_ingot)
+        positions = torch.tensor([*range(16), *range(LONG - 16, LONG)])
+        states = module(torch.tensor([first + last]), positions[None], attend)
+        expected = module.logits(states)[0, -1].numpy()
+    assert np.sqrt(np.mean((scores - expected) ** 2)) < allowed * expected.std()
+
+
+def test_hidden_states_are_those_after_the_last_norm(ingot: Ingot) -> None:
+    tokens = np.random.default_rng(5).integers(0, 300, 60).tolist()
+    with torch.inference_mode():
+        expected = module_of(ingot)(torch.tensor([tokens]))[0].numpy()
+    executor = NativeExecutor(ingot, num_blocks=16, kv_cache="f32")
+    table = [0, 1, 2, 3]
+    cut = [Chunk(tokens[:50], 0, table, None, hidden=True)]
+    rest = [Chunk([7], 0, [9], ROW), Chunk(tokens[50:], 50, table, None, hidden=True)]
+    before, after = executor.step(cut)[0], executor.step(rest)[1]
+    assert isinstance(before, Hidden)
+    assert isinstance(after, Hidden)
+    states = np.concatenate((before.states, after.states))
+    assert states.dtype == np.float32
+    np.testing.assert_allclose(states, expected, atol=1e-3)

@@ -1,0 +1,85 @@
+"""The core's threads: counted, pinned if asked, asleep when idle, no trouble for each other."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ingot.artifact import Ingot
+from ingot.inference import SamplingParams
+from ingot.inference.executors.base import Chunk, Drawn, SamplingRow
+from ingot.inference.executors.native import NativeExecutor
+
+ROW = SamplingRow(SamplingParams(temperature=0), 0, 0)
+
+
+def threads_of_this_process() -> dict[int, set[int]]:
+    """CPUs that each thread may use."""
+    return {
+        int(task.name): os.sched_getaffinity(int(task.name))
+        for task in Path("/proc/self/task").iterdir()
+    }
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+def test_workers_are_pinned_if_asked(ingot: Ingot, pinned: bool) -> None:
+    cpus = sorted(os.sched_getaffinity(0))
+    before = threads_of_this_process().keys()
+    executor = NativeExecutor(ingot, num_blocks=4, threads=len(cpus) + 1, pinned=pinned)
+    executor.step([Chunk([1] * 40, 0, [0, 1, 2], ROW)])
+    made = {
+        task: allowed for task, allowed in threads_of_this_process().items() if task not in before
+    }
+    assert len(made) == len(cpus)
+    assert executor.model.threads == len(cpus) + 1
+    expected = [{cpu} for cpu in cpus[1:]] + [set(cpus)] if pinned else [set(cpus)] * len(cpus)
+    assert sorted(made.values(), key=sorted) == sorted(expected, key=sorted)
+    assert os.sched_getaffinity(0) == set(cpus)
+    executor.close()
+    assert not threads_of_this_process().keys() & made.keys()
+
+
+def rows_of(executor: NativeExecutor, steps: int) -> Iterator[int]:
+    """Prefill, then decode one token at a time."""
+    prompt = list(range(60))
+    chunk = Chunk(prompt, 0, list(range(8)), ROW)
+    for _ in range(steps):
+        drawn = executor.step([chunk])[0]
+        assert isinstance(drawn, Drawn)
+        yield drawn.token_id
+        chunk = Chunk([drawn.token_id], chunk.start + len(chunk.token_ids), list(range(8)), ROW)
+
+
+def test_engines_side_by_side_do_not_wait_for_each_other(ingot: Ingot) -> None:
+    """Four with more threads than there are CPUs, each stepped by a thread of its own."""
+    answers: list[list[int]] = [[] for _ in range(4)]
+
+    def run(answer: list[int]) -> None:
+        executor = NativeExecutor(ingot, num_blocks=8, threads=3, pinned=True)
+        answer.extend(rows_of(executor, 60))
+        executor.close()
+
+    runners = [threading.Thread(target=run, args=(answer,), daemon=True) for answer in answers]
+    for runner in runners:
+        runner.start()
+    for runner in runners:
+        runner.join(60)
+        assert not runner.is_alive(), "an engine hangs"
+    assert len(answers[0]) == 60
+    assert all(answer == answers[0] for answer in answers)
+
+
+def test_an_idle_engine_uses_no_cpu(ingot: Ingot) -> None:
+    executor = NativeExecutor(ingot, num_blocks=8, threads=8)
+    list(rows_of(executor, 5))
+    time.sleep(0.05)  # the threads stop spinning
+    before = sum(os.times()[:2]), time.thread_time()
+    time.sleep(0.5)
+    used = sum(os.times()[:2]) - before[0] - (time.thread_time() - before[1])
+    assert used <= 0.02  # two ticks of the clock that measures it
+    executor.close()

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import base64
+
+import httpx
+import numpy as np
+import openai
+import pytest
+
+from ingot.artifact import Ingot
+from ingot.inference import EngineLoop
+
+TEXTS = ["def area(width):", "the quick brown fox"]
+
+
+def test_embeddings_are_the_engines_own(
+    client: openai.OpenAI, ingot: Ingot, engine: EngineLoop
+) -> None:
+    answer = client.embeddings.create(model="tiny", input=TEXTS)  # in base64, by its own choice
+    written = client.embeddings.create(model="tiny", input=TEXTS, encoding_format="float")
+    for text, packed, plain in zip(TEXTS, answer.data, written.data, strict=True):
+        own = engine.embed(ingot.tokenizer.encode(text), timeout=30)
+        assert np.asarray(packed.embedding, np.float32).tolist() == own.tolist()
+        assert np.asarray(plain.embedding, np.float32).tolist() == own.tolist()
+    assert [entry.index for entry in answer.data] == [0, 1]
+    assert answer.usage.prompt_tokens == sum(len(ingot.tokenizer.encode(t)) for t in TEXTS)
+
+
+def test_base64_is_float32_little_end_first(http: httpx.Client) -> None:
+    asked = {"model": "tiny", "input": "def", "encoding_format": "base64"}
+    packed = http.post("/v1/embeddings", json=asked).json()["data"][0]["embedding"]
+    numbers = np.frombuffer(base64.b64decode(packed), "<f4")
+    plain = http.post("/v1/embeddings", json=asked | {"encoding_format": "float"}).json()
+    assert numbers.tolist() == plain["data"][0]["embedding"]
+    assert numbers.shape == (32,)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"input": ""}, {"input": [[]]}, {"input": 3}, {"dimensions": 8}, {"encoding_format": "hex"}],
+)
+def test_a_wrong_field_is_named(http: httpx.Client, fields: dict[str, object]) -> None:
+    response = http.post("/v1/embeddings", json={"model": "tiny", "input": "def"} | fields)
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == next(iter(fields))

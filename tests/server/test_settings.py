@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ingot.errors import UsageError
+from ingot.server import named_paths, read_settings
+
+
+def test_settings_reach_both_sections() -> None:
+    server, engine = read_settings(
+        [
+            "server.max_body_bytes=2048",
+            'server.allowed_hosts=["models.example"]',
+            "server.log_file=/var/log/ingot.log",
+            "engine.max_waiting=9",
+        ],
+        port=7,
+    )
+    assert (server.port, server.max_body_bytes) == (7, 2048)
+    assert server.allowed_hosts == ("models.example",)
+    assert server.log_file == Path("/var/log/ingot.log")
+    assert engine.max_waiting == 9
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("port=3", "is no setting"),
+        ("server.port", "is no setting"),
+        ("model.size=3", "is no setting"),
+        ("engine.max_waitin=3", "did you mean engine.max_waiting"),
+        ("server.nothing_like_it=3", "is not a setting"),
+        ("server.request_timeout_s=0", "server.request_timeout_s"),
+        ("server.request_timeout_s=nan", "server.request_timeout_s"),
+        ("engine.max_waiting=many", "engine.max_waiting"),
+    ],
+)
+def test_a_bad_setting_is_named(setting: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        read_settings([setting])
+
+
+def test_ingots_are_named_after_their_folders(tmp_path: Path) -> None:
+    (tmp_path / "a=b.ingot").mkdir()
+    named = named_paths(
+        [str(tmp_path / "one.ingot"), f"two={tmp_path}/x", str(tmp_path / "a=b.ingot")]
+    )
+    assert named == {
+        "one": tmp_path / "one.ingot",
+        "two": tmp_path / "x",
+        "a=b": tmp_path / "a=b.ingot",
+    }
+    with pytest.raises(UsageError, match="names two ingots"):
+        named_paths(["x/one.ingot", "y/one.ingot"])
