@@ -1,0 +1,52 @@
+"""The loss of predicting the next token, over a batch of windows."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ingot.model.transformer import Transformer
+from ingot.training.objectives.attention import segment_attention, segment_positions
+from ingot.training.objectives.base import Batch
+from ingot.training.objectives.cross_entropy import summed_cross_entropy, token_cross_entropy
+
+
+def hidden_states(model: Transformer, batch: Batch, device: torch.device) -> Tensor:
+    """Return the hidden states (B, T, D) of every prediction, segments kept apart."""
+    inputs = torch.from_numpy(batch.ids[:, :-1]).to(device)
+    hidden: Tensor
+    if batch.segments is None:
+        hidden = model(inputs)
+    else:
+        positions = torch.from_numpy(segment_positions(batch.segments)).to(device)
+        segments = torch.from_numpy(batch.segments).to(device)
+        hidden = model(inputs, positions, segment_attention(segments))
+    return hidden
+
+
+def next_token_loss(model: Transformer, batch: Batch, device: torch.device) -> Tensor:
+    """Return the cross-entropy summed over the predictions that count, a float32 scalar."""
+    hidden = hidden_states(model, batch, device).flatten(0, 1)
+    targets = torch.from_numpy(batch.ids[:, 1:]).to(device).flatten()
+    if batch.mask is not None:
+        counted = counted_places(batch.mask, device)
+        hidden, targets = hidden[counted], targets[counted]
+    return summed_cross_entropy(hidden, model.head_weight, targets)
+
+
+def row_log_probabilities(model: Transformer, batch: Batch, device: torch.device) -> Tensor:
+    """Return, for each row, the log-probability of the tokens that count: float32, (B,)."""
+    mask = np.ones(batch.ids[:, 1:].shape, np.bool_) if batch.mask is None else batch.mask
+    counted = counted_places(mask, device)
+    hidden = hidden_states(model, batch, device).flatten(0, 1)[counted]
+    targets = torch.from_numpy(batch.ids[:, 1:]).to(device).flatten()[counted]
+    losses = token_cross_entropy(hidden, model.head_weight, targets)
+    spread = torch.zeros(mask.size, device=device).index_copy(0, counted, losses)
+    return -spread.view(mask.shape).sum(1)
+
+
+def counted_places(mask: NDArray[np.bool_], device: torch.device) -> Tensor:
+    """Return the places of true values in a flattened mask, int64."""
+    return torch.from_numpy(np.flatnonzero(mask)).to(device)

@@ -1,0 +1,69 @@
+"""Starting weights from an ingot, for going on with a sealed model."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ingot.artifact import open_ingot
+from ingot.errors import CorpusError, RecipeError
+from ingot.model import ModelConfig, Tokenizer
+
+_FREE = "max_position_embeddings"  # rotary positions have no weights, so any context will do
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """A model to go on from."""
+
+    path: Path
+    config: ModelConfig
+    tokenizer: Tokenizer
+    weights: dict[str, Tensor]
+    """Every tensor of ``config.tensor_shapes()``, float32, on the CPU."""
+    digest: str
+    """Of the ingot: what a run that goes on from it names as its parent."""
+
+    def check_fits(self, config: ModelConfig, tokenizer: Tokenizer) -> None:
+        """Refuse a model or texts that these weights are not for; the context may differ.
+
+        Args:
+            config: The model that is to be trained.
+            tokenizer: The one that its training text was encoded with.
+
+        Raises:
+            RecipeError: a size differs; the message names it and both values.
+            CorpusError: the tokenizers differ.
+        """
+        for field in dataclasses.fields(config):
+            ours, theirs = getattr(self.config, field.name), getattr(config, field.name)
+            if ours != theirs and field.name != _FREE:
+                raise RecipeError(
+                    f"is {theirs} in the recipe, but {ours} in {self.path}",
+                    where=f"model.{field.name}",
+                    fix="leave the model's sizes to the ingot, or start without it",
+                )
+        if self.tokenizer.to_json() != tokenizer.to_json():
+            raise CorpusError(
+                f"was encoded by another tokenizer ({tokenizer.vocab_size} tokens) than that of "
+                f"{self.path} ({self.tokenizer.vocab_size} tokens)",
+                where="the training text",
+                fix="encode it with the ingot's tokenizer",
+            )
+
+
+def start_from(path: Path) -> Start:
+    """Open an ingot, verify it and copy its weights to float32.
+
+    Of a quantized ingot the weights are what its codes stand for.
+
+    Raises:
+        ArtifactError: it is missing, malformed, of another architecture, or fails a digest.
+    """
+    with open_ingot(path) as ingot:
+        weights = {name: torch.tensor(values) for name, values in ingot.float32()}
+        return Start(path, ingot.config, ingot.tokenizer, weights, ingot.digest)

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from ingot.model.transformer import Transformer
+from ingot.training.objectives.attention import segment_attention, segment_positions
+
+
+def test_positions_restart_in_each_segment() -> None:
+    segments = np.array([[0, 0, 0, 1, 1, 2], [4, 5, 5, 5, 4, 4]], np.int32)
+    np.testing.assert_array_equal(
+        segment_positions(segments), [[0, 1, 2, 0, 1, 0], [0, 0, 1, 2, 0, 1]]
+    )
+
+
+@pytest.mark.parametrize("lengths", [[24], [1, 23], [9, 1, 14], [5, 5, 7, 7]])
+def test_packed_examples_give_what_each_gives_alone(
+    new_model: Callable[..., Transformer], lengths: list[int]
+) -> None:
+    model = new_model()
+    ids = torch.randint(
+        model.config.vocab_size, (2, 24), generator=torch.Generator().manual_seed(5)
+    )
+    rows = np.stack([np.repeat(np.arange(len(lengths)), lengths), np.zeros(24)]).astype(np.int32)
+    positions = torch.from_numpy(segment_positions(rows))
+    packed = model(ids, positions, segment_attention(torch.from_numpy(rows)))
+    alone = torch.cat([model(part[None]) for part in ids[0].split(lengths)], dim=1)
+    torch.testing.assert_close(packed[:1], alone, rtol=0, atol=1e-5)
+    torch.testing.assert_close(packed[1:], model(ids[1:]), rtol=0, atol=1e-5)
+
+
+def test_nothing_leaks_between_segments(new_model: Callable[..., Transformer]) -> None:
+    model = new_model()
+    segments = np.array([[0] * 8 + [1] * 8], np.int32)
+    positions = torch.from_numpy(segment_positions(segments))
+    attend = segment_attention(torch.from_numpy(segments))
+    ids = torch.arange(16)[None]
+    other = ids.clone()
+    other[:, :8] += 100
+    before, after = model(ids, positions, attend), model(other, positions, attend)
+    assert torch.equal(before[:, 8:], after[:, 8:])
+    assert not torch.equal(before[:, :8], after[:, :8])
