@@ -116,7 +116,9 @@ def test_interrupt_then_resume(cli: Cli, texts: Path, tmp_path: Path, small: lis
     recipe = run / "recipe.toml"
     steps = json.loads((next((run / "checkpoints").iterdir()) / "state.json").read_text())["step"]
     recipe.write_text(recipe.read_text().replace("steps = 100000", f"steps = {steps + 5}"))
-    assert json.loads(cli("resume", run, "--json").stdout)["steps"] == steps + 5
+    assert "run.steps: 100000 is now" in cli("resume", run, code=4).stderr
+    done = cli("resume", run, "--accept-changes", "--json")
+    assert json.loads(done.stdout)["steps"] == steps + 5
 
 
 def test_eval_of_a_run_and_of_its_ingot(cli: Cli, trained: Path, sealed: Path, texts: Path) -> None:

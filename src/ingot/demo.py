@@ -73,7 +73,7 @@ def run_demo(
     manifest = verify(out)
     say(f"  {out}: {len(manifest.tensors)} tensors, every digest right\n  digest {manifest.digest}")
     corpus = open_run(run).corpus.manifest
-    if corpus.baseline is None or result.bits_per_byte <= 0:
+    if corpus.baseline is None or not result.bits_per_byte:
         raise IngotError("the run has no figures to compare", where=run, fix="delete it and retry")
     say(f"  {_verdict(result.bits_per_byte, corpus.baseline)}", highlight=False)
     say("[bold dark_orange]3[/] serving")

@@ -121,7 +121,13 @@ def test_a_disk_that_stdin_fills_is_named(tmp_path: Path, config: CorpusConfig) 
 
 def test_waiting_for_stdin_ends_with_ctrl_c(tmp_path: Path, config: CorpusConfig) -> None:
     command = [sys.executable, "-c", BUILD, config.model_dump_json(), str(tmp_path / "corpus")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # Whoever runs the tests in the background has it ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    ) as process:
         assert process.stdin is not None
         process.stdin.write(b"some text, and then silence")
         process.stdin.flush()

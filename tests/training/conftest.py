@@ -61,7 +61,7 @@ def new_run(corpus: Corpus, tmp_path: Path) -> Callable[..., Run]:
             bytes_per_token=corpus.manifest.train.bytes / corpus.manifest.train.tokens,
             code_version="test",
         )
-        return create_run(tmp_path / name, recipe, corpus, record)
+        return create_run(tmp_path / name, recipe, corpus.tokenizer, record)
 
     return make
 

@@ -193,7 +193,7 @@ def test_a_run_that_ends_with_damaged_weights_is_no_success(
 def test_too_many_in_a_row_end_the_run_with_the_batch_saved_and_the_checkpoint_intact(
     recipe: MakeRecipe, new_run: NewRun, watch: Any
 ) -> None:
-    run = new_run(recipe(batch={"sequences": 2, "accumulation": 2}, run={"max_skipped": 3}))
+    run = new_run(recipe(batch={"sequences": 2, "accumulation": 2}, guard={"max_skipped": 3}))
     watched = watch()
     watched.on_event = lambda event: (
         watched.interrupted.set() if isinstance(event, Stepped) and event.step == 2 else None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from ingot.corpus import (
 from ingot.corpus import Progress as CorpusProgress
 from ingot.corpus import build_corpus as build
 from ingot.errors import RecipeError, UsageError
+from ingot.model import Tokenizer
 from ingot.planning import Machine, Plan, measure_machine, parse_seconds, plan
 from ingot.training import (
     Recipe,
@@ -41,7 +43,12 @@ from ingot.training import checkpoint as checkpoints
 from ingot.training.calibration import calibrate
 from ingot.training.evaluate import Evaluation
 from ingot.training.events import Event
+from ingot.training.multiple_choice import MultipleChoiceResult, score_multiple_choice
 from ingot.training.scoring import score
+from ingot.training.task import TaskConfig, TaskKind, data_digest
+from ingot.training.trained import trained_weights, write_adapter
+from ingot.training.tuning import tuning_tables
+from ingot.training.workers import Workers
 
 Paths = str | Path | Sequence[str | Path]
 
@@ -82,16 +89,23 @@ def train(
     budget: str | float | None = None,
     recipe: str | Path | None = None,
     settings: Iterable[str] = (),
+    start: str | Path | None = None,
+    task: TaskKind | None = None,
     watcher: Watcher | None = None,
 ) -> TrainedRun:
-    """Train a model on texts, or on a corpus that was built before.
+    """Train a model: on texts, or on a corpus that was built before, or on examples.
+
+    Under ``torchrun`` every process calls this alike, and they train one model together.
 
     Args:
-        texts: Files or folders of text, or one folder made by ``build_corpus``.
+        texts: Files or folders of text, or one folder made by ``build_corpus``; JSONL files of
+            conversations or pairs, where the task is to learn those.
         out: Folder of the run; by default ``runs/DATE-TIME``.
-        budget: Wall time such as ``"10m"``; 10 minutes unless the recipe says otherwise.
+        budget: Wall time such as ``"10m"``; texts get 10 minutes unless the recipe says otherwise.
         recipe: A TOML file whose keys override what would be chosen.
         settings: ``section.key=value`` texts, which override both.
+        start: An ingot to go on from.
+        task: ``"text"``, ``"chat"`` or ``"preference"``.
         watcher: Functions to call on the way.
 
     Returns:
@@ -102,26 +116,56 @@ def train(
         RecipeError: a key, value or budget that cannot be used.
         Interrupted: ``watcher.interrupted`` was set; the run can be resumed.
     """
-    watcher = watcher or Watcher()
+    watcher, workers = watcher or Watcher(), Workers.join()
+    if not workers.leads:
+        return _run(open_run(Path(workers.tell(None) or "")), watcher, workers)
     folder = Path(out) if out else Path("runs") / time.strftime("%Y%m%d-%H%M%S")
-    given = merge(read_recipe(Path(recipe)) if recipe else {}, parse_overrides(settings))
-    where = recipe or "settings"
-    make_recipe(_with_length(given), where=where)  # a misspelt key must not cost a measurement
-    paths = _as_paths(texts)
-    built = open_corpus(paths[0]) if _is_corpus(paths) else None
-    machine = measure_machine()
-    watcher.machine(machine)
-    tables, planned = _choose(given, budget, machine, built, paths)
-    chosen = make_recipe(tables, where=where)
-    watcher.recipe(chosen, planned)
-    corpus = built or _corpus_in(folder / "corpus", paths, chosen.corpus, watcher)
-    run = create_run(folder, chosen, corpus, _record(corpus, machine))
-    return _run(run, watcher)
+    chosen_task = {"start": str(Path(start).resolve()) if start else None, "kind": task}
+    given = merge(
+        read_recipe(Path(recipe)) if recipe else {},
+        parse_overrides(settings),
+        {"task": {key: value for key, value in chosen_task.items() if value is not None}},
+    )
+    run = _new_run(folder, given, budget, _as_paths(texts), recipe or "settings", watcher)
+    workers.tell(str(run.path))
+    return _run(run, watcher, workers)
 
 
-def resume(run: str | Path, *, watcher: Watcher | None = None) -> TrainedRun:
-    """Go on with a run from its last checkpoint; a finished run is returned as it is."""
-    return _run(open_run(Path(run)), watcher or Watcher())
+def resume(
+    run: str | Path,
+    *,
+    settings: Iterable[str] = (),
+    accept_changes: bool = False,
+    watcher: Watcher | None = None,
+) -> TrainedRun:
+    """Go on with a run from its last checkpoint; a finished run is returned as it is.
+
+    Args:
+        run: The run.
+        settings: ``section.key=value`` texts that change its recipe from here on.
+        accept_changes: Go on although the recipe is not that which the run began with.
+        watcher: Functions to call on the way.
+
+    Raises:
+        RecipeError: the recipe has changed, and that is not accepted; the changes are named.
+    """
+    workers = Workers.join()
+    opened = open_run(Path(run))
+    overrides = parse_overrides(settings)
+    if overrides:
+        tables = merge(opened.recipe.model_dump(mode="json"), overrides)
+        opened = replace(opened, recipe=make_recipe(tables, where="settings"))
+    if changes := opened.changes():
+        if not accept_changes:
+            raise RecipeError(
+                f"is not what the run began with: {', '.join(changes)}",
+                where=opened.path / "recipe.toml",
+                fix="put it back, or resume with --accept-changes",
+            )
+        if workers.leads:
+            opened.recipe.save(opened.path / "recipe.toml")
+            opened = opened.accept_changes()
+    return _run(opened, watcher or Watcher(), workers)
 
 
 def build_corpus(
@@ -136,9 +180,28 @@ def build_corpus(
     return build(_as_paths(texts), Path(out), config or CorpusConfig(), progress=progress)
 
 
+def adapter(run: str | Path, out: str | Path, *, latest: bool = False) -> None:
+    """Write the adapter of a run's best checkpoint, or of its latest, into the folder ``out``.
+
+    Raises:
+        RecipeError: the run trains a whole model.
+        UsageError: ``out`` holds something else.
+    """
+    opened, folder = open_run(Path(run)), Path(out)
+    if folder.exists() and not (folder / "adapter_config.json").is_file() and any(folder.iterdir()):
+        raise UsageError("holds something else", where=folder, fix="name a new folder")
+    pick = checkpoints.latest if latest else checkpoints.best
+    write_adapter(opened, pick(opened.path), folder)
+
+
 def evaluate(model: str | Path, texts: Paths | None = None) -> Evaluation:
     """Score a run or an ingot on texts, or a run on its own held-out text."""
     return score(Path(model), _as_paths(texts) if texts is not None else None)
+
+
+def evaluate_choices(model: str | Path, questions: str | Path) -> MultipleChoiceResult:
+    """Let a run or an ingot answer the multiple-choice questions of a JSONL file."""
+    return score_multiple_choice(Path(model), Path(questions))
 
 
 def freeze(
@@ -165,7 +228,7 @@ def freeze(
     pick = checkpoints.latest if latest else checkpoints.best
     folder = pick(opened.path)
     state = checkpoints.read_state(folder)
-    weights = {name: tensor.numpy() for name, tensor in checkpoints.read_weights(folder).items()}
+    weights = {name: tensor.numpy() for name, tensor in trained_weights(opened, folder).items()}
     quantized = None
     if quantize is not None:
         quantized = (
@@ -198,44 +261,114 @@ def freeze(
     return open_ingot(Path(out))
 
 
-def _run(run: Run, watcher: Watcher) -> TrainedRun:
-    result = Trainer(run, watcher.training, watcher.interrupted).train()
+def _run(run: Run, watcher: Watcher, workers: Workers) -> TrainedRun:
+    result = Trainer(run, watcher.training, watcher.interrupted, workers).train()
     return TrainedRun(run.path, run.recipe, result)
+
+
+def _new_run(
+    folder: Path,
+    given: dict[str, Any],
+    budget: str | float | None,
+    paths: list[Path],
+    where: object,
+    watcher: Watcher,
+) -> Run:
+    """Choose what was not given, prepare the data and make the run's folder."""
+    task = make_recipe(_with_length(given), where=where).task  # refuses misspelt keys at once
+    base = open_ingot(Path(task.start)) if task.start else None
+    with base or contextlib.nullcontext():
+        built = open_corpus(paths[0]) if task.kind == "text" and _is_corpus(paths) else None
+        machine = measure_machine()
+        watcher.machine(machine)
+        tables, planned = _choose(given, task, budget, machine, built, paths, base)
+        chosen = make_recipe(tables, where=where)
+        watcher.recipe(chosen, planned)
+        parent = base.digest if base else None
+        if task.kind == "text":
+            tokenizer = base.tokenizer if base else None
+            corpus = built or _corpus_in(
+                folder / "corpus", paths, chosen.corpus, tokenizer, watcher
+            )
+            split = corpus.manifest.train
+            record = RunRecord(
+                corpus=str(corpus.path.resolve()),
+                corpus_digest=corpus.manifest.digest,
+                bytes_per_token=split.bytes / split.tokens,
+                code_version=version("ingot"),
+                peak_flops=machine.matmul_flops,
+                parent=parent,
+            )
+            return create_run(folder, chosen, corpus.tokenizer, record)
+        if base is None:
+            raise RecipeError(
+                f"{task.kind} needs a trained model to begin from",
+                where="task.start",
+                fix="name an ingot: --from my.ingot",
+            )
+        record = RunRecord(
+            data=tuple(str(path.resolve()) for path in paths),
+            corpus_digest=data_digest(paths),
+            code_version=version("ingot"),
+            peak_flops=machine.matmul_flops,
+            parent=parent,
+        )
+        return create_run(folder, chosen, base.tokenizer, record)
 
 
 def _choose(
     given: dict[str, Any],
+    task: TaskConfig,
     budget: str | float | None,
     machine: Machine,
     built: Corpus | None,
     paths: list[Path],
+    base: Ingot | None,
 ) -> tuple[dict[str, Any], Plan | None]:
-    """Lay what was given over what would be chosen for the budget."""
+    """Lay what was given over what would be chosen for the budget or the model to go on from."""
+    usual = tuning_tables(base.config, task.kind) if base else {}
     length = given.get("run", {})
-    if budget is None and length.get("steps") is None:
-        budget = length.get("budget_seconds") or "10m"
-    elif budget is not None and length.get("steps") is not None:
-        raise RecipeError("both a budget and run.steps are given", where="budget", fix="drop one")
-    size = built.manifest.train.bytes if built else _text_bytes(paths)
+    counted = [key for key in ("steps", "epochs") if length.get(key) is not None]
+    if budget is not None and counted:
+        raise RecipeError(
+            f"both a budget and run.{counted[0]} are given", where="budget", fix="drop one"
+        )
+    budget = budget if budget is not None else length.get("budget_seconds")
+    if counted or budget is not None:
+        usual.get("run", {}).pop("epochs", None)
+    elif task.kind == "text":
+        budget = "10m"
     fixed = {"corpus": built.manifest.config.model_dump(mode="json")} if built else {}
+    if base and not built:
+        fixed = {"corpus": {"vocab_size": base.config.vocab_size}}
     if budget is None:
-        return merge(given, fixed), None
+        return merge(usual, given, fixed), None
     seconds = parse_seconds(budget) if isinstance(budget, str) else budget
+    if base:
+        return merge(usual, given, {"run": {"budget_seconds": seconds}}, fixed), None
+    size = built.manifest.train.bytes if built else _text_bytes(paths)
     planned = plan(seconds, size, machine)
     tables = merge(planned.tables, given, {"run": {"budget_seconds": seconds}}, fixed)
     return tables, planned
 
 
-def _corpus_in(folder: Path, paths: list[Path], config: CorpusConfig, watcher: Watcher) -> Corpus:
+def _corpus_in(
+    folder: Path,
+    paths: list[Path],
+    config: CorpusConfig,
+    tokenizer: Tokenizer | None,
+    watcher: Watcher,
+) -> Corpus:
     """Build the run's corpus, or take the one that an interrupted start left, if it is the same."""
     if (folder / "corpus.json").is_file():
         found = open_corpus(folder)
-        if found.manifest.sources_fingerprint == sources_fingerprint(paths, config):
+        fingerprint = sources_fingerprint(paths, config, tokenizer=tokenizer)
+        if found.manifest.sources_fingerprint == fingerprint:
             return found
         raise RecipeError(
             "holds a corpus of another text or vocabulary", where=folder, fix="choose another --out"
         )
-    return build(paths, folder, config, progress=watcher.corpus)
+    return build(paths, folder, config, tokenizer=tokenizer, progress=watcher.corpus)
 
 
 def _text_bytes(paths: list[Path]) -> int:
@@ -246,20 +379,9 @@ def _text_bytes(paths: list[Path]) -> int:
 
 def _with_length(tables: dict[str, Any]) -> dict[str, Any]:
     run = tables.get("run", {})
-    if run.get("steps") is None and run.get("budget_seconds") is None:
+    if all(run.get(key) is None for key in ("steps", "epochs", "budget_seconds")):
         return merge(tables, {"run": {"steps": 1}})
     return tables
-
-
-def _record(corpus: Corpus, machine: Machine) -> RunRecord:
-    split = corpus.manifest.train
-    return RunRecord(
-        corpus=str(corpus.path.resolve()),
-        corpus_digest=corpus.manifest.digest,
-        bytes_per_token=split.bytes / split.tokens,
-        code_version=version("ingot"),
-        peak_flops=machine.matmul_flops,
-    )
 
 
 def _as_paths(texts: Paths) -> list[Path]:
@@ -276,8 +398,10 @@ def _is_corpus(paths: list[Path]) -> bool:
 __all__ = [
     "TrainedRun",
     "Watcher",
+    "adapter",
     "build_corpus",
     "evaluate",
+    "evaluate_choices",
     "freeze",
     "resume",
     "train",

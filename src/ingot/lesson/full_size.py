@@ -18,6 +18,7 @@ from ingot.errors import IngotError
 from ingot.model.transformer import Transformer
 from ingot.training import Run, checkpoint, open_run
 from ingot.training.optimizer import Optimizer
+from ingot.training.trained import trained_weights
 
 _TOKENS = 12  # shown in slow motion
 _CONTEXT = 24  # read before them
@@ -78,7 +79,7 @@ class Asked:
 def load_training_model(run: Run) -> Transformer:
     """Return the run's best checkpoint as the module that training updates."""
     model = Transformer(run.model_config)
-    model.load_state_dict(checkpoint.read_weights(checkpoint.best(run.path)))
+    model.load_state_dict(trained_weights(run, checkpoint.best(run.path)))
     return model
 
 

@@ -2,7 +2,8 @@
 
 from ingot.training.recipe import Recipe, make_recipe, merge, parse_overrides, read_recipe
 from ingot.training.run import Run, RunRecord, create_run, open_run
-from ingot.training.trainer import Trainer, TrainingResult
+from ingot.training.teller import TrainingResult
+from ingot.training.trainer import Trainer
 
 __all__ = [
     "Recipe",

@@ -45,9 +45,11 @@ class RunState(BaseModel):
     """Lowest validation loss so far."""
     best_step: int | None = None
     skipped: int = Field(0, ge=0)
-    """Updates left out because their loss or gradient was no finite number."""
+    """Updates left out."""
     skipped_in_a_row: int = Field(0, ge=0)
-    """Those of them since the last update that was made."""
+    """Those without a finite loss and gradient since the last update that was made."""
+    recent_losses: list[float] = []
+    """What the next loss is compared with, the latest last."""
     finished: bool = False
     """Whether the run has reached its end."""
     corpus_digest: str = ""
@@ -90,6 +92,11 @@ def save(
 def folders(run: Path) -> list[Path]:
     """Return the run's whole checkpoints, earliest first."""
     return sorted((run / "checkpoints").glob(f"{_PREFIX}*"))
+
+
+def step_of(folder: Path) -> int:
+    """Return the number of updates before a checkpoint."""
+    return int(folder.name.removeprefix(_PREFIX))
 
 
 def prune(run: Path, *, keep: int, best_step: int | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Stepped:
     progress: float
     """Share of the run that is done."""
     loss: float
-    """Training loss of this update, in nats per token."""
-    bits_per_byte: float
-    """The same, by the corpus's mean bytes per token."""
+    """Training loss of this update, in nats for each prediction that counts."""
+    bits_per_byte: float | None
+    """The same, by the text's mean bytes per token; None where the loss is not a text's."""
     learning_rate: float
     """Share of the full learning rate."""
     gradient_norm: float
@@ -45,16 +45,19 @@ class Stepped:
 
 @dataclass(frozen=True)
 class Skipped:
-    """An update was left out: its loss or gradient was no finite number; no weight changed."""
+    """An update was left out; no weight changed, or those of a checkpoint were taken up again."""
 
     step: int
     loss: float
     """Nats per token; may be NaN or infinite."""
     gradient_norm: float
     in_a_row: int
-    """Updates left out up to and with this one, since the last that was made."""
+    """Updates without a finite loss and gradient up to this one, since the last that was made."""
     total: int
     """Updates left out since the run began."""
+    why: Literal["not finite", "spike"] = "not finite"
+    back_to: int | None = None
+    """Update whose weights were taken up again."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,8 @@ class Evaluated:
 
     step: int
     loss: float
-    """Nats per token."""
-    bits_per_byte: float
+    """Nats for each prediction that counts."""
+    bits_per_byte: float | None
     seconds: float
     best: bool
 

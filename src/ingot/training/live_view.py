@@ -66,14 +66,16 @@ class LiveView:
                 self._say(_line(event))
         elif isinstance(event, Skipped):
             self._say(
-                f"step {event.step}: skipped, loss {event.loss:g} and gradient norm "
-                f"{event.gradient_norm:g} ({event.in_a_row} in a row)"
+                f"step {event.step}: skipped ({event.why}), loss {event.loss:g} and gradient "
+                f"norm {event.gradient_norm:g}, {event.total} so far"
+                + ("" if event.back_to is None else f"; back to step {event.back_to}")
             )
         elif isinstance(event, Evaluated):
             self._evaluated = event
             self._say(
-                f"step {event.step}: held-out loss {event.loss:.4f}, "
-                f"{event.bits_per_byte:.4f} bits per byte" + (" (best)" if event.best else "")
+                f"step {event.step}: held-out loss {event.loss:.4f}"
+                + ("" if event.bits_per_byte is None else f", {event.bits_per_byte:.4f} bits/byte")
+                + (" (best)" if event.best else "")
             )
         elif isinstance(event, Sampled):
             self._sampled = event
@@ -96,8 +98,8 @@ class LiveView:
         grid.add_row(
             _figure("step", f"{step.step:,}"),
             _figure("loss", f"{step.loss:.3f}"),
-            _figure("bits/byte", f"{step.bits_per_byte:.3f}"),
-            _figure("held-out", f"{self._evaluated.bits_per_byte:.3f}" if self._evaluated else "…"),
+            _figure("bits/byte", _bits(step)),
+            _figure("held-out", _bits(self._evaluated) if self._evaluated else "…"),
             _figure("tokens/s", f"{step.tokens_per_second:,.0f}"),
             _figure("of peak", peak),
             _figure("left", _clock(step.seconds_left)),
@@ -113,6 +115,10 @@ class LiveView:
         return Panel(Group(*parts), title="training", border_style="dark_orange")
 
 
+def _bits(event: Stepped | Evaluated) -> str:
+    return "–" if event.bits_per_byte is None else f"{event.bits_per_byte:.3f}"  # noqa: RUF001
+
+
 def _figure(name: str, value: str) -> Text:
     return Text(value, style="bold").append(f"\n{name}", style="dim")
 
@@ -121,7 +127,7 @@ def _line(step: Stepped) -> str:
     peak = "" if step.share_of_peak is None else f", {step.share_of_peak:.0%} of peak"
     return (
         f"step {step.step} ({step.progress:.0%}): loss {step.loss:.3f}, "
-        f"{step.bits_per_byte:.3f} bits per byte, {step.tokens_per_second:,.0f} tokens/s{peak}, "
+        f"{_bits(step)} bits per byte, {step.tokens_per_second:,.0f} tokens/s{peak}, "
         f"{_clock(step.seconds_left)} left"
     )
 

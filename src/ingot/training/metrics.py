@@ -41,7 +41,8 @@ class Metrics:
             self._file.flush()
         if isinstance(event, Stepped):
             for name in ("loss", "bits_per_byte", "learning_rate", "gradient_norm"):
-                self._scalar(f"training/{name}", getattr(event, name), event.step)
+                if (value := getattr(event, name)) is not None:
+                    self._scalar(f"training/{name}", value, event.step)
             self._scalar("speed/tokens_per_second", event.tokens_per_second, event.step)
             if event.share_of_peak is not None:
                 self._scalar("speed/share_of_peak", event.share_of_peak, event.step)
@@ -49,7 +50,8 @@ class Metrics:
             self._scalar("training/skipped", event.total, event.step)
         elif isinstance(event, Evaluated):
             self._scalar("validation/loss", event.loss, event.step)
-            self._scalar("validation/bits_per_byte", event.bits_per_byte, event.step)
+            if event.bits_per_byte is not None:
+                self._scalar("validation/bits_per_byte", event.bits_per_byte, event.step)
         elif isinstance(event, Sampled):
             self._board.add_text("sample", event.text, event.step)
 

@@ -37,6 +37,8 @@ class OptimizerConfig(BaseModel):
     embedding_lr: float = Field(0.005, gt=0, le=10)
     head_lr: float = Field(0.002, gt=0, le=10)
     norm_lr: float = Field(0.004, gt=0, le=10)
+    adapter_lr: float = Field(0.001, gt=0, le=10)
+    """AdamW's rate for the matrices of an adapter."""
     momentum: float = Field(0.95, ge=0, lt=1)
     """Muon's momentum."""
     betas: tuple[float, float] = (0.9, 0.95)
@@ -48,11 +50,11 @@ class OptimizerConfig(BaseModel):
 
 
 class Optimizer:
-    """Holds each parameter in exactly one group and updates them all."""
+    """Holds each parameter that is to be trained in exactly one group and updates them all."""
 
     def __init__(self, model: nn.Module, config: OptimizerConfig) -> None:
         self.config = config
-        self._names: dict[Tensor, str] = {p: name for name, p in model.named_parameters()}
+        self._names: dict[Tensor, str] = {p: name for name, p in _trained(model)}
         groups = _split(model)
         matrices = groups.pop("matrix")
         self._muon = Muon(matrices if config.method == "muon" else [], config)
@@ -60,6 +62,7 @@ class Optimizer:
             "embedding": config.embedding_lr,
             "head": config.head_lr,
             "norm": config.norm_lr,
+            "adapter": config.adapter_lr,
             "matrix": config.matrix_lr,
         }
         if config.method == "adamw":
@@ -183,17 +186,23 @@ def orthogonalise(matrices: Tensor) -> Tensor:
 
 def _split(model: nn.Module) -> dict[str, list[nn.Parameter]]:
     groups: dict[str, list[nn.Parameter]] = {
-        kind: [] for kind in ("embedding", "head", "norm", "matrix")
+        kind: [] for kind in ("embedding", "head", "norm", "adapter", "matrix")
     }
-    for name, parameter in model.named_parameters():
+    for name, parameter in _trained(model):
         if name == "model.embed_tokens.weight":
             kind = "embedding"
         elif name == "lm_head.weight":
             kind = "head"
+        elif ".lora_" in name:  # low-rank factors: orthogonalising them is another method
+            kind = "adapter"
         else:
             kind = "matrix" if parameter.ndim == 2 else "norm"
         groups[kind].append(parameter)
     return groups
+
+
+def _trained(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    return [(name, p) for name, p in model.named_parameters() if p.requires_grad]
 
 
 def _matching(tensors: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 
 from ingot.training.recipe import RunRecipe
 
@@ -11,14 +12,16 @@ _WINDOW = 5.0  # seconds over which speed is averaged
 
 
 class Progress:
-    """The run's clock: shares of a step count, or of a wall-time budget.
+    """The run's clock: shares of a step count, of a number of epochs, or of a wall-time budget.
 
-    With a step count the clock never enters the schedule, so a run repeats to
+    With steps or epochs the clock never enters the schedule, so a run repeats to
     the bit; with a budget it ends on time on a machine of any speed.
     """
 
-    def __init__(self, recipe: RunRecipe, *, elapsed_before: float) -> None:
-        self._recipe = recipe
+    def __init__(
+        self, recipe: RunRecipe, epoch: Callable[[], float], *, elapsed_before: float
+    ) -> None:
+        self._recipe, self._epoch = recipe, epoch
         self._before = elapsed_before
         self._begun = time.perf_counter()
         self._recent: deque[tuple[float, int]] = deque()
@@ -34,6 +37,8 @@ class Progress:
         """Return the share of the run that is done after ``step`` updates; 1 ends it."""
         if self._recipe.steps is not None:
             return step / self._recipe.steps
+        if self._recipe.epochs is not None:
+            return self._epoch() / self._recipe.epochs
         assert self._recipe.budget_seconds is not None  # noqa: S101 (a checked recipe has one)
         return self.elapsed / max(self._recipe.budget_seconds - self.reserve, 1e-9)
 

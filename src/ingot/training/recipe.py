@@ -7,7 +7,7 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -16,8 +16,11 @@ from ingot.corpus import CorpusConfig
 from ingot.errors import RecipeError
 from ingot.files import write_atomic
 from ingot.model.config import ModelConfig
+from ingot.training.guard import GuardConfig
+from ingot.training.lora import LoraConfig
 from ingot.training.optimizer import OptimizerConfig
 from ingot.training.schedule import ScheduleConfig
+from ingot.training.task import TaskConfig
 
 
 class _Section(BaseModel):
@@ -49,14 +52,21 @@ class BatchRecipe(_Section):
     context: int = Field(256, ge=8, le=1 << 20)
     """Tokens in one window, and the longest context of the model."""
     sequences: int = Field(8, ge=1, le=65_536)
-    """Windows in one forward and backward pass."""
+    """Windows in one forward and backward pass; pairs, where preferences are learnt."""
     accumulation: int = Field(1, ge=1, le=65_536)
-    """Passes whose gradients are added before one update."""
+    """Passes whose gradients are added before one update, over all processes together."""
+    recompute: bool = False
+    """Compute each block once more in the backward pass instead of keeping what it computed."""
+
+    @property
+    def windows(self) -> int:
+        """Windows in one update."""
+        return self.sequences * self.accumulation
 
     @property
     def tokens(self) -> int:
-        """Tokens in one update."""
-        return self.context * self.sequences * self.accumulation
+        """Tokens in one update of plain text."""
+        return self.context * self.windows
 
 
 class RunRecipe(_Section):
@@ -66,14 +76,13 @@ class RunRecipe(_Section):
     """Wall time to train for; the schedule follows the clock."""
     steps: int | None = Field(None, ge=1)
     """Updates to train for; the schedule follows the step, so runs repeat to the bit."""
+    epochs: float | None = Field(None, gt=0, le=1e6)
+    """Passes over the data to train for; they repeat to the bit too."""
     seed: int = Field(0, ge=0, lt=1 << 63)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of matrix products; auto takes bfloat16 where the machine has it."""
     warm_start: bool = True
     """Begin from the corpus's own bigram statistics (vocabularies up to 8,192)."""
-    max_skipped: int = Field(5, ge=1)
-    """Updates with a loss or gradient that is not finite are left out; so many in a row end
-    the run."""
     evaluations: int = Field(4, ge=1)
     """Evenly spaced passes over the held-out text, the last one at the end."""
     checkpoint_seconds: float = Field(60.0, gt=0)
@@ -83,26 +92,38 @@ class RunRecipe(_Section):
 
 
 class Recipe(_Section):
-    """One run, whole. Exactly one of ``run.steps`` and ``run.budget_seconds`` is set."""
+    """One run, whole. Exactly one of ``run.steps``, ``epochs`` and ``budget_seconds`` is set."""
 
+    task: TaskConfig = TaskConfig()
     corpus: CorpusConfig = CorpusConfig()
     model: ModelRecipe = ModelRecipe()
     batch: BatchRecipe = BatchRecipe()
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
+    lora: LoraConfig | None = None
+    """Train a low-rank adapter instead of the whole model."""
+    guard: GuardConfig = GuardConfig()
     run: RunRecipe = RunRecipe()
 
     def checked(self) -> Recipe:
         """Return the recipe if its parts fit together.
 
         Raises:
-            RecipeError: both or neither of steps and budget are set, or the model's parts clash.
+            RecipeError: the run has no length or several, the model's parts clash, or a task
+                lacks what it begins from.
         """
-        if (self.run.steps is None) == (self.run.budget_seconds is None):
+        lengths = (self.run.steps, self.run.epochs, self.run.budget_seconds)
+        if sum(length is not None for length in lengths) != 1:
             raise RecipeError(
-                "exactly one of run.steps and run.budget_seconds must be set",
+                "exactly one of run.steps, run.epochs and run.budget_seconds must be set",
                 where="recipe",
                 fix="give one of them",
+            )
+        if self.task.start is None and (self.lora or self.task.kind == "preference"):
+            raise RecipeError(
+                "an adapter or preferences need a trained model to begin from",
+                where="task.start",
+                fix="name an ingot: --from my.ingot",
             )
         self.model.config(257, self.batch.context)
         return self
@@ -187,7 +208,8 @@ def known_keys() -> list[str]:
     """Every key a recipe may hold, as ``section.key``."""
     keys: list[str] = []
     for section, field in Recipe.model_fields.items():
-        kind = field.annotation
+        kinds = get_args(field.annotation) or (field.annotation,)
+        kind = kinds[0]
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             keys += [f"{section}.{name}" for name in kind.model_fields]
     return keys

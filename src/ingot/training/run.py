@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -12,6 +15,7 @@ from ingot.errors import ArtifactError, TrainingError
 from ingot.files import write_atomic
 from ingot.model import ModelConfig, Tokenizer
 from ingot.training.recipe import Recipe, make_recipe, read_recipe
+from ingot.training.task import data_digest
 
 RECIPE, RECORD, TOKENIZER = "recipe.toml", "run.json", "tokenizer.json"
 
@@ -21,16 +25,21 @@ class RunRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    corpus: str
-    """Path of the corpus, absolute."""
+    corpus: str = ""
+    """Path of the corpus, absolute; empty where the run learns from examples."""
+    data: tuple[str, ...] = ()
+    """Files of conversations or pairs, absolute."""
     corpus_digest: str
-    bytes_per_token: float
-    """Mean UTF-8 bytes of a training token."""
+    """Of the corpus, or of the files."""
+    bytes_per_token: float | None = None
+    """Mean UTF-8 bytes of a training token of the corpus."""
     code_version: str
     peak_flops: float | None = None
     """FLOP/s of the machine's matrix products as measured before the run."""
     parent: str | None = None
     """Digest of the ingot the run went on from."""
+    recipe: dict[str, Any] | None = None
+    """The recipe that the run began with, to notice a change."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +60,15 @@ class Run:
     def corpus(self) -> Corpus:
         """The corpus, opened; it must be the one the run began with.
 
+        A run on conversations or pairs has none.
+
         Raises:
-            TrainingError: it has changed since.
+            TrainingError: it has changed since, or there is none.
         """
+        if not self.record.corpus:
+            raise TrainingError(
+                "learns from examples and has no corpus", where=self.path, fix="name texts"
+            )
         corpus = open_corpus(Path(self.record.corpus))
         if corpus.manifest.digest != self.record.corpus_digest:
             raise TrainingError(
@@ -63,8 +78,43 @@ class Run:
             )
         return corpus
 
+    @property
+    def data(self) -> list[Path]:
+        """The files of conversations or pairs; they must be as the run began with them.
 
-def create_run(path: Path, recipe: Recipe, corpus: Corpus, record: RunRecord) -> Run:
+        Raises:
+            CorpusError: one cannot be read.
+            TrainingError: one has changed since.
+        """
+        paths = [Path(path) for path in self.record.data]
+        if data_digest(paths) != self.record.corpus_digest:
+            raise TrainingError(
+                "changed since the run began",
+                where=", ".join(self.record.data),
+                fix="put the files back, or start a new run",
+            )
+        return paths
+
+    def changes(self) -> list[str]:
+        """Return what in the recipe differs from what the run began with, one line a key."""
+        began = self.record.recipe
+        if began is None:
+            return []
+        before, now = (_flat(recipe) for recipe in (began, self.recipe.model_dump(mode="json")))
+        return [
+            f"{key}: {before.get(key)} is now {now.get(key)}"
+            for key in sorted(before.keys() | now.keys())
+            if before.get(key) != now.get(key)
+        ]
+
+    def accept_changes(self) -> Run:
+        """Take the recipe as it is now for what the run began with."""
+        record = self.record.model_copy(update={"recipe": self.recipe.model_dump(mode="json")})
+        write_atomic(self.path / RECORD, record.model_dump_json(indent=1).encode())
+        return dataclasses.replace(self, record=record)
+
+
+def create_run(path: Path, recipe: Recipe, tokenizer: Tokenizer, record: RunRecord) -> Run:
     """Make the folder of a new run.
 
     Raises:
@@ -76,8 +126,9 @@ def create_run(path: Path, recipe: Recipe, corpus: Corpus, record: RunRecord) ->
         )
     path.mkdir(parents=True, exist_ok=True)
     recipe.save(path / RECIPE)
-    write_atomic(path / TOKENIZER, corpus.tokenizer.to_json().encode())
-    write_atomic(path / RECORD, record.model_dump_json(indent=1).encode())
+    write_atomic(path / TOKENIZER, tokenizer.to_json().encode())
+    kept = record.model_copy(update={"recipe": recipe.model_dump(mode="json")})
+    write_atomic(path / RECORD, kept.model_dump_json(indent=1).encode())
     return open_run(path)
 
 
@@ -96,3 +147,12 @@ def open_run(path: Path) -> Run:
         raise TrainingError("is damaged", where=path, fix="start a new run") from error
     recipe = make_recipe(read_recipe(path / RECIPE), where=path / RECIPE)
     return Run(path, recipe, record, tokenizer)
+
+
+def _flat(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe's values by ``section.key``."""
+    return {
+        f"{section}.{key}": value
+        for section, values in recipe.items()
+        for key, value in (values or {}).items()
+    }

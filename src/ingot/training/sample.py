@@ -5,6 +5,8 @@ Deliberately plain, without a cache: serving is the other phase's work.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from ingot.model.tokenizer import Tokenizer
@@ -19,16 +21,16 @@ _WINDOW = 128  # positions recomputed for each token; enough to see what a model
 def sample(
     model: Transformer,
     tokenizer: Tokenizer,
-    prompt: str,
+    prompt: Sequence[int],
     *,
     tokens: int,
     precision: Precision,
     seed: int,
 ) -> str:
-    """Return ``tokens`` tokens of text that follow ``prompt``."""
+    """Return ``tokens`` tokens of text that follow the tokens of ``prompt``."""
     device = model.head_weight.device
     window = min(_WINDOW, model.config.max_position_embeddings)
-    ids = [tokenizer.eos_id, *tokenizer.encode(prompt)]
+    ids = [tokenizer.eos_id, *prompt]
     start = len(ids)
     generator = torch.Generator().manual_seed(seed)
     for _ in range(tokens):

@@ -18,6 +18,7 @@ from ingot.training import checkpoint
 from ingot.training.evaluate import Evaluation, Tokens, evaluate
 from ingot.training.precision import Precision
 from ingot.training.run import RECORD, open_run
+from ingot.training.trained import trained_weights
 
 
 class _Tokens:
@@ -65,7 +66,7 @@ def open_model(path: Path) -> tuple[Transformer, Tokenizer]:
     """
     if (path / RECORD).is_file():
         run = open_run(path)
-        weights = checkpoint.read_weights(checkpoint.best(path))
+        weights = trained_weights(run, checkpoint.best(path))
         return _model(run.model_config, weights), run.tokenizer
     with open_ingot(path) as ingot:
         weights = {name: torch.from_numpy(values.copy()) for name, values in ingot.float32()}

@@ -6,98 +6,81 @@ they are a checkpoint, and a run that is stopped anywhere goes on from its last.
 
 from __future__ import annotations
 
+import functools
 import math
-import os
-import statistics
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
+from torch.utils.checkpoint import checkpoint as recomputed
 
-from ingot.corpus import Sampler
-from ingot.errors import Interrupted, RecipeError, TrainingError
+from ingot.errors import Interrupted, RecipeError, ResourceError, TrainingError
 from ingot.model.transformer import Transformer
 from ingot.training import checkpoint
 from ingot.training.checkpoint import RunState
-from ingot.training.evaluate import evaluate
-from ingot.training.events import (
-    Checkpointed,
-    Evaluated,
-    Event,
-    Observer,
-    Sampled,
-    Skipped,
-    Started,
-    Stepped,
-)
+from ingot.training.events import Checkpointed, Evaluated, Observer, Sampled, Skipped, Started
 from ingot.training.guard import give_up, is_finite, is_sound
-from ingot.training.metrics import Metrics
+from ingot.training.lora import attach
+from ingot.training.objectives import Batch, Start, start_from
 from ingot.training.optimizer import Optimizer
 from ingot.training.precision import Precision
 from ingot.training.progress import Progress
 from ingot.training.run import Run
 from ingot.training.sample import sample
+from ingot.training.saver import Saver
+from ingot.training.task import open_task
+from ingot.training.teller import Teller, TrainingResult
 from ingot.training.warm_start import warm_start
+from ingot.training.workers import Workers
 
 _SMOOTHING = 0.95  # of the training loss that is reported
-_PROMPT_TOKENS, _SAMPLE_TOKENS, _SAMPLES = 12, 48, 10
-_EVALUATION_COST = 2 / 3  # of a training token: a forward pass over half-overlapping windows
+_SAMPLE_TOKENS, _SAMPLES = 48, 10
 _EVALUATION_SLACK = 1.25
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """How a run ended."""
-
-    steps: int
-    tokens: int
-    flops: float
-    seconds: float
-    training_loss: float
-    validation_loss: float
-    bits_per_byte: float
-    tokens_per_second: float
-    """Median over the updates of this sitting."""
-    share_of_peak: float | None
-    """Median over the updates of this sitting; None where the peak was not measured."""
 
 
 class Trainer:
     """Trains one run to its end, from its last checkpoint if there is one."""
 
-    def __init__(self, run: Run, observe: Observer, interrupted: threading.Event) -> None:
+    def __init__(
+        self,
+        run: Run,
+        observe: Observer,
+        interrupted: threading.Event,
+        workers: Workers | None = None,
+    ) -> None:
         """Prepare a run.
 
         Args:
             run: The run.
             observe: Called with each event, from the training thread.
             interrupted: Once set, the run checkpoints after the current update and stops.
+            workers: This process's place among those that train the run; alone by default.
+
+        Raises:
+            CorpusError: data is missing, malformed or too little.
+            TrainingError: data, or the ingot it began from, has changed since the run began.
         """
         self._run, self._recipe = run, run.recipe
-        self._watcher, self._interrupted = observe, interrupted
-        self._corpus = run.corpus
+        self._interrupted = interrupted
+        self._workers = workers or Workers()
         self._precision = Precision.choose(run.recipe.run.precision)
         self._config = run.model_config
+        self._found = checkpoint.folders(run.path)
         self._model = Transformer(self._config).to(self._precision.device)
+        self._start = self._starting_weights()
+        self._task = open_task(run, self._model, self._precision)
+        if run.recipe.lora is not None:
+            attach(self._model, run.recipe.lora, self._generator())
+        if run.recipe.batch.recompute:
+            _recompute_blocks(self._model)
         self._optimizer = Optimizer(self._model, run.recipe.optimizer)
-        self._sampler = Sampler(
-            self._corpus.train,
-            context=run.recipe.batch.context,
-            batch=run.recipe.batch.sequences,
-            seed=run.recipe.run.seed,
-        )
-        self._state = RunState(corpus_digest=self._corpus.manifest.digest)
-        self._windows: list[NDArray[np.int64]] = []
-        """Of the update being made, one entry for each pass."""
-        self._speeds: list[float] = []
+        self._saver = Saver(run.path, keep=run.recipe.run.keep_checkpoints)
+        self._state = RunState(corpus_digest=run.record.corpus_digest)
+        self._batch: Batch | None = None
         self._checkpointed = time.perf_counter()
+        self._tell = Teller(run, observe, self._task.bytes_per_token, leads=self._workers.leads)
 
     def train(self) -> TrainingResult:
         """Train to the end of the recipe.
@@ -105,40 +88,77 @@ class Trainer:
         Raises:
             Interrupted: asked to stop; a checkpoint was written.
             RecipeError: the budget does not allow one update.
+            ResourceError: memory or disk does not suffice.
             TrainingError: the loss is no number any more, or a checkpoint is damaged.
         """
-        torch.set_num_threads(len(os.sched_getaffinity(0)))  # an engine may have taken fewer
+        torch.set_num_threads(self._workers.threads)  # an engine may have taken fewer
         torch.set_flush_denormal(True)
         try:
             return self._train()
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise self._too_large() from error
+        except RuntimeError as error:
+            if "can't allocate memory" in str(error):
+                raise self._too_large() from error
+            raise
         finally:
             torch.set_flush_denormal(False)  # whoever called keeps their arithmetic
+            self._task.objective.close()
+            self._saver.wait()
 
     def _train(self) -> TrainingResult:
-        found = checkpoint.folders(self._run.path)
-        if found:
-            self._restore(found[-1])
-        self._progress = Progress(self._recipe.run, elapsed_before=self._state.elapsed)
-        with Metrics(self._run.path, from_step=self._state.step) as self._metrics:
-            note = str(self._precision) if found else self._initialise()
-            self._emit(
-                Started(self._config.parameters, self._config.vocab_size, self._state.step, note)
-            )
-            while not self._state.finished and self._progress.share(self._state.step) < 1:
-                self._advance()
+        if self._found:
+            self._restore(self._found[-1])
+        self._progress = Progress(
+            self._recipe.run,
+            lambda: self._task.objective.epoch,
+            elapsed_before=self._state.elapsed,
+        )
+        with self._tell.recording(from_step=self._state.step):
+            note = str(self._precision) if self._found else self._initialise()
+            self._workers.spread(self._model.state_dict().values())
+            parameters, vocab_size = self._config.parameters, self._config.vocab_size
+            self._tell(Started(parameters, vocab_size, self._state.step, note))
+            while not self._state.finished and (share := self._share()) < 1:
+                self._advance(share)
             if not self._state.finished:
                 self._finish()
-        return self._result()
+        return self._tell.result(self._state)
+
+    def _starting_weights(self) -> Start | None:
+        """Load the ingot that the run goes on from, where its weights are still needed."""
+        task = self._recipe.task
+        if task.start is None or (self._found and task.kind != "preference"):
+            return None
+        start = start_from(Path(task.start))
+        if start.digest != self._run.record.parent:
+            raise TrainingError(
+                "is another ingot than the run began from", where=task.start, fix="put it back"
+            )
+        start.check_fits(self._config, self._run.tokenizer)
+        self._model.load_state_dict(start.weights)
+        return start
 
     def _initialise(self) -> str:
-        """Draw the first weights; return a line on how."""
-        self._model.initialise(torch.Generator().manual_seed(self._recipe.run.seed))
-        if not self._recipe.run.warm_start:
+        """Draw the first weights unless an ingot gave them; return a line on how."""
+        if self._start is not None:
+            return (
+                f"{self._precision}, going on from {self._start.path} ({self._start.digest[:12]})"
+            )
+        self._model.initialise(self._generator())
+        if not self._recipe.run.warm_start or self._task.text is None:
             return f"{self._precision}, random weights"
-        return f"{self._precision}, {warm_start(self._model, self._corpus.train)}"
+        return f"{self._precision}, {warm_start(self._model, self._task.text)}"
+
+    def _generator(self) -> torch.Generator:
+        return torch.Generator().manual_seed(self._recipe.run.seed)
 
     def _restore(self, folder: Path) -> None:
         self._state = checkpoint.read_state(folder)
+        self._restore_weights(folder)
+        self._task.objective.restore(self._state.sampler)
+
+    def _restore_weights(self, folder: Path) -> None:
         try:
             self._model.load_state_dict(checkpoint.read_weights(folder))
         except RuntimeError as error:
@@ -146,76 +166,90 @@ class Trainer:
                 "does not fit the recipe's model", where=folder, fix="start a new run"
             ) from error
         self._optimizer.load_state_tensors(checkpoint.read_optimizer(folder))
-        self._sampler.restore(self._state.sampler)
 
-    def _advance(self) -> None:
+    def _share(self) -> float:
+        """Return the share of the run that is done, the same in every process."""
+        return self._workers.agree(self._progress.share(self._state.step))
+
+    def _advance(self, share_before: float) -> None:
         """Make one update and whatever is due after it."""
-        share_before = self._progress.share(self._state.step)
         started = time.perf_counter()
         rate = self._recipe.schedule.multiplier(share_before)
-        loss, norm = self._gradients()
+        self._batch = self._task.objective.next_batch()
+        loss, norm = self._gradients(self._batch)
         sound = is_sound(loss, norm)
-        if sound:
+        spike = sound and self._recipe.guard.is_spike(loss, self._state.recent_losses)
+        if sound and not spike:
             self._optimizer.step(rate)
         self._optimizer.zero_grad()
         seconds = time.perf_counter() - started
         self._keep_to_budget(seconds)
-        tokens = self._recipe.batch.tokens
-        self._state = self._state.model_copy(
-            update={
-                "step": self._state.step + 1,
-                "tokens": self._state.tokens + tokens,
-                "flops": self._state.flops
-                + tokens * self._config.training_flops(self._recipe.batch.context),
-                "sampler": self._sampler.state(),
-            }
+        rows, length = self._batch.ids.shape
+        tokens, context = rows * (length - 1), length - 1
+        flops = tokens * self._config.training_flops(context)
+        self._change(
+            step=self._state.step + 1,
+            tokens=self._state.tokens + tokens,
+            flops=self._state.flops + flops,
+            sampler=self._task.objective.state(),
         )
-        self._speeds.append(self._progress.count(seconds, tokens))
+        self._tell.count(self._progress.count(seconds, tokens), context)
         if sound:
+            losses = self._recipe.guard.remember(loss, self._state.recent_losses)
+            self._change(recent_losses=losses)
+        if spike:
+            self._skip_spike(loss, norm)
+        elif sound:
             self._made(loss, norm, rate)
         else:
-            self._left_out(loss, norm)
+            self._skip(loss, norm)
         self._after_update(share_before)
 
-    def _gradients(self) -> tuple[float, float]:
-        """Run forward and backward; return the loss and the gradient norm."""
-        self._windows.clear()
-        accumulation = self._recipe.batch.accumulation
+    def _gradients(self, batch: Batch) -> tuple[float, float]:
+        """Run forward and backward; return the mean loss and the gradient norm."""
         total = torch.zeros((), device=self._precision.device)
-        for _ in range(accumulation):
-            loss = self._loss() / accumulation
+        for part in self._workers.own(batch, self._recipe.batch.accumulation):
+            with self._precision.autocast():
+                loss = self._task.objective.loss(self._model, part, self._precision.device)
+            loss = loss / batch.weight
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
+        self._workers.add(total)
+        self._workers.add_gradients(self._model.parameters())
         return total.item(), self._optimizer.clip().item()
-
-    def _loss(self) -> Tensor:
-        self._windows.append(self._sampler.next_batch())
-        windows = torch.from_numpy(self._windows[-1]).to(self._precision.device)
-        with self._precision.autocast():
-            logits = self._model.logits(self._model(windows[:, :-1]))
-        return functional.cross_entropy(logits.flatten(0, 1).float(), windows[:, 1:].flatten())
 
     def _made(self, loss: float, norm: float, rate: float) -> None:
         """Record an update that was made."""
         smoothed = self._state.training_loss
         smoothed = loss if smoothed is None else _SMOOTHING * smoothed + (1 - _SMOOTHING) * loss
-        self._state = self._state.model_copy(
-            update={"training_loss": smoothed, "skipped_in_a_row": 0}
-        )
-        self._report(loss, norm, rate)
+        self._change(training_loss=smoothed, skipped_in_a_row=0)
+        share = min(self._progress.share(self._state.step), 1.0)
+        left = self._progress.seconds_left(self._state.step)
+        self._tell.stepped(self._state, loss, norm, rate, share, left)
 
-    def _left_out(self, loss: float, norm: float) -> None:
+    def _skip(self, loss: float, norm: float) -> None:
         """Record an update that touched no weight; after too many in a row end the run."""
         in_a_row, total = self._state.skipped_in_a_row + 1, self._state.skipped + 1
-        self._state = self._state.model_copy(
-            update={"skipped_in_a_row": in_a_row, "skipped": total}
-        )
-        self._emit(Skipped(self._state.step, loss, norm, in_a_row, total))
-        if in_a_row >= self._recipe.run.max_skipped:
+        self._change(skipped_in_a_row=in_a_row, skipped=total)
+        self._tell(Skipped(self._state.step, loss, norm, in_a_row, total))
+        if in_a_row >= self._recipe.guard.max_skipped:
             self._give_up(f"loss or gradient was no finite number {in_a_row} updates in a row")
 
+    def _skip_spike(self, loss: float, norm: float) -> None:
+        """Record an update left out for its loss, and go back to a checkpoint if that is wished."""
+        total, back_to = self._state.skipped + 1, None
+        self._change(skipped=total, skipped_in_a_row=0)
+        if self._recipe.guard.on_spike == "roll_back":
+            self._tell_written(self._saver.wait())
+            self._workers.agree(0)  # nobody looks before it is written
+            if found := checkpoint.folders(self._run.path):
+                self._restore_weights(found[-1])
+                back_to = checkpoint.read_state(found[-1]).step
+        self._tell(Skipped(self._state.step, loss, norm, 0, total, "spike", back_to))
+
     def _give_up(self, problem: str) -> NoReturn:
-        give_up(self._run.path, problem, self._state.step, self._windows)
+        windows = self._batch.ids if self._batch and self._workers.leads else None
+        give_up(self._run.path, problem, self._state.step, windows)
 
     def _keep_to_budget(self, update_seconds: float) -> None:
         """Refuse a budget that one update outlasts; keep time for the last evaluation."""
@@ -228,26 +262,30 @@ class Trainer:
                 where="budget",
                 fix=f"give at least {math.ceil(10 * update_seconds)} s or a smaller model",
             )
-        if self._speeds:  # the first update also sets things up, so it tells nothing
-            wanted = len(self._corpus.validation) / self._speeds[-1] * _EVALUATION_COST
+        if self._tell.speed:  # the first update also sets things up, so it tells nothing
+            wanted = self._task.score_cost / self._tell.speed
             self._progress.reserve = min(wanted * _EVALUATION_SLACK, 0.5 * budget)
 
     def _after_update(self, share_before: float) -> None:
         """Sample, evaluate, checkpoint and stop where due, unless a weight is no number."""
+        stop = bool(self._workers.agree(float(self._interrupted.is_set())))
         share = self._progress.share(self._state.step)
-        sample = _crossed(share_before, share, _SAMPLES)
-        evaluate_now = share < 1 and _crossed(share_before, share, self._recipe.run.evaluations)
-        late = time.perf_counter() - self._checkpointed > self._recipe.run.checkpoint_seconds
-        stop = self._interrupted.is_set() and share < 1
-        if not (sample or evaluate_now or late or stop) or not is_finite(self._model.parameters()):
-            return
-        if sample:
-            self._sample()
-        if evaluate_now:
-            self._evaluate()
-        if evaluate_now or late or stop:
-            self._checkpoint()
+        stop = stop and share < 1
+        if self._workers.leads:
+            self._tell_written(self._saver.written())
+            show = _crossed(share_before, share, _SAMPLES)
+            judge = share < 1 and _crossed(share_before, share, self._recipe.run.evaluations)
+            waited = time.perf_counter() - self._checkpointed
+            save = judge or stop or waited > self._recipe.run.checkpoint_seconds
+            if (show or save) and is_finite(self._model.parameters()):
+                if show:
+                    self._sample()
+                if judge:
+                    self._evaluate()
+                if save:
+                    self._checkpoint()
         if stop:
+            self._tell_written(self._saver.wait())
             raise Interrupted(
                 f"stopped after {self._state.step} updates, checkpoint written",
                 where=self._run.path,
@@ -261,97 +299,69 @@ class Trainer:
             )
         if not is_finite(self._model.parameters()):
             self._give_up("a weight was no finite number at the end")
-        self._evaluate()
-        self._state = self._state.model_copy(update={"finished": True})
-        self._checkpoint()
+        if self._workers.leads:
+            self._evaluate()
+            self._change(finished=True)
+            self._checkpoint()
+            self._tell_written(self._saver.wait())
+        self._workers.agree(0)  # the run is over for all at once
 
     def _evaluate(self) -> None:
-        scored = evaluate(
-            self._model,
-            self._corpus.validation,
-            self._corpus.manifest.validation.bytes,
-            precision=self._precision,
-        )
+        scored = self._task.score(self._model)
         best = self._state.best_loss is None or scored.loss < self._state.best_loss
-        update: dict[str, object] = {
-            "validation_loss": scored.loss,
-            "bits_per_byte": scored.bits_per_byte,
-        }
+        self._change(validation_loss=scored.loss, bits_per_byte=scored.bits_per_byte)
         if best:
-            update |= {"best_loss": scored.loss, "best_step": self._state.step}
-        self._state = self._state.model_copy(update=update)
-        self._emit(
+            self._change(best_loss=scored.loss, best_step=self._state.step)
+        self._tell(
             Evaluated(self._state.step, scored.loss, scored.bits_per_byte, scored.seconds, best)
         )
 
     def _sample(self) -> None:
-        ids = self._corpus.validation.read(1, min(_PROMPT_TOKENS, len(self._corpus.validation) - 1))
-        prompt = self._run.tokenizer.decode(ids.tolist())
         text = sample(
             self._model,
             self._run.tokenizer,
-            prompt,
+            self._task.prompt,
             tokens=_SAMPLE_TOKENS,
             precision=self._precision,
             seed=self._recipe.run.seed,
         )
-        self._emit(Sampled(self._state.step, prompt, text))
+        self._tell(Sampled(self._state.step, self._run.tokenizer.decode(self._task.prompt), text))
 
     def _checkpoint(self) -> None:
-        self._state = self._state.model_copy(update={"elapsed": self._progress.elapsed})
-        folder = checkpoint.save(
-            self._run.path,
-            self._state,
-            self._model.state_dict(),
-            self._optimizer.state_tensors(),
-        )
-        checkpoint.prune(
-            self._run.path,
-            keep=self._recipe.run.keep_checkpoints,
-            best_step=self._state.best_step,
-        )
+        """Have a checkpoint written, if this update has none yet."""
+        self._change(elapsed=self._progress.elapsed)
         self._checkpointed = time.perf_counter()
-        self._emit(Checkpointed(self._state.step, str(folder)))
+        weights, optimizer = self._model.state_dict(), self._optimizer.state_tensors()
+        self._tell_written(self._saver.save(self._state, weights, optimizer))
 
-    def _report(self, loss: float, norm: float, rate: float) -> None:
-        speed = self._speeds[-1]
-        flops = speed * self._config.training_flops(self._recipe.batch.context)
-        peak = self._run.record.peak_flops
-        self._emit(
-            Stepped(
-                step=self._state.step,
-                progress=min(self._progress.share(self._state.step), 1.0),
-                loss=loss,
-                bits_per_byte=loss / math.log(2) / self._run.record.bytes_per_token,
-                learning_rate=rate,
-                gradient_norm=norm,
-                tokens=self._state.tokens,
-                tokens_per_second=speed,
-                flops_per_second=flops,
-                share_of_peak=flops / peak if peak else None,
-                seconds_left=self._progress.seconds_left(self._state.step),
+    def _tell_written(self, folder: Path | None) -> None:
+        if folder is not None:
+            self._tell(Checkpointed(checkpoint.step_of(folder), str(folder)))
+
+    def _change(self, **values: object) -> None:
+        """Set counters."""
+        self._state = self._state.model_copy(update=values)
+
+    def _too_large(self) -> ResourceError:
+        batch = self._recipe.batch
+        fix = "use a smaller model, or --set batch.recompute=true"
+        if batch.sequences > 1:
+            fix = (
+                f"halve what is computed at once: --set batch.sequences={batch.sequences // 2} "
+                f"--set batch.accumulation={batch.accumulation * 2}"
             )
+        return ResourceError(
+            f"memory does not hold {batch.sequences} windows of {batch.context} tokens of a model "
+            f"of {self._config.parameters / 1e6:.1f}M parameters",
+            where=self._run.path,
+            fix=fix,
         )
 
-    def _emit(self, event: Event) -> None:
-        self._metrics(event)
-        self._watcher(event)
 
-    def _result(self) -> TrainingResult:
-        state, peak = self._state, self._run.record.peak_flops
-        speed = statistics.median(self._speeds) if self._speeds else 0.0
-        flops = speed * self._config.training_flops(self._recipe.batch.context)
-        return TrainingResult(
-            steps=state.step,
-            tokens=state.tokens,
-            flops=state.flops,
-            seconds=state.elapsed,
-            training_loss=state.training_loss or 0.0,
-            validation_loss=state.validation_loss or 0.0,
-            bits_per_byte=state.bits_per_byte or 0.0,
-            tokens_per_second=speed,
-            share_of_peak=flops / peak if peak else None,
-        )
+def _recompute_blocks(model: Transformer) -> None:
+    """Make each block keep only its input for the backward pass."""
+    for block in model.model.layers:
+        block.forward = functools.partial(recomputed, block.forward, use_reentrant=False)
 
 
 def _crossed(before: float, after: float, parts: int) -> bool:

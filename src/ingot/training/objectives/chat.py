@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,6 +41,19 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.starts) - 1
+
+    def part(self, chosen: NDArray[np.bool_]) -> Examples:
+        """Return the examples for which ``chosen``, (examples,), is true."""
+        tokens = np.repeat(chosen, np.diff(self.starts))
+        starts = np.concatenate([[0], np.cumsum(np.diff(self.starts)[chosen])])
+        return Examples(
+            self.ids[tokens], self.answers[tokens], starts, cut=self.cut, left_out=self.left_out
+        )
+
+    def contents(self) -> Iterator[bytes]:
+        """Yield each example's tokens."""
+        for start, stop in pairwise(self.starts):
+            yield self.ids[start:stop].tobytes()
 
 
 def read_examples(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -42,11 +42,20 @@ class FineTuning:
 
     def next_batch(self) -> Batch:
         """Return the next windows: ids (B, T+1), mask and segments (B, T)."""
-        shape = (self._batch, self._context + 1)
+        return self._batch_of(self._windows.take(self._batch))
+
+    def all_batches(self) -> Iterator[Batch]:
+        """Yield every example once, whatever ``next_batch`` gave."""
+        windows = self._plan(0)
+        for start in range(0, len(windows), self._batch):
+            yield self._batch_of(windows[start : start + self._batch])
+
+    def _batch_of(self, windows: Sequence[Sequence[int]]) -> Batch:
+        shape = (len(windows), self._context + 1)
         ids = np.full(shape, self._eos_id, dtype=np.int64)
         answers = np.zeros(shape, dtype=np.bool_)
         segments = np.zeros(shape, dtype=np.int32)
-        for row, window in enumerate(self._windows.take(self._batch)):
+        for row, window in enumerate(windows):
             end = 0
             for segment, example in enumerate(window):
                 start, stop = self._examples.starts[example : example + 2]

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ingot.errors import CorpusError
 from ingot.model import Tokenizer
@@ -39,6 +40,16 @@ class Pairs:
 
     def __len__(self) -> int:
         return len(self.pairs)
+
+    def part(self, chosen: NDArray[np.bool_]) -> Pairs:
+        """Return the pairs for which ``chosen``, (pairs,), is true."""
+        kept = [pair for pair, keep in zip(self.pairs, chosen, strict=True) if keep]
+        return Pairs(kept, self.cut, self.left_out)
+
+    def contents(self) -> Iterator[bytes]:
+        """Yield each pair's tokens."""
+        for pair in self.pairs:
+            yield pair.chosen.ids.tobytes() + b"|" + pair.rejected.ids.tobytes()
 
 
 def read_pairs(

@@ -5,7 +5,7 @@ Source: Rafailov and others, "Direct Preference Optimization", arXiv:2305.18290.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -82,7 +82,16 @@ class Preference:
 
     def next_batch(self) -> PreferenceBatch:
         """Return the next pairs, as long as the longest of them."""
-        rows = [row for pair in self._order.take(self._batch) for row in (2 * pair, 2 * pair + 1)]
+        return self._batch_of(self._order.take(self._batch))
+
+    def all_batches(self) -> Iterator[PreferenceBatch]:
+        """Yield every pair once, whatever ``next_batch`` gave."""
+        order = self._plan(0)
+        for start in range(0, len(order), self._batch):
+            yield self._batch_of(order[start : start + self._batch])
+
+    def _batch_of(self, pairs: Sequence[int]) -> PreferenceBatch:
+        rows = [row for pair in pairs for row in (2 * pair, 2 * pair + 1)]
         batch = padded([self._answers[row] for row in rows], self._eos_id)
         return PreferenceBatch(batch.ids, batch.mask, None, self._reference[rows])
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ingot.corpus import Sampler
+from ingot.corpus import PrefetchingSampler, Sampler
 from ingot.corpus.segments import segments_of
 from ingot.model.transformer import Transformer
 from ingot.training.objectives.base import Batch
@@ -15,15 +15,15 @@ from ingot.training.objectives.next_token import next_token_loss
 
 
 class Pretraining:
-    """Windows of a corpus; every prediction counts.
+    """Windows of a corpus, drawn ahead by a thread; every prediction counts.
 
     Args:
-        sampler: Draws the windows of one whole update.
+        sampler: Draws the windows of one whole update; nobody else may use it.
         eos_id: The end-of-text token, if documents in one window must not see each other.
     """
 
     def __init__(self, sampler: Sampler, *, eos_id: int | None) -> None:
-        self._sampler, self._eos_id = sampler, eos_id
+        self._sampler, self._eos_id = PrefetchingSampler(sampler), eos_id
 
     def next_batch(self) -> Batch:
         """Return the next windows."""
@@ -52,5 +52,11 @@ class Pretraining:
         """Passes over the corpus so far, with the fraction of the current one."""
         return self._sampler.epoch
 
+    @property
+    def waited(self) -> float:
+        """Seconds spent waiting for windows, in all."""
+        return self._sampler.waited
+
     def close(self) -> None:
-        """Nothing is held: the corpus belongs to the caller."""
+        """Stop drawing ahead; the corpus belongs to the caller."""
+        self._sampler.close()

@@ -1,0 +1,31 @@
+"""What the verbs share: their common arguments, and how they answer."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+RunFolder = Annotated[Path, typer.Argument(help="A folder made by ingot train.")]
+IngotFolder = Annotated[Path, typer.Argument(help="An ingot.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")]
+
+
+def say(json: bool, data: Any, text: str) -> None:
+    """Print a result: the data as JSON if that was asked for, else the text."""
+    if json:
+        sys.stdout.buffer.write(orjson.dumps(data, option=orjson.OPT_INDENT_2) + b"\n")
+    else:
+        sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def stderr() -> Console:
+    """Return where progress is shown."""
+    return Console(stderr=True)

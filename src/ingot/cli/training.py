@@ -1,0 +1,214 @@
+"""The verbs of phase one: text to corpus, corpus to run, run to ingot."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ingot.cli.options import Json, Overwrite, RunFolder, say, stderr
+from ingot.errors import UsageError
+
+app = typer.Typer()
+data = typer.Typer(no_args_is_help=True, help="Turn raw text into token shards.")
+app.add_typer(data, name="data")
+
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override one key of the recipe."),
+]
+
+
+@data.command(
+    "build",
+    epilog="Example: **ingot data build wiki/ code/ --mix wiki=3 --mix code=1 --out corpus**",
+)
+def data_build(
+    texts: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Files or folders; - is stdin, hf:owner/name[:config][:split] a dataset."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="New folder for the corpus.")],
+    vocab_size: Annotated[int, typer.Option(min=257, help="Tokens to learn.")] = 4096,
+    json_field: Annotated[str, typer.Option(help="Field or column that holds the text.")] = "text",
+    stdin_format: Annotated[str, typer.Option(help="What - is: text or jsonl.")] = "text",
+    near_duplicates: Annotated[
+        float | None,
+        typer.Option(min=0.6, max=1, help="Leave out documents at least this like an earlier one."),
+    ] = None,
+    mix: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=WEIGHT", help="Weight of one source; give one for each."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Read texts, learn a tokenizer and write token shards. Run again, a killed build goes on."""
+    from ingot.api.phase_one import build_corpus
+    from ingot.console import showing
+    from ingot.corpus import make_config, parse_mix
+
+    config = make_config(
+        vocab_size=vocab_size,
+        json_field=json_field,
+        stdin_format=stdin_format,
+        near_duplicates=near_duplicates,
+        mix=parse_mix(mix or []),
+    )
+    with showing(stderr()) as (_, watcher):
+        corpus = build_corpus(texts, out, config=config, watcher=watcher)
+    manifest = corpus.manifest
+    say(json, manifest.model_dump(mode="json"), f"{out}: {manifest.summary()}")
+
+
+@app.command(
+    epilog="Example: **ingot train my_texts/ --budget 10m --set model.hidden_size=256**; "
+    "**ingot train talks.jsonl --from my.ingot --task chat**; "
+    "**torchrun --nproc-per-node 2 -m ingot train my_texts/**"
+)
+def train(
+    texts: Annotated[
+        list[Path], typer.Argument(help="Files or folders of text, a corpus, or JSONL of a task.")
+    ],
+    budget: Annotated[str | None, typer.Option(help="Wall time, such as 90s, 10m, 2h.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="A recipe file (TOML).")] = None,
+    settings: Settings = None,
+    start: Annotated[Path | None, typer.Option("--from", help="An ingot to go on from.")] = None,
+    task: Annotated[
+        str | None, typer.Option(metavar="text|chat|preference", help="What is to be learnt.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
+    json: Json = False,
+) -> None:
+    """Train a model on texts within a budget; everything else is chosen by measuring."""
+    from ingot.api import phase_one
+    from ingot.console import showing
+
+    with showing(stderr()) as (_, watcher):
+        run = phase_one.train(
+            texts,
+            out=out,
+            budget=budget,
+            recipe=recipe,
+            settings=settings or [],
+            start=start,
+            task=task,  # type: ignore[arg-type]  # the recipe checks it
+            watcher=watcher,
+        )
+    _finished(run, json)
+
+
+@app.command(epilog="Example: **ingot resume runs/20261124-120000**")
+def resume(
+    run: RunFolder,
+    settings: Settings = None,
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="Go on although the recipe has changed.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Go on with a run from its last checkpoint."""
+    from ingot.api import phase_one
+    from ingot.console import showing
+
+    with showing(stderr()) as (_, watcher):
+        finished = phase_one.resume(
+            run, settings=settings or [], accept_changes=accept_changes, watcher=watcher
+        )
+    _finished(finished, json)
+
+
+@app.command("eval", epilog="Example: **ingot eval demo.ingot README.md**")
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="A run or an ingot.")],
+    texts: Annotated[
+        list[Path] | None, typer.Argument(help="Texts to score; a run has its own held-out text.")
+    ] = None,
+    choices: Annotated[
+        Path | None, typer.Option(help="JSONL of multiple-choice questions to answer instead.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Score a run or an ingot: loss, perplexity, bits per byte; or multiple-choice questions."""
+    from ingot.api import phase_one
+
+    if choices is not None:
+        if texts:
+            raise UsageError("takes no texts", where="--choices", fix="score one of both")
+        answered = phase_one.evaluate_choices(model, choices)
+        say(
+            json,
+            dataclasses.asdict(answered),
+            f"accuracy {answered.accuracy:.3f} ± {answered.standard_error:.3f}, by bytes "
+            f"{answered.normalised_accuracy:.3f} ± {answered.normalised_standard_error:.3f}, "
+            f"guessing {answered.chance:.3f}, over {answered.questions:,} questions",
+        )
+        return
+    scored = phase_one.evaluate(model, texts or None)
+    say(
+        json,
+        dataclasses.asdict(scored),
+        f"loss {scored.loss:.4f} nats per token, perplexity {scored.perplexity:.2f}, "
+        f"{scored.bits_per_byte:.4f} bits per byte over {scored.tokens:,} tokens",
+    )
+
+
+@app.command(epilog="Example: **ingot freeze runs/20261124-120000 --out my.ingot**")
+def freeze(
+    run: RunFolder,
+    out: Annotated[Path, typer.Option(help="The ingot to make.")],
+    latest: Annotated[bool, typer.Option(help="Seal the latest checkpoint, not the best.")] = False,
+    quantize: Annotated[
+        str | None, typer.Option(metavar="int8|int4", help="Store matrices in so many bits.")
+    ] = None,
+    group: Annotated[
+        int | None, typer.Option(help="Inputs that share a scale: 32, 64 or 128.")
+    ] = None,
+    tensor: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN=KIND", help="Store matrices of this name as bf16, int8, int4."
+        ),
+    ] = None,
+    calibrate: Annotated[
+        bool, typer.Option(help="Quantize by what the model computes on its text (GPTQ).")
+    ] = True,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Seal a run's best checkpoint into an ingot."""
+    from ingot.api import phase_one
+    from ingot.artifact import parse_scheme
+
+    scheme = parse_scheme(quantize, group, tensor or [])
+    with phase_one.freeze(
+        run, out, overwrite=overwrite, latest=latest, quantize=scheme, calibrated=calibrate
+    ) as ingot:
+        say(json, {"ingot": str(out), "digest": ingot.digest}, f"{out}: {ingot.digest}")
+
+
+@app.command(epilog="Example: **ingot adapter runs/20261124-120000 --out my-adapter**")
+def adapter(
+    run: RunFolder,
+    out: Annotated[Path, typer.Option(help="Folder to write, as PEFT reads it.")],
+    latest: Annotated[bool, typer.Option(help="Take the latest checkpoint, not the best.")] = False,
+) -> None:
+    """Write the adapter that a run trained, without the model it is for."""
+    from ingot.api import phase_one
+
+    phase_one.adapter(run, out, latest=latest)
+    say(False, None, f"{out}: the adapter of {run}")
+
+
+def _finished(run: Any, json: bool) -> None:
+    result = run.result
+    say(
+        json,
+        {"run": str(run.path), **dataclasses.asdict(result)},
+        f"{run.path}: {result.steps:,} updates, held-out loss {result.validation_loss:.4f}"
+        + (f", {result.bits_per_byte:.4f} bits per byte; " if result.bits_per_byte else "; ")
+        + f"seal it with: ingot freeze {run.path} --out my.ingot",
+    )

@@ -1,0 +1,111 @@
+"""The processes of one run: alone, or as many as ``torchrun`` started."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+from torch import Tensor, distributed, nn
+
+from ingot.training.objectives import Batch
+
+_DEADLINE = timedelta(hours=1)  # the others wait so long while the first one scores and saves
+_BUCKET = 1 << 22  # gradient values added up between processes at once
+
+
+@dataclass(frozen=True)
+class Workers:
+    """This process among those that train one model; each holds all of it (data parallelism).
+
+    Every process draws the same batch and works on its own part of it. Gradients are
+    added up once an update, whatever the accumulation, so nothing is sent in vain.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    @classmethod
+    def join(cls) -> Workers:
+        """Take the place that ``torchrun`` gave this process, or work alone without one."""
+        count = int(os.environ.get("WORLD_SIZE", "1"))
+        if count == 1:
+            return cls()
+        cuda = torch.cuda.is_available()
+        if cuda:
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        if not distributed.is_initialized():
+            distributed.init_process_group("nccl" if cuda else "gloo", timeout=_DEADLINE)
+        return cls(distributed.get_rank(), count)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process scores, saves and tells."""
+        return self.rank == 0
+
+    @property
+    def threads(self) -> int:
+        """CPU threads for this process."""
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if self.count > 1 else 1
+        return max(1, len(os.sched_getaffinity(0)) // here)
+
+    def own(self, batch: Batch, passes: int) -> list[Batch]:
+        """Return this process's part of an update's batch, cut into passes.
+
+        Raises:
+            RecipeError: there are more processes times passes than sequences.
+        """
+        parts = batch.split(passes * self.count)
+        return parts[self.rank * passes : (self.rank + 1) * passes]
+
+    def add(self, values: Tensor) -> None:
+        """Replace values by their sum over all processes."""
+        if self.count > 1:
+            distributed.all_reduce(values)
+
+    def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Replace gradients by their sums over all processes, many in one message."""
+        if self.count == 1:
+            return
+        bucket: list[Tensor] = []
+        for parameter in parameters:
+            if parameter.grad is not None:
+                bucket.append(parameter.grad)
+                if sum(gradient.numel() for gradient in bucket) >= _BUCKET:
+                    self._add_bucket(bucket)
+                    bucket = []
+        if bucket:
+            self._add_bucket(bucket)
+
+    def spread(self, tensors: Iterable[Tensor]) -> None:
+        """Give every process the first one's values."""
+        if self.count > 1:
+            for tensor in tensors:
+                distributed.broadcast(tensor, 0)
+
+    def agree(self, value: float) -> float:
+        """Return the first process's value in all of them."""
+        if self.count == 1:
+            return value
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        held = torch.tensor([value], dtype=torch.float64, device=device)
+        distributed.broadcast(held, 0)
+        return held.item()
+
+    def tell(self, text: str | None) -> str | None:
+        """Return the first process's text in all of them."""
+        if self.count == 1:
+            return text
+        told = [text]
+        distributed.broadcast_object_list(told, 0)
+        return told[0]
+
+    def _add_bucket(self, bucket: list[Tensor]) -> None:
+        flat = torch.cat([gradient.flatten() for gradient in bucket])
+        distributed.all_reduce(flat)
+        start = 0
+        for gradient in bucket:
+            gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
+            start += gradient.numel()

@@ -1,0 +1,94 @@
+"""Two processes train one model: the same losses as one process, and either goes on with it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import pytest
+import torch
+
+from ingot.errors import RecipeError
+from ingot.training import Recipe, Run, checkpoint
+from ingot.training.objectives import Batch
+from ingot.training.workers import Workers
+
+TRAIN = """
+import sys, threading
+from pathlib import Path
+from ingot.training import Trainer, open_run
+from ingot.training.workers import Workers
+workers = Workers.join()
+assert workers.count == 2
+run = open_run(Path(sys.argv[1]))
+result = Trainer(run, lambda event: None, threading.Event(), workers).train()
+print(workers.rank, result.steps)
+"""
+
+
+def losses(run: Run) -> list[float]:
+    records = map(orjson.loads, (run.path / "metrics.jsonl").read_bytes().splitlines())
+    return [record["loss"] for record in records if record["event"] == "stepped"]
+
+
+def train_in_two(run: Run) -> str:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"),
+            *("--no-python", sys.executable, "-c", TRAIN, str(run.path)),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_two_processes_are_as_good_as_one(
+    recipe: Callable[..., Recipe], new_run: Callable[..., Run], watch: Any
+) -> None:
+    settings = {"batch": {"sequences": 2, "accumulation": 4}, "run": {"steps": 8}}
+    alone, together = new_run(recipe(**settings), "alone"), new_run(recipe(**settings), "together")
+    result = watch().train(alone)
+    assert sorted(train_in_two(together).split()) == ["0", "1", "8", "8"]
+    assert losses(together) == pytest.approx(losses(alone), rel=1e-5)
+    state = checkpoint.read_state(checkpoint.latest(together.path))
+    assert state.finished
+    assert state.validation_loss == pytest.approx(result.validation_loss, rel=1e-4)
+
+
+def test_a_run_goes_on_in_another_number_of_processes(
+    recipe: Callable[..., Recipe], new_run: Callable[..., Run], watch: Any
+) -> None:
+    settings = {"batch": {"sequences": 4}, "run": {"steps": 8, "evaluations": 2}}
+    alone, both = new_run(recipe(**settings), "alone"), new_run(recipe(**settings), "both")
+    watch().train(alone)
+    train_in_two(both)
+    doomed = checkpoint.latest(both.path)
+    for file in doomed.iterdir():
+        file.unlink()
+    doomed.rmdir()
+    watch().train(both)  # from step 4, alone
+    assert losses(both) == pytest.approx(losses(alone), rel=1e-5)
+
+
+def test_more_processes_than_sequences_are_refused() -> None:
+    batch = Batch(torch.zeros(3, 9, dtype=torch.int64).numpy(), None, None)
+    assert [len(part.ids) for part in Workers(1, 2).own(batch, 1)] == [2]
+    with pytest.raises(RecipeError, match="too few for 4 parts"):
+        Workers(1, 2).own(batch, 2)
+
+
+def test_alone_nothing_is_sent() -> None:
+    workers = Workers()
+    values = torch.ones(2)
+    workers.add(values)
+    assert (values.tolist(), workers.agree(0.5), workers.tell("x")) == ([1.0, 1.0], 0.5, "x")
+    assert workers.leads
