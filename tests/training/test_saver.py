@@ -37,9 +37,7 @@ def test_old_ones_go_and_the_best_stays(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_said_and_the_one_before_is_whole(
-    tmp_path: Path,
-    wait_until: Callable[[Callable[[], bool]], None],
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saver = Saver(tmp_path, keep=2)
     saver.save(RunState(step=1), weights(1.0), {})
