@@ -275,12 +275,15 @@ def _new_run(
     watcher: Watcher,
 ) -> Run:
     """Choose what was not given, prepare the data and make the run's folder."""
-    task = make_recipe(_with_length(given), where=where).task  # refuses misspelt keys at once
+    early = make_recipe(_with_length(given), where=where)  # refuses misspelt keys at once
+    task = early.task
     base = open_ingot(Path(task.start)) if task.start else None
     with base or contextlib.nullcontext():
         built = open_corpus(paths[0]) if task.kind == "text" and _is_corpus(paths) else None
-        machine = measure_machine()
-        watcher.machine(machine)
+        machine = None
+        if early.run.measure_peak or early.run.steps is None:
+            machine = measure_machine()
+            watcher.machine(machine)
         tables, planned = _choose(given, task, budget, machine, built, paths, base)
         chosen = make_recipe(tables, where=where)
         watcher.recipe(chosen, planned)
@@ -296,7 +299,7 @@ def _new_run(
                 corpus_digest=corpus.manifest.digest,
                 bytes_per_token=split.bytes / split.tokens,
                 code_version=version("ingot"),
-                peak_flops=machine.matmul_flops,
+                peak_flops=machine.matmul_flops if machine else None,
                 parent=parent,
             )
             return create_run(folder, chosen, corpus.tokenizer, record)
@@ -310,7 +313,7 @@ def _new_run(
             data=tuple(str(path.resolve()) for path in paths),
             corpus_digest=data_digest(paths),
             code_version=version("ingot"),
-            peak_flops=machine.matmul_flops,
+            peak_flops=machine.matmul_flops if machine else None,
             parent=parent,
         )
         return create_run(folder, chosen, base.tokenizer, record)
@@ -320,7 +323,7 @@ def _choose(
     given: dict[str, Any],
     task: TaskConfig,
     budget: str | float | None,
-    machine: Machine,
+    machine: Machine | None,
     built: Corpus | None,
     paths: list[Path],
     base: Ingot | None,
@@ -347,7 +350,7 @@ def _choose(
     if base:
         return merge(usual, given, {"run": {"budget_seconds": seconds}}, fixed), None
     size = built.manifest.train.bytes if built else _text_bytes(paths)
-    planned = plan(seconds, size, machine)
+    planned = plan(seconds, size, machine or measure_machine())
     tables = merge(planned.tables, given, {"run": {"budget_seconds": seconds}}, fixed)
     return tables, planned
 

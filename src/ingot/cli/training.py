@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from ingot.cli.options import Json, Overwrite, RunFolder, say, stderr
 from ingot.errors import UsageError
@@ -203,12 +204,41 @@ def adapter(
     say(False, None, f"{out}: the adapter of {run}")
 
 
+@app.command(epilog="Example: **ingot runs runs/ --plot compared.png**")
+def runs(
+    places: Annotated[
+        list[Path] | None, typer.Argument(help="Runs, or folders of runs; runs/ by default.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Also draw their losses, as .png and .html.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List runs and compare them."""
+    from ingot.cli.runs_table import runs_table
+    from ingot.training.runs import find_runs, read_curves, summarise
+
+    found = find_runs(places or [Path("runs")])
+    rows = [summarise(path) for path in found]
+    if plot is not None:
+        from ingot.training.run_plot import write_plot
+
+        written = write_plot([read_curves(path) for path in found], rows, plot)
+        stderr().print(f"written to {' and '.join(map(str, written))}", markup=False)
+    if json:
+        say(True, [dataclasses.asdict(row) for row in rows], "")
+    else:
+        Console().print(runs_table(rows))
+
+
 def _finished(run: Any, json: bool) -> None:
     result = run.result
+    cost = run.recipe.cost.told(result.seconds)
     say(
         json,
         {"run": str(run.path), **dataclasses.asdict(result)},
         f"{run.path}: {result.steps:,} updates, held-out loss {result.validation_loss:.4f}"
         + (f", {result.bits_per_byte:.4f} bits per byte; " if result.bits_per_byte else "; ")
+        + (f"{cost}; " if cost else "")
         + f"seal it with: ingot freeze {run.path} --out my.ingot",
     )

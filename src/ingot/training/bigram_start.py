@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from ingot.corpus import TokenStore
 from ingot.model.transformer import Transformer
+from ingot.training.adamw import AdamW, Group
 
 LARGEST_VOCABULARY = 8192  # the table of counts holds its square
 _STEPS, _RATE, _ROWS, _READ = 60, 0.05, 1024, 1 << 22
@@ -50,11 +51,10 @@ def fit_bigrams(model: Transformer, store: TokenStore, *, reserved: int = 0) -> 
         # Rows of unit root mean square, as the norm wants them.
         embedding[:, reserved:].mul_(width**0.5)
         head.zero_()
-    optimizer = torch.optim.Adam([embedding, head], lr=_RATE, betas=(0.8, 0.95))
+    optimizer = AdamW([Group([embedding, head], _RATE, 0.0)], (0.8, 0.95))
     loss = 0.0
     for step in range(_STEPS):
-        optimizer.param_groups[0]["lr"] = _RATE * min(1.0, (_STEPS - step) / (0.6 * _STEPS))
-        optimizer.zero_grad()
+        embedding.grad = head.grad = None
         loss = 0.0
         for rows in range(0, vocab_size, _ROWS):
             hidden = functional.rms_norm(
@@ -67,6 +67,6 @@ def fit_bigrams(model: Transformer, store: TokenStore, *, reserved: int = 0) -> 
         for table in (embedding, head):
             if table.grad is not None:
                 table.grad[:, :reserved] = 0
-        optimizer.step()
-    optimizer.zero_grad()
+        optimizer.step(min(1.0, (_STEPS - step) / (0.6 * _STEPS)))
+    embedding.grad = head.grad = None
     return loss

@@ -41,6 +41,10 @@ class Stepped:
     share_of_peak: float | None
     """Of the machine's measured matrix-product rate; None where it was not measured."""
     seconds_left: float
+    energy_kwh: float | None = None
+    """Taken so far; None where the machine's power was not given."""
+    money: float | None = None
+    """Spent so far; None where no price was given."""
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,7 @@ class LiveView:
             _figure("tokens/s", f"{step.tokens_per_second:,.0f}"),
             _figure("of peak", peak),
             _figure("left", _clock(step.seconds_left)),
+            *([] if step.money is None else [_figure("spent", f"{step.money:.2f}")]),
         )
         parts: list[RenderableType] = [
             ProgressBar(total=1.0, completed=step.progress),

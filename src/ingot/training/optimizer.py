@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from ingot.errors import TrainingError
+from ingot.training.adamw import KINDS, AdamW, Group
 
 # Coefficients of the five Newton-Schulz steps: each is the best odd quintic for the
 # interval the one before it leaves (Polar Express, arXiv:2505.16932, as used by
@@ -67,26 +68,17 @@ class Optimizer:
         }
         if config.method == "adamw":
             groups["matrix"] = matrices
-        self._adamw = torch.optim.AdamW(
+        self._adamw = AdamW(
             [
-                {
-                    "params": parameters,
-                    "lr": rates[kind],
-                    "full_lr": rates[kind],
-                    "weight_decay": config.weight_decay if kind == "matrix" else 0.0,
-                }
+                Group(parameters, rates[kind], config.weight_decay if kind == "matrix" else 0.0)
                 for kind, parameters in groups.items()
-                if parameters
             ],
-            betas=config.betas,
-            fused=True,
+            config.betas,
         )
 
     def step(self, multiplier: float) -> None:
         """Update every parameter with ``multiplier`` times its full learning rate."""
-        for group in self._adamw.param_groups:
-            group["lr"] = group["full_lr"] * multiplier
-        self._adamw.step()
+        self._adamw.step(multiplier)
         self._muon.step(multiplier)
 
     def clip(self) -> Tensor:
@@ -118,18 +110,20 @@ class Optimizer:
         Raises:
             TrainingError: a tensor is missing or has another shape.
         """
-        kinds = ("step", "exp_avg", "exp_avg_sq")
         momenta = self._muon.momenta()
         for parameter, name in self._names.items():
             if isinstance(parameter, nn.Parameter) and parameter in momenta:
                 momenta[parameter].copy_(_matching(tensors, f"muon.{name}", parameter.shape))
                 continue
-            self._adamw.state[parameter] = {
-                kind: _matching(
-                    tensors, f"{kind}.{name}", () if kind == "step" else parameter.shape
-                ).clone()
-                for kind in kinds
-            }
+            self._adamw.load(
+                parameter,
+                {
+                    kind: _matching(
+                        tensors, f"{kind}.{name}", () if kind == "step" else parameter.shape
+                    )
+                    for kind in KINDS
+                },
+            )
 
 
 class Muon:

@@ -16,6 +16,7 @@ from ingot.corpus import CorpusConfig
 from ingot.errors import RecipeError
 from ingot.files import write_atomic
 from ingot.model.config import ModelConfig
+from ingot.training.cost import CostConfig
 from ingot.training.guard import GuardConfig
 from ingot.training.lora import LoraConfig
 from ingot.training.optimizer import OptimizerConfig
@@ -85,6 +86,12 @@ class RunRecipe(_Section):
     """Begin from the corpus's own bigram statistics (vocabularies up to 8,192)."""
     evaluations: int = Field(4, ge=1)
     """Evenly spaced passes over the held-out text, the last one at the end."""
+    evaluation_overlap: float = Field(0.5, ge=0, lt=1)
+    """Share of each held-out window that only gives context: more sees more and costs more."""
+    measure_peak: bool = True
+    """Time matrix products before a run of fixed length, to tell the share of the peak."""
+    samples: int = Field(10, ge=0)
+    """Times on the way that the model is asked to write something."""
     checkpoint_seconds: float = Field(60.0, gt=0)
     """Longest time between two checkpoints."""
     keep_checkpoints: int = Field(2, ge=1)
@@ -103,6 +110,7 @@ class Recipe(_Section):
     lora: LoraConfig | None = None
     """Train a low-rank adapter instead of the whole model."""
     guard: GuardConfig = GuardConfig()
+    cost: CostConfig = CostConfig()
     run: RunRecipe = RunRecipe()
 
     def checked(self) -> Recipe:

@@ -32,12 +32,13 @@ from ingot.training.objectives import (
 )
 from ingot.training.objectives.held_out import choose_held_out
 from ingot.training.precision import Precision
+from ingot.training.teacher import NgramTeacher
 
 if TYPE_CHECKING:
     from ingot.training.run import Run
 
 _PROMPT_TOKENS = 12
-_EVALUATION_COST = 2 / 3  # of a training token: a forward pass over half-overlapping windows
+_FORWARD_COST = 1 / 3  # of a token of training: forward without backward
 
 
 TaskKind = Literal["text", "chat", "preference"]
@@ -55,6 +56,11 @@ class TaskConfig(BaseModel):
     """An ingot whose weights to go on from; none begins anew."""
     separate_documents: bool = False
     """Keep attention within documents where a window of text holds several."""
+    teacher_order: int = Field(0, ge=0, le=16)
+    """Learn a text's next tokens from counts of contexts up to so long, not from single tokens;
+    for short runs and vocabularies up to 1,024. 0 learns from the tokens."""
+    teacher_epochs: float = Field(1.0, gt=0)
+    """Passes over the text in which the counts give way to the tokens, evenly."""
     too_long: Literal["cut", "refuse"] = "cut"
     """What becomes of a conversation or answer that is longer than a window."""
     held_out: float = Field(0.05, gt=0, lt=1)
@@ -136,15 +142,21 @@ def _text(run: Run, precision: Precision) -> Task:
     )
     eos_id = corpus.tokenizer.eos_id if recipe.task.separate_documents else None
     held_out, size = corpus.validation, corpus.manifest.validation.bytes
+    overlap = recipe.run.evaluation_overlap
 
     def score(model: Transformer) -> Score:
-        scored = evaluate(model, held_out, size, precision=precision)
+        scored = evaluate(model, held_out, size, precision=precision, overlap=overlap)
         return Score(scored.loss, scored.bits_per_byte, scored.seconds)
 
+    order = recipe.task.teacher_order
+    vocab_size = corpus.tokenizer.vocab_size
+    teacher = NgramTeacher(corpus.train, vocab_size=vocab_size, order=order) if order else None
     return Task(
-        objective=Pretraining(sampler, eos_id=eos_id),
+        objective=Pretraining(
+            sampler, eos_id=eos_id, teacher=teacher, teacher_epochs=recipe.task.teacher_epochs
+        ),
         score=score,
-        score_cost=len(held_out) * _EVALUATION_COST,
+        score_cost=len(held_out) * _FORWARD_COST / (1 - overlap),
         prompt=held_out.read(1, min(_PROMPT_TOKENS, len(held_out) - 1)).tolist(),
         bytes_per_token=run.record.bytes_per_token,
         text=corpus.train,
@@ -176,7 +188,7 @@ def _examples(run: Run, precision: Precision) -> Task:
             learnt, context=context, batch=recipe.batch.windows, seed=seed, eos_id=eos_id
         ),
         score=score,
-        score_cost=len(held_out.ids) / 3,
+        score_cost=len(held_out.ids) * _FORWARD_COST,
         prompt=held_out.ids[: int(first.argmax())].tolist(),
         bytes_per_token=bytes_per_token,
     )
@@ -215,7 +227,7 @@ def _pairs(run: Run, model: Transformer, precision: Precision) -> Task:
     return Task(
         objective=objective(~chosen, recipe.batch.windows),
         score=score,
-        score_cost=sum(batch.ids.size for batch in judge.all_batches()) / 3,
+        score_cost=sum(batch.ids.size for batch in judge.all_batches()) * _FORWARD_COST,
         prompt=example.ids[: int(example.counted.argmax())].tolist(),
         bytes_per_token=None,
     )

@@ -30,6 +30,10 @@ class TrainingResult:
     """Median over the updates of this sitting."""
     share_of_peak: float | None
     """Median over the updates of this sitting; None where the peak was not measured."""
+    energy_kwh: float | None = None
+    """None where the machine's power was not given."""
+    money: float | None = None
+    """None where no price was given."""
 
 
 class Teller:
@@ -85,9 +89,10 @@ class Teller:
         norm: float,
         rate: float,
         share: float,
-        seconds_left: float,
+        seconds: tuple[float, float],
     ) -> None:
-        """Tell of an update that was made."""
+        """Tell of an update that was made; ``seconds`` are those so far and those left."""
+        cost = self._run.recipe.cost
         speed = self._speeds[-1]
         flops = speed * self._config.training_flops(self._context)
         peak = self._run.record.peak_flops
@@ -103,7 +108,9 @@ class Teller:
                 tokens_per_second=speed,
                 flops_per_second=flops,
                 share_of_peak=flops / peak if peak else None,
-                seconds_left=seconds_left,
+                seconds_left=seconds[1],
+                energy_kwh=cost.energy_kwh(seconds[0]),
+                money=cost.money(seconds[0]),
             )
         )
 
@@ -122,4 +129,6 @@ class Teller:
             bits_per_byte=state.bits_per_byte,
             tokens_per_second=speed,
             share_of_peak=flops / peak if peak else None,
+            energy_kwh=self._run.recipe.cost.energy_kwh(state.elapsed),
+            money=self._run.recipe.cost.money(state.elapsed),
         )

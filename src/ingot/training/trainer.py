@@ -36,7 +36,7 @@ from ingot.training.warm_start import warm_start
 from ingot.training.workers import Workers
 
 _SMOOTHING = 0.95  # of the training loss that is reported
-_SAMPLE_TOKENS, _SAMPLES = 48, 10
+_SAMPLE_TOKENS = 48
 _EVALUATION_SLACK = 1.25
 
 
@@ -224,8 +224,8 @@ class Trainer:
         smoothed = loss if smoothed is None else _SMOOTHING * smoothed + (1 - _SMOOTHING) * loss
         self._change(training_loss=smoothed, skipped_in_a_row=0)
         share = min(self._progress.share(self._state.step), 1.0)
-        left = self._progress.seconds_left(self._state.step)
-        self._tell.stepped(self._state, loss, norm, rate, share, left)
+        seconds = self._progress.elapsed, self._progress.seconds_left(self._state.step)
+        self._tell.stepped(self._state, loss, norm, rate, share, seconds)
 
     def _skip(self, loss: float, norm: float) -> None:
         """Record an update that touched no weight; after too many in a row end the run."""
@@ -273,7 +273,7 @@ class Trainer:
         stop = stop and share < 1
         if self._workers.leads:
             self._tell_written(self._saver.written())
-            show = _crossed(share_before, share, _SAMPLES)
+            show = _crossed(share_before, share, self._recipe.run.samples)
             judge = share < 1 and _crossed(share_before, share, self._recipe.run.evaluations)
             waited = time.perf_counter() - self._checkpointed
             save = judge or stop or waited > self._recipe.run.checkpoint_seconds

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ingot.corpus import PrefetchingSampler, Sampler
 from ingot.corpus.segments import segments_of
 from ingot.model.transformer import Transformer
 from ingot.training.objectives.base import Batch
-from ingot.training.objectives.next_token import next_token_loss
+from ingot.training.objectives.next_token import hidden_states, next_token_loss
+from ingot.training.teacher import NgramTeacher
 
 
 class Pretraining:
@@ -20,9 +22,19 @@ class Pretraining:
     Args:
         sampler: Draws the windows of one whole update; nobody else may use it.
         eos_id: The end-of-text token, if documents in one window must not see each other.
+        teacher: Gives what to expect in place of what came, if the corpus's counts are to teach.
+        teacher_epochs: Passes over the corpus in which it gives way to the tokens, evenly.
     """
 
-    def __init__(self, sampler: Sampler, *, eos_id: int | None) -> None:
+    def __init__(
+        self,
+        sampler: Sampler,
+        *,
+        eos_id: int | None,
+        teacher: NgramTeacher | None = None,
+        teacher_epochs: float = 1.0,
+    ) -> None:
+        self._teacher, self._teacher_epochs = teacher, teacher_epochs
         self._sampler, self._eos_id = PrefetchingSampler(sampler), eos_id
 
     def next_batch(self) -> Batch:
@@ -32,8 +44,16 @@ class Pretraining:
         return Batch(windows, None, segments)
 
     def loss(self, model: Transformer, batch: Batch, device: torch.device) -> Tensor:
-        """Return the summed cross-entropy in nats."""
-        return next_token_loss(model, batch, device)
+        """Return the summed cross-entropy in nats, against the teacher if there is one."""
+        share = max(0.0, 1 - self.epoch / self._teacher_epochs)
+        if self._teacher is None or share == 0:
+            return next_token_loss(model, batch, device)
+        targets = self._teacher.targets(batch.ids).mul_(share)
+        tokens = torch.from_numpy(batch.ids[:, 1:]).reshape(-1, 1)
+        targets.scatter_add_(1, tokens, torch.full(tokens.shape, 1 - share))
+        targets = targets.to(device)
+        logits = model.logits(hidden_states(model, batch, device)).flatten(0, 1).float()
+        return functional.cross_entropy(logits, targets, reduction="sum")
 
     def state(self) -> dict[str, int]:
         """Return the sampler's state."""

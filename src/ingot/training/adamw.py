@@ -1,0 +1,77 @@
+"""AdamW by the fused kernel of PyTorch, without the seconds its optimizer class takes to import.
+
+``torch.optim.AdamW`` is the same arithmetic, but making one imports the compiler:
+0.9 s of a run that may last ten. Source: Loshchilov and Hutter, arXiv:1711.05101.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+KINDS = ("step", "exp_avg", "exp_avg_sq")
+_EPSILON = 1e-8
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Parameters that share a rate."""
+
+    parameters: Sequence[Tensor]
+    rate: float
+    weight_decay: float
+
+
+class AdamW:
+    """Updates groups of parameters in place.
+
+    Args:
+        groups: The groups; they may be empty.
+        betas: Decay rates of the first and second moment.
+    """
+
+    def __init__(self, groups: Sequence[Group], betas: tuple[float, float]) -> None:
+        self._groups, self._betas = groups, betas
+        self.state: dict[Tensor, dict[str, Tensor]] = {
+            parameter: {
+                "step": torch.zeros((), device=parameter.device),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
+            for group in groups
+            for parameter in group.parameters
+        }
+
+    @torch.no_grad()
+    def step(self, multiplier: float) -> None:
+        """Update every parameter that has a gradient with ``multiplier`` times its rate."""
+        for group in self._groups:
+            gradients = [p.grad for p in group.parameters if p.grad is not None]
+            if not gradients:
+                continue
+            updated: list[Tensor] = [p for p in group.parameters if p.grad is not None]
+            states = [self.state[p] for p in group.parameters if p.grad is not None]
+            steps = [state["step"].add_(1) for state in states]
+            torch._fused_adamw_(
+                updated,
+                gradients,
+                [state["exp_avg"] for state in states],
+                [state["exp_avg_sq"] for state in states],
+                [],
+                steps,
+                lr=group.rate * multiplier,
+                beta1=self._betas[0],
+                beta2=self._betas[1],
+                weight_decay=group.weight_decay,
+                eps=_EPSILON,
+                amsgrad=False,
+                maximize=False,
+            )
+
+    def load(self, parameter: Tensor, values: Mapping[str, Tensor]) -> None:
+        """Put back one parameter's state."""
+        for kind, value in values.items():
+            self.state[parameter][kind].copy_(value)
