@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.ready
 
-.PHONY: demo setup lint test screenshots sanitize emulated wheel clean
+.PHONY: demo setup lint test long screenshots sanitize emulated wheel clean
 
 demo: setup  ## text in, a sealed model out, served: the whole path
 	@$(BIN)/ingot demo
@@ -27,6 +27,9 @@ lint: setup  ## style, types, and who may import whom
 test: setup  ## every test, in at most ten minutes on two cores
 	@command -v chromium >/dev/null || sh scripts/install_chromium.sh
 	$(BIN)/pytest
+
+long: setup  ## the tests that take too long for every day
+	$(BIN)/pytest -m long
 
 screenshots: setup  ## the README's pictures of the page, with the model of make demo
 	@test -e demo.ingot || { echo "error: there is no demo.ingot; run make demo first" >&2; exit 1; }

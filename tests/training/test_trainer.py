@@ -235,13 +235,18 @@ Trainer(open_run(Path(sys.argv[1])), lambda event: print(type(event).__name__, f
 """
 
 
-def test_a_killed_run_goes_on_to_the_bit(recipe: MakeRecipe, new_run: NewRun, watch: Any) -> None:
+@pytest.mark.parametrize(
+    "kills", [3, pytest.param(30, marks=[pytest.mark.long, pytest.mark.timeout(900)])]
+)
+def test_a_killed_run_goes_on_to_the_bit(
+    recipe: MakeRecipe, new_run: NewRun, watch: Any, kills: int
+) -> None:
     """SIGKILL at random moments, the writing of checkpoints included."""
-    settings = {"steps": 60, "evaluations": 12, "checkpoint_seconds": 0.01}
+    settings = {"steps": 20 * kills, "evaluations": 12, "checkpoint_seconds": 0.01}
     whole, killed = new_run(recipe(run=settings), "whole"), new_run(recipe(run=settings), "killed")
     watch().train(whole)
     chance = random.Random(0)
-    for _ in range(3):
+    for _ in range(kills):
         process = subprocess.Popen(
             [sys.executable, "-c", TRAIN, str(killed.path)], stdout=subprocess.PIPE
         )

@@ -1,0 +1,72 @@
+"""Models of random weights in the sizes that peers were measured in, sealed in each format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ingot.artifact import Provenance, Scheme, freeze, round_model
+from ingot.model import ModelConfig, Tokenizer
+
+Format = Literal["bf16", "int8", "int4"]
+
+SHAPES = {
+    "5M": ModelConfig(
+        vocab_size=4096,
+        hidden_size=256,
+        intermediate_size=704,
+        num_hidden_layers=5,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=64,
+        max_position_embeddings=1024,
+    ),
+    "100M": ModelConfig(
+        vocab_size=32_000,
+        hidden_size=768,
+        intermediate_size=2048,
+        num_hidden_layers=12,
+        num_attention_heads=12,
+        num_key_value_heads=4,
+        head_dim=64,
+        max_position_embeddings=2048,
+    ),
+    "600M": ModelConfig(
+        vocab_size=151_936,
+        hidden_size=1024,
+        intermediate_size=3072,
+        num_hidden_layers=28,
+        num_attention_heads=16,
+        num_key_value_heads=8,
+        head_dim=128,
+        max_position_embeddings=2048,
+    ),
+}
+
+
+def make_random_ingot(folder: Path, shape: str, kind: Format) -> Path:
+    """Freeze a model of a shape with weights drawn from one seed; speed does not depend on them."""
+    config = SHAPES[shape]
+    tokenizer = Tokenizer.train(["any text will do, for nobody reads it\n"] * 4, 280)
+    rng = np.random.default_rng(0)
+    weights = {
+        name: rng.standard_normal(size, dtype=np.float32) * np.float32(0.03)
+        if len(size) == 2
+        else np.ones(size, np.float32)
+        for name, size in config.tensor_shapes().items()
+    }
+    quantized = None if kind == "bf16" else round_model(weights, config, Scheme(kind))
+    out = folder / f"{shape}-{kind}.ingot"
+    freeze(weights, config, tokenizer, out, provenance=Provenance(), quantized=quantized).close()
+    return out
+
+
+def matrix_products(config: ModelConfig) -> int:
+    """Return the multiply-adds of one token in all matrices, attention left out."""
+    rows = config.vocab_size * config.hidden_size
+    shapes = config.tensor_shapes()
+    head = 0 if "lm_head.weight" in shapes else rows
+    looked_up = rows  # a row of the embedding is read, not multiplied
+    return sum(a * b for a, b in (s for s in shapes.values() if len(s) == 2)) - looked_up + head
