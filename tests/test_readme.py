@@ -57,7 +57,7 @@ def test_every_command_does_what_it_says(texts: Path, tmp_path: Path) -> None:
         if server:
             server.terminate()
             server.wait(30)
-    assert len(ran) == 6
+    assert len(ran) == 7
 
 
 def _wait_for(url: str) -> None:

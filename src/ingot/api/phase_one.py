@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from importlib.metadata import version
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from ingot.api.new_run import new_run
+from ingot.api.watcher import Watcher
 from ingot.artifact import Ingot, Provenance, Scheme, open_ingot, round_model
 from ingot.artifact import freeze as seal
 from ingot.corpus import (
     Corpus,
     CorpusConfig,
-    ReadReport,
-    find_files,
-    open_corpus,
-    sources_fingerprint,
 )
-from ingot.corpus import Progress as CorpusProgress
 from ingot.corpus import build_corpus as build
 from ingot.errors import RecipeError, UsageError
-from ingot.model import Tokenizer
-from ingot.planning import Machine, Plan, measure_machine, parse_seconds, plan
 from ingot.training import (
     Recipe,
     Run,
-    RunRecord,
     Trainer,
     TrainingResult,
-    create_run,
     make_recipe,
     merge,
     open_run,
@@ -42,35 +31,13 @@ from ingot.training import (
 from ingot.training import checkpoint as checkpoints
 from ingot.training.calibration import calibrate
 from ingot.training.evaluate import Evaluation
-from ingot.training.events import Event
 from ingot.training.multiple_choice import MultipleChoiceResult, score_multiple_choice
 from ingot.training.scoring import score
-from ingot.training.task import TaskConfig, TaskKind, data_digest
+from ingot.training.task import TaskKind
 from ingot.training.trained import trained_weights, write_adapter
-from ingot.training.tuning import tuning_tables
 from ingot.training.workers import Workers
 
 Paths = str | Path | Sequence[str | Path]
-
-
-def _ignore(*_: object) -> None:
-    return None
-
-
-@dataclass(frozen=True)
-class Watcher:
-    """Functions to call as work goes on; each may be left out."""
-
-    machine: Callable[[Machine], None] = _ignore
-    """Given the machine once it is measured."""
-    recipe: Callable[[Recipe, Plan | None], None] = _ignore
-    """Given every choice before training, and the plan they come from, if one was made."""
-    corpus: Callable[[CorpusProgress], None] = _ignore
-    """Given the progress of building a corpus."""
-    training: Callable[[Event], None] = _ignore
-    """Given each event of the run."""
-    interrupted: threading.Event = field(default_factory=threading.Event)
-    """Set it to stop a run after its current update, with a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -119,16 +86,21 @@ def train(
     watcher, workers = watcher or Watcher(), Workers.join()
     if not workers.leads:
         return _run(open_run(Path(workers.tell(None) or "")), watcher, workers)
-    folder = Path(out) if out else Path("runs") / time.strftime("%Y%m%d-%H%M%S")
+    folder = Path(out) if out else new_folder()
     chosen_task = {"start": str(Path(start).resolve()) if start else None, "kind": task}
     given = merge(
         read_recipe(Path(recipe)) if recipe else {},
         parse_overrides(settings),
         {"task": {key: value for key, value in chosen_task.items() if value is not None}},
     )
-    run = _new_run(folder, given, budget, _as_paths(texts), recipe or "settings", watcher)
+    run = new_run(folder, given, budget, _as_paths(texts), recipe or "settings", watcher)
     workers.tell(str(run.path))
     return _run(run, watcher, workers)
+
+
+def new_folder() -> Path:
+    """Return where a run goes that is not told where."""
+    return Path("runs") / time.strftime("%Y%m%d-%H%M%S")
 
 
 def resume(
@@ -262,129 +234,8 @@ def freeze(
 
 
 def _run(run: Run, watcher: Watcher, workers: Workers) -> TrainedRun:
-    result = Trainer(run, watcher.training, watcher.interrupted, workers).train()
+    result = Trainer(run, watcher.training, watcher.interrupted, workers, watcher.controls).train()
     return TrainedRun(run.path, run.recipe, result)
-
-
-def _new_run(
-    folder: Path,
-    given: dict[str, Any],
-    budget: str | float | None,
-    paths: list[Path],
-    where: object,
-    watcher: Watcher,
-) -> Run:
-    """Choose what was not given, prepare the data and make the run's folder."""
-    early = make_recipe(_with_length(given), where=where)  # refuses misspelt keys at once
-    task = early.task
-    base = open_ingot(Path(task.start)) if task.start else None
-    with base or contextlib.nullcontext():
-        built = open_corpus(paths[0]) if task.kind == "text" and _is_corpus(paths) else None
-        machine = None
-        if early.run.measure_peak or early.run.steps is None:
-            machine = measure_machine()
-            watcher.machine(machine)
-        tables, planned = _choose(given, task, budget, machine, built, paths, base)
-        chosen = make_recipe(tables, where=where)
-        watcher.recipe(chosen, planned)
-        parent = base.digest if base else None
-        if task.kind == "text":
-            tokenizer = base.tokenizer if base else None
-            corpus = built or _corpus_in(
-                folder / "corpus", paths, chosen.corpus, tokenizer, watcher
-            )
-            split = corpus.manifest.train
-            record = RunRecord(
-                corpus=str(corpus.path.resolve()),
-                corpus_digest=corpus.manifest.digest,
-                bytes_per_token=split.bytes / split.tokens,
-                code_version=version("ingot"),
-                peak_flops=machine.matmul_flops if machine else None,
-                parent=parent,
-            )
-            return create_run(folder, chosen, corpus.tokenizer, record)
-        if base is None:
-            raise RecipeError(
-                f"{task.kind} needs a trained model to begin from",
-                where="task.start",
-                fix="name an ingot: --from my.ingot",
-            )
-        record = RunRecord(
-            data=tuple(str(path.resolve()) for path in paths),
-            corpus_digest=data_digest(paths),
-            code_version=version("ingot"),
-            peak_flops=machine.matmul_flops if machine else None,
-            parent=parent,
-        )
-        return create_run(folder, chosen, base.tokenizer, record)
-
-
-def _choose(
-    given: dict[str, Any],
-    task: TaskConfig,
-    budget: str | float | None,
-    machine: Machine | None,
-    built: Corpus | None,
-    paths: list[Path],
-    base: Ingot | None,
-) -> tuple[dict[str, Any], Plan | None]:
-    """Lay what was given over what would be chosen for the budget or the model to go on from."""
-    usual = tuning_tables(base.config, task.kind) if base else {}
-    length = given.get("run", {})
-    counted = [key for key in ("steps", "epochs") if length.get(key) is not None]
-    if budget is not None and counted:
-        raise RecipeError(
-            f"both a budget and run.{counted[0]} are given", where="budget", fix="drop one"
-        )
-    budget = budget if budget is not None else length.get("budget_seconds")
-    if counted or budget is not None:
-        usual.get("run", {}).pop("epochs", None)
-    elif task.kind == "text":
-        budget = "10m"
-    fixed = {"corpus": built.manifest.config.model_dump(mode="json")} if built else {}
-    if base and not built:
-        fixed = {"corpus": {"vocab_size": base.config.vocab_size}}
-    if budget is None:
-        return merge(usual, given, fixed), None
-    seconds = parse_seconds(budget) if isinstance(budget, str) else budget
-    if base:
-        return merge(usual, given, {"run": {"budget_seconds": seconds}}, fixed), None
-    size = built.manifest.train.bytes if built else _text_bytes(paths)
-    planned = plan(seconds, size, machine or measure_machine())
-    tables = merge(planned.tables, given, {"run": {"budget_seconds": seconds}}, fixed)
-    return tables, planned
-
-
-def _corpus_in(
-    folder: Path,
-    paths: list[Path],
-    config: CorpusConfig,
-    tokenizer: Tokenizer | None,
-    watcher: Watcher,
-) -> Corpus:
-    """Build the run's corpus, or take the one that an interrupted start left, if it is the same."""
-    if (folder / "corpus.json").is_file():
-        found = open_corpus(folder)
-        fingerprint = sources_fingerprint(paths, config, tokenizer=tokenizer)
-        if found.manifest.sources_fingerprint == fingerprint:
-            return found
-        raise RecipeError(
-            "holds a corpus of another text or vocabulary", where=folder, fix="choose another --out"
-        )
-    return build(paths, folder, config, tokenizer=tokenizer, progress=watcher.corpus)
-
-
-def _text_bytes(paths: list[Path]) -> int:
-    """Estimate the text in files without reading them; compressed ones hold about four times."""
-    files = find_files(paths, ReadReport())
-    return sum(file.size * (4 if file.compressed else 1) for file in files)
-
-
-def _with_length(tables: dict[str, Any]) -> dict[str, Any]:
-    run = tables.get("run", {})
-    if all(run.get(key) is None for key in ("steps", "epochs", "budget_seconds")):
-        return merge(tables, {"run": {"steps": 1}})
-    return tables
 
 
 def _as_paths(texts: Paths) -> list[Path]:
@@ -392,10 +243,6 @@ def _as_paths(texts: Paths) -> list[Path]:
     if not paths:
         raise UsageError("no text was named", where="texts", fix="name a file or folder")
     return paths
-
-
-def _is_corpus(paths: list[Path]) -> bool:
-    return len(paths) == 1 and (paths[0] / "corpus.json").is_file()
 
 
 __all__ = [
@@ -406,6 +253,7 @@ __all__ = [
     "evaluate",
     "evaluate_choices",
     "freeze",
+    "new_folder",
     "resume",
     "train",
 ]

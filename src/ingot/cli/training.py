@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,10 +14,18 @@ from rich.console import Console
 from ingot.cli.options import Json, Overwrite, RunFolder, say, stderr
 from ingot.errors import UsageError
 
+if TYPE_CHECKING:
+    from ingot.api.phase_one import Watcher
+    from ingot.console import Show
+
 app = typer.Typer()
 data = typer.Typer(no_args_is_help=True, help="Turn raw text into token shards.")
 app.add_typer(data, name="data")
 
+Watch = Annotated[
+    int | None,
+    typer.Option(min=0, max=65535, metavar="PORT", help="Show the run as a page; 0: any port."),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override one key of the recipe."),
@@ -82,13 +92,15 @@ def train(
         str | None, typer.Option(metavar="text|chat|preference", help="What is to be learnt.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
+    watch: Watch = None,
     json: Json = False,
 ) -> None:
     """Train a model on texts within a budget; everything else is chosen by measuring."""
     from ingot.api import phase_one
     from ingot.console import showing
 
-    with showing(stderr()) as (_, watcher):
+    out = out or phase_one.new_folder()
+    with showing(stderr()) as (show, watcher), _watched(show, out, watcher, watch):
         run = phase_one.train(
             texts,
             out=out,
@@ -109,13 +121,14 @@ def resume(
     accept_changes: Annotated[
         bool, typer.Option("--accept-changes", help="Go on although the recipe has changed.")
     ] = False,
+    watch: Watch = None,
     json: Json = False,
 ) -> None:
     """Go on with a run from its last checkpoint."""
     from ingot.api import phase_one
     from ingot.console import showing
 
-    with showing(stderr()) as (_, watcher):
+    with showing(stderr()) as (show, watcher), _watched(show, run, watcher, watch):
         finished = phase_one.resume(
             run, settings=settings or [], accept_changes=accept_changes, watcher=watcher
         )
@@ -229,6 +242,19 @@ def runs(
         say(True, [dataclasses.asdict(row) for row in rows], "")
     else:
         Console().print(runs_table(rows))
+
+
+@contextlib.contextmanager
+def _watched(show: Show, run: Path, watcher: Watcher, port: int | None) -> Iterator[None]:
+    """Serve the page of a run inside the block, if that is wished for."""
+    if port is None:
+        yield
+        return
+    from ingot.api.watching import watch
+
+    with watch(run, watcher, port=port) as page:
+        show.say(f"watch it at {page.url}/#train")
+        yield
 
 
 def _finished(run: Any, json: bool) -> None:

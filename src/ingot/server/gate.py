@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ingot.server.errors import ApiError
+from ingot.server.hosts import host_name, is_address
 from ingot.server.keys import Key
 from ingot.server.logs import FIELDS
 from ingot.server.page import page_files
@@ -77,8 +77,8 @@ class Gate:
             keys.admit(visit.key)
 
     def _check_host(self, sent: bytes) -> None:
-        host = _host_name(sent.decode("latin-1"))
-        if host in self._hosts or _is_address(host):
+        host = host_name(sent.decode("latin-1"))
+        if host in self._hosts or is_address(host):
             return
         raise ApiError(
             421,
@@ -108,18 +108,3 @@ class Gate:
         self._service.tracer.record(visit)
         if self._service.config.log_requests and visit.path not in _QUIET_PATHS:
             _log.info("request", extra={FIELDS: visit.log_fields()})
-
-
-def _host_name(host: str) -> str:
-    """Return the name in a Host header, without its port."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    return host.partition(":")[0].lower().rstrip(".")
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -33,6 +33,10 @@ class Progress:
         """Wall seconds of the run, over all sittings."""
         return self._before + time.perf_counter() - self._begun
 
+    def leave_out(self, seconds: float) -> None:
+        """Take time that was spent waiting off the clock."""
+        self._begun += seconds
+
     def share(self, step: int) -> float:
         """Return the share of the run that is done after ``step`` updates; 1 ends it."""
         if self._recipe.steps is not None:

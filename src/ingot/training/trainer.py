@@ -20,6 +20,7 @@ from ingot.errors import Interrupted, RecipeError, ResourceError, TrainingError
 from ingot.model.transformer import Transformer
 from ingot.training import checkpoint
 from ingot.training.checkpoint import RunState
+from ingot.training.controls import Controls
 from ingot.training.events import Checkpointed, Evaluated, Observer, Sampled, Skipped, Started
 from ingot.training.guard import give_up, is_finite, is_sound
 from ingot.training.lora import attach
@@ -49,6 +50,7 @@ class Trainer:
         observe: Observer,
         interrupted: threading.Event,
         workers: Workers | None = None,
+        controls: Controls | None = None,
     ) -> None:
         """Prepare a run.
 
@@ -57,13 +59,14 @@ class Trainer:
             observe: Called with each event, from the training thread.
             interrupted: Once set, the run checkpoints after the current update and stops.
             workers: This process's place among those that train the run; alone by default.
+            controls: Wishes of whoever watches.
 
         Raises:
             CorpusError: data is missing, malformed or too little.
             TrainingError: data, or the ingot it began from, has changed since the run began.
         """
         self._run, self._recipe = run, run.recipe
-        self._interrupted = interrupted
+        self._interrupted, self._controls = interrupted, controls or Controls()
         self._workers = workers or Workers()
         self._precision = Precision.choose(run.recipe.run.precision)
         self._config = run.model_config
@@ -277,6 +280,7 @@ class Trainer:
             judge = share < 1 and _crossed(share_before, share, self._recipe.run.evaluations)
             waited = time.perf_counter() - self._checkpointed
             save = judge or stop or waited > self._recipe.run.checkpoint_seconds
+            save = self._controls.take_checkpoint() or save
             if (show or save) and is_finite(self._model.parameters()):
                 if show:
                     self._sample()
@@ -284,6 +288,7 @@ class Trainer:
                     self._evaluate()
                 if save:
                     self._checkpoint()
+            self._progress.leave_out(self._controls.wait(self._interrupted))
         if stop:
             self._tell_written(self._saver.wait())
             raise Interrupted(

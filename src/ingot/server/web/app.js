@@ -14,8 +14,11 @@ const ROOMS = {
 const opened = new Map(); // name -> the room's module
 let here = null;
 
+const run = document.body.dataset.run; // there where the page is a run's own: it has but one room
+
 async function go() {
-  const name = location.hash.slice(1) in ROOMS ? location.hash.slice(1) : "play";
+  const asked = location.hash.slice(1) in ROOMS ? location.hash.slice(1) : "play";
+  const name = run ? "train" : asked;
   if (name === here) return;
   opened.get(here)?.leave?.();
   here = name;
@@ -82,6 +85,9 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   $("main").focus();
 });
 addEventListener("hashchange", go);
-addEventListener("online", findModels);
+addEventListener("online", () => run || findModels());
 go();
-findModels();
+if (run) {
+  for (const link of document.querySelectorAll("nav a")) link.hidden = link.hash !== "#train";
+  $("model-name").textContent = run;
+} else findModels();

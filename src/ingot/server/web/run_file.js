@@ -3,7 +3,7 @@
 const SLICE_MS = 12; // then the page has its turn
 
 export function newRun(name) {
-  return { name, steps: [], evaluations: [], samples: [], skipped: 0, read: 0, pending: "" };
+  return { name, steps: [], evaluations: [], samples: [], skipped: 0, left_out: 0, read: 0, pending: "" };
 }
 
 // Adds to `run` what the file holds past what was read before; what is no record is counted.
@@ -46,5 +46,6 @@ function sort(run, line) {
   }
   if (record?.event === "stepped" && Number.isFinite(record.step) && Number.isFinite(record.loss)) run.steps.push(record);
   else if (record?.event === "evaluated" && Number.isFinite(record.loss)) run.evaluations.push(record);
+  else if (record?.event === "skipped") run.left_out += 1; // an update that a guard left out
   else if (record?.event === "sampled" && typeof record.text === "string") run.samples.push(record);
 }

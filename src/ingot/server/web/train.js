@@ -2,6 +2,7 @@
 
 import { explain } from "./api.js";
 import { button, el, figure, table } from "./dom.js";
+import { follow } from "./follow.js";
 import * as format from "./format.js";
 import * as models from "./models.js";
 import { plot } from "./plot.js";
@@ -27,6 +28,12 @@ export function open(room) {
   origin = el("div", {});
   curves = el("div", { class: "plots" });
   status = el("p", { class: "status", role: "status" });
+  if (document.body.dataset.run) {
+    const controls = el("div", { class: "doings" });
+    room.append(el("h2", {}, document.body.dataset.run), controls, status, curves);
+    follow(controls, status, draw);
+    return;
+  }
   room.append(
     el("h2", {}, "How this model was trained"),
     origin,
@@ -43,7 +50,7 @@ export function open(room) {
 }
 
 export async function enter() {
-  if (!origin) return;
+  if (!origin || document.body.dataset.run) return;
   clearTimeout(timer);
   if (watched) watch();
   try {

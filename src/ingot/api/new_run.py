@@ -1,0 +1,164 @@
+"""Everything before the first update: the choices, the data, the run's folder."""
+
+from __future__ import annotations
+
+import contextlib
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ingot.api.watcher import Watcher
+from ingot.artifact import Ingot, open_ingot
+from ingot.corpus import (
+    Corpus,
+    CorpusConfig,
+    ReadReport,
+    find_files,
+    open_corpus,
+    sources_fingerprint,
+)
+from ingot.corpus import build_corpus as build
+from ingot.errors import RecipeError
+from ingot.model import Tokenizer
+from ingot.planning import Machine, Plan, measure_machine, parse_seconds, plan
+from ingot.training import Run, RunRecord, create_run, make_recipe, merge
+from ingot.training.task import TaskConfig, data_digest
+from ingot.training.tuning import tuning_tables
+
+
+def new_run(
+    folder: Path,
+    given: dict[str, Any],
+    budget: str | float | None,
+    paths: list[Path],
+    where: object,
+    watcher: Watcher,
+) -> Run:
+    """Choose what was not given, prepare the data and make the run's folder.
+
+    Args:
+        folder: The folder to make.
+        given: Recipe tables that are given.
+        budget: Wall time, if one is given.
+        paths: Texts, a built corpus, or files of examples.
+        where: What to call the tables in an error.
+        watcher: Told of each choice.
+
+    Raises:
+        CorpusError: the texts cannot be read, or hold too little.
+        RecipeError: a key, value or budget that cannot be used.
+    """
+    early = make_recipe(_with_length(given), where=where)  # refuses misspelt keys at once
+    task = early.task
+    base = open_ingot(Path(task.start)) if task.start else None
+    with base or contextlib.nullcontext():
+        built = open_corpus(paths[0]) if task.kind == "text" and _is_corpus(paths) else None
+        machine = None
+        if early.run.measure_peak or early.run.steps is None:
+            machine = measure_machine()
+            watcher.machine(machine)
+        tables, planned = _choose(given, task, budget, machine, built, paths, base)
+        chosen = make_recipe(tables, where=where)
+        watcher.recipe(chosen, planned)
+        parent = base.digest if base else None
+        if task.kind == "text":
+            tokenizer = base.tokenizer if base else None
+            corpus = built or _corpus_in(
+                folder / "corpus", paths, chosen.corpus, tokenizer, watcher
+            )
+            split = corpus.manifest.train
+            record = RunRecord(
+                corpus=str(corpus.path.resolve()),
+                corpus_digest=corpus.manifest.digest,
+                bytes_per_token=split.bytes / split.tokens,
+                code_version=version("ingot"),
+                peak_flops=machine.matmul_flops if machine else None,
+                parent=parent,
+            )
+            return create_run(folder, chosen, corpus.tokenizer, record)
+        if base is None:
+            raise RecipeError(
+                f"{task.kind} needs a trained model to begin from",
+                where="task.start",
+                fix="name an ingot: --from my.ingot",
+            )
+        record = RunRecord(
+            data=tuple(str(path.resolve()) for path in paths),
+            corpus_digest=data_digest(paths),
+            code_version=version("ingot"),
+            peak_flops=machine.matmul_flops if machine else None,
+            parent=parent,
+        )
+        return create_run(folder, chosen, base.tokenizer, record)
+
+
+def _choose(
+    given: dict[str, Any],
+    task: TaskConfig,
+    budget: str | float | None,
+    machine: Machine | None,
+    built: Corpus | None,
+    paths: list[Path],
+    base: Ingot | None,
+) -> tuple[dict[str, Any], Plan | None]:
+    """Lay what was given over what would be chosen for the budget or the model to go on from."""
+    usual = tuning_tables(base.config, task.kind) if base else {}
+    length = given.get("run", {})
+    counted = [key for key in ("steps", "epochs") if length.get(key) is not None]
+    if budget is not None and counted:
+        raise RecipeError(
+            f"both a budget and run.{counted[0]} are given", where="budget", fix="drop one"
+        )
+    budget = budget if budget is not None else length.get("budget_seconds")
+    if counted or budget is not None:
+        usual.get("run", {}).pop("epochs", None)
+    elif task.kind == "text":
+        budget = "10m"
+    fixed = {"corpus": built.manifest.config.model_dump(mode="json")} if built else {}
+    if base and not built:
+        fixed = {"corpus": {"vocab_size": base.config.vocab_size}}
+    if budget is None:
+        return merge(usual, given, fixed), None
+    seconds = parse_seconds(budget) if isinstance(budget, str) else budget
+    if base:
+        return merge(usual, given, {"run": {"budget_seconds": seconds}}, fixed), None
+    size = built.manifest.train.bytes if built else _text_bytes(paths)
+    planned = plan(seconds, size, machine or measure_machine())
+    tables = merge(planned.tables, given, {"run": {"budget_seconds": seconds}}, fixed)
+    return tables, planned
+
+
+def _corpus_in(
+    folder: Path,
+    paths: list[Path],
+    config: CorpusConfig,
+    tokenizer: Tokenizer | None,
+    watcher: Watcher,
+) -> Corpus:
+    """Build the run's corpus, or take the one that an interrupted start left, if it is the same."""
+    if (folder / "corpus.json").is_file():
+        found = open_corpus(folder)
+        fingerprint = sources_fingerprint(paths, config, tokenizer=tokenizer)
+        if found.manifest.sources_fingerprint == fingerprint:
+            return found
+        raise RecipeError(
+            "holds a corpus of another text or vocabulary", where=folder, fix="choose another --out"
+        )
+    return build(paths, folder, config, tokenizer=tokenizer, progress=watcher.corpus)
+
+
+def _text_bytes(paths: list[Path]) -> int:
+    """Estimate the text in files without reading them; compressed ones hold about four times."""
+    files = find_files(paths, ReadReport())
+    return sum(file.size * (4 if file.compressed else 1) for file in files)
+
+
+def _with_length(tables: dict[str, Any]) -> dict[str, Any]:
+    run = tables.get("run", {})
+    if all(run.get(key) is None for key in ("steps", "epochs", "budget_seconds")):
+        return merge(tables, {"run": {"steps": 1}})
+    return tables
+
+
+def _is_corpus(paths: list[Path]) -> bool:
+    return len(paths) == 1 and (paths[0] / "corpus.json").is_file()

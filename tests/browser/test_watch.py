@@ -1,0 +1,74 @@
+"""A real run, watched and steered from a real browser."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+SETTINGS = (
+    *("model.hidden_size=32", "model.intermediate_size=64", "model.num_hidden_layers=1"),
+    *("model.num_attention_heads=1", "model.num_key_value_heads=1", "model.head_dim=32"),
+    *("batch.context=32", "batch.sequences=4", "corpus.vocab_size=300", "run.steps=1000000"),
+    *("run.measure_peak=false", "cost.watts=100", "run.evaluations=1000"),
+)
+
+
+@pytest.fixture
+def run(texts: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str, Path]]:
+    """A run that would take hours: process, address of its page, folder."""
+    folder = tmp_path / "mine"
+    options = [part for setting in SETTINGS for part in ("--set", setting)]
+    command = [sys.executable, "-m", "ingot", "train", str(texts), "--out", str(folder)]
+    process = subprocess.Popen(
+        [*command, "--watch", "0", *options], stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr
+    line = next(line for line in process.stderr if "watch it at" in line)
+    yield process, line.split()[-1], folder
+    process.kill()
+    process.communicate(timeout=30)
+
+
+def test_a_run_is_watched_and_steered(
+    browser: Browser, run: tuple[subprocess.Popen[str], str, Path]
+) -> None:
+    process, address, folder = run
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page: Page = context.new_page()
+    page.set_default_timeout(30_000)
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(address)
+    expect(page.locator("#room-train h2")).to_have_text("mine")
+    expect(page.locator("nav a:visible")).to_have_count(1)
+    expect(page.locator("#room-train .plots svg").first).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("Energy")).to_be_visible()
+
+    page.get_by_role("button", name="Checkpoint now").click()
+    expect(page.get_by_text("writes a checkpoint")).to_be_visible()
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_role("button", name="Go on")).to_be_visible()
+    expect(page.get_by_text("Paused: update")).to_be_visible()
+    size = (folder / "metrics.jsonl").stat().st_size
+    page.wait_for_timeout(500)
+    assert (folder / "metrics.jsonl").stat().st_size == size
+
+    page.get_by_role("button", name="Seal the latest checkpoint").click()
+    expect(page.get_by_text("serve it with: ingot serve")).to_be_visible()
+    assert (folder / "latest.ingot" / "ingot.json").is_file()
+    found = Axe().run(page).response["violations"]
+    assert [each["id"] for each in found if each["impact"] in {"serious", "critical"}] == []
+
+    page.get_by_role("button", name="Go on").click()
+    expect(page.get_by_text("Training: update")).to_be_visible()
+    page.get_by_role("button", name="Stop").click()
+    assert process.wait(30) == 130
+    expect(page.get_by_text("The run has ended, or was stopped")).to_be_visible(timeout=10_000)
+    assert faults == []
+    context.close()
