@@ -98,18 +98,28 @@ def draw_costs(costs: Costs, out: Path) -> None:
             ("windows at once", [c.windows for c in costs.by_batch], costs.by_batch),
         )
     ):
-        axes[0][column].loglog(places, [c.tokens_per_second for c in series], "o-")
-        axes[1][column].loglog(places, [c.peak_bytes / 1e6 for c in series], "o-", color="C1")
+        axes[0][column].plot(places, [c.tokens_per_second for c in series], "o-")
+        axes[1][column].plot(places, [c.peak_bytes / 1e6 for c in series], "o-", color="C1")
         axes[1][column].set_xlabel(name)
         for row in (0, 1):
-            axes[row][column].grid(alpha=0.3, which="both")
+            axes[row][column].set_xscale("log")
+            axes[row][column].set_xticks(places, [_short(place) for place in places], minor=False)
+            axes[row][column].set_xticks([], minor=True)
+            if (row, column) != (0, 0):  # which spans decades
+                axes[row][column].set_ylim(bottom=0)
+            axes[row][column].grid(alpha=0.3)
     sizes = [c.parameters for c in costs.by_width]
     limit = [costs.peak_flops / (6 * size) for size in sizes]
-    axes[0][0].loglog(sizes, limit, "--", color="grey", label="peak / 6N")
+    axes[0][0].plot(sizes, limit, "--", color="grey", label="peak / 6N")
+    axes[0][0].set_yscale("log")
     axes[0][0].legend()
     axes[0][0].set_ylabel("tokens per second")
     axes[1][0].set_ylabel("peak memory, MB")
     figure.savefig(out, dpi=110)
+
+
+def _short(number: int) -> str:
+    return f"{number / 1e6:.1f}M" if number >= 100_000 else str(number)
 
 
 def _alone(width: int, context: int, windows: int) -> Cost:
