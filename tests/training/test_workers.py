@@ -26,7 +26,7 @@ workers = Workers.join()
 assert workers.count == 2
 run = open_run(Path(sys.argv[1]))
 result = Trainer(run, lambda event: None, threading.Event(), workers).train()
-print(workers.rank, result.steps)
+sys.stdout.write(f"{workers.rank} {result.steps}\\n")  # whole, or both would share a line
 """
 
 
