@@ -1,215 +1,167 @@
-"""How fast the native core answers, beside what this machine could do.
+"""How fast the native core answers: beside this machine's limits, and beside other engines.
 
 ``python -m benchmarks.engine [--quick] [--json FILE] [--plot FILE] [--shapes 100M 600M]``.
-Models hold random weights, made here. Prompts are 64 random tokens, answers 32, greedy.
+Models hold random weights, made here, the same for every engine. Other engines take part where
+``python -m benchmarks.peers install`` put them; each is asked in turn with ours.
 """
 
 from __future__ import annotations
 
-import gc
-import os
-import subprocess
+import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
-from benchmarks.engine_plot import draw_roofline
+from benchmarks import engine_side
+from benchmarks.engine_kernels import Limits, measure_kernels
+from benchmarks.engine_side import OurEngine
+from benchmarks.peers.environments import ENVIRONMENTS, PEERS, Peer, export
+from benchmarks.peers.process import PeerFailed, PeerProcess, first_token_s
 from benchmarks.random_models import SHAPES, make_random_ingot, matrix_products
-from benchmarks.report import Report, Row, arguments, median_and_spread
+from benchmarks.report import Report, Row, arguments, in_turn, median_and_spread
+from benchmarks.workloads import decode_rate, mixed_rate, prefill_rate
 from ingot import native
-from ingot.artifact import open_ingot
-from ingot.inference import Engine, EngineConfig, SamplingParams
-from ingot.inference.executors.native import NativeExecutor
 
-PROMPT, ANSWER = 64, 32
-LEAST_GEMM, LEAST_BANDWIDTH, LEAST_ATTENTION = 0.6, 0.9, 0.8
 MOST_OVERHEAD_S, MOST_OVERHEAD_SHARE = 50e-6, 0.05
 MOST_EXTRA_BYTES = 150e6
 LEAST_SMALL_RATE = 5000.0
+LEAST_START_RATIO = 2.0
 
-_FIRST_ID, _LAST_ID = 3, 250
-_READ_BYTES = 1 << 28
+PARTS = ("kernels", "small", "models", "peers")
+_SEQUENCES = (1, 8, 32, 64)
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What this machine can do at most."""
+class Figure:
+    """One thing that every engine is asked for, in tokens per second."""
 
-    threads: int
-    byte_products: float
-    """Multiply-adds of bytes a second, between registers."""
-    bandwidth: float
-    """Bytes read from memory a second."""
+    name: str
+    do: str
+    details: dict[str, int] = field(default_factory=dict)
+    least: dict[str, float] = field(default_factory=dict)
+    """How many times the best peer's rate ours must be, by our format."""
 
-    @classmethod
-    def measure(cls) -> Limits:
-        """Measure them with the kernels that are in use."""
-        best = native.kernels()[0]
-        threads = len(os.sched_getaffinity(0))
-        peak = max(native.measure_peak(best, threads) for _ in range(3))
-        seconds = min(native.measure_read(_READ_BYTES, threads, 5) for _ in range(3))
-        return cls(threads, peak, _READ_BYTES / seconds)
+    def ours(self, engine: OurEngine) -> float:
+        """Ask our engine."""
+        rates: dict[str, Callable[..., float]] = {
+            "prefill": prefill_rate,
+            "decode": decode_rate,
+            "mixed": mixed_rate,
+        }
+        return rates[self.do](engine, **self.details)
+
+
+FIGURES = (
+    Figure("prefill 512", "prefill", {"tokens": 512}, {"int8": 1.7}),
+    Figure("decode B=1", "decode", {"sequences": 1}, {"int8": 1.4, "int4": 1.6}),
+    Figure("decode B=8", "decode", {"sequences": 8}, {"int8": 1.7}),
+    Figure("decode B=32", "decode", {"sequences": 32}, {"int8": 2.0}),
+    Figure("decode B=64", "decode", {"sequences": 64}, {"int8": 2.0}),
+    Figure("mixed", "mixed", {}, {"int8": 2.0}),
+)
 
 
 def main() -> int:
     """Run the benchmark; return 0 if every bar is met."""
     parser = arguments("engine", "Speed of the native core.")
     parser.add_argument("--shapes", nargs="+", choices=list(SHAPES), default=["100M", "600M"])
-    parser.add_argument(
-        "--kinds", nargs="+", choices=["bf16", "int8", "int4"], default=["int8", "int4"]
-    )
+    parser.add_argument("--kinds", nargs="+", choices=["int8", "int4"], default=["int8", "int4"])
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART")
+    parser.add_argument("--repeats", type=int, default=3, help="of each figure")
     parser.add_argument("--plot", type=Path, help="where to draw the roofline (.png)")
     given = parser.parse_args()
     shapes = ["5M"] if given.quick else given.shapes
-    repeats = 1 if given.quick else 3
+    repeats = 1 if given.quick else given.repeats
     report = Report(
         "engine",
-        settings={"quick": given.quick, "shapes": shapes, "kernels": native.kernels()[0]},
+        settings={
+            "quick": given.quick,
+            "shapes": shapes,
+            "kernels": native.kernels()[0],
+            "repeats": repeats,
+        },
         packages=("ingot", "numpy"),
     )
     limits = Limits.measure()
     report.add(Row("int8 products at most", limits.byte_products / 1e9, "GMAC/s"))
     report.add(Row("memory read at most", limits.bandwidth / 1e9, "GB/s"))
-    measure_kernels(report, limits, given.plot)
-    with tempfile.TemporaryDirectory(prefix="ingot-engine-") as folder:
-        measure_small(report, Path(folder))
-        for shape in shapes:
-            for kind in given.kinds:
-                ingot = make_random_ingot(Path(folder), shape, kind)
-                measure_model(report, limits, ingot, shape, kind, repeats)
-    report.note("peers are not run: none is installed by this benchmark yet")
+    if "kernels" in given.only:
+        measure_kernels(report, limits, given.plot)
+    with tempfile.TemporaryDirectory(prefix="ingot-engine-") as name:
+        folder = Path(name)
+        if "small" in given.only:
+            measure_small(report, make_random_ingot(folder, "5M", "int8"))
+        for shape in shapes if {"models", "peers"} & set(given.only) else ():
+            ingots = {kind: make_random_ingot(folder, shape, kind) for kind in given.kinds}
+            if "models" in given.only:
+                for kind, path in ingots.items():
+                    measure_model(report, limits, path, f"{shape} {kind}", shape, repeats)
+            if "peers" in given.only and not given.quick:
+                compare(report, folder, shape, ingots, limits.threads, repeats)
     return report.finish(given.json)
 
 
-def measure_kernels(report: Report, limits: Limits, plot: Path | None) -> None:
-    """Measure products of many rows, of one row, and attention over a long context."""
-    best, threads = native.kernels()[0], limits.threads
-    points: list[tuple[str, float, float]] = []
-    for kind in ("int8", "int4", "bf16"):
-        large = _matrix(kind, 4096, 8192)
-        for rows in (1, 8, 64, 512):
-            seconds = native.measure_multiply(large, rows, best, threads, 5)
-            products = 4096 * 8192 * rows / seconds
-            stored = {"int8": 1 + 4 / 128, "int4": 0.5 + 4 / 32, "bf16": 2.0}[kind] * 4096 * 8192
-            points.append((f"{kind}, {rows}", 4096 * 8192 * rows / stored, products))
-            if rows == 1:
-                share = stored / seconds / limits.bandwidth
-                bar = kind != "bf16"
-                report.add(
-                    Row(
-                        f"one row, {kind}",
-                        stored / seconds / 1e9,
-                        "GB/s",
-                        limit=limits.bandwidth / 1e9,
-                        share=share,
-                        bar=f"≥ {LEAST_BANDWIDTH:.0%} of bandwidth" if bar else None,
-                        met=share >= LEAST_BANDWIDTH if bar else None,
-                    )
-                )
-            elif rows >= 64:
-                share = products / limits.byte_products
-                bar = kind == "int8"
-                report.add(
-                    Row(
-                        f"{rows} rows, {kind}",
-                        products / 1e9,
-                        "GMAC/s",
-                        limit=limits.byte_products / 1e9,
-                        share=share,
-                        bar=f"≥ {LEAST_GEMM:.0%} of the int8 peak" if bar else None,
-                        met=share >= LEAST_GEMM if bar else None,
-                    )
-                )
-    for cache, width in (("bf16", 2.0), ("int8", 1 + 4 / 16)):
-        sequences, context, heads, head_dim = 8, 8192, 8, 128
-        seconds = native.measure_attend(
-            16, heads, head_dim, cache, context, sequences, best, threads, 5
-        )
-        read = 2 * sequences * context * heads * head_dim * width
-        share = read / seconds / limits.bandwidth
-        report.add(
-            Row(
-                f"attention at {context} tokens, {cache}",
-                read / seconds / 1e9,
-                "GB/s",
-                limit=limits.bandwidth / 1e9,
-                share=share,
-                bar=f"≥ {LEAST_ATTENTION:.0%} of bandwidth" if cache == "bf16" else None,
-                met=share >= LEAST_ATTENTION if cache == "bf16" else None,
-            )
-        )
-    if plot:
-        draw_roofline(points, limits.byte_products, limits.bandwidth, plot)
-
-
-def measure_small(report: Report, folder: Path) -> None:
+def measure_small(report: Report, path: Path) -> None:
     """Measure what a step costs besides its kernels, on a model whose kernels cost little."""
-    path = make_random_ingot(folder, "5M", "int8")
-    with _Engine(path) as engine:
-        rate, overhead, _ = engine.decode(1, 256)
-        report.add(
-            Row(
-                "5M parameters alone, int8",
-                rate,
-                "tokens/s",
-                bar=f"≥ {LEAST_SMALL_RATE:,.0f} tokens/s",
-                met=rate >= LEAST_SMALL_RATE,
-            )
+    with OurEngine(path) as engine:
+        decode_rate(engine, 1)
+        before = engine.steps()
+        rate = statistics.median(decode_rate(engine, 1) for _ in range(20))
+        after = engine.steps()
+        overhead = (after.outside_s - before.outside_s) / (after.count - before.count)
+    report.add(
+        Row(
+            "5M parameters alone, int8",
+            rate,
+            "tokens/s",
+            bar=f"≥ {LEAST_SMALL_RATE:,.0f} tokens/s",
+            met=rate >= LEAST_SMALL_RATE,
         )
-        report.add(
-            Row(
-                "overhead of a step, one sequence",
-                overhead * 1e6,
-                "µs",
-                bar=f"≤ {MOST_OVERHEAD_S * 1e6:g} µs",
-                met=overhead <= MOST_OVERHEAD_S,
-            )
+    )
+    report.add(
+        Row(
+            "overhead of a step, one sequence",
+            overhead * 1e6,
+            "µs",
+            bar=f"≤ {MOST_OVERHEAD_S * 1e6:g} µs",
+            met=overhead <= MOST_OVERHEAD_S,
         )
+    )
 
 
 def measure_model(
-    report: Report, limits: Limits, path: Path, shape: str, kind: str, repeats: int
+    report: Report, limits: Limits, path: Path, name: str, shape: str, repeats: int
 ) -> None:
-    """Measure prefill, decodes of 1 to 64 sequences, mixed work, start and memory of a model."""
-    config, name = SHAPES[shape], f"{shape} {kind}"
-    macs = matrix_products(config)
+    """Measure a model alone, beside the machine's limits: rates, start, overhead and memory."""
     stored = sum(file.stat().st_size for file in path.glob("*.safetensors"))
-
-    def add(what: str, figures: list[float], limit: float) -> None:
-        median, spread = median_and_spread(figures)
-        report.add(
-            Row(f"{name}, {what}", median, "tokens/s", spread, limit=limit, share=median / limit)
-        )
-
-    with _Engine(path) as engine:
-        engine.prefill(512)
-        compute = limits.byte_products / macs
-        add("prefill 512", [engine.prefill(512) for _ in range(repeats)], compute)
-        for sequences in (1, 8, 32, 64):
-            figures = [engine.decode(sequences, ANSWER) for _ in range(repeats)]
-            limit = min(compute, limits.bandwidth / stored * sequences)
-            add(f"decode B={sequences}", [rate for rate, _, _ in figures], limit)
-            if sequences == 64:
-                share = min(share for _, _, share in figures)
-                report.add(
-                    Row(
-                        f"{name}, overhead of a step, 64 sequences",
-                        share * 100,
-                        "%",
-                        bar=f"≤ {MOST_OVERHEAD_SHARE:.0%}",
-                        met=share <= MOST_OVERHEAD_SHARE,
-                    )
+    compute = limits.byte_products / matrix_products(SHAPES[shape])
+    with OurEngine(path) as engine:
+        prefill_rate(engine, 512)
+        for figure in FIGURES:
+            before = engine.steps()
+            rate, spread = median_and_spread([figure.ours(engine) for _ in range(repeats)])
+            after = engine.steps()
+            limit = compute
+            if figure.do == "decode":
+                limit = min(compute, limits.bandwidth / stored * figure.details["sequences"])
+            report.add(
+                Row(
+                    f"{name}, {figure.name}",
+                    rate,
+                    "tokens/s",
+                    spread,
+                    limit=limit,
+                    share=rate / limit,
                 )
-        add("mixed", [engine.mixed() for _ in range(repeats)], compute)
-    starts = [_first_token_s(path) for _ in range(repeats)]
-    median, spread = median_and_spread(starts)
-    report.add(Row(f"{name}, process start to first token", median, "s", spread))
-    extra = _extra_bytes(path)
+            )
+            if figure.details.get("sequences") == 64:
+                outside = after.outside_s - before.outside_s
+                _add_overhead(report, name, outside / (after.spent_s - before.spent_s))
+    seconds, spread = median_and_spread([engine_side.first_token_s(path) for _ in range(repeats)])
+    report.add(Row(f"{name}, process start to first token", seconds, "s", spread))
+    extra = engine_side.extra_bytes(path)
     report.add(
         Row(
             f"{name}, resident over weights and cache",
@@ -221,118 +173,90 @@ def measure_model(
     )
 
 
-class _Engine:
-    """An engine without prefix cache, stepped by hand."""
-
-    def __init__(self, path: Path) -> None:
-        self._ingot = open_ingot(path, verify=False)
-        config = EngineConfig(prefix_cache=False)
-        executor = NativeExecutor(self._ingot, num_blocks=config.blocks_for(self._ingot.config))
-        self._engine = Engine(executor, self._ingot.tokenizer, config)
-        self._rng = np.random.default_rng(1)
-
-    def __enter__(self) -> _Engine:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._engine.close()
-        self._ingot.close()
-        gc.collect()
-
-    def prefill(self, tokens: int) -> float:
-        """Return tokens per second of one prompt."""
-        self._add(tokens, 1)
-        return tokens / self._run()
-
-    def decode(self, sequences: int, tokens: int) -> tuple[float, float, float]:
-        """Return tokens per second, overhead of a step in seconds, and its share of the step."""
-        first = [0]
-        for _ in range(sequences):
-            self._add(PROMPT, tokens + 1, lambda: first.__setitem__(0, first[0] + 1))
-        while first[0] < sequences:
-            self._engine.step()
-        before = self._engine.stats()
-        seconds = self._run()
-        after = self._engine.stats()
-        made = after.generated_tokens - before.generated_tokens
-        steps, spent = after.steps - before.steps, after.step_s - before.step_s
-        overhead = spent - (after.executor_s - before.executor_s)
-        return made / seconds, overhead / steps, overhead / spent
-
-    def mixed(self) -> float:
-        """Return prompt and answer tokens per second of 64 unlike sequences that come in turn."""
-        rng = np.random.default_rng(2)
-        longest = min(1024, self._engine.max_context - 257)
-        total = steps = 0
-        started = time.perf_counter()
-        for _ in range(64):
-            prompt, answer = int(rng.integers(16, longest)), int(rng.integers(8, 257))
-            self._add(prompt, answer)
-            total += prompt + answer
-            for _ in range(4):  # others come while the first are running
-                self._engine.step()
-                steps += 1
-        self._run()
-        return total / (time.perf_counter() - started)
-
-    def _add(self, prompt: int, answer: int, on_first: Callable[[], None] | None = None) -> None:
-        ids = self._rng.integers(_FIRST_ID, _LAST_ID, prompt).tolist()
-        told = [on_first]
-
-        def on_delta(_: object) -> None:
-            if told[0]:
-                told[0]()
-                told[0] = None
-
-        params = SamplingParams(max_tokens=answer, temperature=0.0, ignore_eos=True)
-        self._engine.add(ids, params, on_delta)
-
-    def _run(self) -> float:
-        started = time.perf_counter()
-        while self._engine.has_work:
-            self._engine.step()
-        return time.perf_counter() - started
-
-
-def _matrix(kind: str, outputs: int, inputs: int) -> native.Matrix:
-    group = {"int8": 128, "int4": 32, "bf16": 128}[kind]
-    size, scales = native.packed_sizes(kind, outputs, inputs, group)
-    tiles, factors = np.zeros(size, np.uint8), np.zeros(scales, np.float32)
-    bits = np.random.default_rng(0).integers(0x3C00, 0x3D00, (outputs, inputs)).astype(np.uint16)
-    native.pack(kind, bits, group, tiles, factors)
-    return native.Matrix(kind, outputs, inputs, group, tiles, factors)
-
-
-def _first_token_s(path: Path) -> float:
-    command = [sys.executable, "-m", "ingot", "generate", str(path), "any", "--max-tokens", "1"]
-    started = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True, timeout=600)  # noqa: S603 (our own)
-    return time.perf_counter() - started
-
-
-_RESIDENT = """
-import sys
-from pathlib import Path
-from ingot.api import phase_two
-from ingot.inference import EngineConfig
-with phase_two.load(sys.argv[1], engine=EngineConfig(kv_cache_bytes=1 << 26)) as model:
-    model.generate("any text", max_tokens=64, ignore_eos=True)
-    status = Path("/proc/self/status").read_text()
-    print(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
-"""
-
-
-def _extra_bytes(path: Path) -> float:
-    """Return what a process that answers holds besides weights and key-value cache."""
-    done = subprocess.run(  # noqa: S603 (our own)
-        [sys.executable, "-c", _RESIDENT, str(path)],
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=600,
+def _add_overhead(report: Report, name: str, share: float) -> None:
+    report.add(
+        Row(
+            f"{name}, overhead of a step, 64 sequences",
+            share * 100,
+            "%",
+            bar=f"≤ {MOST_OVERHEAD_SHARE:.0%}",
+            met=share <= MOST_OVERHEAD_SHARE,
+        )
     )
-    stored = sum(file.stat().st_size for file in path.glob("*.safetensors"))
-    return int(done.stdout) * 1024 - stored - (1 << 26)
+
+
+def compare(
+    report: Report, folder: Path, shape: str, ingots: dict[str, Path], threads: int, repeats: int
+) -> None:
+    """Ask each peer that is installed and ours in turn for every figure."""
+    peers = [peer for peer in PEERS if peer.kind in ingots]
+    for name in sorted({peer.environment for peer in peers}):
+        if not ENVIRONMENTS[name].installed:
+            report.note(f"{name} is left out: python -m benchmarks.peers install {name}")
+    here = [peer for peer in peers if ENVIRONMENTS[peer.environment].installed]
+    weights = make_random_ingot(folder, shape, "bf16") if here else folder
+    models = folder / f"{shape}-peers"
+    for environment in sorted({peer.environment for peer in here}):
+        export(environment, weights, models)
+    for peer in here:
+        try:
+            compare_with(report, peer, models, shape, ingots[peer.kind], threads, repeats)
+        except PeerFailed as error:
+            report.note(f"{peer.name} failed on {shape}: {error}")
+
+
+def compare_with(
+    report: Report, peer: Peer, models: Path, shape: str, path: Path, threads: int, repeats: int
+) -> None:
+    """Ask one peer and ours in turn for every figure."""
+    command = peer.command(models, threads)
+    with OurEngine(path) as engine, PeerProcess(command) as process:
+        prefill_rate(engine, 512)
+        process.rate("prefill", tokens=512)
+        for figure in FIGURES:
+            sides = {
+                "ours": lambda figure=figure: figure.ours(engine),
+                "theirs": lambda figure=figure: process.rate(figure.do, **figure.details),
+            }
+            rates = in_turn(sides, repeats)
+            name = f"{shape} {peer.kind}, {figure.name}"
+            _add_ratio(report, name, rates, "tokens/s", peer, figure.least.get(peer.kind))
+    starts = in_turn(
+        {
+            "ours": lambda: engine_side.first_token_s(path),
+            "theirs": lambda: first_token_s(command),
+        },
+        repeats,
+    )
+    name = f"{shape} {peer.kind}, process start to first token"
+    _add_ratio(report, name, starts, "s", peer, LEAST_START_RATIO)
+
+
+def _add_ratio(
+    report: Report,
+    name: str,
+    figures: dict[str, list[float]],
+    unit: str,
+    peer: Peer,
+    least: float | None,
+) -> None:
+    ours, spread = median_and_spread(figures["ours"])
+    theirs, _ = median_and_spread(figures["theirs"])
+    pairs = zip(figures["ours"], figures["theirs"], strict=True)
+    ratio = statistics.median(b / a if unit == "s" else a / b for a, b in pairs)
+    report.add(
+        Row(
+            name,
+            ours,
+            unit,
+            spread,
+            peer=peer.name,
+            peer_value=theirs,
+            ratio=ratio,
+            bar=f"≥ {least:g} times" if least else None,
+            met=ratio >= least if least else None,
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -88,8 +88,11 @@ class Report:
     load: float = field(default_factory=lambda: os.getloadavg()[0])
 
     def add(self, row: Row) -> None:
-        """Take one row."""
+        """Take one row, and show it at once to whoever waits at a terminal."""
         self.rows.append(row)
+        console = Console(stderr=True)
+        if console.is_terminal:
+            console.print(*(cell for cell in _cells(row) if cell), style="dim")
 
     def note(self, text: str) -> None:
         """Take one line to show under the table."""

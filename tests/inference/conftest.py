@@ -20,6 +20,14 @@ CONTEXT = 128
 TEXT = "def area(width, height):\n    return width * height\n" * 4 + "the quick brown fox é " * 8
 
 
+@pytest.fixture(scope="module", autouse=True)
+def float32_in_pytorch() -> Iterator[None]:
+    """PyTorch computes in float32 here even where the CPU multiplies bfloat16: scores compare."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: False)
+        yield
+
+
 class EchoExecutor:
     """A real paged cache around a model that is one hash: fast, and exact to the last token.
 

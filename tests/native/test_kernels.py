@@ -80,8 +80,11 @@ def test_products_are_those_of_numpy(
     expected = codes @ weights.T
     for name in kernels():
         product = packed(kind, bits, group).multiply(x, name, threads=2)
+        # AVX-512 rounds activations to bfloat16 where weights are: half a unit in the 8th bit.
         # One code of an activation may round the other way where x / scale is a tie in float32.
-        assert np.abs(product - expected).max() <= 2e-3 * np.abs(codes).max() * np.sqrt(inputs)
+        rounding = 2**-8 * (np.abs(codes) @ np.abs(weights.T)) if kind == "bf16" else 0.0
+        tie = 2e-3 * np.abs(codes).max() * np.sqrt(inputs)
+        assert (np.abs(product - expected) <= tie + rounding).all()
 
 
 @pytest.mark.parametrize("kind", ["int8", "int4"])

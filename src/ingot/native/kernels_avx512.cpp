@@ -3,7 +3,8 @@
 // VNNI's dpbusd adds four products of unsigned by signed bytes to 32 bits, exactly. Weights are the
 // unsigned operand (code + 128 or + 8), one register for 16 outputs by 4 inputs as they lie in the
 // tile; activations are the signed one, four of a row in every lane. The surplus, 128 or 8 times
-// the sum of the activations, is taken off beforehand. 8 rows by 3 tiles keep 24 sums in registers.
+// the sum of the activations, is taken off beforehand. Registers hold the sums of 4 rows by 3 tiles
+// twice, exact for the group at hand and scaled for those before it; or of 8 by 3 for bfloat16.
 //
 // Tests compile this file with SIMDe (INGOT_SIMDE) to run it on CPUs without AVX-512.
 #if defined(INGOT_SIMDE)
@@ -21,7 +22,7 @@
 namespace ingot {
 namespace {
 
-constexpr int kMostRows = 8, kMostTiles = 3;
+constexpr int kMostRows = 8, kMostQuantizedRows = 4, kMostTiles = 3;
 
 inline __m512i load_bytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
 
@@ -31,11 +32,10 @@ inline __m512i four_everywhere(const void* p) {
   return _mm512_set1_epi32(word);
 }
 
-// The sums so far of a block of rows and tiles; in memory, for the registers hold the current
-// group's.
+// The sums so far of a block of rows and tiles.
 template <int kRows, int kTiles>
 struct Totals {
-  alignas(64) float values[kRows][kTiles][kTileColumns] = {};
+  F32x16 values[kRows][kTiles] = {};
 
   // += float(exact) * scale, rounded once.
   void add(const __m512i (&exact)[kRows][kTiles], const float* const (&scales)[kTiles]) {
@@ -43,8 +43,8 @@ struct Totals {
       const F32x16 scale = load(scales[t]);
       for (int r = 0; r < kRows; ++r) {
         const auto whole = __builtin_bit_cast(I32x16, exact[r][t]);
-        float* const at = values[r][t];
-        store(at, multiply_add(__builtin_convertvector(whole, F32x16), scale, load(at)));
+        values[r][t] =
+            multiply_add(__builtin_convertvector(whole, F32x16), scale, values[r][t]);
       }
     }
   }
@@ -85,6 +85,14 @@ inline void add_int4(const uint8_t* const (&weights)[kTiles], const int8_t* code
   }
 }
 
+// Asks for the lines that a block will write: they come while it adds up.
+template <int kRows, int kTiles>
+inline void prefetch_out(const float* out, int64_t out_stride) {
+  for (int r = 0; r < kRows; ++r)
+    for (int t = 0; t < kTiles; ++t)
+      __builtin_prefetch(out + r * out_stride + t * kTileColumns, 1);
+}
+
 template <WeightKind kKind, int kRows, int kTiles>
 void quantized_block(const Matrix& m, const Activations& x, int64_t row, int64_t tile, float* out,
                      int64_t out_stride, bool add) {
@@ -92,6 +100,7 @@ void quantized_block(const Matrix& m, const Activations& x, int64_t row, int64_t
   constexpr int64_t kInputs = kKind == WeightKind::int8 ? 4 : 8;  // of one output in 4 bytes
   const int64_t depth = m.depth(), units = depth / kSumUnit;
   const int8_t* const codes = x.codes + row * depth;
+  prefetch_out<kRows, kTiles>(out + row * out_stride + tile * kTileColumns, out_stride);
   const uint8_t* weights[kTiles];
   for (int t = 0; t < kTiles; ++t) weights[t] = m.tile(tile + t);
   Totals<kRows, kTiles> totals;
@@ -117,7 +126,7 @@ void quantized_block(const Matrix& m, const Activations& x, int64_t row, int64_t
   for (int r = 0; r < kRows; ++r)
     for (int t = 0; t < kTiles; ++t) {
       const int64_t column = (tile + t) * kTileColumns;
-      put(out + (row + r) * out_stride + column, load(totals.values[r][t]) * x.scales[row + r],
+      put(out + (row + r) * out_stride + column, totals.values[r][t] * x.scales[row + r],
           m.outputs - column, add);
     }
 }
@@ -140,12 +149,15 @@ template <int kRows, int kTiles>
 void bf16_block(const Matrix& m, const uint16_t* x, int64_t row, int64_t tile, float* out,
                 int64_t out_stride, bool add) {
   const int64_t depth = m.depth();
+  prefetch_out<kRows, kTiles>(out + row * out_stride + tile * kTileColumns, out_stride);
+  const uint8_t* weights[kTiles];
+  for (int t = 0; t < kTiles; ++t) weights[t] = m.tile(tile + t);
   __m512 sums[kRows][kTiles];
   for (auto& row_sums : sums)
     for (__m512& sum : row_sums) sum = _mm512_setzero_ps();
   for (int64_t k = 0; k < depth; k += 2) {
     __m512i w[kTiles];
-    for (int t = 0; t < kTiles; ++t) w[t] = load_bytes(m.tile(tile + t) + k * kTileColumns * 2);
+    for (int t = 0; t < kTiles; ++t) w[t] = load_bytes(weights[t] + k * kTileColumns * 2);
     for (int r = 0; r < kRows; ++r) {
       const __m512i pair = four_everywhere(x + r * depth + k);
       for (int t = 0; t < kTiles; ++t)
@@ -175,14 +187,30 @@ void cover_rows(Range rows, Range tiles, Block&& block) {
   if constexpr (kRows > 1) cover_rows<kRows / 2>({row, rows.end}, tiles, block);
 }
 
+// Asks for the share of the tiles [tile, tile + kMostTiles) that falls to one block of rows of
+// `count`, so that they have come when their turn does.
+inline void prefetch_tiles(const Matrix& m, Range tiles, int64_t tile, int64_t row, int64_t rows,
+                           int64_t count) {
+  const int64_t last = std::min(tiles.end, tile + kMostTiles);
+  if (tile >= last) return;
+  const int64_t bytes = (last - tile) * m.tile_bytes();
+  const uint8_t* const from = m.tile(tile);
+  for (int64_t at = bytes * row / count / 64 * 64; at < bytes * (row + rows) / count; at += 64)
+    __builtin_prefetch(from + at, 0, 2);
+}
+
 template <WeightKind kKind>
 void gemm_quantized(const Matrix& m, const Activations& x, Range rows, Range tiles, float* out,
                     int64_t out_stride, bool add) {
   // Three tiles stay in the first cache while all rows pass.
   for (int64_t tile = tiles.begin; tile < tiles.end; tile += kMostTiles)
-    cover_rows<kMostRows>(
+    cover_rows<kMostQuantizedRows>(
         rows, {tile, std::min(tiles.end, tile + kMostTiles)},
         [&]<int kRows, int kTiles>(int64_t row, int64_t at) {
+          // One row only streams: the processor foresees that itself.
+          if (at == tile && rows.end - rows.begin > 1)
+            prefetch_tiles(m, tiles, tile + kMostTiles, row - rows.begin, kRows,
+                           rows.end - rows.begin);
           quantized_block<kKind, kRows, kTiles>(m, x, row, at, out, out_stride, add);
         });
 }

@@ -82,14 +82,50 @@ struct KeyTile {
   const float* scales;
 };
 
+// Where the keys and values of the tokens [first, first + tokens) lie.
+template <class Value>
+struct Span {
+  Span(const Attention& job, int64_t first, int64_t tokens) : tokens(tokens) {
+    for (int64_t t = 0; t < tokens; ++t) {
+      const int64_t token = first + t, inside = token % job.block_size;
+      const int64_t offset = job.blocks[token / job.block_size] * job.block_bytes;
+      values[t] = reinterpret_cast<const Value*>(job.values + offset) + inside * job.head_dim;
+      if (t % kKeyTile != 0) continue;
+      tiles[t / kKeyTile].keys =
+          reinterpret_cast<const Value*>(job.keys + offset) + inside * job.head_dim;
+      if constexpr (std::is_same_v<Value, int8_t>) {
+        tiles[t / kKeyTile].scales =
+            reinterpret_cast<const float*>(job.key_scales + offset) + inside;
+        const auto* from = reinterpret_cast<const float*>(job.value_scales + offset) + inside;
+        store(value_scales + t, load(from));
+      }
+    }
+  }
+
+  int64_t tokens;
+  const Value* values[kSpan];
+  KeyTile<Value> tiles[kSpan / kKeyTile];
+  [[maybe_unused]] float value_scales[kSpan];
+};
+
+// Asks for a line that the next span will read. Blocks lie anywhere in memory, and a processor's own
+// foresight ends with each page; a line for each that is used leaves both the time they need.
+template <class Value>
+inline void foresee(const Value* next) {
+  __builtin_prefetch(next, 0, 2);
+}
+
 // Scores of kCount queries against kTiles tiles of keys.
 template <int kCount, int kTiles, class Value>
-void score_tiles(const Query* queries, const KeyTile<Value>* tiles, int64_t head_dim,
-                 float* scores) {
+void score_tiles(const Query* queries, const KeyTile<Value>* tiles, const KeyTile<Value>* next,
+                 int64_t head_dim, float* scores) {
+  constexpr int64_t kLine = 64 / (kKeyTile * static_cast<int64_t>(sizeof(Value)));
   F32x16 sums[kCount][kTiles] = {};
   for (int64_t k = 0; k < head_dim; ++k) {
     F32x16 key[kTiles];
     for (int t = 0; t < kTiles; ++t) key[t] = load_cached(tiles[t].keys + k * kKeyTile);
+    if (next && k % std::max<int64_t>(kLine, 1) == 0)
+      for (int t = 0; t < kTiles; ++t) foresee(next[t].keys + k * kKeyTile);
     for (int i = 0; i < kCount; ++i)
       for (int t = 0; t < kTiles; ++t)
         sums[i][t] = multiply_add(splat(queries[i].q[k]), key[t], sums[i][t]);
@@ -102,26 +138,33 @@ void score_tiles(const Query* queries, const KeyTile<Value>* tiles, int64_t head
 }
 
 template <int kCount, class Value>
-void score_span(const Query* queries, const KeyTile<Value>* tiles, int64_t count, int64_t head_dim,
-                float* scores) {
+void score_span(const Query* queries, const Span<Value>& now, const Span<Value>& next,
+                int64_t head_dim, float* scores) {
   constexpr int kTiles = kAbreast<kCount>;
+  const int64_t count = (now.tokens + kKeyTile - 1) / kKeyTile;
+  const bool more = next.tokens == kSpan;
   int64_t t = 0;
   for (; t + kTiles <= count; t += kTiles)
-    score_tiles<kCount, kTiles>(queries, tiles + t, head_dim, scores + t * kKeyTile);
+    score_tiles<kCount, kTiles>(queries, now.tiles + t, more ? next.tiles + t : nullptr, head_dim,
+                                scores + t * kKeyTile);
   for (; t < count; ++t)
-    score_tiles<kCount, 1>(queries, tiles + t, head_dim, scores + t * kKeyTile);
+    score_tiles<kCount, 1, Value>(queries, now.tiles + t, nullptr, head_dim, scores + t * kKeyTile);
 }
 
 // Adds weight x value over the span's tokens for 16 kParts dimensions from `k` on.
 template <int kCount, int kParts, class Value>
 void add_parts(const Query* queries, const float* weights, const float* rescale,
-               const Value* const* values, int64_t tokens, int64_t k) {
+               const Span<Value>& now, const Span<Value>& next, int64_t k) {
+  constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(Value));
+  const bool more = next.tokens == kSpan;
   F32x16 sums[kCount][kParts];
   for (int i = 0; i < kCount; ++i)
     for (int p = 0; p < kParts; ++p) sums[i][p] = load(queries[i].out + k + p * 16) * rescale[i];
-  for (int64_t t = 0; t < tokens; ++t) {
+  for (int64_t t = 0; t < now.tokens; ++t) {
     F32x16 value[kParts];
-    for (int p = 0; p < kParts; ++p) value[p] = load_cached(values[t] + k + p * 16);
+    for (int p = 0; p < kParts; ++p) value[p] = load_cached(now.values[t] + k + p * 16);
+    if (more)
+      for (int64_t at = 0; at < 16 * kParts; at += kLine) foresee(next.values[t] + k + at);
     for (int i = 0; i < kCount; ++i)
       for (int p = 0; p < kParts; ++p)
         sums[i][p] = multiply_add(splat(weights[i * kSpan + t]), value[p], sums[i][p]);
@@ -132,18 +175,18 @@ void add_parts(const Query* queries, const float* weights, const float* rescale,
 
 template <int kCount, class Value>
 void add_values(const Query* queries, const float* weights, const float* rescale,
-                const Value* const* values, int64_t tokens, int64_t head_dim) {
+                const Span<Value>& now, const Span<Value>& next, int64_t head_dim) {
   constexpr int kParts = kAbreast<kCount>;
   int64_t k = 0;
   for (; k + 16 * kParts <= head_dim; k += 16 * kParts)
-    add_parts<kCount, kParts>(queries, weights, rescale, values, tokens, k);
+    add_parts<kCount, kParts>(queries, weights, rescale, now, next, k);
   for (; k + 16 <= head_dim; k += 16)
-    add_parts<kCount, 1>(queries, weights, rescale, values, tokens, k);
+    add_parts<kCount, 1>(queries, weights, rescale, now, next, k);
   for (; k < head_dim; ++k) {  // a width that 16 does not divide
     for (int i = 0; i < kCount; ++i) {
       float total = queries[i].out[k] * rescale[i];
-      for (int64_t t = 0; t < tokens; ++t)
-        total += weights[i * kSpan + t] * load_one(values[t] + k);
+      for (int64_t t = 0; t < now.tokens; ++t)
+        total += weights[i * kSpan + t] * load_one(now.values[t] + k);
       queries[i].out[k] = total;
     }
   }
@@ -184,9 +227,6 @@ inline int64_t seen_from(const Attention& job, const Query& query) {
 template <int kCount, class Value>
 void attend_queries(const Attention& job, const Query* queries) {
   alignas(64) float scores[kCount * kSpan];
-  const Value* values[kSpan];
-  KeyTile<Value> tiles[kSpan / kKeyTile];
-  [[maybe_unused]] float value_scales[kSpan];
   float highest[kCount], total[kCount] = {}, rescale[kCount];
   int64_t last = 0, begin = queries[0].position;
   for (int i = 0; i < kCount; ++i) {
@@ -195,31 +235,22 @@ void attend_queries(const Attention& job, const Query* queries) {
     begin = std::min(begin, seen_from(job, queries[i]));
     std::fill_n(queries[i].out, job.head_dim, 0.0f);
   }
-  for (int64_t first = begin / kSpan * kSpan; first <= last; first += kSpan) {
-    const int64_t tokens = std::min(kSpan, last + 1 - first);
-    for (int64_t t = 0; t < tokens; ++t) {
-      const int64_t token = first + t, inside = token % job.block_size;
-      const int64_t offset = job.blocks[token / job.block_size] * job.block_bytes;
-      values[t] = reinterpret_cast<const Value*>(job.values + offset) + inside * job.head_dim;
-      if (t % kKeyTile != 0) continue;
-      tiles[t / kKeyTile].keys =
-          reinterpret_cast<const Value*>(job.keys + offset) + inside * job.head_dim;
-      if constexpr (std::is_same_v<Value, int8_t>) {
-        tiles[t / kKeyTile].scales =
-            reinterpret_cast<const float*>(job.key_scales + offset) + inside;
-        const auto* from = reinterpret_cast<const float*>(job.value_scales + offset) + inside;
-        store(value_scales + t, load(from));
-      }
-    }
-    score_span<kCount>(queries, tiles, (tokens + kKeyTile - 1) / kKeyTile, job.head_dim, scores);
+  int64_t first = begin / kSpan * kSpan;
+  Span<Value> now(job, first, std::min(kSpan, last + 1 - first));
+  while (now.tokens > 0) {
+    const int64_t after = first + now.tokens;
+    const Span<Value> next(job, after, std::min(kSpan, last + 1 - after));
+    score_span<kCount>(queries, now, next, job.head_dim, scores);
     for (int i = 0; i < kCount; ++i) {
       float* const weights = scores + i * kSpan;
       rescale[i] = soften(weights, first, seen_from(job, queries[i]), queries[i].position,
                           highest[i], total[i]);
       if constexpr (std::is_same_v<Value, int8_t>)
-        for (int64_t t = 0; t < tokens; ++t) weights[t] *= value_scales[t];
+        for (int64_t t = 0; t < now.tokens; ++t) weights[t] *= now.value_scales[t];
     }
-    add_values<kCount>(queries, scores, rescale, values, tokens, job.head_dim);
+    add_values<kCount>(queries, scores, rescale, now, next, job.head_dim);
+    now = next;
+    first = after;
   }
   for (int i = 0; i < kCount; ++i)
     for (int64_t k = 0; k < job.head_dim; ++k) queries[i].out[k] /= total[i];

@@ -70,7 +70,8 @@ def test_scores_are_those_of_the_torch_module(
         chunk = Chunk(tokens[start:end], start, table, GREEDY)
         scores = executor.model.logits([as_native(chunk)])[0]
         error = np.sqrt(np.mean((scores - expected[end - 1]) ** 2)) / spread
-        assert error < allowed
+        # Where products of bfloat16 are an instruction, activations are rounded to it as well.
+        assert error < (max(allowed, 0.01) if isa == "avx512bf16" else allowed)
 
 
 @settings(max_examples=25, deadline=None)

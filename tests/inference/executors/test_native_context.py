@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,18 @@ from ingot.inference.executors.base import Chunk, Hidden, SamplingRow
 from ingot.inference.executors.native import NativeExecutor, as_native
 from ingot.model import ModelConfig, Tokenizer
 from ingot.model.transformer import Transformer
+from ingot.native import kernels
 
 LONG = 131_072
 ROW = SamplingRow(SamplingParams(temperature=0), 0, 0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def float32_activations() -> Iterator[None]:
+    """The best kernels that leave activations in float32, so that scores compare."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INGOT_ISA", next(name for name in kernels() if name != "avx512bf16"))
+        yield
 
 
 @pytest.fixture(scope="module")

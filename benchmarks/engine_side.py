@@ -1,0 +1,104 @@
+"""Our engine as a side of the comparison: stepped by hand, started as a user would, weighed."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ingot.artifact import open_ingot
+from ingot.inference import Delta, Engine, EngineConfig, SamplingParams
+from ingot.inference.executors.native import NativeExecutor
+
+_BLOCK, _BLOCKS = 16, 2304
+"""36,864 tokens of context for all sequences together, as the peers have."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What the steps between two moments were."""
+
+    count: int
+    spent_s: float
+    outside_s: float
+    """Of ``spent_s``, what passed outside the core."""
+
+
+class OurEngine:
+    """The engine on the native core, without prefix cache; use it as a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        self._ingot = open_ingot(path, verify=False)
+        config = EngineConfig(prefix_cache=False, block_size=_BLOCK, num_blocks=_BLOCKS)
+        executor = NativeExecutor(self._ingot, num_blocks=_BLOCKS)
+        self._engine = Engine(executor, self._ingot.tokenizer, config)
+        self._made: list[int] = []
+        self._count = 0
+
+    def __enter__(self) -> OurEngine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._engine.close()
+        self._ingot.close()
+        gc.collect()
+
+    def add(self, ids: list[int], answer: int) -> int:
+        """Take one prompt."""
+        self._count += 1
+        number = self._count
+
+        def on_delta(delta: Delta) -> None:
+            self._made += [number] * len(delta.token_ids)
+
+        params = SamplingParams(max_tokens=answer, temperature=0.0, ignore_eos=True)
+        self._engine.add(ids, params, on_delta)
+        return number
+
+    def step(self) -> list[int]:
+        """Run one step."""
+        self._made = []
+        self._engine.step()
+        return self._made
+
+    def steps(self) -> Steps:
+        """Return what all steps so far were."""
+        stats = self._engine.stats()
+        return Steps(stats.steps, stats.step_s, stats.step_s - stats.executor_s)
+
+
+def first_token_s(path: Path) -> float:
+    """Return the seconds from the start of ``ingot generate`` to the end of its first token."""
+    command = [sys.executable, "-m", "ingot", "generate", str(path), "any", "--max-tokens", "1"]
+    started = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True, timeout=600)  # noqa: S603 (our own)
+    return time.perf_counter() - started
+
+
+_CACHE_BYTES = 1 << 26
+_RESIDENT = f"""
+import sys
+from pathlib import Path
+from ingot.api import phase_two
+from ingot.inference import EngineConfig
+with phase_two.load(sys.argv[1], engine=EngineConfig(kv_cache_bytes={_CACHE_BYTES})) as model:
+    model.generate("any text", max_tokens=64, ignore_eos=True)
+    status = Path("/proc/self/status").read_text()
+    print(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
+"""
+
+
+def extra_bytes(path: Path) -> float:
+    """Return what a process that answers holds besides weights and key-value cache."""
+    done = subprocess.run(  # noqa: S603 (our own)
+        [sys.executable, "-c", _RESIDENT, str(path)],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    stored = sum(file.stat().st_size for file in path.glob("*.safetensors"))
+    return int(done.stdout) * 1024 - stored - _CACHE_BYTES

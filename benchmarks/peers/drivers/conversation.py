@@ -1,0 +1,37 @@
+"""How a driver talks with the benchmark: a JSON object a line, over its standard streams."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+
+from benchmarks.workloads import Stepper, decode_rate, mixed_rate, prefill_rate
+
+
+def converse(load: Callable[[], Stepper]) -> None:
+    """Load the peer, then answer requests until the input ends.
+
+    What the peer itself prints goes to standard error. ``--first-token`` as the last argument
+    makes one token and leaves instead.
+    """
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    engine = load()
+    if sys.argv[-1] == "--first-token":
+        prefill_rate(engine, 16)
+        return
+    print(json.dumps({"ready": True}), file=answers)
+    for line in sys.stdin:
+        request = json.loads(line)
+        match request["do"]:
+            case "prefill":
+                rate = prefill_rate(engine, request["tokens"])
+            case "decode":
+                rate = decode_rate(engine, request["sequences"])
+            case "mixed":
+                rate = mixed_rate(engine)
+            case unknown:
+                raise ValueError(f"no such request: {unknown}")
+        print(json.dumps({"rate": rate}), file=answers)

@@ -1,0 +1,123 @@
+"""The peers: what each is made of, and how weights reach it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+HOME = Path(__file__).parents[2] / ".peers"
+TORCH = "torch==2.13.0"  # asked for first and alone: a wider range brings gigabytes of CUDA
+
+_ROOT = Path(__file__).parents[2]
+_PATIENCE_S = 3600.0
+
+EnvironmentName = Literal["openvino", "llama"]
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A virtual environment with one peer."""
+
+    name: EnvironmentName
+    packages: tuple[str, ...]
+    first: tuple[str, ...] = ()
+    """Packages to install before the others."""
+    variables: dict[str, str] = field(default_factory=dict)
+    """What building needs."""
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return HOME / self.name
+
+    @property
+    def python(self) -> Path:
+        """Its interpreter."""
+        return self.folder / "bin" / "python"
+
+    @property
+    def installed(self) -> bool:
+        """Whether ``install`` came to its end."""
+        return (self.folder / ".ready").exists()
+
+    def install(self) -> None:
+        """Make the environment; what is there already is kept.
+
+        Raises:
+            subprocess.CalledProcessError: pip failed; its own words were shown.
+        """
+        if self.installed:
+            return
+        _run([sys.executable, "-m", "venv", str(self.folder)])
+        pip = [str(self.python), "-m", "pip", "install", "--quiet"]
+        if self.first:
+            _run([*pip, *self.first])
+        _run([*pip, *self.packages], self.variables)
+        (self.folder / ".ready").touch()
+
+
+ENVIRONMENTS: dict[str, Environment] = {
+    each.name: each
+    for each in (
+        Environment("openvino", ("openvino-genai", "optimum-intel", "nncf"), first=(TORCH,)),
+        # Compiled here, for this processor.
+        Environment(
+            "llama",
+            ("llama-cpp-python", "gguf", "numpy"),
+            variables={"CMAKE_ARGS": "-DGGML_NATIVE=ON"},
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One peer in one number format."""
+
+    name: str
+    environment: EnvironmentName
+    module: str
+    """Its driver."""
+    kind: Literal["int8", "int4"]
+    """The format of ours that it is compared with."""
+    model: str
+    """Where its model lies, in the folder that ``export`` filled."""
+
+    def command(self, models: Path, threads: int) -> list[str]:
+        """Return the command of its driver."""
+        python = str(ENVIRONMENTS[self.environment].python)
+        return [python, "-m", self.module, str(models / self.model), str(threads)]
+
+
+_DRIVERS = "benchmarks.peers.drivers"
+PEERS = (
+    Peer("OpenVINO int8", "openvino", f"{_DRIVERS}.openvino_side", "int8", "openvino-int8"),
+    Peer("llama.cpp Q8_0", "llama", f"{_DRIVERS}.llama_side", "int8", "gguf/Q8_0.gguf"),
+    Peer("OpenVINO int4", "openvino", f"{_DRIVERS}.openvino_side", "int4", "openvino-int4"),
+    Peer("llama.cpp Q4_0", "llama", f"{_DRIVERS}.llama_side", "int4", "gguf/Q4_0.gguf"),
+)
+
+
+def export(environment: EnvironmentName, weights: Path, models: Path) -> None:
+    """Write a checkpoint (Hugging Face's layout, bfloat16) in a peer's formats under ``models``."""
+    python = ENVIRONMENTS[environment].python
+    models.mkdir(parents=True, exist_ok=True)
+    if environment == "llama":
+        command = [str(python), "-m", f"{_DRIVERS}.write_gguf", str(weights), str(models / "gguf")]
+        _run(command)
+        return
+    tool = str(python.with_name("optimum-cli"))
+    for kind in ("int8", "int4"):
+        command = [tool, "export", "openvino", "--model", str(weights), "--weight-format", kind]
+        command += ["--task", "text-generation-with-past", str(models / f"openvino-{kind}")]
+        _run(command, {"HF_HUB_OFFLINE": "1"})
+
+
+def _run(command: list[str], variables: dict[str, str] | None = None) -> None:
+    subprocess.run(  # noqa: S603 (commands of our own)
+        command, check=True, timeout=_PATIENCE_S, cwd=_ROOT, env={**os.environ, **(variables or {})}
+    )
