@@ -68,6 +68,12 @@ def main() -> int:
     parser = arguments("engine", "Speed of the native core.")
     parser.add_argument("--shapes", nargs="+", choices=list(SHAPES), default=["100M", "600M"])
     parser.add_argument("--kinds", nargs="+", choices=["int8", "int4"], default=["int8", "int4"])
+    parser.add_argument(
+        "--figures", nargs="+", choices=["prefill", "decode", "mixed"], help="to compare; or all"
+    )
+    parser.add_argument(
+        "--peers", nargs="+", choices=list(ENVIRONMENTS), default=list(ENVIRONMENTS), metavar="PEER"
+    )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART")
     parser.add_argument("--repeats", type=int, default=3, help="of each figure")
     parser.add_argument("--plot", type=Path, help="where to draw the roofline (.png)")
@@ -99,7 +105,9 @@ def main() -> int:
                 for kind, path in ingots.items():
                     measure_model(report, limits, path, f"{shape} {kind}", shape, repeats)
             if "peers" in given.only and not given.quick:
-                compare(report, folder, shape, ingots, limits.threads, repeats)
+                figures = [f for f in FIGURES if f.do in (given.figures or f.do)]
+                asked = Asked(shape, figures, limits.threads, repeats)
+                compare(report, folder, ingots, given.peers, asked)
     return report.finish(given.json)
 
 
@@ -185,50 +193,58 @@ def _add_overhead(report: Report, name: str, share: float) -> None:
     )
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What every pair of engines is asked for."""
+
+    shape: str
+    figures: list[Figure]
+    threads: int
+    repeats: int
+
+
 def compare(
-    report: Report, folder: Path, shape: str, ingots: dict[str, Path], threads: int, repeats: int
+    report: Report, folder: Path, ingots: dict[str, Path], wanted: list[str], asked: Asked
 ) -> None:
-    """Ask each peer that is installed and ours in turn for every figure."""
-    peers = [peer for peer in PEERS if peer.kind in ingots]
+    """Ask each peer that is wanted and installed and ours in turn for every figure."""
+    peers = [peer for peer in PEERS if peer.kind in ingots and peer.environment in wanted]
     for name in sorted({peer.environment for peer in peers}):
         if not ENVIRONMENTS[name].installed:
             report.note(f"{name} is left out: python -m benchmarks.peers install {name}")
     here = [peer for peer in peers if ENVIRONMENTS[peer.environment].installed]
-    weights = make_random_ingot(folder, shape, "bf16") if here else folder
-    models = folder / f"{shape}-peers"
+    weights = make_random_ingot(folder, asked.shape, "bf16") if here else folder
+    models = folder / f"{asked.shape}-peers"
     for environment in sorted({peer.environment for peer in here}):
         export(environment, weights, models)
     for peer in here:
         try:
-            compare_with(report, peer, models, shape, ingots[peer.kind], threads, repeats)
+            compare_with(report, peer, models, ingots[peer.kind], asked)
         except PeerFailed as error:
-            report.note(f"{peer.name} failed on {shape}: {error}")
+            report.note(f"{peer.name} failed on {asked.shape}: {error}")
 
 
-def compare_with(
-    report: Report, peer: Peer, models: Path, shape: str, path: Path, threads: int, repeats: int
-) -> None:
+def compare_with(report: Report, peer: Peer, models: Path, path: Path, asked: Asked) -> None:
     """Ask one peer and ours in turn for every figure."""
-    command = peer.command(models, threads)
+    command = peer.command(models, asked.threads)
     with OurEngine(path) as engine, PeerProcess(command) as process:
         prefill_rate(engine, 512)
         process.rate("prefill", tokens=512)
-        for figure in FIGURES:
+        for figure in asked.figures:
             sides = {
                 "ours": lambda figure=figure: figure.ours(engine),
                 "theirs": lambda figure=figure: process.rate(figure.do, **figure.details),
             }
-            rates = in_turn(sides, repeats)
-            name = f"{shape} {peer.kind}, {figure.name}"
+            rates = in_turn(sides, asked.repeats)
+            name = f"{asked.shape} {peer.kind}, {figure.name}"
             _add_ratio(report, name, rates, "tokens/s", peer, figure.least.get(peer.kind))
     starts = in_turn(
         {
             "ours": lambda: engine_side.first_token_s(path),
             "theirs": lambda: first_token_s(command),
         },
-        repeats,
+        asked.repeats,
     )
-    name = f"{shape} {peer.kind}, process start to first token"
+    name = f"{asked.shape} {peer.kind}, process start to first token"
     _add_ratio(report, name, starts, "s", peer, LEAST_START_RATIO)
 
 

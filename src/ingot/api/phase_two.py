@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from ingot.artifact import Ingot, open_ingot
 from ingot.errors import ServeError, UsageError
@@ -22,7 +22,9 @@ from ingot.inference import (
     validate,
 )
 from ingot.inference.executors.base import Executor
-from ingot.server import Server, ServerConfig
+
+if TYPE_CHECKING:
+    from ingot.server import Server, ServerConfig
 
 ExecutorName = Literal["auto", "native", "native-int8", "torch"]
 
@@ -225,6 +227,8 @@ def serve(
         return loaded.ingot, loaded.loop
 
     more = [(name, another.ingot, another.loop) for name, another in (further or {}).items()]
+    from ingot.server import Server  # half a second that answering without HTTP need not wait
+
     return Server(
         model.ingot, model.loop, config, listener=listener, further=more, loader=load_another
     )

@@ -26,6 +26,12 @@ constexpr int kMostRows = 8, kMostQuantizedRows = 4, kMostTiles = 3;
 
 inline __m512i load_bytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
 
+// Asks for weights before they are due: a processor's own foresight ends with each page.
+inline void look_ahead(const uint8_t* weights) {
+  constexpr int64_t kBytes = 2048;
+  __builtin_prefetch(weights + kBytes, 0, 2);
+}
+
 inline __m512i four_everywhere(const void* p) {
   int32_t word;
   std::memcpy(&word, p, sizeof(word));
@@ -56,6 +62,7 @@ inline void add_int8(const uint8_t* const (&weights)[kTiles], const int8_t* code
   for (int64_t quad = quads.begin; quad < quads.end; ++quad) {
     __m512i w[kTiles];
     for (int t = 0; t < kTiles; ++t) w[t] = load_bytes(weights[t] + quad * 64);
+    for (int t = 0; t < kTiles; ++t) look_ahead(weights[t] + quad * 64);
     for (int r = 0; r < kRows; ++r) {
       const __m512i x = four_everywhere(codes + r * depth + quad * 4);
       for (int t = 0; t < kTiles; ++t) exact[r][t] = _mm512_dpbusd_epi32(exact[r][t], w[t], x);
@@ -71,6 +78,7 @@ inline void add_int4(const uint8_t* const (&weights)[kTiles], const int8_t* code
     __m512i low[kTiles], high[kTiles];
     for (int t = 0; t < kTiles; ++t) {
       const __m512i raw = load_bytes(weights[t] + octet * 64);
+      look_ahead(weights[t] + octet * 64);
       low[t] = _mm512_and_si512(raw, nibble);
       high[t] = _mm512_and_si512(_mm512_srli_epi16(raw, 4), nibble);
     }
@@ -157,7 +165,10 @@ void bf16_block(const Matrix& m, const uint16_t* x, int64_t row, int64_t tile, f
     for (__m512& sum : row_sums) sum = _mm512_setzero_ps();
   for (int64_t k = 0; k < depth; k += 2) {
     __m512i w[kTiles];
-    for (int t = 0; t < kTiles; ++t) w[t] = load_bytes(weights[t] + k * kTileColumns * 2);
+    for (int t = 0; t < kTiles; ++t) {
+      w[t] = load_bytes(weights[t] + k * kTileColumns * 2);
+      look_ahead(weights[t] + k * kTileColumns * 2);
+    }
     for (int r = 0; r < kRows; ++r) {
       const __m512i pair = four_everywhere(x + r * depth + k);
       for (int t = 0; t < kTiles; ++t)
@@ -207,8 +218,8 @@ void gemm_quantized(const Matrix& m, const Activations& x, Range rows, Range til
     cover_rows<kMostQuantizedRows>(
         rows, {tile, std::min(tiles.end, tile + kMostTiles)},
         [&]<int kRows, int kTiles>(int64_t row, int64_t at) {
-          // One row only streams: the processor foresees that itself.
-          if (at == tile && rows.end - rows.begin > 1)
+          // With fewer rows there is no time to fetch more than is looked ahead for.
+          if (at == tile && rows.end - rows.begin > 2 * kMostQuantizedRows)
             prefetch_tiles(m, tiles, tile + kMostTiles, row - rows.begin, kRows,
                            rows.end - rows.begin);
           quantized_block<kKind, kRows, kTiles>(m, x, row, at, out, out_stride, add);

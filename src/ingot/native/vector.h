@@ -36,7 +36,8 @@ inline F32x16 load(const float* p, int64_t count) {
   return v;
 }
 inline void store(float* p, F32x16 v, int64_t count) {
-  std::memcpy(p, &v, static_cast<size_t>(count >= 16 ? 16 : count) * sizeof(float));
+  if (count >= 16) return store(p, v);
+  std::memcpy(p, &v, static_cast<size_t>(count) * sizeof(float));
 }
 
 // Sixteen bfloat16 from memory.

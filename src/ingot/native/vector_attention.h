@@ -82,10 +82,11 @@ struct KeyTile {
   const float* scales;
 };
 
-// Where the keys and values of the tokens [first, first + tokens) lie.
+// Where the keys and values of some tokens lie, at most kSpan.
 template <class Value>
 struct Span {
-  Span(const Attention& job, int64_t first, int64_t tokens) : tokens(tokens) {
+  void find(const Attention& job, int64_t first, int64_t last) {
+    tokens = std::clamp<int64_t>(last + 1 - first, 0, kSpan);
     for (int64_t t = 0; t < tokens; ++t) {
       const int64_t token = first + t, inside = token % job.block_size;
       const int64_t offset = job.blocks[token / job.block_size] * job.block_bytes;
@@ -102,7 +103,7 @@ struct Span {
     }
   }
 
-  int64_t tokens;
+  int64_t tokens = 0;
   const Value* values[kSpan];
   KeyTile<Value> tiles[kSpan / kKeyTile];
   [[maybe_unused]] float value_scales[kSpan];
@@ -235,11 +236,13 @@ void attend_queries(const Attention& job, const Query* queries) {
     begin = std::min(begin, seen_from(job, queries[i]));
     std::fill_n(queries[i].out, job.head_dim, 0.0f);
   }
+  Span<Value> spans[2];
   int64_t first = begin / kSpan * kSpan;
-  Span<Value> now(job, first, std::min(kSpan, last + 1 - first));
-  while (now.tokens > 0) {
-    const int64_t after = first + now.tokens;
-    const Span<Value> next(job, after, std::min(kSpan, last + 1 - after));
+  spans[0].find(job, first, last);
+  for (int at = 0; spans[at].tokens > 0; at = 1 - at) {
+    const Span<Value>& now = spans[at];
+    Span<Value>& next = spans[1 - at];
+    next.find(job, first + kSpan, last);
     score_span<kCount>(queries, now, next, job.head_dim, scores);
     for (int i = 0; i < kCount; ++i) {
       float* const weights = scores + i * kSpan;
@@ -249,8 +252,7 @@ void attend_queries(const Attention& job, const Query* queries) {
         for (int64_t t = 0; t < now.tokens; ++t) weights[t] *= now.value_scales[t];
     }
     add_values<kCount>(queries, scores, rescale, now, next, job.head_dim);
-    now = next;
-    first = after;
+    first += kSpan;
   }
   for (int i = 0; i < kCount; ++i)
     for (int64_t k = 0; k < job.head_dim; ++k) queries[i].out[k] /= total[i];
