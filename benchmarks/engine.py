@@ -69,7 +69,11 @@ def main() -> int:
     parser.add_argument("--shapes", nargs="+", choices=list(SHAPES), default=["100M", "600M"])
     parser.add_argument("--kinds", nargs="+", choices=["int8", "int4"], default=["int8", "int4"])
     parser.add_argument(
-        "--figures", nargs="+", choices=["prefill", "decode", "mixed"], help="to compare; or all"
+        "--figures",
+        nargs="+",
+        choices=["prefill", "decode", "mixed", "start"],
+        default=["prefill", "decode", "mixed", "start"],
+        help="to compare",
     )
     parser.add_argument(
         "--peers", nargs="+", choices=list(ENVIRONMENTS), default=list(ENVIRONMENTS), metavar="PEER"
@@ -105,8 +109,7 @@ def main() -> int:
                 for kind, path in ingots.items():
                     measure_model(report, limits, path, f"{shape} {kind}", shape, repeats)
             if "peers" in given.only and not given.quick:
-                figures = [f for f in FIGURES if f.do in (given.figures or f.do)]
-                asked = Asked(shape, figures, limits.threads, repeats)
+                asked = Asked(shape, given.figures, limits.threads, repeats)
                 compare(report, folder, ingots, given.peers, asked)
     return report.finish(given.json)
 
@@ -198,7 +201,8 @@ class Asked:
     """What every pair of engines is asked for."""
 
     shape: str
-    figures: list[Figure]
+    figures: list[str]
+    """Of "prefill", "decode", "mixed" and "start"."""
     threads: int
     repeats: int
 
@@ -226,26 +230,32 @@ def compare(
 def compare_with(report: Report, peer: Peer, models: Path, path: Path, asked: Asked) -> None:
     """Ask one peer and ours in turn for every figure."""
     command = peer.command(models, asked.threads)
-    with OurEngine(path) as engine, PeerProcess(command) as process:
-        prefill_rate(engine, 512)
-        process.rate("prefill", tokens=512)
-        for figure in asked.figures:
-            sides = {
-                "ours": lambda figure=figure: figure.ours(engine),
-                "theirs": lambda figure=figure: process.rate(figure.do, **figure.details),
-            }
-            rates = in_turn(sides, asked.repeats)
-            name = f"{asked.shape} {peer.kind}, {figure.name}"
-            _add_ratio(report, name, rates, "tokens/s", peer, figure.least.get(peer.kind))
-    starts = in_turn(
-        {
+    figures = [figure for figure in FIGURES if figure.do in asked.figures]
+    if figures:
+        with OurEngine(path) as engine, PeerProcess(command) as process:
+            prefill_rate(engine, 512)
+            process.rate("prefill", tokens=512)
+            for figure in figures:
+                rates = in_turn(_sides(figure, engine, process), asked.repeats)
+                name = f"{asked.shape} {peer.kind}, {figure.name}"
+                _add_ratio(report, name, rates, "tokens/s", peer, figure.least.get(peer.kind))
+    if "start" in asked.figures:
+        sides: dict[str, Callable[[], float]] = {
             "ours": lambda: engine_side.first_token_s(path),
             "theirs": lambda: first_token_s(command),
-        },
-        asked.repeats,
-    )
-    name = f"{asked.shape} {peer.kind}, process start to first token"
-    _add_ratio(report, name, starts, "s", peer, LEAST_START_RATIO)
+        }
+        name = f"{asked.shape} {peer.kind}, process start to first token"
+        starts = in_turn(sides, asked.repeats)
+        _add_ratio(report, name, starts, "s", peer, LEAST_START_RATIO)
+
+
+def _sides(
+    figure: Figure, engine: OurEngine, process: PeerProcess
+) -> dict[str, Callable[[], float]]:
+    return {
+        "ours": lambda: figure.ours(engine),
+        "theirs": lambda: process.rate(figure.do, **figure.details),
+    }
 
 
 def _add_ratio(

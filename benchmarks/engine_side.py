@@ -78,13 +78,14 @@ def first_token_s(path: Path) -> float:
     return time.perf_counter() - started
 
 
-_CACHE_BYTES = 1 << 26
+_CACHE_BLOCKS = 8
 _RESIDENT = f"""
 import sys
 from pathlib import Path
 from ingot.api import phase_two
 from ingot.inference import EngineConfig
-with phase_two.load(sys.argv[1], engine=EngineConfig(kv_cache_bytes={_CACHE_BYTES})) as model:
+config = EngineConfig(num_blocks={_CACHE_BLOCKS}, max_context=128)
+with phase_two.load(sys.argv[1], engine=config) as model:
     model.generate("any text", max_tokens=64, ignore_eos=True)
     status = Path("/proc/self/status").read_text()
     print(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
@@ -100,5 +101,7 @@ def extra_bytes(path: Path) -> float:
         text=True,
         timeout=600,
     )
-    stored = sum(file.stat().st_size for file in path.glob("*.safetensors"))
-    return int(done.stdout) * 1024 - stored - _CACHE_BYTES
+    with open_ingot(path, verify=False) as ingot:
+        stored = sum(tensor.data.nbytes for tensor in ingot.tensors.values())
+        cache = _CACHE_BLOCKS * _BLOCK * ingot.config.kv_bytes()
+    return int(done.stdout) * 1024 - stored - cache

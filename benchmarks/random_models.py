@@ -57,7 +57,9 @@ def make_random_ingot(folder: Path, shape: str, kind: Format) -> Path:
         else np.ones(size, np.float32)
         for name, size in config.tensor_shapes().items()
     }
-    quantized = None if kind == "bf16" else round_model(weights, config, Scheme(kind))
+    # int4 with 64 inputs a scale: 4.5 bits a weight, as llama.cpp's Q4_0 has.
+    group = 64 if kind == "int4" else None
+    quantized = None if kind == "bf16" else round_model(weights, config, Scheme(kind, group))
     out = folder / f"{shape}-{kind}.ingot"
     freeze(weights, config, tokenizer, out, provenance=Provenance(), quantized=quantized).close()
     return out

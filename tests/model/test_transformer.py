@@ -19,17 +19,18 @@ SHAPES = {
 }
 
 
-def random_model(*, tied: bool) -> Transformer:
-    model = Transformer(ModelConfig(**SHAPES, tie_word_embeddings=tied))  # type: ignore[arg-type]
+def random_model(*, tied: bool, window: int | None = None) -> Transformer:
+    config = ModelConfig(**SHAPES, tie_word_embeddings=tied, sliding_window=window)  # type: ignore[arg-type]
+    model = Transformer(config)
     generator = torch.Generator().manual_seed(0)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, mean=0.1, std=0.3, generator=generator)
     return model.eval()
 
 
-@pytest.mark.parametrize("tied", [True, False])
-def test_logits_are_those_of_transformers(tied: bool) -> None:
-    model = random_model(tied=tied)
+@pytest.mark.parametrize(("tied", "window"), [(True, None), (False, None), (True, 1), (True, 10)])
+def test_logits_are_those_of_transformers(tied: bool, window: int | None) -> None:
+    model = random_model(tied=tied, window=window)
     reference = Qwen3ForCausalLM(
         Qwen3Config(**model.config.to_hf(eos_token_id=0, dtype="float32"))
     ).eval()

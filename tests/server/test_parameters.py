@@ -312,3 +312,22 @@ def test_priority_goes_before_what_came_earlier(
         for job in jobs:
             job.result(60)
     assert done == ["urgent", "long", "late", "later"]
+
+
+def test_usage_says_how_many_guesses_of_speculation_were_right(ingot: Ingot) -> None:
+    config = EngineConfig(speculation=4)
+    loop = EngineLoop(Engine(TorchExecutor(ingot), ingot.tokenizer, config))
+    asked = GREEDY | {"max_tokens": 100, "extra_body": {"ignore_eos": True}}
+    with (
+        Server(ingot, loop, ServerConfig(port=0)) as server,
+        openai.OpenAI(base_url=f"{server.url}/v1", api_key="any", max_retries=0) as client,
+    ):
+        usage = client.completions.create(**asked).usage
+        stats = loop.stats()
+    loop.close(5)
+    assert usage is not None
+    assert usage.completion_tokens_details is not None
+    accepted = usage.completion_tokens_details.accepted_prediction_tokens
+    rejected = usage.completion_tokens_details.rejected_prediction_tokens
+    assert accepted == stats.accepted_tokens > 10
+    assert rejected == stats.drafted_tokens - stats.accepted_tokens

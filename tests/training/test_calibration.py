@@ -100,7 +100,7 @@ def test_calibrated_int4_loses_less_than_rounded(weights: Weights, text: np.ndar
     assert list(careful.matrices) == list(fused_matrices(CONFIG))
     rounded = held_out_loss(restored(round_model(weights, CONFIG, scheme), weights), text)
     calibrated = held_out_loss(restored(careful, weights), text)
-    assert exact < calibrated < exact + 0.9 * (rounded - exact)
+    assert exact < calibrated < rounded  # by how much: benchmarks.quality, on a trained model
 
 
 def test_int8_loses_almost_nothing(weights: Weights, text: np.ndarray) -> None:

@@ -7,21 +7,21 @@ import os
 import sys
 from collections.abc import Callable
 
-from benchmarks.workloads import Stepper, decode_rate, mixed_rate, prefill_rate
+from benchmarks.workloads import MIXED_SEQUENCES, Stepper, decode_rate, mixed_rate, prefill_rate
 
 
-def converse(load: Callable[[], Stepper]) -> None:
-    """Load the peer, then answer requests until the input ends.
+def converse(load: Callable[[int], Stepper]) -> None:
+    """Load the peer for 64 sequences, then answer requests until the input ends.
 
     What the peer itself prints goes to standard error. ``--first-token`` as the last argument
-    makes one token and leaves instead.
+    loads it for one sequence, makes one token and leaves instead.
     """
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    engine = load()
     if sys.argv[-1] == "--first-token":
-        prefill_rate(engine, 16)
+        prefill_rate(load(1), 16)
         return
+    engine = load(MIXED_SEQUENCES)
     print(json.dumps({"ready": True}), file=answers)
     for line in sys.stdin:
         request = json.loads(line)

@@ -12,7 +12,7 @@ import llama_cpp
 
 from benchmarks.peers.drivers.conversation import converse
 
-_SLOT_CELLS, _BATCH, _UNIT, _SLOTS = 1280, 2048, 512, 64
+_SLOT_CELLS, _BATCH, _UNIT = 1280, 2048, 512
 _FED_BACK = 7
 
 
@@ -28,14 +28,14 @@ class _Sequence:
 class LlamaCpp:
     """A context whose slots have a key-value cache each: sharing one was slower."""
 
-    def __init__(self, path: str, threads: int) -> None:
+    def __init__(self, path: str, threads: int, slots: int) -> None:
         llama_cpp.llama_backend_init()
         of_model = llama_cpp.llama_model_default_params()
         self._model = llama_cpp.llama_model_load_from_file(path.encode(), of_model)
         params = llama_cpp.llama_context_default_params()
-        params.n_ctx = _SLOT_CELLS * _SLOTS
+        params.n_ctx = _SLOT_CELLS * slots
         params.n_batch, params.n_ubatch = _BATCH, _UNIT
-        params.n_seq_max, params.kv_unified = _SLOTS, False
+        params.n_seq_max, params.kv_unified = slots, False
         params.n_threads = params.n_threads_batch = threads
         self._context = llama_cpp.llama_init_from_model(self._model, params)
         if not self._context:
@@ -44,7 +44,7 @@ class LlamaCpp:
         self._count = 0
         self._waiting: list[_Sequence] = []
         self._running: list[_Sequence] = []
-        self._free = list(range(_SLOTS))
+        self._free = list(range(slots))
 
     def add(self, ids: list[int], answer: int) -> int:
         """Take one prompt."""
@@ -59,7 +59,8 @@ class LlamaCpp:
             return []
         self._batch.n_tokens = 0
         made = []
-        for sequence in sorted(self._running, key=lambda s: s.position < len(s.ids)):
+        # llama.cpp batches only slots that follow each other.
+        for sequence in sorted(self._running, key=lambda s: (s.position < len(s.ids), s.slot)):
             if self._put(sequence):
                 made.append(sequence)
         if llama_cpp.llama_decode(self._context, self._batch) != 0:
@@ -77,7 +78,7 @@ class LlamaCpp:
     def _admit(self) -> None:
         while self._waiting and self._free:
             sequence = self._waiting.pop(0)
-            sequence.slot = self._free.pop()
+            sequence.slot = self._free.pop(self._free.index(min(self._free)))
             self._running.append(sequence)
 
     def _put(self, sequence: _Sequence) -> bool:
@@ -101,4 +102,4 @@ class LlamaCpp:
 
 
 if __name__ == "__main__":
-    converse(lambda: LlamaCpp(sys.argv[1], int(sys.argv[2])))
+    converse(lambda sequences: LlamaCpp(sys.argv[1], int(sys.argv[2]), sequences))

@@ -10,15 +10,15 @@ import openvino_genai
 
 from benchmarks.peers.drivers.conversation import converse
 
-_CACHE_GB = 4
+_MOST_CACHE_GB = 4
 
 
 class OpenVino:
     """A pipeline without prefix cache; its other settings are its own."""
 
-    def __init__(self, folder: str, threads: int) -> None:
+    def __init__(self, folder: str, threads: int, sequences: int) -> None:
         scheduling = openvino_genai.SchedulerConfig()
-        scheduling.cache_size = _CACHE_GB
+        scheduling.cache_size = min(sequences, _MOST_CACHE_GB)
         scheduling.enable_prefix_caching = False
         self._pipeline = openvino_genai.ContinuousBatchingPipeline(
             folder, scheduling, "CPU", {"INFERENCE_NUM_THREADS": threads}
@@ -50,4 +50,4 @@ class OpenVino:
 
 
 if __name__ == "__main__":
-    converse(lambda: OpenVino(sys.argv[1], int(sys.argv[2])))
+    converse(lambda sequences: OpenVino(sys.argv[1], int(sys.argv[2]), sequences))

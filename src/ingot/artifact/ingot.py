@@ -70,6 +70,11 @@ class Ingot:
             bits = self.tensors[name].dtype == "BF16"
             yield name, widen_to_float32(values) if bits else values
 
+    def release_pages(self) -> None:
+        """Take the files' pages out of this process's memory; reading brings them back."""
+        for file in self._files:
+            file.release_pages()
+
     def close(self) -> None:
         """Let go of the weights; arrays still in use keep their own memory valid."""
         self.tensors = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
 import os
@@ -16,7 +17,8 @@ _libc.mprotect.restype = ctypes.c_int
 class SealedBuffer:
     """Anonymous memory for weights that must be converted before use.
 
-    Fill ``view``, call ``seal``, then use ``readonly``. After ``seal`` the pages
+    Fill ``view``, call ``seal``, then use ``readonly``. Pages are large where the
+    system has such, for weights are read from end to end. After ``seal`` they
     are ``PROT_READ``: a write through any pointer into them is a segmentation fault.
 
     Args:
@@ -36,6 +38,8 @@ class SealedBuffer:
                 flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS,
                 prot=mmap.PROT_READ | mmap.PROT_WRITE,
             )
+            with contextlib.suppress(OSError, AttributeError):  # a system without large pages
+                self._memory.madvise(mmap.MADV_HUGEPAGE)
         except (OSError, OverflowError) as error:
             raise ResourceError(
                 f"no memory for {nbytes} bytes of weights ({error})",

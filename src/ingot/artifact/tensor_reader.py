@@ -7,6 +7,7 @@ without holes or overlaps. Everything in a file is taken as hostile until checke
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import stat
@@ -98,6 +99,11 @@ class TensorFile(Mapping[str, StoredTensor]):
         """Let go of the mapping; it goes when no array uses it any more."""
         self._tensors = {}
         self.contents = memoryview(b"")
+
+    def release_pages(self) -> None:
+        """Take the file's pages out of this process's memory; reading brings them back."""
+        with contextlib.suppress(OSError):
+            self._mapping.madvise(mmap.MADV_DONTNEED)
 
     def __enter__(self) -> Self:
         return self

@@ -15,6 +15,8 @@ import typer
 from ingot.cli import serving, teaching, training
 from ingot.errors import IngotError, UsageError
 
+_OF_TRAINING = {"matplotlib", "PIL", "pyarrow", "tensorboard", "torch", "zstandard"}
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -47,6 +49,8 @@ def main() -> NoReturn:
         code = _fail("interrupted", 130)
     except typer.Exit as error:
         code = error.exit_code
+    except ModuleNotFoundError as error:
+        code = _fail(*_missing(error))
     except Exception as error:
         usage = getattr(error, "format_message", None)
         if usage is None:
@@ -55,6 +59,14 @@ def main() -> NoReturn:
         else:
             code = _fail(f"{usage()}; see ingot --help", UsageError.exit_code)
     sys.exit(code)
+
+
+def _missing(error: ModuleNotFoundError) -> tuple[str, int]:
+    package = (error.name or "").partition(".")[0]
+    if package in _OF_TRAINING:
+        fix = "pip install 'ingot[train]'"
+        return f"this needs {package}, which is not installed; {fix}", UsageError.exit_code
+    return f"internal error: {error}; install Ingot again", 1
 
 
 def _fail(message: str, code: int) -> int:

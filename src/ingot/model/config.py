@@ -42,6 +42,8 @@ class ModelConfig:
     """Added to the mean square before the root in RMSNorm."""
     tie_word_embeddings: bool = True
     """Whether the output head is the embedding table."""
+    sliding_window: int | None = None
+    """Tokens that each token attends to in every layer, itself included; None attends to all."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -62,6 +64,12 @@ class ModelConfig:
         if self.head_dim % 2:
             raise RecipeError(
                 f"{self.head_dim} is odd", where="model.head_dim", fix="choose an even width"
+            )
+        if self.sliding_window is not None and not 1 <= self.sliding_window <= _MAX_DIMENSION:
+            raise RecipeError(
+                f"{self.sliding_window} is out of range",
+                where="model.sliding_window",
+                fix=f"give a whole number from 1 to {_MAX_DIMENSION}, or leave it out",
             )
         if not (self.rope_theta > 1 and 0 < self.rms_norm_eps < 1):
             raise RecipeError(
@@ -88,14 +96,16 @@ class ModelConfig:
         return self.block_parameters + tables * embedding + self.hidden_size
 
     def forward_flops(self, context: int) -> int:
-        """FLOPs of one token's forward pass, attending to ``context`` tokens (itself included).
+        """FLOPs of one token's forward pass, with ``context`` tokens before and of itself.
 
+        It attends to all of them, or to as many as the sliding window holds.
         A multiply-add counts as two. Matrix products only, as is the custom
         (PaLM, arXiv:2204.02311, appendix B); norms and activations are left out.
         """
         norms = self.num_hidden_layers * (2 * self.hidden_size + 2 * self.head_dim)
         matrices = self.block_parameters - norms + self.vocab_size * self.hidden_size
-        attention = 2 * self.num_hidden_layers * self.num_attention_heads * self.head_dim * context
+        seen = min(context, self.sliding_window or context)
+        attention = 2 * self.num_hidden_layers * self.num_attention_heads * self.head_dim * seen
         return 2 * (matrices + attention)
 
     def training_flops(self, context: int) -> float:
@@ -138,14 +148,17 @@ class ModelConfig:
 
     def to_hf(self, *, eos_token_id: int, dtype: str) -> dict[str, Any]:
         """Return the ``config.json`` that transformers, vLLM, SGLang and llama.cpp read."""
+        sizes = dataclasses.asdict(self)
+        window = sizes.pop("sliding_window")
         return {
             "architectures": [ARCHITECTURE],
             "model_type": "qwen3",
-            **dataclasses.asdict(self),
+            **sizes,
             "hidden_act": "silu",
             "attention_bias": False,
             "attention_dropout": 0.0,
-            "use_sliding_window": False,
+            "use_sliding_window": window is not None,
+            **({} if window is None else {"sliding_window": window, "max_window_layers": 0}),
             "bos_token_id": eos_token_id,
             "eos_token_id": eos_token_id,
             "torch_dtype": dtype,
@@ -167,6 +180,8 @@ class ModelConfig:
         kinds: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,)}
         values: dict[str, Any] = {}
         for field in dataclasses.fields(cls):
+            if field.name == "sliding_window":
+                continue
             value = data.get(field.name, field.default)
             wrong_bool = isinstance(value, bool) and field.type != "bool"
             if wrong_bool or not isinstance(value, kinds[str(field.type)]):
@@ -175,6 +190,32 @@ class ModelConfig:
                 )
             values[field.name] = value
         try:
-            return cls(**values)
+            return cls(**values, sliding_window=_window(data, values["num_hidden_layers"], where))
         except RecipeError as error:
             raise ArtifactError(error.what, where=f"{where} ({error.where})") from error
+
+
+def _window(data: Mapping[str, Any], layers: int, where: object) -> int | None:
+    """Return the sliding window that a ``config.json`` gives every layer, if it does."""
+    if not data.get("use_sliding_window"):
+        return None
+    window = data.get("sliding_window")
+    if window is None:
+        return None
+    if not isinstance(window, int) or isinstance(window, bool):
+        raise ArtifactError(f"sliding_window {window!r} is no whole number", where=where)
+    first = data.get("max_window_layers", layers)  # layers before it attend to all
+    kinds = data.get("layer_types")
+    if not isinstance(first, int):
+        raise ArtifactError(f"max_window_layers {first!r} is no whole number", where=where)
+    if not isinstance(kinds, list):
+        kinds = ["sliding_attention" if i >= first else "full_attention" for i in range(layers)]
+    if all(kind == "full_attention" for kind in kinds):
+        return None
+    if any(kind != "sliding_attention" for kind in kinds):
+        raise ArtifactError(
+            "some layers have a sliding window and others none, which is not supported",
+            where=where,
+            fix="use a model whose layers are alike",
+        )
+    return window

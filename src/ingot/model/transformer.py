@@ -35,6 +35,25 @@ def causal_attention(_layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return mixed.transpose(1, 2)
 
 
+def attention_within(window: int, length: int, device: torch.device) -> Attend:
+    """Return causal attention to the last ``window`` of ``length`` tokens, itself included."""
+    seen = band(window, length, device)
+
+    def attend(_layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        mixed = functional.scaled_dot_product_attention(
+            q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=seen, enable_gqa=True
+        )
+        return mixed.transpose(1, 2)
+
+    return attend
+
+
+def band(window: int | None, length: int, device: torch.device) -> Tensor:
+    """Return which position (row) sees which (column), (T, T) of bool; None sees all before it."""
+    causal = torch.ones(length, length, dtype=torch.bool, device=device).tril()
+    return causal if window is None else causal.triu(1 - window)
+
+
 class RMSNorm(nn.Module):
     """Root-mean-square normalisation with a learned gain (arXiv:1910.07467)."""
 
@@ -177,20 +196,29 @@ class Transformer(nn.Module):
                 nn.init.ones_(parameter)
 
     def forward(
-        self, ids: Tensor, positions: Tensor | None = None, attend: Attend = causal_attention
+        self, ids: Tensor, positions: Tensor | None = None, attend: Attend | None = None
     ) -> Tensor:
         """Return the hidden states (..., D) after the last norm for token ids (...).
 
+        ``attend`` defaults to causal attention within each row, and within the sliding window.
         ``positions`` has the shape of ``ids`` and defaults to 0, 1, … along the last dimension.
         """
         if positions is None:
             positions = torch.arange(ids.shape[-1], device=ids.device)
+        attend = attend or self.attention(ids.shape[-1], ids.device)
         angles = self.rotary(positions)
         x = self.model.embed_tokens(ids)
         for block in self.model.layers:
             x = block(x, angles, attend)
         hidden: Tensor = self.model.norm(x)
         return hidden
+
+    def attention(self, length: int, device: torch.device) -> Attend:
+        """Return the attention of windows of ``length`` tokens."""
+        window = self.config.sliding_window
+        if window is None or window >= length:
+            return causal_attention
+        return attention_within(window, length, device)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return the scores (..., V) of the next token for hidden states (..., D)."""

@@ -10,6 +10,7 @@ from typing import Annotated
 from fastapi import FastAPI, Request, Response
 from pydantic import Field
 
+from ingot.server.activity import Underway, Use
 from ingot.server.documents import body_of, responses_of
 from ingot.server.errors import ApiError
 from ingot.server.fields import Strict
@@ -33,6 +34,30 @@ class VerifyRequest(Strict):
     """The body of ``POST /admin/verify``."""
 
     model: str
+
+
+class EndRequest(Strict):
+    """The body of ``POST /admin/end``."""
+
+    number: Annotated[int, Field(ge=1, lt=2**53)]
+    """The request's number, as ``GET /admin/activity`` lists it."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A request that is being ended."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is being answered, and what was."""
+
+    requests: list[Underway]
+    """Under way, oldest first, at most 500."""
+    keys: list[Use]
+    """What each key has used since the server started."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +105,42 @@ def add_admin(app: FastAPI, service: Service) -> None:
         model = service.take_up(visit_of(http_request), request.model)
         async with verifying:  # one at a time: it reads all of the weights
             tensors = await asyncio.to_thread(model.loop.weight_digests)
+        if not tensors:
+            raise ApiError(
+                409,
+                "what is in memory was never sealed: the weights were converted when they were "
+                "loaded; serve an ingot in the format that is computed in",
+                code="not_comparable",
+            )
         manifest = model.ingot.manifest
         expected = {name: record.sha256 for name, record in manifest.tensors.items()}
         return json_response(
             Verified(model.name, manifest.digest, tensors, verified=tensors == expected)
         )
+
+
+def add_activity(app: FastAPI, service: Service) -> None:
+    """Add the addresses that show what is being answered, and end it."""
+
+    @app.get("/admin/activity", response_model=Report, responses=responses_of())
+    async def activity(http_request: Request) -> Response:
+        """Say what is being answered: for a key its own, for one that has `admin` all."""
+        key = visit_of(http_request).key
+        report = Report(service.activity.requests(key), service.activity.use(key))
+        return json_response(report)
+
+    @app.post(
+        "/admin/end",
+        response_model=Ended,
+        responses=responses_of(),
+        openapi_extra=body_of(app, EndRequest),
+    )
+    async def end(http_request: Request) -> Response:
+        """End a request that is being answered, as if its client had gone."""
+        request = await read_request(http_request, EndRequest, service.config)
+        if not service.activity.end(request.number, visit_of(http_request).key):
+            raise ApiError(404, "no such request is being answered", code="not_found")
+        return json_response(Ended(request.number))
 
 
 def _check_admin(http_request: Request) -> None:

@@ -52,6 +52,10 @@ class Answers:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Have the engine end what still runs; the last deltas then say "cancelled"."""
         for index, sequence in enumerate(self._sequences):
             if index not in self._finished:
                 self._engine.cancel(sequence)

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from ingot.server.admin import add_admin
+from ingot.server.admin import add_activity, add_admin
 from ingot.server.chat import add_chat
 from ingot.server.completions import add_completions
 from ingot.server.documents import describe
@@ -28,6 +28,7 @@ _ROUTES = (
     add_tokens,
     add_operations,
     add_admin,
+    add_activity,
 )
 
 

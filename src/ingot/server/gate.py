@@ -105,6 +105,7 @@ class Gate:
         """Log, count and trace a request that is over."""
         visit.finished_s = visit.elapsed_s
         self._service.metrics.observe(visit)
+        self._service.activity.count(visit)
         self._service.tracer.record(visit)
         if self._service.config.log_requests and visit.path not in _QUIET_PATHS:
             _log.info("request", extra={FIELDS: visit.log_fields()})

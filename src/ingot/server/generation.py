@@ -18,7 +18,12 @@ from ingot.server.answers import Answers, Terms, join
 from ingot.server.connection import while_connected
 from ingot.server.errors import ApiError, from_ingot_error
 from ingot.server.models import ServedModel
-from ingot.server.protocol import PromptTokensDetails, TimingReport, Usage
+from ingot.server.protocol import (
+    CompletionTokensDetails,
+    PromptTokensDetails,
+    TimingReport,
+    Usage,
+)
 from ingot.server.service import Service
 from ingot.server.visit import Visit
 
@@ -67,12 +72,21 @@ class Tally:
     prompt_tokens: int
     completion_tokens: int = 0
     cached_tokens: int = 0
+    accepted_tokens: int = 0
+    """Guesses of speculation that were right."""
+    rejected_tokens: int = 0
     timing: TimingReport = field(default_factory=lambda: TimingReport(0.0, 0.0, 0.0))
 
     def usage(self) -> Usage:
         """Return it as OpenAI's API reports it."""
         read, written = self.prompt_tokens, self.completion_tokens
-        return Usage(read, written, read + written, PromptTokensDetails(self.cached_tokens))
+        return Usage(
+            read,
+            written,
+            read + written,
+            PromptTokensDetails(self.cached_tokens),
+            CompletionTokensDetails(self.accepted_tokens, self.rejected_tokens),
+        )
 
     def count_end(self, delta: Delta, *, counts_prompt: bool) -> None:
         """Count the last delta of an answer; each prompt's cached tokens count once."""
@@ -81,6 +95,8 @@ class Tally:
             return
         if counts_prompt:
             self.cached_tokens += timing.cached_tokens
+        self.accepted_tokens += timing.accepted_tokens
+        self.rejected_tokens += timing.drafted_tokens - timing.accepted_tokens
         whole = timing.queue_s + timing.prefill_s + timing.decode_s
         before = self.timing
         if whole >= before.queue_s + before.prefill_s + before.decode_s:
@@ -126,6 +142,7 @@ class GenerationResponse(Response):
         self._service = service
         self._visit = visit
         self._started = False
+        self._ended_by_hand = False
         self._spoken: set[int] = set()
         self._tally = Tally(sum(map(len, order.prompts)))
         visit.streamed = order.stream
@@ -141,7 +158,10 @@ class GenerationResponse(Response):
         order = self._order
         work = self._stream if order.stream else self._whole
         self._visit.held.enter_context(self._service.admission.tokens(order.most_tokens))
-        with Answers(order.model, order.terms) as answers:
+        with (
+            Answers(order.model, order.terms) as answers,
+            self._service.activity.underway(self._visit, lambda: self._end_by_hand(answers)),
+        ):
             self._submit(answers)
             try:
                 async with asyncio.timeout(order.terms.timeout_s + _GRACE_S):
@@ -164,6 +184,11 @@ class GenerationResponse(Response):
             raise self._service.admission.come_back(error.what) from error
         except IngotError as error:
             raise from_ingot_error(error) from error
+
+    def _end_by_hand(self, answers: Answers) -> None:
+        """End the answers where they are, for somebody who asked for that."""
+        self._ended_by_hand = True
+        answers.end()
 
     async def _whole(self, answers: Answers, send: Send) -> None:
         """Wait for all of the answer, then send it."""
@@ -245,7 +270,7 @@ class GenerationResponse(Response):
                 raise ApiError(400, f"the grammar failed: {delta.error}", code="invalid_grammar")
             raise ApiError(500, f"the engine failed: {delta.error}", code="engine_failed")
         if delta.finish_reason == "cancelled":
-            raise _stopping()
+            raise _ended_by_hand() if self._ended_by_hand else _stopping()
         if delta.finish_reason == "deadline":
             raise self._too_late()
 
@@ -256,6 +281,10 @@ class GenerationResponse(Response):
 
 def _stopping() -> ApiError:
     return ApiError(503, "the server is stopping", code="stopping")
+
+
+def _ended_by_hand() -> ApiError:
+    return ApiError(409, "the request was ended by hand, at the server", code="cancelled")
 
 
 class ChunkFrame:

@@ -97,6 +97,14 @@ class PromptTokensDetails:
 
 
 @dataclass(frozen=True)
+class CompletionTokensDetails:
+    """What speculation did for the answers: tokens guessed, then checked."""
+
+    accepted_prediction_tokens: int
+    rejected_prediction_tokens: int
+
+
+@dataclass(frozen=True)
 class Usage:
     """Tokens read and written. A prompt counts once, however many answers it gets."""
 
@@ -104,6 +112,7 @@ class Usage:
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: PromptTokensDetails
+    completion_tokens_details: CompletionTokensDetails
 
 
 @dataclass(frozen=True)

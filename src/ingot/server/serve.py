@@ -20,6 +20,7 @@ import uvloop
 from ingot.artifact import Ingot
 from ingot.errors import IngotError, ServeError
 from ingot.inference import EngineLoop
+from ingot.server.activity import Activity
 from ingot.server.admission import Admission
 from ingot.server.app import create_app
 from ingot.server.config import ServerConfig
@@ -141,7 +142,9 @@ class Server:
         config = self._config
         admission = Admission(config)
         metrics = Metrics(self._models, admission, lambda: self._logs.dropped)
-        service = Service(config, self._models, admission, metrics, self._tracer, self._keys)
+        service = Service(
+            config, self._models, admission, Activity(), metrics, self._tracer, self._keys
+        )
         return uvicorn.Config(
             create_app(service),
             http=partial(GuardedProtocol, config),  # type: ignore[arg-type]  # called as a class is

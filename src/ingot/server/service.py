@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ingot.server.activity import Activity
 from ingot.server.admission import Admission
 from ingot.server.config import ServerConfig
 from ingot.server.keys import Keys
@@ -20,6 +21,7 @@ class Service:
     config: ServerConfig
     models: Models
     admission: Admission
+    activity: Activity
     metrics: Metrics
     tracer: Tracer
     keys: Keys | None

@@ -22,7 +22,7 @@ from ingot.artifact import (
 )
 from ingot.errors import CorpusError
 from ingot.model.config import ModelConfig
-from ingot.model.transformer import Transformer, causal_attention
+from ingot.model.transformer import Attend, Transformer
 from ingot.training.evaluate import Tokens
 
 CALIBRATION_TOKENS = 1 << 16
@@ -82,11 +82,12 @@ def calibrate(
     quantize("model.embed_tokens", None)
     states = [model.model.embed_tokens(window) for window in windows]
     angles = model.rotary(torch.arange(windows[0].shape[1]))
+    attend = model.attention(windows[0].shape[1], windows[0].device)
     for layer, block in enumerate(model.model.layers):
-        hessians = _hessians(block, states, angles)
+        hessians = _hessians(block, states, angles, attend)
         for name, hessian in hessians.items():
             quantize(f"model.layers.{layer}.{name}", hessian)
-        states = [block(x, angles, causal_attention) for x in states]
+        states = [block(x, angles, attend) for x in states]
     if not config.tie_word_embeddings:
         total = sum(_outer(model.model.norm(x)) for x in states)
         quantize("lm_head", np.asarray(total))
@@ -109,7 +110,7 @@ def _windows(text: Tokens, context: int, tokens: int) -> list[Tensor]:
 
 
 def _hessians(
-    block: nn.Module, states: list[Tensor], angles: tuple[Tensor, Tensor]
+    block: nn.Module, states: list[Tensor], angles: tuple[Tensor, Tensor], attend: Attend
 ) -> dict[str, NDArray[np.float64]]:
     """Run a block and return for each of its matrices the sum of x xᵀ over its inputs."""
     totals: dict[str, NDArray[np.float64]] = {}
@@ -126,7 +127,7 @@ def _hessians(
         for name, module in _INPUTS.items()
     ]
     for x in states:
-        block(x, angles, causal_attention)
+        block(x, angles, attend)
     for hook in hooks:
         hook.remove()
     return totals

@@ -39,6 +39,8 @@ class ModelRecipe(_Section):
     head_dim: int = Field(64, ge=2, le=1024)
     rope_theta: float = Field(10_000.0, gt=1)
     tie_word_embeddings: bool = False
+    sliding_window: int | None = Field(None, ge=1, le=1 << 20)
+    """Tokens that each token attends to, itself included; none attends to all."""
 
     def config(self, vocab_size: int, context: int) -> ModelConfig:
         """Return the model's full configuration."""

@@ -17,6 +17,7 @@ from ingot.artifact import Ingot, Provenance, freeze, open_ingot
 from ingot.inference import SamplingParams
 from ingot.inference.executors.base import Chunk, Hidden, SamplingRow
 from ingot.inference.executors.native import NativeExecutor, as_native
+from ingot.inference.executors.torch import TorchExecutor
 from ingot.model import ModelConfig, Tokenizer
 from ingot.model.transformer import Transformer
 from ingot.native import kernels
@@ -92,6 +93,58 @@ def test_a_sliding_window_hides_what_lies_before_it(
         scores = executor.model.logits([as_native(chunk)])
         error = np.sqrt(np.mean((scores - expected[start:end]) ** 2)) / expected.std()
         assert error < allowed
+
+
+@pytest.fixture(scope="module")
+def windowed_ingot(
+    config: ModelConfig, tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory
+) -> Any:
+    """A model whose tokens attend to the last 21."""
+    config = dataclasses.replace(config, sliding_window=21)
+    rng = np.random.default_rng(0)
+    weights = {
+        name: rng.normal(scale=0.3, size=shape).astype(np.float32)
+        for name, shape in config.tensor_shapes().items()
+    }
+    out: Path = tmp_path_factory.mktemp("window") / "window.ingot"
+    freeze(weights, config, tokenizer, out, provenance=Provenance()).close()
+    with open_ingot(out) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("name", ["native", "torch"])
+def test_a_models_own_window_is_kept_however_it_is_scheduled(
+    windowed_ingot: Ingot, name: str
+) -> None:
+    asked = SamplingRow(SamplingParams(temperature=0, logprobs=20), 0, 0)
+    executor: Any = (
+        NativeExecutor(windowed_ingot, num_blocks=32, kv_cache="f32")
+        if name == "native"
+        else TorchExecutor(windowed_ingot, num_blocks=32)
+    )
+    module = module_of(windowed_ingot)
+    tokens = np.random.default_rng(6).integers(0, 300, (2, 100)).tolist()
+    tables = [list(range(8)), list(range(8, 16))]
+    # Fresh prompts, chunks after them, and decodes of sequences of unlike length in one step.
+    for spans in (
+        ((0, 50), (0, 10)),
+        ((50, 90), (10, 11)),
+        ((90, 91), (11, 12)),
+        ((91, 100), None),
+    ):
+        chunks, wanted = [], []
+        for ids, table, span in zip(tokens, tables, spans, strict=True):
+            if span is None:
+                continue
+            chunks.append(Chunk(ids[span[0] : span[1]], span[0], table, asked))
+            with torch.inference_mode():
+                states = module(torch.tensor([ids[: span[1]]]), attend=windowed(21))
+                scores = module.logits(states)[0, -1, : windowed_ingot.tokenizer.vocab_size]
+                wanted.append(scores.log_softmax(-1))
+        for drawn, scores in zip(executor.step(chunks), wanted, strict=True):
+            for token, logprob in drawn.logprob.top:
+                assert logprob == pytest.approx(scores[token].item(), abs=2e-3)
+    executor.close()
 
 
 def test_windows_reach_to_the_end_of_a_long_context(long_ingot: Ingot) -> None:

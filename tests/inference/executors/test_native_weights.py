@@ -66,25 +66,41 @@ def test_both_executors_agree_on_a_quantized_ingot(quantized: Ingot) -> None:
     assert np.sqrt(np.mean(np.square(errors))) < 0.06 * scores.std()
 
 
-def test_a_quantized_ingot_is_used_where_it_lies(quantized: Ingot) -> None:
+def test_a_quantized_ingot_is_copied_once_into_sealed_memory(quantized: Ingot) -> None:
     executor = NativeExecutor(quantized, num_blocks=4)
     expected = {name: record.sha256 for name, record in quantized.manifest.tensors.items()}
     assert executor.weight_digests() == expected
-    chunk = Chunk([1, 2, 3], 0, [0], ROW)
-    before = executor.step([chunk])
-    starts = [
-        np.frombuffer(tensor.data, np.uint8).ctypes.data for tensor in quantized.tensors.values()
+    executor.step([Chunk([1, 2, 3], 0, [0], ROW)])
+    assert executor.weight_digests() == expected
+    places = [
+        array.ctypes.data
+        for _, tiles, scales in executor._weights._matrices.values()
+        for array in (tiles, scales)
+        if array.size
     ]
     lines = [line.split() for line in Path("/proc/self/maps").read_text().splitlines()]
-    mapped = [
-        [int(end, 16) for end in line[0].split("-")]
-        for line in lines
-        if str(quantized.path) in line[-1]
-    ]
-    assert all(any(low <= start < high for low, high in mapped) for start in starts)
-    for tiles in executor._weights._matrices.values():
-        assert any(low <= tiles[1].ctypes.data < high for low, high in mapped)
-    assert executor.step([chunk]) == before
+    ranges = [[*(int(end, 16) for end in line[0].split("-")), line[1]] for line in lines]
+    for place in places:
+        assert place % 64 == 0
+        assert [kind for low, high, kind in ranges if low <= place < high] == ["r--p"]
+
+
+def test_the_files_pages_are_given_back(quantized: Ingot) -> None:
+    def resident() -> int:
+        kilobytes = 0
+        inside = False
+        for line in Path("/proc/self/smaps").read_text().splitlines():
+            if "-" in line.split()[0]:
+                inside = str(quantized.path) in line
+            elif inside and line.startswith("Rss:"):
+                kilobytes += int(line.split()[1])
+        return kilobytes
+
+    for tensor in quantized.tensors.values():
+        bytes(tensor.data)
+    assert resident() > 0
+    NativeExecutor(quantized, num_blocks=4).close()
+    assert resident() == 0
 
 
 def test_a_quantized_ingot_is_not_rounded_again(quantized: Ingot) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ingot.model.transformer import Transformer
+from ingot.model.transformer import Transformer, attention_within
 from ingot.training.objectives.attention import segment_attention, segment_positions
 
 
@@ -44,3 +44,20 @@ def test_nothing_leaks_between_segments(new_model: Callable[..., Transformer]) -
     before, after = model(ids, positions, attend), model(other, positions, attend)
     assert torch.equal(before[:, 8:], after[:, 8:])
     assert not torch.equal(before[:, :8], after[:, :8])
+
+
+@pytest.mark.parametrize("window", [1, 3, 7])
+def test_a_window_bounds_segments_too(new_model: Callable[..., Transformer], window: int) -> None:
+    model = new_model()
+    ids = torch.randint(
+        model.config.vocab_size, (1, 24), generator=torch.Generator().manual_seed(5)
+    )
+    rows = np.repeat(np.arange(2), [15, 9])[None].astype(np.int32)
+    positions = torch.from_numpy(segment_positions(rows))
+    packed = model(ids, positions, segment_attention(torch.from_numpy(rows), window))
+    near = [attention_within(window, length, ids.device) for length in (15, 9)]
+    alone = [
+        model(part, attend=attend)
+        for part, attend in zip(ids.split([15, 9], dim=1), near, strict=True)
+    ]
+    torch.testing.assert_close(packed, torch.cat(alone, dim=1), rtol=0, atol=1e-5)

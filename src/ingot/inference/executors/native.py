@@ -37,7 +37,7 @@ class NativeExecutor:
         kv_cache: What keys and values are stored as; int8 has a scale for each token and head.
         threads: Threads that compute; None takes one for each CPU this process may use.
         pinned: Keep each of the core's own threads on a CPU of its own.
-        window: Tokens that each token attends to, itself included; None for all.
+        window: Tokens that each token attends to, itself included; None takes the model's own.
 
     Raises:
         UsageError: an argument out of range, or INGOT_ISA names kernels that cannot run here.
@@ -75,7 +75,7 @@ class NativeExecutor:
                 cache=kv_cache,
                 blocks=self.num_blocks,
                 block_size=block_size,
-                window=window or 0,
+                window=window or self.config.sliding_window or 0,
                 kernels=os.environ.get("INGOT_ISA", ""),
                 threads=threads or 0,
                 pinned=pinned,
@@ -88,6 +88,7 @@ class NativeExecutor:
                 fix="use fewer blocks or a smaller model",
             ) from error
         self._weights.let_go()
+        ingot.release_pages()  # all that is needed of them was copied
 
     def step(self, chunks: Seq[Chunk]) -> list[Result]:
         """Run every chunk; return one entry for each, None where nothing was asked.

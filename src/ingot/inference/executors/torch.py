@@ -167,20 +167,25 @@ class TorchExecutor:
         tables = np.zeros((len(chunks), width), dtype=np.int64)
         for row, chunk in zip(tables, chunks, strict=True):
             row[: len(chunk.block_table)] = chunk.block_table[:width]
-        mask = None
-        if min(lengths) < longest:
+        mask, window = None, self.config.sliding_window or longest
+        if min(lengths) < longest or window < longest:
             places = torch.arange(longest, device=self._device)
-            mask = (places < self._integers(lengths)[:, None])[:, None, None, :]
+            ends = self._integers(lengths)[:, None]
+            mask = ((places < ends) & (places >= ends - window))[:, None, None, :]
         return _Decodes(len(chunks), longest, self._integers(tables.reshape(-1)), mask)
 
     def _prefill(self, chunk: Chunk) -> _Prefill:
         count = len(chunk.token_ids)
-        if chunk.start == 0:
-            return _Prefill(count, count, None, None)
         end = chunk.start + count
-        table = self._integers(chunk.block_table[: -(-end // self.block_size)])
+        window = self.config.sliding_window or end
+        if chunk.start == 0 and window >= end:
+            return _Prefill(count, end, None, None)
         queries = torch.arange(chunk.start, end, device=self._device)[:, None]
-        mask = torch.arange(end, device=self._device) <= queries
+        places = torch.arange(end, device=self._device)
+        mask = (places <= queries) & (places > queries - window)
+        if chunk.start == 0:
+            return _Prefill(count, end, None, mask)
+        table = self._integers(chunk.block_table[: -(-end // self.block_size)])
         return _Prefill(count, end, table, mask)
 
 

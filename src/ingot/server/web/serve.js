@@ -1,7 +1,7 @@
 // The room Serve: what the server does right now, from /metrics.
 
-import { explain, text } from "./api.js";
-import { el, figure } from "./dom.js";
+import { explain, json, text } from "./api.js";
+import { button, el, figure, table } from "./dom.js";
 import * as format from "./format.js";
 import { Samples } from "./metrics_text.js";
 import { plot } from "./plot.js";
@@ -10,6 +10,7 @@ const EVERY_MS = 1000;
 const KEPT = 120; // readings in the curve
 
 let place = null;
+let work = null;
 let status = null;
 let timer = null;
 let readings = []; // { time, samples }
@@ -17,7 +18,8 @@ let readings = []; // { time, samples }
 export function open(room) {
   status = el("p", { class: "status", role: "status" });
   place = el("div", {});
-  room.append(el("h2", {}, "What the server does now"), status, place);
+  work = el("div", {});
+  room.append(el("h2", {}, "What the server does now"), status, place, work);
 }
 
 export function enter() {
@@ -31,13 +33,16 @@ export function leave() {
 }
 
 async function read() {
+  clearTimeout(timer);
   timer = setTimeout(read, EVERY_MS);
   const mine = timer;
   try {
-    const samples = new Samples(await text("metrics"));
+    const [figures, activity] = await Promise.all([text("metrics"), json("admin/activity")]);
     if (timer !== mine && timer === null) return; // the room was left meanwhile
+    const samples = new Samples(figures);
     readings = [...readings.slice(1 - KEPT), { time: performance.now() / 1000, samples }];
     draw(samples);
+    drawActivity(activity);
     say("");
   } catch (error) {
     say(explain(error), true);
@@ -77,6 +82,51 @@ function draw(now) {
       histogram("Time in the queue", now, "vllm:request_queue_time_seconds")),
   );
 }
+
+// Rows keep their buttons while they stay: a click, or a reader's place, is not lost to a redraw.
+let drawn = "";
+
+function drawActivity({ requests, keys }) {
+  const named = keys.some(({ key }) => key !== "");
+  const shape = JSON.stringify([requests.map(({ number }) => number), keys.length, named]);
+  const rows = requests.map((each) => [
+    each.id.slice(0, 12), each.model, ...(named ? [each.key] : []), format.seconds(each.seconds),
+    format.whole(each.prompt_tokens), format.whole(each.completion_tokens),
+  ]);
+  const used = keys.map((each) => [
+    each.key || "no key", format.whole(each.requests), format.whole(each.refused), format.whole(each.prompt_tokens),
+    format.whole(each.cached_tokens), format.whole(each.completion_tokens),
+  ]);
+  if (shape === drawn) {
+    for (const [at, cells] of [...rows, ...used].entries())
+      work.querySelectorAll("tbody tr")[at]?.querySelectorAll("th, td").forEach((cell, place) => {
+        if (place < cells.length && cell.textContent !== cells[place]) cell.textContent = cells[place];
+      });
+    return;
+  }
+  drawn = shape;
+  const head = ["Request", "Model", ...(named ? ["Key"] : []), "For", "Prompt tokens", "Written", "End it"];
+  work.replaceChildren(
+    el("h3", {}, "Being answered"),
+    rows.length
+      ? table("Requests that are being answered", head, rows.map((cells, at) => [...cells, ender(requests[at])]))
+      : el("p", { class: "help" }, "No request is being answered."),
+    el("h3", {}, "Answered for each key"),
+    used.length
+      ? table("What each key has used since the start", ["Key", "Requests", "Refused", "Prompt tokens", "Of these cached", "Written"], used)
+      : el("p", { class: "help" }, "Nothing yet."),
+  );
+}
+
+const ender = ({ number, id }) =>
+  button("End", async () => {
+    try {
+      await json("admin/end", { body: { number } });
+      read();
+    } catch (error) {
+      if (error.status !== 404) say(explain(error), true); // 404: it has just ended by itself
+    }
+  }, { "aria-label": `End request ${id.slice(0, 12)}` });
 
 const refused = (now) =>
   now.all("ingot:http_responses_total").filter(({ labels }) => labels.status === "429").reduce((sum, { value }) => sum + value, 0);

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from ingot.model.transformer import Attend
+from ingot.model.transformer import Attend, band
 
 
-def segment_attention(segments: Tensor) -> Attend:
+def segment_attention(segments: Tensor, window: int | None = None) -> Attend:
     """Return causal attention that does not cross from one segment to another.
 
     Args:
         segments: Segment of each position, (B, T); equal numbers, same segment.
+        window: Tokens that each token attends to, itself included; None for all before it.
     """
-    length = segments.shape[1]
-    causal = torch.ones(length, length, dtype=torch.bool, device=segments.device).tril()
-    seen = (segments[:, :, None] == segments[:, None, :]) & causal
+    near = band(window, segments.shape[1], segments.device)
+    seen = (segments[:, :, None] == segments[:, None, :]) & near
     seen = seen[:, None]  # all heads alike
 
     def attend(_layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -22,7 +22,8 @@ def hidden_states(model: Transformer, batch: Batch, device: torch.device) -> Ten
     else:
         positions = torch.from_numpy(segment_positions(batch.segments)).to(device)
         segments = torch.from_numpy(batch.segments).to(device)
-        hidden = model(inputs, positions, segment_attention(segments))
+        attend = segment_attention(segments, model.config.sliding_window)
+        hidden = model(inputs, positions, attend)
     return hidden
 
 

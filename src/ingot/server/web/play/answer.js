@@ -83,12 +83,15 @@ export class AnswerView {
 
   // ---- How fast
 
-  showFigures({ first, speed, tokens, cached, model, digest }) {
+  showFigures({ first, speed, tokens, cached, guesses, model, digest }) {
+    const accepted = guesses?.accepted_prediction_tokens ?? 0;
+    const guessed = accepted + (guesses?.rejected_prediction_tokens ?? 0);
     const shown = [
       ["First token", first === null ? "–" : format.seconds(first)],
       ["Tokens/s", speed === null ? "–" : format.short(speed)],
       ["Tokens", format.whole(tokens)],
       ["From the cache", cached === null ? "–" : format.whole(cached)],
+      ...(guessed ? [["Guesses accepted", `${format.whole(accepted)} of ${format.whole(guessed)}`]] : []),
       ["Weights", `${model}, ${format.digest(digest)}`],
     ];
     this.figures.replaceChildren(...shown.map(([name, value]) => figure(name, value)));

@@ -15,7 +15,7 @@ const ENDINGS = {
 export async function answer(request, node, view, model, signal) {
   const { route, body } = streamed(request);
   const clock = new Clock();
-  const figures = { model: model.id, digest: model.digest, cached: null };
+  const figures = { model: model.id, digest: model.digest, cached: null, guesses: null };
   let decoding = null; // tokens/s by the server's own clock, once it says so
   const show = () => view.showFigures({ ...figures, first: clock.first, speed: decoding ?? clock.speed, tokens: clock.tokens });
   let ending = "";
@@ -28,6 +28,7 @@ export async function answer(request, node, view, model, signal) {
       if (event.usage) {
         clock.tokens = event.usage.completion_tokens;
         figures.cached = event.usage.prompt_tokens_details?.cached_tokens ?? null;
+        figures.guesses = event.usage.completion_tokens_details ?? null;
         const spent = event.timing?.decode_s;
         if (spent > 0) decoding = (clock.tokens - 1) / spent;
         counted = true;
