@@ -15,7 +15,7 @@ from ingot import native
 LEAST_GEMM, LEAST_BANDWIDTH, LEAST_ATTENTION = 0.6, 0.9, 0.8
 
 _READ_BYTES = 1 << 28
-_LARGE, _USUAL = (16_384, 8192), (6144, 1024)
+_LARGE, _USUAL = (32_768, 8192), (6144, 1024)
 """Outputs and inputs of a matrix that no cache holds, and of the 600M model's widest."""
 _BYTES_A_WEIGHT = {"int8": 1 + 4 / 128, "int4": 0.5 + 4 / 32, "bf16": 2.0}
 _CONTEXT, _SEQUENCES, _HEADS, _HEAD_DIM = 8192, 8, 8, 128
@@ -37,7 +37,8 @@ class Limits:
         best = native.kernels()[0]
         threads = len(os.sched_getaffinity(0))
         peak = max(native.measure_peak(best, threads) for _ in range(3))
-        seconds = min(native.measure_read(_READ_BYTES, threads, 5) for _ in range(3))
+        # On a machine that is shared it moves by half within a minute: the best of many counts.
+        seconds = min(native.measure_read(_READ_BYTES, threads, 5) for _ in range(12))
         return cls(threads, peak, _READ_BYTES / seconds)
 
 
