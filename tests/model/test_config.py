@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ingot.errors import ArtifactError, RecipeError
@@ -119,6 +119,7 @@ def test_sizes_that_make_no_model_are_refused(field: str, value: float) -> None:
     | st.text(max_size=5)
     | st.lists(st.integers(), max_size=2),
 )
+@example(field="num_hidden_layers", value=1 << 60)
 def test_a_hostile_config_is_refused_or_makes_sense(field: str, value: Any) -> None:
     windowed = dataclasses.replace(SMALL, sliding_window=16)
     data = windowed.to_hf(eos_token_id=0, dtype="bfloat16") | {field: value}

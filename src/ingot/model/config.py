@@ -190,7 +190,10 @@ class ModelConfig:
                 )
             values[field.name] = value
         try:
-            return cls(**values, sliding_window=_window(data, values["num_hidden_layers"], where))
+            config = cls(**values)  # its sizes are sound from here on
+            return dataclasses.replace(
+                config, sliding_window=_window(data, config.num_hidden_layers, where)
+            )
         except RecipeError as error:
             raise ArtifactError(error.what, where=f"{where} ({error.where})") from error
 
@@ -205,14 +208,17 @@ def _window(data: Mapping[str, Any], layers: int, where: object) -> int | None:
     if not isinstance(window, int) or isinstance(window, bool):
         raise ArtifactError(f"sliding_window {window!r} is no whole number", where=where)
     first = data.get("max_window_layers", layers)  # layers before it attend to all
-    kinds = data.get("layer_types")
     if not isinstance(first, int):
         raise ArtifactError(f"max_window_layers {first!r} is no whole number", where=where)
-    if not isinstance(kinds, list):
-        kinds = ["sliding_attention" if i >= first else "full_attention" for i in range(layers)]
-    if all(kind == "full_attention" for kind in kinds):
+    kinds = data.get("layer_types")
+    if isinstance(kinds, list):
+        every = all(kind == "sliding_attention" for kind in kinds)
+        none = all(kind == "full_attention" for kind in kinds)
+    else:
+        every, none = first <= 0, first >= layers
+    if none:
         return None
-    if any(kind != "sliding_attention" for kind in kinds):
+    if not every:
         raise ArtifactError(
             "some layers have a sliding window and others none, which is not supported",
             where=where,

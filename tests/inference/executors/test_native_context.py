@@ -34,20 +34,34 @@ def float32_activations() -> Iterator[None]:
         yield
 
 
+def frozen(config: ModelConfig, tokenizer: Tokenizer, folder: Path) -> Path:
+    """Seal a model of random weights."""
+    rng = np.random.default_rng(0)
+    weights = {
+        name: rng.normal(scale=0.3, size=shape).astype(np.float32)
+        for name, shape in config.tensor_shapes().items()
+    }
+    freeze(weights, config, tokenizer, folder / "model.ingot", provenance=Provenance()).close()
+    return folder / "model.ingot"
+
+
 @pytest.fixture(scope="module")
 def long_ingot(
     config: ModelConfig, tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory
 ) -> Any:
     """A model of one layer with a context of 128k."""
     config = dataclasses.replace(config, max_position_embeddings=LONG, num_hidden_layers=1)
-    rng = np.random.default_rng(0)
-    weights = {
-        name: rng.normal(scale=0.3, size=shape).astype(np.float32)
-        for name, shape in config.tensor_shapes().items()
-    }
-    out: Path = tmp_path_factory.mktemp("long") / "long.ingot"
-    freeze(weights, config, tokenizer, out, provenance=Provenance()).close()
-    with open_ingot(out) as opened:
+    with open_ingot(frozen(config, tokenizer, tmp_path_factory.mktemp("long"))) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def windowed_ingot(
+    config: ModelConfig, tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory
+) -> Any:
+    """A model whose tokens attend to the last 21."""
+    config = dataclasses.replace(config, sliding_window=21)
+    with open_ingot(frozen(config, tokenizer, tmp_path_factory.mktemp("window"))) as opened:
         yield opened
 
 
@@ -93,23 +107,6 @@ def test_a_sliding_window_hides_what_lies_before_it(
         scores = executor.model.logits([as_native(chunk)])
         error = np.sqrt(np.mean((scores - expected[start:end]) ** 2)) / expected.std()
         assert error < allowed
-
-
-@pytest.fixture(scope="module")
-def windowed_ingot(
-    config: ModelConfig, tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory
-) -> Any:
-    """A model whose tokens attend to the last 21."""
-    config = dataclasses.replace(config, sliding_window=21)
-    rng = np.random.default_rng(0)
-    weights = {
-        name: rng.normal(scale=0.3, size=shape).astype(np.float32)
-        for name, shape in config.tensor_shapes().items()
-    }
-    out: Path = tmp_path_factory.mktemp("window") / "window.ingot"
-    freeze(weights, config, tokenizer, out, provenance=Provenance()).close()
-    with open_ingot(out) as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("name", ["native", "torch"])
