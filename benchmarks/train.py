@@ -179,7 +179,7 @@ def ours_of_that_size(
     precision = Precision.choose()
     model = Transformer(config).to(precision.device)
     model.initialise(torch.Generator().manual_seed(0))
-    optimizer = Optimizer(model, optimizer_config)
+    optimizer = Optimizer(model, optimizer_config, precision.dtype)
     batch = Batch(ids.numpy(), None, None)
 
     def step() -> None:

@@ -46,6 +46,8 @@ def test_openapi_describes_what_there_is(http: httpx.Client) -> None:
         "/metrics",
         "/admin/ingots",
         "/admin/verify",
+        "/admin/activity",
+        "/admin/end",
     }
     body = document["paths"]["/v1/completions"]["post"]["requestBody"]
     assert body["content"]["application/json"]["schema"]["$ref"].endswith("/CompletionRequest")

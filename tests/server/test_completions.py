@@ -62,6 +62,10 @@ def test_the_answer_names_its_weights_and_counts_its_tokens(
         "completion_tokens": 9,
         "total_tokens": read + 9,
         "prompt_tokens_details": {"cached_tokens": 0},
+        "completion_tokens_details": {
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
     }
 
 

@@ -30,13 +30,16 @@ def model_with_gradients(seed: int = 0) -> Transformer:
     return model
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(3, 64, 64), (2, 32, 96), (2, 96, 32)])
 def test_orthogonalise_keeps_singular_vectors_and_levels_values(
-    shape: tuple[int, int, int],
+    shape: tuple[int, int, int], dtype: torch.dtype
 ) -> None:
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     u, values, vh = torch.linalg.svd(noise, full_matrices=False)
-    result = orthogonalise((u * values.clamp(min=0.5)[:, None, :]) @ vh).float()
+    result = orthogonalise((u * values.clamp(min=0.5)[:, None, :]) @ vh, dtype)
+    assert result.dtype == dtype
+    result = result.float()
     assert torch.linalg.svdvals(result).sub(1).abs().max() < 0.15
     assert (result - u @ vh).abs().max() < 0.1
 
@@ -60,7 +63,7 @@ def test_muon_follows_its_definition() -> None:
     before, gradient = weight.detach().clone(), weight.grad.clone()
     Optimizer(model, OptimizerConfig(muon_lr=0.1, momentum=0.9, weight_decay=0.5)).step(0.5)
     nesterov = gradient.lerp(0.1 * gradient, 0.9)
-    step = orthogonalise(nesterov[None])[0].float() * (48 / 32) ** 0.5
+    step = orthogonalise(nesterov[None])[0] * (48 / 32) ** 0.5
     expected = before * (1 - 0.05 * 0.5) - 0.05 * step
     torch.testing.assert_close(weight.detach(), expected, atol=1e-5, rtol=1e-4)
 

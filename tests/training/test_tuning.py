@@ -110,7 +110,7 @@ def test_talks_are_learnt(base: Path, talks: Path, tmp_path: Path, lora: bool) -
         watcher=watcher,
     )
     judged = [event for event in events if isinstance(event, Evaluated)]
-    assert judged[-1].loss < 0.8 * losses(events)[0]
+    assert judged[-1].loss < 0.95 * losses(events)[0]
     assert judged[-1].bits_per_byte is not None
     phase_one.freeze(run.path, tmp_path / "talker.ingot").close()
     tuned, before = weights_of(tmp_path / "talker.ingot"), weights_of(base)

@@ -54,7 +54,10 @@ def train_in_two(run: Run) -> str:
 def test_two_processes_are_as_good_as_one(
     recipe: Callable[..., Recipe], new_run: Callable[..., Run], watch: Any
 ) -> None:
-    settings = {"batch": {"sequences": 2, "accumulation": 4}, "run": {"steps": 8}}
+    settings = {
+        "batch": {"sequences": 2, "accumulation": 4},
+        "run": {"steps": 8, "precision": "float32"},
+    }
     alone, together = new_run(recipe(**settings), "alone"), new_run(recipe(**settings), "together")
     result = watch().train(alone)
     assert sorted(train_in_two(together).split()) == ["0", "1", "8", "8"]
@@ -67,7 +70,8 @@ def test_two_processes_are_as_good_as_one(
 def test_a_run_goes_on_in_another_number_of_processes(
     recipe: Callable[..., Recipe], new_run: Callable[..., Run], watch: Any
 ) -> None:
-    settings = {"batch": {"sequences": 4}, "run": {"steps": 8, "evaluations": 2}}
+    length = {"steps": 8, "evaluations": 2, "precision": "float32"}
+    settings = {"batch": {"sequences": 4}, "run": length}
     alone, both = new_run(recipe(**settings), "alone"), new_run(recipe(**settings), "both")
     watch().train(alone)
     train_in_two(both)

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from ingot.errors import TrainingError
 from ingot.training.adamw import KINDS, AdamW, Group
-from ingot.training.precision import has_bfloat16
 
 # Coefficients of the five Newton-Schulz steps: each is the best odd quintic for the
 # interval the one before it leaves (Polar Express, arXiv:2505.16932, as used by
@@ -52,14 +51,22 @@ class OptimizerConfig(BaseModel):
 
 
 class Optimizer:
-    """Holds each parameter that is to be trained in exactly one group and updates them all."""
+    """Holds each parameter that is to be trained in exactly one group and updates them all.
 
-    def __init__(self, model: nn.Module, config: OptimizerConfig) -> None:
+    Args:
+        model: Holds the parameters, in float32.
+        config: Rates and the method.
+        dtype: What Muon orthogonalises in; bfloat16 is enough where products are computed in it.
+    """
+
+    def __init__(
+        self, model: nn.Module, config: OptimizerConfig, dtype: torch.dtype = torch.float32
+    ) -> None:
         self.config = config
         self._names: dict[Tensor, str] = {p: name for name, p in _trained(model)}
         groups = _split(model)
         matrices = groups.pop("matrix")
-        self._muon = Muon(matrices if config.method == "muon" else [], config)
+        self._muon = Muon(matrices if config.method == "muon" else [], config, dtype)
         rates = {
             "embedding": config.embedding_lr,
             "head": config.head_lr,
@@ -135,8 +142,10 @@ class Muon:
     Newton-Schulz runs as a few batched products.
     """
 
-    def __init__(self, matrices: Iterable[nn.Parameter], config: OptimizerConfig) -> None:
-        self._config = config
+    def __init__(
+        self, matrices: Iterable[nn.Parameter], config: OptimizerConfig, dtype: torch.dtype
+    ) -> None:
+        self._config, self._dtype = config, dtype
         by_shape: dict[torch.Size, list[nn.Parameter]] = {}
         for matrix in matrices:
             by_shape.setdefault(matrix.shape, []).append(matrix)
@@ -152,7 +161,7 @@ class Muon:
         for group, momenta in self._stacks:
             gradients = torch.stack([p.grad for p in group if p.grad is not None])
             momenta.lerp_(gradients, 1 - momentum)
-            updates = orthogonalise(gradients.lerp_(momenta, momentum))
+            updates = orthogonalise(gradients.lerp_(momenta, momentum), self._dtype)
             rows, columns = group[0].shape
             scale = max(1.0, rows / columns) ** 0.5
             for parameter, update in zip(group, updates, strict=True):
@@ -168,16 +177,16 @@ class Muon:
         }
 
 
-def orthogonalise(matrices: Tensor) -> Tensor:
+def orthogonalise(matrices: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """Return (N, R, C) with the singular vectors kept and the singular values near 1.
 
-    Computed and returned in bfloat16 where the device multiplies that faster: the
-    singular values are only brought near 1, so its three digits are enough (Muon's own choice).
+    Computed and returned in ``dtype``. The singular values are only brought near 1, so
+    bfloat16's three digits are enough (Muon's own choice).
     """
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
     x = x / (x.norm(dim=(1, 2), keepdim=True) * 1.02 + 1e-7)
-    x = x.bfloat16() if has_bfloat16(x.device) else x
+    x = x.to(dtype)
     for a, b, c in _NEWTON_SCHULZ:
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)

@@ -78,7 +78,7 @@ class Trainer:
             attach(self._model, run.recipe.lora, self._generator())
         if run.recipe.batch.recompute:
             _recompute_blocks(self._model)
-        self._optimizer = Optimizer(self._model, run.recipe.optimizer)
+        self._optimizer = Optimizer(self._model, run.recipe.optimizer, self._precision.dtype)
         self._saver = Saver(run.path, keep=run.recipe.run.keep_checkpoints)
         self._state = RunState(corpus_digest=run.record.corpus_digest)
         self._batch: Batch | None = None
