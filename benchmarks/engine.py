@@ -30,7 +30,6 @@ LEAST_SMALL_RATE = 5000.0
 LEAST_START_RATIO = 2.0
 
 PARTS = ("kernels", "small", "models", "peers")
-_SEQUENCES = (1, 8, 32, 64)
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+import pytest
+
 from benchmarks.workloads import ANSWER, PROMPT, decode_rate, mixed_rate, mixed_work, prefill_rate
 
 
 class Counting:
-    """Reads a prompt in one step and then makes a token of every sequence in each."""
+    """Reads prompts in one step, or one each step, and makes a token of every sequence read."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, one_prompt_a_step: bool = False) -> None:
+        self.slowly = one_prompt_a_step
         self.left: dict[int, int] = {}
         self.prompts: list[list[int]] = []
         self.steps = 0
-        self.most = 0
 
     def add(self, ids: list[int], answer: int) -> int:
         self.prompts.append(ids)
@@ -19,9 +21,10 @@ class Counting:
 
     def step(self) -> list[int]:
         self.steps += 1
-        made = list(self.left)
-        self.most = max(self.most, len(made))
-        self.left = {number: count - 1 for number, count in self.left.items() if count > 1}
+        read = self.steps if self.slowly else len(self.prompts)
+        made = [number for number in self.left if number <= read]
+        counts = {number: self.left[number] - (number in made) for number in self.left}
+        self.left = {number: count for number, count in counts.items() if count}
         return made
 
 
@@ -32,12 +35,16 @@ def test_prefill_reads_one_prompt_and_makes_one_token() -> None:
     assert engine.steps == 1
 
 
-def test_decode_is_timed_from_the_first_token_of_the_last_sequence() -> None:
-    engine = Counting()
-    assert decode_rate(engine, 8) > 0
+def test_decode_is_timed_from_the_first_token_of_the_last_sequence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = Counting(one_prompt_a_step=True)
+    monkeypatch.setattr("time.perf_counter", lambda: engine.steps)  # a step takes a second
+    before = sum(range(1, 9))  # tokens made until the last prompt is read
+    assert decode_rate(engine, 8) == (8 * (ANSWER + 1) - before) / ANSWER
     assert [len(prompt) for prompt in engine.prompts] == [PROMPT] * 8
     assert len(set(map(tuple, engine.prompts))) == 8, "a prefix cache would answer for all"
-    assert engine.steps == ANSWER + 1
+    assert engine.steps == 8 + ANSWER
     assert not engine.left
 
 

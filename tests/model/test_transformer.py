@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
@@ -7,7 +9,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from ingot.model import ModelConfig
 from ingot.model.transformer import Transformer
 
-SHAPES = {
+SHAPES: dict[str, Any] = {
     "vocab_size": 300,
     "hidden_size": 48,
     "intermediate_size": 128,
@@ -20,7 +22,7 @@ SHAPES = {
 
 
 def random_model(*, tied: bool, window: int | None = None) -> Transformer:
-    config = ModelConfig(**SHAPES, tie_word_embeddings=tied, sliding_window=window)  # type: ignore[arg-type]
+    config = ModelConfig(**SHAPES, tie_word_embeddings=tied, sliding_window=window)
     model = Transformer(config)
     generator = torch.Generator().manual_seed(0)
     for parameter in model.parameters():

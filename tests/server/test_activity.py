@@ -100,3 +100,21 @@ def test_a_key_sees_and_ends_its_own_requests_alone(
         assert [use["key"] for use in activity(server, one)["keys"]] == ["one"]
         assert [use["key"] for use in activity(server, chief)["keys"]] == ["one", "other"]
         assert httpx.get(f"{server.url}/admin/activity", timeout=30).status_code == 401
+
+
+def test_what_a_key_was_refused_is_counted(
+    ingot: Ingot, engine: EngineLoop, tmp_path: Path
+) -> None:
+    path = tmp_path / "keys.toml"
+    key, entry = make_key("bounded")
+    path.write_text(f"{entry}requests_per_minute = 1\n")
+    path.chmod(0o600)
+    with Server(ingot, engine, ServerConfig(port=0, api_keys=path)) as server:
+        asked = LONG | {"max_tokens": 5}
+        for expected in (200, 429, 429):
+            answer = httpx.post(
+                f"{server.url}/v1/completions", json=asked, headers=with_key(key), timeout=30
+            )
+            assert answer.status_code == expected
+        (use,) = activity(server, key)["keys"]
+    assert (use["requests"], use["refused"], use["completion_tokens"]) == (3, 2, 5)

@@ -15,6 +15,8 @@ import httpx
 import numpy as np
 import pytest
 
+from ingot.api import phase_two
+from ingot.api.phase_two import native_core_is_built
 from ingot.artifact import Ingot, Provenance, freeze, open_ingot
 from ingot.errors import ArtifactError, ServeError, UsageError
 from ingot.inference import Engine, EngineLoop
@@ -218,3 +220,16 @@ def test_a_model_is_not_closed_while_it_is_used(ingot_path: Path) -> None:
         assert not model.loop._thread.is_alive()
 
     asyncio.run(main())
+
+
+@pytest.mark.skipif(not native_core_is_built(), reason="installed without the native core")
+def test_weights_that_loading_converted_are_not_called_false(ingot_path: Path) -> None:
+    with (
+        phase_two.load(ingot_path, executor="native-int8") as model,
+        Server(model.ingot, model.loop, ServerConfig(port=0)) as server,
+    ):
+        said = httpx.post(f"{server.url}/admin/verify", json={"model": "tiny"}, timeout=30)
+        assert said.status_code == 409
+        assert said.json()["error"]["code"] == "not_comparable"
+        with pytest.raises(ServeError, match="converted when they were loaded"):
+            verify_live(server.url, "tiny", model.ingot.manifest, None)

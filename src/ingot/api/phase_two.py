@@ -221,14 +221,13 @@ def serve(
     Raises:
         ServeError: the port is in use, or the address is public and that was not allowed.
     """
+    from ingot.server import Server  # half a second that answering without HTTP need not wait
 
     def load_another(path: Path) -> tuple[Ingot, EngineLoop]:
         loaded = load(path, executor=executor, engine=engine)
         return loaded.ingot, loaded.loop
 
     more = [(name, another.ingot, another.loop) for name, another in (further or {}).items()]
-    from ingot.server import Server  # half a second that answering without HTTP need not wait
-
     return Server(
         model.ingot, model.loop, config, listener=listener, further=more, loader=load_another
     )

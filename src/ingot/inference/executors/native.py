@@ -88,7 +88,7 @@ class NativeExecutor:
                 fix="use fewer blocks or a smaller model",
             ) from error
         self._weights.let_go()
-        ingot.release_pages()  # all that is needed of them was copied
+        ingot.release_pages()  # matrices were copied; norms come back when read
 
     def step(self, chunks: Seq[Chunk]) -> list[Result]:
         """Run every chunk; return one entry for each, None where nothing was asked.

@@ -1,4 +1,4 @@
-// The room Serve: what the server does right now, from /metrics.
+// The room Serve: what the server does right now, from /metrics and /admin/activity.
 
 import { explain, json, text } from "./api.js";
 import { button, el, figure, table } from "./dom.js";
