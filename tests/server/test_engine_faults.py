@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Seq
@@ -12,10 +13,11 @@ import pytest
 
 from ingot.artifact import Ingot
 from ingot.errors import ServeError
-from ingot.inference import Engine, EngineConfig, EngineLoop
+from ingot.inference import Delta, Engine, EngineConfig, EngineLoop
 from ingot.inference.executors.base import Chunk, Drawn
 from ingot.inference.executors.torch import TorchExecutor
 from ingot.server import Server, ServerConfig
+from ingot.server.answers import Answers
 
 ASKED = {"model": "tiny", "prompt": "def", "max_tokens": 500, "ignore_eos": True}
 
@@ -44,9 +46,14 @@ def serve(ingot: Ingot, engine: EngineLoop) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def failing(ingot: Ingot) -> Iterator[httpx.Client]:
-    """A server whose engine fails at its fourth step."""
-    yield from serve(ingot, EngineLoop(Engine(FailingExecutor(ingot), ingot.tokenizer)))
+def doomed(ingot: Ingot) -> EngineLoop:
+    """An engine that fails at its fourth step."""
+    return EngineLoop(Engine(FailingExecutor(ingot), ingot.tokenizer))
+
+
+@pytest.fixture
+def failing(ingot: Ingot, doomed: EngineLoop) -> Iterator[httpx.Client]:
+    yield from serve(ingot, doomed)
 
 
 @pytest.fixture
@@ -89,6 +96,26 @@ def test_a_failure_ends_a_stream_with_an_error_event(failing: httpx.Client) -> N
     assert response.status_code == 200
     assert json.loads(events[0])["choices"]
     assert "the weights melted" in json.loads(events[-1])["error"]["message"]
+
+
+def test_what_was_said_before_the_failure_is_sent_even_to_a_late_reader(
+    failing: httpx.Client, doomed: EngineLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = Answers.take
+
+    async def take_late(answers: Answers) -> list[tuple[int, Delta]]:
+        while doomed.failed is None:
+            await asyncio.sleep(0.01)
+        return await take(answers)
+
+    monkeypatch.setattr(Answers, "take", take_late)
+    asked = ASKED | {"stream": True, "logprobs": 0}
+    response = failing.post("/v1/completions", json=asked)
+    events = [line.removeprefix("data: ") for line in response.text.splitlines() if line]
+    said, error = map(json.loads, events)
+    assert len(said["choices"][0]["logprobs"]["tokens"]) == 3
+    assert said["choices"][0]["finish_reason"] is None
+    assert "the weights melted" in error["error"]["message"]
 
 
 def test_the_official_client_raises_where_a_stream_breaks(failing: httpx.Client) -> None:

@@ -29,6 +29,7 @@ from ingot.server.visit import Visit
 
 _GRACE_S = 5.0  # at its deadline the engine ends a request itself; past this it must be hanging
 _GOODBYE_S = 1.0
+_BAD_ENDS = frozenset({"error", "cancelled", "deadline"})
 _STREAM_HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
     "cache-control": "no-cache",
@@ -195,6 +196,7 @@ class GenerationResponse(Response):
         pieces: list[list[Delta]] = [[] for _ in range(self._order.sequences)]
         while answers.open:
             for index, delta in await answers.take():
+                self._check_end(index, delta)
                 self._count(index, delta)
                 pieces[index].append(delta)
         body = self._writer.whole([join(deltas) for deltas in pieces], self._tally)
@@ -210,8 +212,10 @@ class GenerationResponse(Response):
             events: list[bytes] = []
             try:
                 for index, delta in await answers.take():
-                    self._count(index, delta)
-                    events += self._writer.pieces(index, delta)
+                    if said := _without_bad_end(delta):
+                        self._count(index, said)
+                        events += self._writer.pieces(index, said)
+                    self._check_end(index, delta)
             except ApiError as error:  # what came before it is sent all the same
                 broken = True
                 events.append(self._writer.fault(error))
@@ -243,8 +247,7 @@ class GenerationResponse(Response):
         await asyncio.sleep(0)  # a send that need not wait does not yield by itself
 
     def _count(self, index: int, delta: Delta) -> None:
-        """Count what a sequence has said; refuse an end that is not an answer's."""
-        self._check(delta)
+        """Count what a sequence has said."""
         visit, done = self._visit, len(delta.token_ids)
         self._tally.completion_tokens += done
         visit.completion_tokens += done
@@ -256,15 +259,11 @@ class GenerationResponse(Response):
         self._service.admission.progress(done)
         if visit.key is not None and self._service.keys is not None:
             self._service.keys.charge(visit.key, done)
-        if delta.finish_reason is not None:
-            first_of_prompt = index % len(self._order.candidates) == 0
-            self._tally.count_end(delta, counts_prompt=first_of_prompt)
-            visit.cached_tokens = self._tally.cached_tokens
-            visit.finish_reasons.append(delta.finish_reason)
-            self._service.metrics.observe_end(self._order.model.name, delta)
 
-    def _check(self, delta: Delta) -> None:
-        """Refuse a delta that ends its sequence in another way than an answer may end."""
+    def _check_end(self, index: int, delta: Delta) -> None:
+        """Count an answer's end; refuse one in another way than an answer may end."""
+        if delta.finish_reason is None:
+            return
         if delta.finish_reason == "error":
             if (delta.error or "").startswith("guide:"):  # what it asked for cannot be followed
                 raise ApiError(400, f"the grammar failed: {delta.error}", code="invalid_grammar")
@@ -273,10 +272,22 @@ class GenerationResponse(Response):
             raise _ended_by_hand() if self._ended_by_hand else _stopping()
         if delta.finish_reason == "deadline":
             raise self._too_late()
+        first_of_prompt = index % len(self._order.candidates) == 0
+        self._tally.count_end(delta, counts_prompt=first_of_prompt)
+        self._visit.cached_tokens = self._tally.cached_tokens
+        self._visit.finish_reasons.append(delta.finish_reason)
+        self._service.metrics.observe_end(self._order.model.name, delta)
 
     def _too_late(self) -> ApiError:
         limit = f"the answer was not complete within {self._order.terms.timeout_s:g} s"
         return ApiError(504, f"{limit}; ask for fewer tokens", code="deadline_exceeded")
+
+
+def _without_bad_end(delta: Delta) -> Delta | None:
+    """Return what was said, without an end that comes as an error; None where nothing was."""
+    if delta.finish_reason not in _BAD_ENDS:
+        return delta
+    return delta._replace(finish_reason=None) if delta.text or delta.token_ids else None
 
 
 def _stopping() -> ApiError:
