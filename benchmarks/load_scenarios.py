@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -15,61 +14,9 @@ from benchmarks.serving import Served, Sizes, serving
 from ingot.api.phase_two import load
 from ingot.inference import EngineConfig
 
-LEAST_GOODPUT_RATIO = 2.0
 LEAST_PREFIX_RATIO = 5.0
 MOST_REJECTION_MS = 10.0
 MOST_FIRST_TOKEN_S = 5.0
-_PEERS = ("llama-server", "vllm")
-
-
-def measure_closed_loop(report: Report, ingot: Path, sizes: Sizes) -> None:
-    """Ask with 1 to 256 clients, each again as soon as it is answered."""
-    with serving(ingot) as served:
-        for clients in sizes.clients:
-
-            def fields(number: int) -> dict[str, Any]:
-                return served.completion(f"# request {number}\n", 64)
-
-            began = time.perf_counter()
-            done = run(closed_loop(served.url, clients, sizes.loop_s, fields))
-            seconds = time.perf_counter() - began
-            _report_loop(report, f"{clients} clients", done, seconds)
-    for peer in _PEERS:
-        program = Path(".peers") / peer / "bin" / peer
-        found = program.exists() or shutil.which(str(program)) is not None
-        why = "is installed, but not measured by this version" if found else "is missing"
-        report.add(
-            Row(
-                f"goodput beside {peer}",
-                None,
-                "requests/s",
-                peer=f"{peer} {why}",
-                bar=f"≥ {LEAST_GOODPUT_RATIO:g}x the best peer",
-                met=False,
-            )
-        )
-
-
-def _report_loop(report: Report, name: str, done: list[Exchange], seconds: float) -> None:
-    tokens = sum(int(exchange.usage.get("completion_tokens", 0)) for exchange in done)
-    report.add(Row(f"{name}: throughput", tokens / seconds, "tokens/s"))
-    firsts = [exchange.first_s for exchange in done]
-    gaps = [
-        later - earlier
-        for exchange in done
-        for earlier, later in zip(exchange.times, exchange.times[1:], strict=False)
-    ]
-    each = [
-        (exchange.seconds - exchange.first_s) / (int(exchange.usage["completion_tokens"]) - 1)
-        for exchange in done
-        if exchange.usage.get("completion_tokens", 0) > 1
-    ]
-    for kind, figures in (("TTFT", firsts), ("TPOT", each), ("ITL", gaps)):
-        for percent in (50, 99):
-            value = 1e3 * percentile(figures, percent)
-            report.add(Row(f"{name}: {kind} p{percent}", value, "ms"))
-    failed = sum(not exchange.complete for exchange in done)
-    report.add(Row(f"{name}: failed", failed, "requests", bar="none", met=failed == 0))
 
 
 def measure_open_streams(report: Report, ingot: Path, sizes: Sizes) -> None:

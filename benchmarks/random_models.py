@@ -47,9 +47,19 @@ SHAPES = {
 
 
 def make_random_ingot(folder: Path, shape: str, kind: Format) -> Path:
-    """Freeze a model of a shape with weights drawn from one seed; speed does not depend on them."""
-    config = SHAPES[shape]
+    """Freeze a model of a shape, whose tokenizer knows next to no words."""
     tokenizer = Tokenizer.train(["any text will do, for nobody reads it\n"] * 4, 280)
+    return freeze_random(folder / f"{shape}-{kind}.ingot", SHAPES[shape], tokenizer, kind)
+
+
+def code_tokenizer(vocab_size: int) -> Tokenizer:
+    """Return a tokenizer that learnt from this project's own source."""
+    texts = [path.read_text(encoding="utf-8") for path in sorted(Path("src").rglob("*.py"))]
+    return Tokenizer.train(texts, vocab_size)
+
+
+def freeze_random(out: Path, config: ModelConfig, tokenizer: Tokenizer, kind: Format) -> Path:
+    """Freeze weights drawn from one seed; speed does not depend on them."""
     rng = np.random.default_rng(0)
     weights = {
         name: rng.standard_normal(size, dtype=np.float32) * np.float32(0.03)
@@ -60,7 +70,6 @@ def make_random_ingot(folder: Path, shape: str, kind: Format) -> Path:
     # int4 with 64 inputs a scale: 4.5 bits a weight, as llama.cpp's Q4_0 has.
     group = 64 if kind == "int4" else None
     quantized = None if kind == "bf16" else round_model(weights, config, Scheme(kind, group))
-    out = folder / f"{shape}-{kind}.ingot"
     freeze(weights, config, tokenizer, out, provenance=Provenance(), quantized=quantized).close()
     return out
 

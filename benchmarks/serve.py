@@ -1,8 +1,9 @@
 """What the server costs and carries.
 
-``python -m benchmarks.serve [--quick] [--json FILE] [--soak SECONDS]``. Models with
-random weights are made here; their answers are as long as asked, so what is
-measured does not depend on what they say. Client and server share the machine.
+``python -m benchmarks.serve [--quick] [--json FILE] [--plot FILE] [--only PART ...]``. Models
+with random weights are made here; their answers are as long as asked, so what is
+measured does not depend on what they say. Client and server share the machine. Other servers
+take part where ``python -m benchmarks.peers install`` put them.
 """
 
 from __future__ import annotations
@@ -11,15 +12,18 @@ import queue
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import load_scenarios
+from benchmarks.closed_loop import measure_closed_loop
 from benchmarks.http_load import all_at_once, percentile, run
 from benchmarks.report import Report, Row, arguments, in_turn, median_and_spread
 from benchmarks.serving import FULL, QUICK, Served, Sizes, make_model, serving, serving_nothing
 from ingot.api.phase_two import load
 from ingot.inference import EngineConfig, SamplingParams
 
+PARTS = ("cost", "null", "loop", "streams", "prefix", "overload", "soak")
 MOST_COST = 0.10
 LEAST_NULL_RATE = 60_000
 
@@ -111,24 +115,31 @@ def main() -> int:
     """Measure everything; return 0 if every bar is met."""
     parser = arguments("serve", "What the server costs and carries.")
     parser.add_argument("--soak", type=float, metavar="SECONDS", help="length of the soak")
+    parser.add_argument("--plot", type=Path, help="where to draw the closed loops (.png)")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART")
     chosen = parser.parse_args()
     sizes = QUICK if chosen.quick else FULL
+    soak_s = chosen.soak or sizes.soak_s
     report = Report(
         "serve",
-        {"quick": chosen.quick, "soak_s": chosen.soak or sizes.soak_s},
-        ("ingot", "fastapi", "uvicorn", "uvloop", "torch"),
+        {"quick": chosen.quick, "soak_s": soak_s, "parts": list(chosen.only)},
+        ("ingot", "fastapi", "uvicorn", "uvloop"),
     )
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(prefix="ingot-serve-") as name:
         folder = Path(name)
         small = make_model(folder, "small", 64, 2, 2048)
         larger = make_model(folder, "larger", 256, 4, 2048)
-        measure_cost(report, larger, sizes)
-        measure_null(report, small, sizes)
-        load_scenarios.measure_closed_loop(report, larger, sizes)
-        load_scenarios.measure_open_streams(report, small, sizes)
-        load_scenarios.measure_shared_prefix(report, larger, sizes)
-        load_scenarios.measure_overload(report, small, sizes)
-        load_scenarios.measure_soak(report, small, chosen.soak or sizes.soak_s)
+        parts: dict[str, Callable[[], None]] = {
+            "cost": lambda: measure_cost(report, larger, sizes),
+            "null": lambda: measure_null(report, small, sizes),
+            "loop": lambda: measure_closed_loop(report, folder, sizes, chosen.plot),
+            "streams": lambda: load_scenarios.measure_open_streams(report, small, sizes),
+            "prefix": lambda: load_scenarios.measure_shared_prefix(report, larger, sizes),
+            "overload": lambda: load_scenarios.measure_overload(report, small, sizes),
+            "soak": lambda: load_scenarios.measure_soak(report, small, soak_s),
+        }
+        for part in chosen.only:
+            parts[part]()
     return report.finish(chosen.json)
 
 

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import orjson
 
-from ingot.artifact import Provenance, freeze
-from ingot.model import ModelConfig, Tokenizer
+from benchmarks.random_models import code_tokenizer, freeze_random
+from ingot.model import ModelConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ class Served:
     model: str
     process: subprocess.Popen[str]
 
-    def completion(self, prompt: str, tokens: int, **fields: Any) -> dict[str, Any]:
+    def completion(self, prompt: str | list[int], tokens: int, **fields: Any) -> dict[str, Any]:
         """Return a request for a greedy stream of so many tokens."""
         return {
             "model": self.model,
@@ -78,7 +77,7 @@ def serving(ingot: Path, *settings: str) -> Iterator[Served]:
     """Run ``ingot serve`` inside the block."""
     options = [part for setting in settings for part in ("--set", setting)]
     command = [sys.executable, "-m", "ingot", "serve", str(ingot), "--port", "0", "--json"]
-    with _process([*command, *options, "--set", "server.log_requests=false"]) as process:
+    with ended_after([*command, *options]) as process:
         said = "".join(iter(lambda: _line(process), "}\n"))
         yield Served(orjson.loads(said + "}")["url"], ingot.stem, process)
 
@@ -86,12 +85,13 @@ def serving(ingot: Path, *settings: str) -> Iterator[Served]:
 @contextlib.contextmanager
 def serving_nothing(ingot: Path) -> Iterator[Served]:
     """Run the null engine's server inside the block."""
-    with _process([sys.executable, "-m", "benchmarks.null_server", str(ingot)]) as process:
+    with ended_after([sys.executable, "-m", "benchmarks.null_server", str(ingot)]) as process:
         yield Served(_line(process).strip(), ingot.stem, process)
 
 
 @contextlib.contextmanager
-def _process(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+def ended_after(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """Run a command inside the block; end it by SIGTERM, or by force where that is not heard."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
     try:
         yield process
@@ -118,8 +118,6 @@ def _line(process: subprocess.Popen[str]) -> str:
 
 def make_model(folder: Path, name: str, hidden: int, layers: int, context: int) -> Path:
     """Freeze a model with random weights."""
-    texts = [path.read_text(encoding="utf-8") for path in sorted(Path("src").rglob("*.py"))]
-    tokenizer = Tokenizer.train(texts, 2048)
     config = ModelConfig(
         vocab_size=2048,
         hidden_size=hidden,
@@ -130,11 +128,4 @@ def make_model(folder: Path, name: str, hidden: int, layers: int, context: int) 
         head_dim=32,
         max_position_embeddings=context,
     )
-    rng = np.random.default_rng(0)
-    weights = {
-        key: rng.normal(scale=0.05, size=shape).astype(np.float32)
-        for key, shape in config.tensor_shapes().items()
-    }
-    out = folder / f"{name}.ingot"
-    freeze(weights, config, tokenizer, out, provenance=Provenance()).close()
-    return out
+    return freeze_random(folder / f"{name}.ingot", config, code_tokenizer(2048), "bf16")

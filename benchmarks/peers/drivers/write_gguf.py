@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import gguf
 import llama_cpp
@@ -45,7 +46,7 @@ def main(folder: Path, out: Path) -> None:
 
 
 def write_half(folder: Path, config: dict[str, int], out: Path) -> None:
-    """Write the weights as float16, with a vocabulary of numbers and no text."""
+    """Write the weights as float16, with the tokenizer if it knows all of the vocabulary."""
     writer = gguf.GGUFWriter(out, "qwen3")
     writer.add_context_length(config["max_position_embeddings"])
     writer.add_embedding_length(config["hidden_size"])
@@ -58,7 +59,8 @@ def write_half(folder: Path, config: dict[str, int], out: Path) -> None:
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     writer.add_rope_freq_base(config.get("rope_theta", 1e6))
     writer.add_vocab_size(config["vocab_size"])
-    writer.add_tokenizer_model("no_vocab")
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    write_vocabulary(writer, tokenizer, config["vocab_size"])
     for path in sorted(folder.glob("*.safetensors")):
         for name, values in tensors_of(path):
             kept = values if values.ndim == 1 else values.astype(np.float16)
@@ -67,6 +69,24 @@ def write_half(folder: Path, config: dict[str, int], out: Path) -> None:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def write_vocabulary(writer: gguf.GGUFWriter, tokenizer: dict[str, Any], size: int) -> None:
+    """Write a byte-level BPE tokenizer of ``size`` tokens; where it has fewer, none."""
+    ids = tokenizer["model"]["vocab"]
+    special = {each["content"]: each["id"] for each in tokenizer["added_tokens"]}
+    texts = {number: text for text, number in (ids | special).items()}
+    if len(texts) != size:
+        writer.add_tokenizer_model("no_vocab")
+        return
+    kinds = dict.fromkeys(special.values(), gguf.TokenType.CONTROL)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("qwen2")
+    writer.add_token_list([texts[number] for number in range(size)])
+    writer.add_token_types([kinds.get(number, gguf.TokenType.NORMAL) for number in range(size)])
+    writer.add_token_merges([" ".join(pair) for pair in tokenizer["model"]["merges"]])
+    for number in special.values():
+        writer.add_eos_token_id(number)
 
 
 def gguf_name(name: str) -> str:

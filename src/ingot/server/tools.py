@@ -109,13 +109,15 @@ class ToolReader:
 
     def _call(self, inside: str) -> MadeToolCall | None:
         try:
-            said = orjson.loads(inside)
+            orjson.loads(inside)  # strict, but large integers become floats
+            said = json.loads(inside)
             name, arguments = said["name"], said["arguments"]
-        except (orjson.JSONDecodeError, KeyError, TypeError):
+            text = json.dumps(arguments, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        except (ValueError, RecursionError, KeyError, TypeError):
             return None
         if not isinstance(name, str) or not isinstance(arguments, dict):
             return None
-        function = CalledFunction(name, orjson.dumps(arguments).decode())
+        function = CalledFunction(name, text)
         self.count += 1
         return MadeToolCall(f"call_{uuid.uuid4().hex[:24]}", self.count - 1, function)
 

@@ -1,0 +1,40 @@
+"""What servers do for more and more clients, as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from benchmarks.closed_loop import Loop
+
+
+def draw_loops(loops: Mapping[str, Sequence[Loop]], out: Path) -> None:
+    """Draw throughput, goodput and waits over clients, a line for each server.
+
+    Args:
+        loops: What each server did, by its name.
+        out: The picture to write.
+    """
+    figure = Figure(figsize=(9, 7), layout="constrained")
+    axes = figure.subplots(2, 2)
+    for name, own in loops.items():
+        clients = [each.clients for each in own]
+        axes[0][0].plot(clients, [each.tokens for each in own], "o-", label=name)
+        axes[0][1].plot(clients, [each.goodput for each in own], "o-")
+        axes[1][0].plot(clients, [1e3 * each.ttft[1] for each in own], "o-")
+        axes[1][1].plot(clients, [1e3 * each.tpot[1] for each in own], "o-")
+    titles = ("tokens per second", "requests per second within objectives")
+    waits = ("first token, 99th percentile, ms", "each further token, 99th percentile, ms")
+    for place, title in zip(axes.flat, titles + waits, strict=True):
+        place.set_title(title, fontsize=10)
+        place.set_xscale("log", base=4)
+        place.set_xlabel("clients")
+        place.grid(alpha=0.3, which="both")
+    for place in axes[1]:
+        place.set_yscale("log")
+    axes[0][0].legend()
+    figure.savefig(out, dpi=110)
