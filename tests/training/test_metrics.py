@@ -6,6 +6,7 @@ import orjson
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from ingot.training.boards import TensorBoard
 from ingot.training.events import Evaluated, Stepped
 from ingot.training.metrics import FILE, Metrics
 
@@ -32,7 +33,7 @@ def steps(run: Path) -> list[int]:
 
 
 def test_events_are_lines_of_json_and_tensorboard_scalars(tmp_path: Path) -> None:
-    with Metrics(tmp_path, from_step=0) as metrics:
+    with Metrics(tmp_path, [TensorBoard(tmp_path, 0)], from_step=0) as metrics:
         metrics(stepped(1))
         metrics(Evaluated(step=1, loss=4.5, bits_per_byte=1.9, seconds=0.1, best=True))
     first, second = map(orjson.loads, (tmp_path / FILE).read_bytes().splitlines())

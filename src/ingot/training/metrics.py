@@ -1,37 +1,43 @@
-"""The run's record: one JSON line for each event, and TensorBoard files."""
+"""The run's record: one JSON line for each event, and the boards that draw its curves."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
 import orjson
-from torch.utils.tensorboard import SummaryWriter
 
 from ingot.files import full_disk_named, write_atomic
+from ingot.training.boards import Board
 from ingot.training.events import Evaluated, Event, Sampled, Skipped, Stepped
 
 FILE = "metrics.jsonl"
 
 
 class Metrics:
-    """Writes events down as they come; an observer like any other."""
+    """Writes events down as they come; an observer like any other.
 
-    def __init__(self, run: Path, *, from_step: int) -> None:
-        """Open the record of ``run``; cut off what lies past ``from_step``: it will be redone."""
-        self._path = run / FILE
+    Args:
+        run: The run's folder.
+        boards: What draws curves; closed with this.
+        from_step: What the record holds past it is cut off: it will be redone.
+    """
+
+    def __init__(self, run: Path, boards: Sequence[Board] = (), *, from_step: int) -> None:
+        self._path, self._boards = run / FILE, boards
         _cut(self._path, from_step)
         self._file = self._path.open("ab")
-        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=from_step + 1)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
-        self._board.close()
+        for board in self._boards:
+            board.close()
 
     def __call__(self, event: Event) -> None:
         """Write one event down."""
@@ -39,24 +45,35 @@ class Metrics:
         with full_disk_named(self._path):
             self._file.write(orjson.dumps(record | dataclasses.asdict(event)) + b"\n")
             self._file.flush()
-        if isinstance(event, Stepped):
-            for name in ("loss", "bits_per_byte", "learning_rate", "gradient_norm"):
-                if (value := getattr(event, name)) is not None:
-                    self._scalar(f"training/{name}", value, event.step)
-            self._scalar("speed/tokens_per_second", event.tokens_per_second, event.step)
-            if event.share_of_peak is not None:
-                self._scalar("speed/share_of_peak", event.share_of_peak, event.step)
-        elif isinstance(event, Skipped):
-            self._scalar("training/skipped", event.total, event.step)
-        elif isinstance(event, Evaluated):
-            self._scalar("validation/loss", event.loss, event.step)
-            if event.bits_per_byte is not None:
-                self._scalar("validation/bits_per_byte", event.bits_per_byte, event.step)
-        elif isinstance(event, Sampled):
-            self._board.add_text("sample", event.text, event.step)
+        values = {name: value for name, value in _curves(event).items() if value is not None}
+        for board in self._boards:
+            if values:
+                board.scalars(values, event.step)
+            if isinstance(event, Sampled):
+                board.text("sample", event.text, event.step)
 
-    def _scalar(self, name: str, value: float, step: int) -> None:
-        self._board.add_scalar(name, value, step)
+
+def _curves(event: Event) -> dict[str, float | None]:
+    """Return the values that an event adds to curves."""
+    match event:
+        case Stepped():
+            return {
+                "training/loss": event.loss,
+                "training/bits_per_byte": event.bits_per_byte,
+                "training/learning_rate": event.learning_rate,
+                "training/gradient_norm": event.gradient_norm,
+                "speed/tokens_per_second": event.tokens_per_second,
+                "speed/share_of_peak": event.share_of_peak,
+            }
+        case Skipped():
+            return {"training/skipped": event.total}
+        case Evaluated():
+            return {
+                "validation/loss": event.loss,
+                "validation/bits_per_byte": event.bits_per_byte,
+            }
+        case _:
+            return {}
 
 
 def _cut(path: Path, from_step: int) -> None:

@@ -16,6 +16,7 @@ from ingot.corpus import CorpusConfig
 from ingot.errors import RecipeError
 from ingot.files import write_atomic
 from ingot.model.config import ModelConfig
+from ingot.training.boards import WandbConfig
 from ingot.training.cost import CostConfig
 from ingot.training.guard import GuardConfig
 from ingot.training.lora import LoraConfig
@@ -113,6 +114,7 @@ class Recipe(_Section):
     """Train a low-rank adapter instead of the whole model."""
     guard: GuardConfig = GuardConfig()
     cost: CostConfig = CostConfig()
+    wandb: WandbConfig = WandbConfig()
     run: RunRecipe = RunRecipe()
 
     def checked(self) -> Recipe:

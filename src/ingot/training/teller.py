@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ingot.training.boards import open_boards
 from ingot.training.checkpoint import RunState
 from ingot.training.events import Event, Observer, Stepped
 from ingot.training.metrics import Metrics
@@ -62,7 +63,10 @@ class Teller:
         if not self._leads:
             yield
             return
-        with Metrics(self._run.path, from_step=from_step) as self._metrics:
+        recipe = self._run.recipe
+        tables = recipe.model_dump(mode="json")
+        boards = open_boards(self._run.path, recipe.wandb, tables, from_step=from_step)
+        with Metrics(self._run.path, boards, from_step=from_step) as self._metrics:
             yield
 
     def __call__(self, event: Event) -> None:
