@@ -21,18 +21,23 @@ TRAIN = """
 import sys, threading
 from pathlib import Path
 from ingot.training import Trainer, open_run
+from ingot.training.sharding import part
 from ingot.training.workers import Workers
 workers = Workers.join()
 assert workers.count == 2
 run = open_run(Path(sys.argv[1]))
-result = Trainer(run, lambda event: None, threading.Event(), workers).train()
-sys.stdout.write(f"{workers.rank} {result.steps}\\n")  # whole, or both would share a line
+trainer = Trainer(run, lambda event: None, threading.Event(), workers)
+result = trainer.train()
+weights = list(trainer._model.parameters())
+held = sum(part(weight).numel() for weight in weights) / sum(weight.numel() for weight in weights)
+# Written whole, or both would share a line.
+sys.stdout.write(f"{workers.rank} {result.steps} {held:.1f}\\n")
 """
 
 
-def losses(run: Run) -> list[float]:
+def losses(run: Run, name: str = "loss") -> list[float]:
     records = map(orjson.loads, (run.path / "metrics.jsonl").read_bytes().splitlines())
-    return [record["loss"] for record in records if record["event"] == "stepped"]
+    return [record[name] for record in records if record["event"] == "stepped"]
 
 
 def train_in_two(run: Run) -> str:
@@ -60,7 +65,7 @@ def test_two_processes_are_as_good_as_one(
     }
     alone, together = new_run(recipe(**settings), "alone"), new_run(recipe(**settings), "together")
     result = watch().train(alone)
-    assert sorted(train_in_two(together).split()) == ["0", "1", "8", "8"]
+    assert sorted(train_in_two(together).splitlines()) == ["0 8 1.0", "1 8 1.0"]
     assert losses(together) == pytest.approx(losses(alone), rel=1e-5)
     state = checkpoint.read_state(checkpoint.latest(together.path))
     assert state.finished
@@ -81,6 +86,31 @@ def test_a_run_goes_on_in_another_number_of_processes(
     doomed.rmdir()
     watch().train(both)  # from step 4, alone
     assert losses(both) == pytest.approx(losses(alone), rel=1e-5)
+
+
+def test_a_model_cut_among_two_is_as_good_as_a_whole_one(
+    recipe: Callable[..., Recipe], new_run: Callable[..., Run], watch: Any
+) -> None:
+    length = {"steps": 6, "evaluations": 2, "samples": 2, "precision": "float32"}
+    settings = {
+        "batch": {"sequences": 2, "accumulation": 4, "recompute": True},
+        "optimizer": {"clip_norm": 0.5, "weight_decay": 0.1},
+    }
+    alone = new_run(recipe(run=length, **settings), "alone")
+    cut = new_run(recipe(run=length | {"shard": True}, **settings), "cut")
+    result = watch().train(alone)
+    assert sorted(train_in_two(cut).splitlines()) == ["0 6 0.5", "1 6 0.5"]
+    assert losses(cut) == pytest.approx(losses(alone), rel=1e-5)
+    assert losses(cut, "gradient_norm") == pytest.approx(losses(alone, "gradient_norm"), rel=1e-4)
+    state = checkpoint.read_state(checkpoint.latest(cut.path))
+    assert state.finished
+    assert state.validation_loss == pytest.approx(result.validation_loss, rel=1e-4)
+    doomed = checkpoint.latest(cut.path)
+    for file in doomed.iterdir():
+        file.unlink()
+    doomed.rmdir()
+    watch().train(cut)  # from step 3, alone, with what the two had written
+    assert losses(cut) == pytest.approx(losses(alone), rel=1e-5)
 
 
 def test_more_processes_than_sequences_are_refused() -> None:

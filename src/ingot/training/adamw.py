@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ingot.training.sharding import cut, join, part
+
 KINDS = ("step", "exp_avg", "exp_avg_sq")
 _EPSILON = 1e-8
 
@@ -26,7 +28,7 @@ class Group:
 
 
 class AdamW:
-    """Updates groups of parameters in place.
+    """Updates groups of parameters in place; of those that are cut, each process its part.
 
     Args:
         groups: The groups; they may be empty.
@@ -38,8 +40,8 @@ class AdamW:
         self.state: dict[Tensor, dict[str, Tensor]] = {
             parameter: {
                 "step": torch.zeros((), device=parameter.device),
-                "exp_avg": torch.zeros_like(parameter),
-                "exp_avg_sq": torch.zeros_like(parameter),
+                "exp_avg": torch.zeros_like(part(parameter)),
+                "exp_avg_sq": torch.zeros_like(part(parameter)),
             }
             for group in groups
             for parameter in group.parameters
@@ -49,10 +51,10 @@ class AdamW:
     def step(self, multiplier: float) -> None:
         """Update every parameter that has a gradient with ``multiplier`` times its rate."""
         for group in self._groups:
-            gradients = [p.grad for p in group.parameters if p.grad is not None]
+            gradients = [part(p.grad) for p in group.parameters if p.grad is not None]
             if not gradients:
                 continue
-            updated: list[Tensor] = [p for p in group.parameters if p.grad is not None]
+            updated = [part(p) for p in group.parameters if p.grad is not None]
             states = [self.state[p] for p in group.parameters if p.grad is not None]
             steps = [state["step"].add_(1) for state in states]
             torch._fused_adamw_(
@@ -71,7 +73,15 @@ class AdamW:
                 maximize=False,
             )
 
+    def whole_state(self, parameter: Tensor) -> dict[str, Tensor]:
+        """Return one parameter's state, all of it; every process must ask."""
+        return {
+            kind: value if kind == "step" else join(value, parameter)
+            for kind, value in self.state[parameter].items()
+        }
+
     def load(self, parameter: Tensor, values: Mapping[str, Tensor]) -> None:
-        """Put back one parameter's state."""
+        """Put back what ``whole_state`` gave."""
         for kind, value in values.items():
-            self.state[parameter][kind].copy_(value)
+            own = self.state[parameter][kind]
+            own.copy_(value if kind == "step" else cut(value.to(own.device), parameter))

@@ -45,7 +45,7 @@ class Evaluation:
     seconds: float
 
 
-@torch.inference_mode()
+@torch.no_grad()  # inference mode is not for weights that are cut among processes
 def evaluate(
     model: Transformer,
     store: Tokens,

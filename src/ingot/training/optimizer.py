@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ingot.errors import TrainingError
 from ingot.training.adamw import KINDS, AdamW, Group
+from ingot.training.sharding import cut, join, part, whole
 
 # Coefficients of the five Newton-Schulz steps: each is the best odd quintic for the
 # interval the one before it leaves (Polar Express, arXiv:2505.16932, as used by
@@ -94,8 +95,9 @@ class Optimizer:
         parameters = list(self._names)
         limit = self.config.clip_norm
         if limit is None:
-            return nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        return nn.utils.clip_grad_norm_(parameters, limit)
+            gradients = [p.grad for p in parameters if p.grad is not None]
+            return whole(nn.utils.get_total_norm(gradients))
+        return whole(nn.utils.clip_grad_norm_(parameters, limit))
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -103,14 +105,14 @@ class Optimizer:
             parameter.grad = None
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """Return all state by name: ``KIND.PARAMETER``."""
+        """Return all state by name: ``KIND.PARAMETER``; every process must ask."""
         state = {
             f"{kind}.{self._names[parameter]}": value
-            for parameter, values in self._adamw.state.items()
-            for kind, value in values.items()
+            for parameter in self._adamw.state
+            for kind, value in self._adamw.whole_state(parameter).items()
         }
         momenta = self._muon.momenta()
-        return state | {f"muon.{self._names[p]}": value for p, value in momenta.items()}
+        return state | {f"muon.{self._names[p]}": join(own, p) for p, own in momenta.items()}
 
     def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Put back what ``state_tensors`` gave.
@@ -121,7 +123,9 @@ class Optimizer:
         momenta = self._muon.momenta()
         for parameter, name in self._names.items():
             if isinstance(parameter, nn.Parameter) and parameter in momenta:
-                momenta[parameter].copy_(_matching(tensors, f"muon.{name}", parameter.shape))
+                own = momenta[parameter]
+                value = _matching(tensors, f"muon.{name}", parameter.shape)
+                own.copy_(cut(value.to(own.device), parameter))
                 continue
             self._adamw.load(
                 parameter,
@@ -139,7 +143,8 @@ class Muon:
 
     Source: Muon (Keller Jordan and others, 2024), with Nesterov momentum and the
     scale √max(1, rows/columns). Matrices of one shape are stacked, so that
-    Newton-Schulz runs as a few batched products.
+    Newton-Schulz runs as a few batched products. It needs whole matrices: where they are cut
+    among processes, each gathers them and keeps its part of what comes out.
     """
 
     def __init__(
@@ -150,8 +155,8 @@ class Muon:
         for matrix in matrices:
             by_shape.setdefault(matrix.shape, []).append(matrix)
         self._stacks = [
-            (group, torch.zeros(len(group), *shape, device=group[0].device))
-            for shape, group in by_shape.items()
+            (group, torch.zeros(len(group), *part(group[0]).shape, device=group[0].device))
+            for group in by_shape.values()
         ]
 
     @torch.no_grad()
@@ -159,17 +164,18 @@ class Muon:
         """Update the matrices with ``multiplier`` times the full rate."""
         rate, momentum = self._config.muon_lr * multiplier, self._config.momentum
         for group, momenta in self._stacks:
-            gradients = torch.stack([p.grad for p in group if p.grad is not None])
+            gradients = torch.stack([part(p.grad) for p in group if p.grad is not None])
             momenta.lerp_(gradients, 1 - momentum)
-            updates = orthogonalise(gradients.lerp_(momenta, momentum), self._dtype)
+            directions = join(gradients.lerp_(momenta, momentum), group[0], stacked=1)
+            updates = cut(orthogonalise(directions, self._dtype), group[0], stacked=1)
             rows, columns = group[0].shape
             scale = max(1.0, rows / columns) ** 0.5
             for parameter, update in zip(group, updates, strict=True):
-                parameter.mul_(1 - rate * self._config.weight_decay)
-                parameter.add_(update, alpha=-rate * scale)
+                part(parameter).mul_(1 - rate * self._config.weight_decay)
+                part(parameter).add_(update, alpha=-rate * scale)
 
     def momenta(self) -> dict[nn.Parameter, Tensor]:
-        """Return each matrix's momentum, as a view that may be written."""
+        """Return each matrix's momentum, or the part of it here, as a view that may be written."""
         return {
             parameter: momentum
             for group, momenta in self._stacks

@@ -99,6 +99,9 @@ class RunRecipe(_Section):
     """Longest time between two checkpoints."""
     keep_checkpoints: int = Field(2, ge=1)
     """Latest checkpoints to keep, beside the best one."""
+    shard: bool = False
+    """Cut weights, gradients and moments among the processes of ``torchrun``, so that each holds
+    a part instead of a copy; alone there is nothing to cut."""
 
 
 class Recipe(_Section):

@@ -17,7 +17,7 @@ _TEMPERATURE = 0.7
 _WINDOW = 128  # positions recomputed for each token; enough to see what a model has learnt
 
 
-@torch.inference_mode()
+@torch.no_grad()  # inference mode is not for weights that are cut among processes
 def sample(
     model: Transformer,
     tokenizer: Tokenizer,

@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint as recomputed
 from ingot.errors import Interrupted, RecipeError, ResourceError, TrainingError
 from ingot.model.transformer import Transformer
 from ingot.training import checkpoint
+from ingot.training.agenda import Due, due_between
 from ingot.training.checkpoint import RunState
 from ingot.training.controls import Controls
 from ingot.training.events import Checkpointed, Evaluated, Observer, Sampled, Skipped, Started
@@ -31,6 +32,7 @@ from ingot.training.progress import Progress
 from ingot.training.run import Run
 from ingot.training.sample import sample
 from ingot.training.saver import Saver
+from ingot.training.sharding import load_weights, part, send_gradients, shard, whole_weights
 from ingot.training.task import open_task
 from ingot.training.teller import Teller, TrainingResult
 from ingot.training.warm_start import warm_start
@@ -78,7 +80,7 @@ class Trainer:
             attach(self._model, run.recipe.lora, self._generator())
         if run.recipe.batch.recompute:
             _recompute_blocks(self._model)
-        self._optimizer = Optimizer(self._model, run.recipe.optimizer, self._precision.dtype)
+        self._sharded = run.recipe.run.shard and self._workers.count > 1
         self._saver = Saver(run.path, keep=run.recipe.run.keep_checkpoints)
         self._state = RunState(corpus_digest=run.record.corpus_digest)
         self._batch: Batch | None = None
@@ -111,15 +113,15 @@ class Trainer:
 
     def _train(self) -> TrainingResult:
         if self._found:
-            self._restore(self._found[-1])
+            self._state = checkpoint.read_state(self._found[-1])
+            self._task.objective.restore(self._state.sampler)
         self._progress = Progress(
             self._recipe.run,
             lambda: self._task.objective.epoch,
             elapsed_before=self._state.elapsed,
         )
         with self._tell.recording(from_step=self._state.step):
-            note = str(self._precision) if self._found else self._initialise()
-            self._workers.spread(self._model.state_dict().values())
+            note = self._prepare()
             parameters, vocab_size = self._config.parameters, self._config.vocab_size
             self._tell(Started(parameters, vocab_size, self._state.step, note))
             while not self._state.finished and (share := self._share()) < 1:
@@ -127,6 +129,22 @@ class Trainer:
             if not self._state.finished:
                 self._finish()
         return self._tell.result(self._state)
+
+    def _prepare(self) -> str:
+        """Bring weights and optimizer to where the run goes on; return a line on how."""
+        before = self._found[-1] if self._found else None
+        if before is None:
+            note = self._initialise()
+        else:
+            note = str(self._precision)
+            self._load_weights(before)
+        self._workers.spread(self._model.state_dict().values())
+        if self._sharded:
+            shard(self._model)
+        self._optimizer = Optimizer(self._model, self._recipe.optimizer, self._precision.dtype)
+        if before is not None:
+            self._optimizer.load_state_tensors(checkpoint.read_optimizer(before))
+        return note
 
     def _starting_weights(self) -> Start | None:
         """Load the ingot that the run goes on from, where its weights are still needed."""
@@ -156,19 +174,13 @@ class Trainer:
     def _generator(self) -> torch.Generator:
         return torch.Generator().manual_seed(self._recipe.run.seed)
 
-    def _restore(self, folder: Path) -> None:
-        self._state = checkpoint.read_state(folder)
-        self._restore_weights(folder)
-        self._task.objective.restore(self._state.sampler)
-
-    def _restore_weights(self, folder: Path) -> None:
+    def _load_weights(self, folder: Path) -> None:
         try:
-            self._model.load_state_dict(checkpoint.read_weights(folder))
+            load_weights(self._model, checkpoint.read_weights(folder))
         except RuntimeError as error:
             raise TrainingError(
                 "does not fit the recipe's model", where=folder, fix="start a new run"
             ) from error
-        self._optimizer.load_state_tensors(checkpoint.read_optimizer(folder))
 
     def _share(self) -> float:
         """Return the share of the run that is done, the same in every process."""
@@ -211,14 +223,17 @@ class Trainer:
     def _gradients(self, batch: Batch) -> tuple[float, float]:
         """Run forward and backward; return the mean loss and the gradient norm."""
         total = torch.zeros((), device=self._precision.device)
-        for part in self._workers.own(batch, self._recipe.batch.accumulation):
+        parts = self._workers.own(batch, self._recipe.batch.accumulation)
+        for place, some in enumerate(parts):
+            send_gradients(self._model, now=place == len(parts) - 1)
             with self._precision.autocast():
-                loss = self._task.objective.loss(self._model, part, self._precision.device)
+                loss = self._task.objective.loss(self._model, some, self._precision.device)
             loss = loss / batch.weight
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         self._workers.add(total)
-        self._workers.add_gradients(self._model.parameters())
+        if not self._sharded:
+            self._workers.add_gradients(self._model.parameters())
         return total.item(), self._optimizer.clip().item()
 
     def _made(self, loss: float, norm: float, rate: float) -> None:
@@ -246,7 +261,8 @@ class Trainer:
             self._tell_written(self._saver.wait())
             self._workers.agree(0)  # nobody looks before it is written
             if found := checkpoint.folders(self._run.path):
-                self._restore_weights(found[-1])
+                self._load_weights(found[-1])
+                self._optimizer.load_state_tensors(checkpoint.read_optimizer(found[-1]))
                 back_to = checkpoint.read_state(found[-1]).step
         self._tell(Skipped(self._state.step, loss, norm, 0, total, "spike", back_to))
 
@@ -271,25 +287,19 @@ class Trainer:
 
     def _after_update(self, share_before: float) -> None:
         """Sample, evaluate, checkpoint and stop where due, unless a weight is no number."""
-        stop = bool(self._workers.agree(float(self._interrupted.is_set())))
-        share = self._progress.share(self._state.step)
-        stop = stop and share < 1
         if self._workers.leads:
             self._tell_written(self._saver.written())
-            show = _crossed(share_before, share, self._recipe.run.samples)
-            judge = share < 1 and _crossed(share_before, share, self._recipe.run.evaluations)
-            waited = time.perf_counter() - self._checkpointed
-            save = judge or stop or waited > self._recipe.run.checkpoint_seconds
-            save = self._controls.take_checkpoint() or save
-            if (show or save) and is_finite(self._model.parameters()):
-                if show:
-                    self._sample()
-                if judge:
-                    self._evaluate()
-                if save:
-                    self._checkpoint()
+        due = Due(int(self._workers.agree(self._due(share_before).value)))
+        if self._takes_part and due and self._is_finite():
+            if Due.SAMPLE in due:
+                self._sample()
+            if Due.EVALUATION in due:
+                self._evaluate()
+            if Due.CHECKPOINT in due:
+                self._checkpoint()
+        if self._workers.leads:
             self._progress.leave_out(self._controls.wait(self._interrupted))
-        if stop:
+        if Due.STOP in due:
             self._tell_written(self._saver.wait())
             raise Interrupted(
                 f"stopped after {self._state.step} updates, checkpoint written",
@@ -297,14 +307,40 @@ class Trainer:
                 fix=f"continue with: ingot resume {self._run.path}",
             )
 
+    def _due(self, share_before: float) -> Due:
+        """Return what is to be done after this update; the first process decides for all."""
+        if not self._workers.leads:
+            return Due(0)
+        run, share = self._recipe.run, self._progress.share(self._state.step)
+        due = due_between(share_before, share, run.samples, run.evaluations)
+        if share < 1 and self._interrupted.is_set():
+            due |= Due.STOP | Due.CHECKPOINT
+        waited = time.perf_counter() - self._checkpointed > run.checkpoint_seconds
+        if self._controls.take_checkpoint() or waited:
+            due |= Due.CHECKPOINT
+        return due
+
+    @property
+    def _takes_part(self) -> bool:
+        """Whether this process scores, samples and saves: alone, or all where none holds all."""
+        return self._workers.leads or self._sharded
+
+    def _is_finite(self) -> bool:
+        """Tell whether every weight is a number, wherever it lies."""
+        unsound = not is_finite(map(part, self._model.parameters()))
+        count = torch.tensor(float(unsound), device=self._precision.device)
+        if self._sharded:
+            self._workers.add(count)
+        return count.item() == 0
+
     def _finish(self) -> None:
         if self._state.step == 0:
             raise RecipeError(
                 "the budget was spent before the first update", where="budget", fix="give more"
             )
-        if not is_finite(self._model.parameters()):
+        if not self._is_finite():
             self._give_up("a weight was no finite number at the end")
-        if self._workers.leads:
+        if self._takes_part:
             self._evaluate()
             self._change(finished=True)
             self._checkpoint()
@@ -336,8 +372,9 @@ class Trainer:
         """Have a checkpoint written, if this update has none yet."""
         self._change(elapsed=self._progress.elapsed)
         self._checkpointed = time.perf_counter()
-        weights, optimizer = self._model.state_dict(), self._optimizer.state_tensors()
-        self._tell_written(self._saver.save(self._state, weights, optimizer))
+        weights, optimizer = whole_weights(self._model), self._optimizer.state_tensors()
+        if self._workers.leads:
+            self._tell_written(self._saver.save(self._state, weights, optimizer))
 
     def _tell_written(self, folder: Path | None) -> None:
         if folder is not None:
@@ -367,8 +404,3 @@ def _recompute_blocks(model: Transformer) -> None:
     """Make each block keep only its input for the backward pass."""
     for block in model.model.layers:
         block.forward = functools.partial(recomputed, block.forward, use_reentrant=False)
-
-
-def _crossed(before: float, after: float, parts: int) -> bool:
-    """Tell whether a boundary between equal parts of the run lies between two shares."""
-    return math.floor(before * parts) < math.floor(min(after, 1.0) * parts)
