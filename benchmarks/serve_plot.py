@@ -19,10 +19,10 @@ def draw_loops(loops: Mapping[str, Sequence[Loop]], out: Path) -> None:
         loops: What each server did, by its name.
         out: The picture to write.
     """
+    clients = [each.clients for each in next(iter(loops.values()))]
     figure = Figure(figsize=(9, 7), layout="constrained")
     axes = figure.subplots(2, 2)
     for name, own in loops.items():
-        clients = [each.clients for each in own]
         axes[0][0].plot(clients, [each.tokens for each in own], "o-", label=name)
         axes[0][1].plot(clients, [each.goodput for each in own], "o-")
         axes[1][0].plot(clients, [1e3 * each.ttft[1] for each in own], "o-")
@@ -32,6 +32,8 @@ def draw_loops(loops: Mapping[str, Sequence[Loop]], out: Path) -> None:
     for place, title in zip(axes.flat, titles + waits, strict=True):
         place.set_title(title, fontsize=10)
         place.set_xscale("log", base=4)
+        place.set_xticks(clients, [str(count) for count in clients])
+        place.minorticks_off()
         place.set_xlabel("clients")
         place.grid(alpha=0.3, which="both")
     for place in axes[1]:

@@ -77,7 +77,7 @@ def serving(ingot: Path, *settings: str) -> Iterator[Served]:
     """Run ``ingot serve`` inside the block."""
     options = [part for setting in settings for part in ("--set", setting)]
     command = [sys.executable, "-m", "ingot", "serve", str(ingot), "--port", "0", "--json"]
-    with ended_after([*command, *options]) as process:
+    with ended_after([*command, *options, "--set", "server.log_requests=false"]) as process:
         said = "".join(iter(lambda: _line(process), "}\n"))
         yield Served(orjson.loads(said + "}")["url"], ingot.stem, process)
 

@@ -149,7 +149,13 @@ def open_page(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]
     faults: list[str] = []
     contexts: list[BrowserContext] = []
 
-    def open_it(room: str = "play", *, screen: str = "desktop", scheme: str = "light") -> Page:
+    def open_it(
+        room: str = "play",
+        *,
+        screen: str = "desktop",
+        scheme: str = "light",
+        url: str = server.url,
+    ) -> Page:
         width, height = SCREENS[screen]
         context = browser.new_context(
             viewport={"width": width, "height": height},
@@ -160,7 +166,7 @@ def open_page(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]
         page.set_default_timeout(30_000)
         page.on("console", lambda message: faults.append(message.text))
         page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(f"{server.url}/#{room}")
+        page.goto(f"{url}/#{room}")
         expect(page.locator("#model-name")).to_have_text("small")
         if room == "play":
             expect(page.locator("#generate")).to_be_enabled()

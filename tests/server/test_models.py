@@ -24,14 +24,17 @@ from ingot.inference.executors.torch import TorchExecutor
 from ingot.server import Server, ServerConfig
 from ingot.server.keys import make_key
 from ingot.server.live import verify_live
-from ingot.server.models import ServedModel
+from ingot.server.models import ServedModel, Weights
 
 ASKED: dict[str, Any] = {"model": "tiny", "prompt": "def area", "temperature": 0}
 Wait = Callable[[Callable[[], bool]], None]
 
 
-def load(path: Path) -> tuple[Ingot, EngineLoop]:
+def load(path: Path, weights: Weights) -> tuple[Ingot, EngineLoop]:
     """Open an ingot and start its engine, as a server's loader does."""
+    if weights == "int8":
+        model = phase_two.load(path, executor="native-int8")
+        return model.ingot, model.loop
     ingot = open_ingot(path)
     return ingot, EngineLoop(Engine(TorchExecutor(ingot), ingot.tokenizer))
 
@@ -61,17 +64,21 @@ class Served:
         self.user = {"authorization": f"Bearer {user}"}
         self.admin = {"authorization": f"Bearer {admin}"}
         self.admin_key = admin
-        ingot, loop = self.load(path)
+        ingot, loop = self.load(path, "stored")
         self.server = Server(ingot, loop, ServerConfig(port=0, api_keys=keys), loader=self.load)
 
-    def load(self, path: Path) -> tuple[Ingot, EngineLoop]:
-        self.opened.append(load(path))
+    def load(self, path: Path, weights: Weights) -> tuple[Ingot, EngineLoop]:
+        self.opened.append(load(path, weights))
         return self.opened[-1]
 
     def exchange(self, path: Path, model: str = "tiny") -> httpx.Response:
         body = {"model": model, "path": str(path)}
         url = f"{self.server.url}/admin/ingots"
         return httpx.post(url, json=body, headers=self.admin, timeout=60)
+
+    def round(self, model: str, headers: dict[str, str]) -> httpx.Response:
+        url = f"{self.server.url}/admin/rounded"
+        return httpx.post(url, json={"model": model}, headers=headers, timeout=60)
 
     def ask(self, **fields: Any) -> httpx.Response:
         url = f"{self.server.url}/v1/completions"
@@ -210,7 +217,7 @@ def test_nothing_keeps_a_replaced_ingot_alive(
 
 def test_a_model_is_not_closed_while_it_is_used(ingot_path: Path) -> None:
     async def main() -> None:
-        model = ServedModel("tiny", *load(ingot_path))
+        model = ServedModel("tiny", *load(ingot_path, "stored"))
         with model.used():
             closing = asyncio.create_task(model.close_unused())
             await asyncio.sleep(0.1)
@@ -233,3 +240,33 @@ def test_weights_that_loading_converted_are_not_called_false(ingot_path: Path) -
         assert said.json()["error"]["code"] == "not_comparable"
         with pytest.raises(ServeError, match="converted when they were loaded"):
             verify_live(server.url, "tiny", model.ingot.manifest, None)
+
+
+def test_a_copy_in_int8_is_served_beside_the_model(served: Served, other_path: Path) -> None:
+    assert served.round("tiny", served.user).status_code == 403
+    said = served.round("tiny", served.admin)
+    assert said.status_code == 200, said.text
+    assert (said.json()["id"], said.json()["digest"]) == ("tiny:int8", served.opened[0][0].digest)
+    assert served.ask(model="tiny:int8", max_tokens=5).status_code == 200
+    body = {"model": "tiny:int8"}
+    verified = httpx.post(f"{served.server.url}/admin/verify", json=body, headers=served.admin)
+    assert (verified.status_code, verified.json()["error"]["code"]) == (409, "not_comparable")
+    assert served.round("tiny", served.admin).json() == said.json()
+    assert len(served.opened) == 2  # the copy that was there
+    refused = served.round("tiny:int8", served.admin)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "already_quantized")
+    assert served.round("none", served.admin).status_code == 404
+    assert served.exchange(other_path).status_code == 200
+    renewed = served.round("tiny", served.admin).json()
+    assert renewed["digest"] == served.opened[2][0].digest != said.json()["digest"]
+
+
+@pytest.mark.parametrize(("public", "status"), [(False, 200), (True, 403)])
+def test_without_keys_only_a_private_server_makes_copies(
+    ingot_path: Path, public: bool, status: int
+) -> None:
+    config = ServerConfig(port=0, allow_public=public)
+    with phase_two.load(ingot_path) as model, phase_two.serve(model, config) as server:
+        body = {"model": ingot_path.name.removesuffix(".ingot")}
+        response = httpx.post(f"{server.url}/admin/rounded", json=body, timeout=60)
+        assert response.status_code == status, response.text

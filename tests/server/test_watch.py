@@ -75,7 +75,7 @@ def test_other_sites_cannot_ask(http: httpx.Client) -> None:
 
 def test_the_page_knows_that_it_watches(http: httpx.Client) -> None:
     page = http.get("/")
-    assert '<body data-run="&lt;mine&gt;">' in page.text
+    assert '<body data-run="&lt;mine&gt;"' in page.text
     assert "script-src 'self'" in page.headers["content-security-policy"]
     assert http.get("/page/app.js").status_code == 200
 

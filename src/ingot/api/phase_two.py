@@ -223,8 +223,9 @@ def serve(
     """
     from ingot.server import Server  # half a second that answering without HTTP need not wait
 
-    def load_another(path: Path) -> tuple[Ingot, EngineLoop]:
-        loaded = load(path, executor=executor, engine=engine)
+    def load_another(path: Path, weights: Literal["stored", "int8"]) -> tuple[Ingot, EngineLoop]:
+        chosen = executor if weights == "stored" else "native-int8"
+        loaded = load(path, executor=chosen, engine=engine)
         return loaded.ingot, loaded.loop
 
     more = [(name, another.ingot, another.loop) for name, another in (further or {}).items()]

@@ -30,6 +30,12 @@ class ExchangeRequest(Strict):
     """The ingot's folder, on the server's machine."""
 
 
+class RoundRequest(Strict):
+    """The body of ``POST /admin/rounded``."""
+
+    model: str
+
+
 class VerifyRequest(Strict):
     """The body of ``POST /admin/verify``."""
 
@@ -94,6 +100,23 @@ def add_admin(app: FastAPI, service: Service) -> None:
         return json_response(model.description)
 
     @app.post(
+        "/admin/rounded",
+        response_model=Model,
+        responses=responses_of(),
+        openapi_extra=body_of(app, RoundRequest),
+    )
+    async def rounded(http_request: Request) -> Response:
+        """Serve a copy of a model in int8 beside it, as `NAME:int8`, to compare the two.
+
+        Needs a key that has `admin`, or a server that is private and asks for no keys.
+        """
+        if service.keys is not None or service.config.allow_public:
+            _check_admin(http_request)
+        request = await read_request(http_request, RoundRequest, service.config)
+        model = await service.models.round(request.model)
+        return json_response(model.description)
+
+    @app.post(
         "/admin/verify",
         response_model=Verified,
         responses=responses_of(),
@@ -148,6 +171,6 @@ def _check_admin(http_request: Request) -> None:
     if key is None or not key.admin:
         raise ApiError(
             403,
-            "ingots are exchanged only by the holder of a key with admin = true",
+            "what is served is changed only by the holder of a key with admin = true",
             code="not_permitted",
         )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from ingot.artifact import Ingot
 from ingot.errors import IngotError, ServeError, UsageError
@@ -22,7 +23,10 @@ from ingot.server.templates import Conversations
 _log = logging.getLogger(__name__)
 _CLOSE_S = 10.0
 
-Loader = Callable[[Path], tuple[Ingot, EngineLoop]]
+Weights = Literal["stored", "int8"]
+"""What is computed with: the weights that were sealed, or those rounded to int8."""
+
+Loader = Callable[[Path, Weights], tuple[Ingot, EngineLoop]]
 """Opens and verifies an ingot and starts its engine; raises ``IngotError``."""
 
 Said = tuple[Callable[[int, Delta], None], int, Delta]
@@ -36,6 +40,7 @@ class ServedModel:
     name: str
     ingot: Ingot
     loop: EngineLoop
+    weights: Weights = "stored"
     created: int = field(init=False)
     """When the ingot was sealed, in seconds since 1970."""
     _users: int = field(default=0, init=False)
@@ -156,16 +161,37 @@ class Models:
         Raises:
             ApiError: 400 where the ingot is refused; what was served stays.
         """
+        async with self._exchanging:
+            return await self._open(name, path, "stored")
+
+    async def round(self, name: str) -> ServedModel:
+        """Serve a copy of a model, rounded to int8, beside it as ``NAME:int8``.
+
+        Asked again it returns the copy that is there, while it is of the same ingot.
+
+        Raises:
+            ApiError: 404 where there is no such model, 409 where it is quantized already, 400
+                where the copy cannot be made.
+        """
+        async with self._exchanging:
+            source = self.find(name)
+            if source.weights != "stored" or source.ingot.manifest.quantization is not None:
+                raise ApiError(409, f"{name!r} is quantized already", code="already_quantized")
+            copy = self._models.get(f"{name}:int8")
+            if copy and copy.weights == "int8" and copy.ingot.digest == source.ingot.digest:
+                return copy
+            return await self._open(f"{name}:int8", source.ingot.path, "int8")
+
+    async def _open(self, name: str, path: Path, weights: Weights) -> ServedModel:
         if self._loader is None:
             raise ApiError(403, "this server was started without the means to open ingots")
-        async with self._exchanging:
-            try:
-                ingot, loop = await asyncio.to_thread(self._loader, path)
-            except IngotError as error:
-                raise ApiError(400, str(error), param="path", code="ingot_refused") from error
-            before = self._models.get(name)
-            self._models[name] = ServedModel(name, ingot, loop)
-            self._opened.append(self._models[name])
+        try:
+            ingot, loop = await asyncio.to_thread(self._loader, path, weights)
+        except IngotError as error:
+            raise ApiError(400, str(error), param="path", code="ingot_refused") from error
+        before = self._models.get(name)
+        self._models[name] = ServedModel(name, ingot, loop, weights)
+        self._opened.append(self._models[name])
         if before is not None:
             task = asyncio.create_task(self._retire(before))
             self._retiring.add(task)

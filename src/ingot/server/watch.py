@@ -5,7 +5,6 @@ It knows a run as a file of JSON lines and a set of named actions, nothing more.
 
 from __future__ import annotations
 
-import html
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,7 +19,7 @@ from ingot.errors import IngotError, ServeError
 from ingot.server.config import ServerConfig
 from ingot.server.hosts import host_name, is_address
 from ingot.server.listener import listen, url_of
-from ingot.server.page import HEADERS, MEDIA_TYPES, page_files
+from ingot.server.page import HEADERS, add_page_files
 
 _START_TIMEOUT_S, _STOP_TIMEOUT_S = 30.0, 10.0
 _MOST_BYTES = 4 << 20  # of the record in one answer
@@ -84,9 +83,7 @@ def _create_app(
     name: str, record: Path, actions: Mapping[str, Action], paused: Callable[[], bool]
 ) -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    for address, path in page_files().items():
-        _add_file(app, address, _content(path, name), MEDIA_TYPES[path.suffix])
-
+    add_page_files(app, {"run": name})
     app.middleware("http")(_only_from_here)
     _add_record(app, record)
 
@@ -129,21 +126,6 @@ def _add_record(app: FastAPI, record: Path) -> None:
                 content = file.read(_MOST_BYTES)
         headers = HEADERS | {_SIZE: str(size)}
         return Response(content, media_type="application/x-ndjson", headers=headers)
-
-
-def _content(path: Path, name: str) -> bytes:
-    """Return a file of the page; the first one says that it watches a run."""
-    content = path.read_bytes()
-    if path.suffix == ".html":
-        content = content.replace(b"<body>", f'<body data-run="{html.escape(name)}">'.encode(), 1)
-    return content
-
-
-def _add_file(app: FastAPI, address: str, content: bytes, media_type: str) -> None:
-    async def file() -> Response:
-        return Response(content, headers=HEADERS, media_type=media_type)
-
-    app.add_api_route(address, file, methods=["GET", "HEAD"])
 
 
 def _refused(status: int, message: str) -> JSONResponse:

@@ -38,6 +38,13 @@ export async function facts(model) {
   return known.get(model.digest);
 }
 
+// Has the server serve a copy in int8 beside a model, and returns that; the model itself stays.
+export async function rounded(model) {
+  const { id } = await json("admin/rounded", { body: { model: model.id } });
+  if (!list.some((each) => each.id === id)) await load();
+  return byName(id);
+}
+
 // Asks the server to hash the weights in its memory; says whether they are those that were sealed.
 export async function verify(model) {
   const answer = await json("admin/verify", { body: { model: model.id } });

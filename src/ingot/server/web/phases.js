@@ -4,6 +4,7 @@ import { explain } from "./api.js";
 import { many, once } from "./ask.js";
 import { button, el, table } from "./dom.js";
 import * as format from "./format.js";
+import { switches } from "./learn/switches.js";
 import * as models from "./models.js";
 import { readRecord, phaseTable } from "./record.js";
 
@@ -29,6 +30,8 @@ export function open(room) {
     el("p", { class: "lead" }, `An answer of ${ANSWER_TOKENS} tokens is timed, alone and ${AT_ONCE} at once.`),
     el("div", { class: "doings" }, button("Measure", (event) => run(event.target, cost, price), { class: "primary" })),
     cost,
+    el("h2", {}, "What do caching, quantization and batching buy?"),
+    switches(null),
     el("h2", {}, "Both sides, measured by the lesson"),
     tried,
   );

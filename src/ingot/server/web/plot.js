@@ -2,6 +2,7 @@
 // the highest value that fall on it.
 
 import { el, svg } from "./dom.js";
+import { explorer } from "./explore.js";
 import { short } from "./format.js";
 
 const WIDTH = 640;
@@ -28,7 +29,7 @@ export function plot(title, series, { xName = "", log = false } = {}) {
     usable.map(({ xs, ys }, place) => svg("polyline", { class: `line line-${place % 6}`, points: thinned(xs, ys, across, up) })),
   );
   const names = series.length < 2 ? null : el("ul", { class: "names" }, series.map(({ name }, place) => el("li", { class: `line-${place % 6}` }, name)));
-  return el("figure", { class: "plot" }, el("figcaption", {}, title), drawing, names);
+  return el("figure", { class: "plot" }, el("figcaption", {}, title), drawing, names, explorer(title, series, { xName, log }));
 }
 
 function range(lists) {

@@ -1,4 +1,4 @@
-// Three switches: caching and batching tried live on the served model, quantization as recorded.
+// Three switches, tried live on the served model, and as the lesson recorded them.
 
 import { explain } from "../api.js";
 import { many } from "../ask.js";
@@ -6,18 +6,20 @@ import { button, el, table } from "../dom.js";
 import * as format from "../format.js";
 import * as models from "../models.js";
 
+const NAMES = ["caching", "quantization", "batching"];
 const USERS = 8;
 const TOKENS = 12;
 const TEXT = "import os\nimport sys\n\n\ndef main(arguments):\n    for name in arguments:\n        print(name)\n";
 
+// record: what the lesson measured, or null to show the live switches alone.
 export function switches(record) {
-  const [caching, batching] = ["Caching", "Batching"].map((name) => el("input", { id: `switch-${name.toLowerCase()}`, type: "checkbox" }));
+  const [caching, quantization, batching] = NAMES.map((name) => el("input", { name, type: "checkbox" }));
   const rows = [];
   const shown = el("div", { "aria-live": "polite" });
   const trigger = button(`Let ${USERS} users ask`, async () => {
     trigger.disabled = true;
     try {
-      rows.push(await tried(caching.checked, batching.checked));
+      rows.push(await tried({ caching: caching.checked, quantization: quantization.checked, batching: batching.checked }));
       shown.replaceChildren(table("Live, on the model served here", ["switches", "tokens/s", "all done after", "times as fast"], rows.map(({ name, seconds }) =>
         [name, format.whole((USERS * TOKENS) / seconds), format.seconds(seconds), (rows[0].seconds / seconds).toFixed(1)])));
     } catch (error) {
@@ -29,7 +31,8 @@ export function switches(record) {
   return el(
     "div",
     { class: "experiment" },
-    el("div", { class: "switches" }, line(caching, "Caching"), line(batching, "Batching")),
+    el("div", { class: "switches" }, line(caching, "Caching"), line(quantization, "Quantization"), line(batching, "Batching")),
+    el("p", { class: "help" }, "Quantization asks a copy of the model in int8, which is then served too. A model that fits in the processor’s caches gains little by it."),
     trigger,
     shown,
     recorded(record),
@@ -38,9 +41,11 @@ export function switches(record) {
 
 // Without caching every token is asked for anew, with all of the text before it, and the prefix
 // cache is kept out by a salt of its own for every question.
-async function tried(caching, batching) {
-  const model = await models.needed();
-  const name = [caching && "caching", batching && "batching"].filter(Boolean).join(" + ") || "both off";
+async function tried(on) {
+  const { caching, quantization, batching } = on;
+  const name = NAMES.filter((each) => on[each]).join(" + ") || "all off";
+  const sealed = await models.needed();
+  const model = quantization ? await models.rounded(sealed) : sealed;
   if (caching) {
     const { seconds } = await many(model, Array(USERS).fill(TEXT), () => ({ tokens: TOKENS, temperature: 0 }), batching);
     return { name, seconds };
@@ -57,7 +62,7 @@ async function tried(caching, batching) {
 }
 
 function recorded(record) {
-  if (record.missing) return null;
+  if (!record || record.missing) return null;
   const first = record.switches[0].timing.seconds;
   return table(`All three, recorded by the lesson on a model of ${format.scaled(record.switches_parameters)} weights`, ["switches", "tokens/s", "all done after", "times as fast"], record.switches.map(({ switches: on, timing }) => [
     Object.keys(on).filter((name) => on[name]).join(" + ") || "all off",
