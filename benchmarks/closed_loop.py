@@ -8,7 +8,7 @@ import random
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,14 @@ from benchmarks.http_load import Exchange, closed_loop, percentile, run
 from benchmarks.peers.client import CLIENT, ask_with_vllm
 from benchmarks.peers.environments import export
 from benchmarks.peers.servers import SERVERS, PeerServer, serving_peer
-from benchmarks.random_models import SHAPES, code_tokenizer, freeze_random
 from benchmarks.report import Report, Row
 from benchmarks.serve_plot import draw_loops
-from benchmarks.serving import Served, Sizes, serving
+from benchmarks.serving import SERVED_VOCABULARY, Served, Sizes, make_served_model, serving
 
 PROMPT, ANSWER = 128, 64
 MOST_TTFT_S, MOST_TPOT_S = 1.0, 0.05  # the objectives that goodput counts
 LEAST_GOODPUT_RATIO = 2.0
 OURS = "ingot int8"
-_VOCABULARY = 4096
 
 
 @dataclass(frozen=True)
@@ -47,15 +45,13 @@ class Loop:
 
 def measure_closed_loop(report: Report, folder: Path, sizes: Sizes, plot: Path | None) -> None:
     """Ask our server and each peer that is installed with 1 to 256 clients, in turn."""
-    config = replace(SHAPES["100M"], vocab_size=_VOCABULARY)
-    tokenizer = code_tokenizer(_VOCABULARY)
-    ours = freeze_random(folder / "served-int8.ingot", config, tokenizer, "int8")
+    ours = make_served_model(folder, "int8")
     here = [peer for peer in SERVERS if peer.installed and len(sizes.clients) > 2]
     for peer in SERVERS:
         if peer not in here:
             report.note(f"{peer.name} is left out: python -m benchmarks.peers install")
     if here:
-        weights = freeze_random(folder / "served-bf16.ingot", config, tokenizer, "bf16")
+        weights = make_served_model(folder, "bf16")
     with contextlib.ExitStack() as stack:
         served = {OURS: stack.enter_context(serving(ours))}
         for peer in here:
@@ -88,7 +84,7 @@ def _ask_all(served: dict[str, Served], sizes: Sizes) -> dict[str, list[Loop]]:
 def _requests(server: Served) -> Callable[[int], dict[str, Any]]:
     def request(number: int) -> dict[str, Any]:
         chance = random.Random(f"{time.monotonic_ns()} {number}")  # no prompt comes twice
-        prompt = [chance.randrange(300, _VOCABULARY) for _ in range(PROMPT)]
+        prompt = [chance.randrange(300, SERVED_VOCABULARY) for _ in range(PROMPT)]
         return server.completion(prompt, ANSWER)
 
     return request

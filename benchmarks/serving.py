@@ -7,15 +7,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import orjson
 
-from benchmarks.random_models import code_tokenizer, freeze_random
+from benchmarks.random_models import SHAPES, Format, code_tokenizer, freeze_random
 from ingot.model import ModelConfig
+
+SERVED_VOCABULARY = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,3 +131,12 @@ def make_model(folder: Path, name: str, hidden: int, layers: int, context: int) 
         max_position_embeddings=context,
     )
     return freeze_random(folder / f"{name}.ingot", config, code_tokenizer(2048), "bf16")
+
+
+def make_served_model(folder: Path, kind: Format) -> Path:
+    """Freeze a model of 88M random weights, of a size that people serve; made once a folder."""
+    out = folder / f"served-{kind}.ingot"
+    if not out.exists():
+        config = replace(SHAPES["100M"], vocab_size=SERVED_VOCABULARY)
+        freeze_random(out, config, code_tokenizer(SERVED_VOCABULARY), kind)
+    return out

@@ -9,7 +9,9 @@ import socket
 from ingot.errors import ServeError
 from ingot.server.config import ServerConfig
 
-_BACKLOG = 8192
+BACKLOG = 8192
+"""Connections that may wait to be taken up; the system may permit fewer."""
+
 _LOST_AFTER_S = 60
 
 
@@ -37,7 +39,7 @@ def listen(config: ServerConfig) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         _notice_lost_peers(listener, config)
         listener.bind(address)
-        listener.listen(_BACKLOG)
+        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         raise _explain(error, config, place) from error

@@ -26,7 +26,7 @@ from ingot.server.app import create_app
 from ingot.server.config import ServerConfig
 from ingot.server.http_protocol import GuardedProtocol
 from ingot.server.keys import Keys
-from ingot.server.listener import listen, url_of
+from ingot.server.listener import BACKLOG, listen, url_of
 from ingot.server.logs import LogWriter
 from ingot.server.metrics import Metrics
 from ingot.server.models import Loader, Models, ServedModel
@@ -150,6 +150,7 @@ class Server:
             http=partial(GuardedProtocol, config),  # type: ignore[arg-type]  # called as a class is
             ws="none",
             lifespan="off",
+            backlog=BACKLOG,
             log_config=None,
             access_log=False,
             server_header=False,
