@@ -7,7 +7,7 @@ import torch
 
 from benchmarks.plain_gpt import PlainGPT, _score, train
 from benchmarks.random_models import SHAPES, make_random_ingot, matrix_products
-from benchmarks.train import RECIPES, ours_of_that_size
+from benchmarks.train import RECIPES, OurSide
 from benchmarks.training_costs import Cost, Costs, _counted_flops, draw_costs
 from ingot.artifact import open_ingot
 from ingot.training import make_recipe, read_recipe
@@ -30,7 +30,7 @@ def test_the_plain_score_counts_each_character_once() -> None:
 
 
 def test_both_sides_are_of_one_size() -> None:
-    config, _ = ours_of_that_size(torch.zeros(1, 9, dtype=torch.int64), OptimizerConfig())
+    config = OurSide(torch.zeros(1, 9, dtype=torch.int64), OptimizerConfig()).config
     plain = PlainGPT(65, layers=6, width=384, heads=6, context=256)
     parameters = sum(parameter.numel() for parameter in plain.parameters())
     assert abs(config.parameters / parameters - 1) < 0.03
