@@ -8,11 +8,10 @@ import random
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.http_load import Exchange, closed_loop, percentile, run
+from benchmarks.http_load import Exchange, Loop, closed_loop, percentile, run
 from benchmarks.peers.client import CLIENT, ask_with_vllm
 from benchmarks.peers.environments import export
 from benchmarks.peers.servers import SERVERS, PeerServer, serving_peer
@@ -24,23 +23,6 @@ PROMPT, ANSWER = 128, 64
 MOST_TTFT_S, MOST_TPOT_S = 1.0, 0.05  # the objectives that goodput counts
 LEAST_GOODPUT_RATIO = 2.0
 OURS = "ingot int8"
-
-
-@dataclass(frozen=True)
-class Loop:
-    """What one server did for so many clients; seconds, and things per second."""
-
-    clients: int
-    tokens: float
-    goodput: float
-    """Requests that met both objectives."""
-    ttft: tuple[float, float]
-    """Time to first token: median and 99th percentile, as all that follow."""
-    tpot: tuple[float, float]
-    """Time per output token after the first."""
-    itl: tuple[float, float]
-    """Time between pieces of the stream."""
-    failed: int
 
 
 def measure_closed_loop(report: Report, folder: Path, sizes: Sizes, plot: Path | None) -> None:

@@ -71,6 +71,23 @@ class Exchange:
         return found[-1] if found else {}
 
 
+@dataclass(frozen=True)
+class Loop:
+    """What one server did for so many clients; seconds, and things per second."""
+
+    clients: int
+    tokens: float
+    goodput: float
+    """Requests that met both objectives."""
+    ttft: tuple[float, float]
+    """Time to first token: median and 99th percentile, as all that follow."""
+    tpot: tuple[float, float]
+    """Time per output token after the first."""
+    itl: tuple[float, float]
+    """Time between pieces of the stream."""
+    failed: int
+
+
 class _Reader:
     """What httptools calls as an answer comes in."""
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-if TYPE_CHECKING:
-    from benchmarks.closed_loop import Loop
+from benchmarks.http_load import Loop
 
 
 def draw_loops(loops: Mapping[str, Sequence[Loop]], out: Path) -> None:

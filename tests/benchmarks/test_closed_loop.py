@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from benchmarks import closed_loop
-from benchmarks.closed_loop import ANSWER, OURS, Loop, measure_closed_loop, tpot_s
-from benchmarks.http_load import Exchange
+from benchmarks.closed_loop import ANSWER, OURS, measure_closed_loop, tpot_s
+from benchmarks.http_load import Exchange, Loop
 from benchmarks.random_models import SHAPES
 from benchmarks.report import Report
 from benchmarks.serving import Sizes
