@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
@@ -62,13 +63,20 @@ def test_a_run_is_watched_and_steered(
     page.get_by_role("button", name="Seal the latest checkpoint").click()
     expect(page.get_by_text("serve it with: ingot serve")).to_be_visible()
     assert (folder / "latest.ingot" / "ingot.json").is_file()
+    page.get_by_role("button", name="Seal and serve it").click()
+    url = page.locator("#room-train a[href^='http://127.0.0.1:']").get_attribute("href")
+    models = httpx.get(f"{url}/v1/models", timeout=30).json()["data"]
+    assert [model["id"] for model in models] == ["latest"]
+    assert page.get_by_text(models[0]["digest"][:12]).is_visible()
     found = Axe().run(page).response["violations"]
     assert [each["id"] for each in found if each["impact"] in {"serious", "critical"}] == []
 
     page.get_by_role("button", name="Go on").click()
     expect(page.get_by_text("Training: update")).to_be_visible()
     page.get_by_role("button", name="Stop").click()
-    assert process.wait(30) == 130
+    assert process.wait(60) == 130
+    with pytest.raises(httpx.ConnectError):  # what was served has ended with the run
+        httpx.get(f"{url}/health")
     expect(page.get_by_text("The run has ended, or was stopped")).to_be_visible(timeout=10_000)
     assert faults == []
     context.close()

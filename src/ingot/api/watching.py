@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from ingot.api import phase_one
 from ingot.api.phase_one import Watcher
+from ingot.errors import ServeError
 from ingot.server.watch import WatchServer
 
 _INGOT = "latest.ingot"
+_START_S, _STOP_S = 60.0, 40.0
 
 
-def watch(folder: Path, watcher: Watcher, *, port: int = 0) -> WatchServer:
-    """Return a page that shows the run in ``folder`` and passes wishes on to it.
+@contextlib.contextmanager
+def watch(folder: Path, watcher: Watcher, *, port: int = 0) -> Iterator[WatchServer]:
+    """Show the run in ``folder`` as a page inside the block, and pass wishes on to it.
 
-    Use it as a context manager around training with the same ``watcher``.
+    The block trains with the same ``watcher``. What is served from the page ends with it.
 
     Args:
         folder: The run's folder, which need not exist yet.
@@ -25,6 +34,7 @@ def watch(folder: Path, watcher: Watcher, *, port: int = 0) -> WatchServer:
         ServeError: the port cannot be had.
     """
     controls = watcher.controls
+    served = _Served()
 
     def stop() -> str:
         watcher.interrupted.set()
@@ -47,17 +57,78 @@ def watch(folder: Path, watcher: Watcher, *, port: int = 0) -> WatchServer:
         with phase_one.freeze(folder, out, latest=True, overwrite=True) as ingot:
             return f"sealed {ingot.digest[:12]}; serve it with: ingot serve {out}"
 
+    def serve() -> str:
+        out = folder / _INGOT
+        phase_one.freeze(folder, out, latest=True, overwrite=True).close()
+        digest, url = served.start(out)
+        return f"{digest[:12]} is served at {url} while this run goes on"
+
     actions = {
         "pause": pause,
         "resume": go_on,
         "checkpoint": checkpoint,
         "freeze": freeze,
+        "serve": serve,
         "stop": stop,
     }
-    return WatchServer(
+    page = WatchServer(
         folder.name,
         folder / "metrics.jsonl",
         actions,
         lambda: controls.paused,
         port=port,
     )
+    with contextlib.closing(served), page:
+        yield page
+
+
+class _Served:
+    """One ingot, served by a process of its own: training and inference never meet."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+        self._one_at_a_time = threading.Lock()
+
+    def start(self, ingot: Path) -> tuple[str, str]:
+        """Serve an ingot in place of the one before; return its digest and the address.
+
+        Raises:
+            ServeError: it does not start.
+        """
+        with self._one_at_a_time:
+            self.close()
+            command = [sys.executable, "-m", "ingot", "serve", str(ingot), "--port", "0", "--json"]
+            self._process = subprocess.Popen(  # noqa: S603 (this very program)
+                command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            )
+            late = threading.Timer(_START_S, self._process.kill)
+            late.start()
+            try:
+                ready = json.loads(_first_object(self._process))
+            except ValueError as error:
+                raise ServeError("did not start", where=ingot, fix="try: ingot serve") from error
+            finally:
+                late.cancel()
+            return str(ready["digest"]), str(ready["url"])
+
+    def close(self) -> None:
+        """End what is served, its running requests first."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+
+def _first_object(process: subprocess.Popen[str]) -> str:
+    """Return the first JSON object that a process prints; what there is, if it ends before."""
+    said = ""
+    for line in process.stdout or ():
+        said += line
+        if line == "}\n":
+            break
+    return said

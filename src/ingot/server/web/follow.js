@@ -11,6 +11,7 @@ const BUTTONS = [
   ["resume", "Go on"],
   ["checkpoint", "Checkpoint now"],
   ["freeze", "Seal the latest checkpoint"],
+  ["serve", "Seal and serve it"],
   ["stop", "Stop"],
 ];
 
@@ -25,7 +26,7 @@ export async function follow(controls, status, draw) {
   async function ask(action) {
     said.classList.remove("error");
     try {
-      said.textContent = (await json(`run/${action}`, { body: {} })).said;
+      said.replaceChildren(...linked((await json(`run/${action}`, { body: {} })).said));
       await look();
     } catch (error) {
       said.textContent = explain(error);
@@ -73,6 +74,11 @@ export async function follow(controls, status, draw) {
     }
     await new Promise((resume) => setTimeout(resume, EVERY_MS));
   }
+}
+
+// What was said, an address of this machine in it as a link.
+function linked(text) {
+  return text.split(/(http:\/\/127\.0\.0\.1:\d+)/).map((part, place) => (place % 2 ? el("a", { href: part, target: "_blank", rel: "noopener" }, part) : part));
 }
 
 function show(figures, run, last) {
