@@ -27,7 +27,7 @@ from benchmarks.training_costs import draw_costs, measure_costs
 from ingot.model import ModelConfig
 from ingot.model.transformer import Transformer
 from ingot.planning import Machine, measure_machine
-from ingot.training.checkpoint import RunState
+from ingot.training.checkpoint import RunState, latest
 from ingot.training.objectives import Batch
 from ingot.training.objectives.next_token import next_token_loss
 from ingot.training.optimizer import Optimizer, OptimizerConfig
@@ -265,7 +265,7 @@ def measure_checkpoints(report: Report, sizes: Sizes) -> None:
             while not saver.written():
                 beside.append(_seconds(side.update))
         saver.wait()
-        size = sum(file.stat().st_size for file in Path(folder).rglob("*.safetensors"))
+        size = sum(file.stat().st_size for file in latest(Path(folder)).iterdir())
     quiet, spread = median_and_spread(alone)
     slower = statistics.median(beside) / quiet - 1
     report.add(Row(f"taking a checkpoint of {size / 1e6:.0f} MB", statistics.median(copies), "s"))

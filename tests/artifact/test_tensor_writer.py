@@ -49,6 +49,15 @@ def test_both_readers_read_what_is_written(
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_tensors_need_not_be_digested_one_by_one(tmp_path: Path) -> None:
+    tensors = {"a": np.arange(6, dtype=np.float32), "b": np.ones((2, 3), np.uint8)}
+    whole = write_tensors(tmp_path / "whole", tensors)
+    quick = write_tensors(tmp_path / "quick", tensors, digest_each=False)
+    assert set(whole.tensor_sha256) == {"a", "b"}
+    assert quick == whole._replace(tensor_sha256={})
+    assert (tmp_path / "quick").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
 def test_every_tensor_is_aligned_to_its_items(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     write_tensors(

@@ -48,6 +48,7 @@ def test_openapi_describes_what_there_is(http: httpx.Client) -> None:
         "/admin/verify",
         "/admin/activity",
         "/admin/end",
+        "/admin/rounded",
     }
     body = document["paths"]["/v1/completions"]["post"]["requestBody"]
     assert body["content"]["application/json"]["schema"]["$ref"].endswith("/CompletionRequest")

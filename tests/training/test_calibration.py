@@ -73,12 +73,14 @@ def loss_of(model: Transformer, windows: torch.Tensor) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def held_out_loss(weights: Weights, text: np.ndarray) -> float:
+def held_out(weights: Weights, text: np.ndarray) -> tuple[torch.Tensor, float]:
+    """Return the scores on the last tenth of the text, and the loss."""
     model = Transformer(CONFIG)
     model.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
     rest = text[len(text) * 9 // 10 :]
     count = len(rest) // 65
-    return loss_of(model, torch.from_numpy(rest[: count * 65].reshape(count, 65))).item()
+    windows = torch.from_numpy(rest[: count * 65].reshape(count, 65))
+    return model.logits(model(windows[:, :-1])), loss_of(model, windows).item()
 
 
 def restored(model: QuantizedModel, weights: Weights) -> Weights:
@@ -90,23 +92,29 @@ def restored(model: QuantizedModel, weights: Weights) -> Weights:
     return found
 
 
-def test_calibrated_int4_loses_less_than_rounded(weights: Weights, text: np.ndarray) -> None:
-    exact = held_out_loss(weights, text)
-    assert exact < 4.5  # it has learned something: guessing would be 5.95
+def test_calibrated_int4_is_closer_than_rounded(weights: Weights, text: np.ndarray) -> None:
+    exact, loss = held_out(weights, text)
+    assert loss < 4.5  # it has learned something: guessing would be 5.95
     calibration = Text(text[: len(text) * 9 // 10])
     scheme = Scheme("int4", 64)
     careful = calibrate(weights, CONFIG, calibration, scheme, tokens=8192)
     assert (careful.method, careful.calibration_tokens) == ("gptq", 8192)
     assert list(careful.matrices) == list(fused_matrices(CONFIG))
-    rounded = held_out_loss(restored(round_model(weights, CONFIG, scheme), weights), text)
-    calibrated = held_out_loss(restored(careful, weights), text)
-    assert exact < calibrated < rounded  # by how much: benchmarks.quality, on a trained model
+
+    def error(model: QuantizedModel) -> float:
+        scores, _ = held_out(restored(model, weights), text)
+        return (scores - exact).square().mean().item()
+
+    # Of the scores: a model that learned so little may lose or gain by any change of its weights.
+    # What it means for the loss of a trained one: benchmarks.quality.
+    assert 0 < error(careful) < 0.9 * error(round_model(weights, CONFIG, scheme))
 
 
 def test_int8_loses_almost_nothing(weights: Weights, text: np.ndarray) -> None:
-    exact = held_out_loss(weights, text)
+    _, exact = held_out(weights, text)
     model = round_model(weights, CONFIG, Scheme("int8"))
-    assert abs(held_out_loss(restored(model, weights), text) / exact - 1) < 0.003
+    _, loss = held_out(restored(model, weights), text)
+    assert abs(loss / exact - 1) < 0.003
 
 
 def test_patterns_and_tied_heads_are_heeded(weights: Weights, text: np.ndarray) -> None:

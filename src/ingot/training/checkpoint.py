@@ -74,7 +74,7 @@ def save(
         draft.mkdir()
         try:
             digests = {
-                name: write_tensors(draft / name, _to_numpy(tensors)).file_sha256
+                name: write_tensors(draft / name, _to_numpy(tensors), digest_each=False).file_sha256
                 for name, tensors in ((MODEL, weights), (OPTIMIZER, optimizer))
             }
             sealed = state.model_copy(update={"sha256": digests})
