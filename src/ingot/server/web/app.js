@@ -23,7 +23,8 @@ async function go() {
   opened.get(here)?.leave?.();
   here = name;
   for (const room of Object.keys(ROOMS)) {
-    $(`room-${room}`).hidden = room !== name;
+    // A room is shown once it listens: what is clicked before would be lost.
+    $(`room-${room}`).hidden = room !== name || !opened.has(room);
     const link = document.querySelector(`nav a[href="#${room}"]`);
     if (room === name) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
@@ -33,6 +34,7 @@ async function go() {
     if (!opened.has(name)) {
       opened.set(name, await ROOMS[name]());
       opened.get(name).open($(`room-${name}`));
+      $(`room-${name}`).hidden = here !== name;
     }
     if (here === name) opened.get(name).enter?.();
   } catch (error) {
