@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from benchmarks.http_load import Exchange, Loop, closed_loop, percentile, run
 from benchmarks.peers.client import CLIENT, ask_with_vllm
 from benchmarks.peers.environments import export
-from benchmarks.peers.servers import SERVERS, PeerServer, serving_peer
+from benchmarks.peers.servers import SERVERS, serving_peer
 from benchmarks.report import Report, Row
 from benchmarks.serve_plot import draw_loops
 from benchmarks.serving import SERVED_VOCABULARY, Served, Sizes, make_served_model, serving
@@ -31,13 +32,14 @@ def measure_closed_loop(report: Report, folder: Path, sizes: Sizes, plot: Path |
     here = [peer for peer in SERVERS if peer.installed and len(sizes.clients) > 2]
     for peer in SERVERS:
         if peer not in here:
-            report.note(f"{peer.name} is left out: python -m benchmarks.peers install")
+            why = "--quick" if peer.installed else "python -m benchmarks.peers install"
+            report.note(f"{peer.name} is left out: {why}")
     if here:
         weights = make_served_model(folder, "bf16")
     with contextlib.ExitStack() as stack:
         served = {OURS: stack.enter_context(serving(ours))}
         for peer in here:
-            with _noted(report, peer):
+            with _noted(report, peer.name):
                 models = folder / f"served-{peer.environment}"
                 export(peer.environment, weights, models)
                 log = Path(stack.enter_context(tempfile.NamedTemporaryFile()).name)
@@ -49,7 +51,9 @@ def measure_closed_loop(report: Report, folder: Path, sizes: Sizes, plot: Path |
         if plot:
             draw_loops(loops, plot)
         if CLIENT.installed and here:
-            _measure_with_vllm(report, served, ours)
+            for name, server in served.items():
+                with _noted(report, f"vllm bench serve of {name}"):
+                    _measure_with_vllm(report, name, server, ours)
 
 
 def _ask_all(served: dict[str, Served], sizes: Sizes) -> dict[str, list[Loop]]:
@@ -134,24 +138,23 @@ def report_loops(report: Report, loops: dict[str, list[Loop]]) -> None:
     )
 
 
-def _measure_with_vllm(report: Report, served: dict[str, Served], tokenizer: Path) -> None:
-    """Have vLLM's own client ask every server, for a figure that nobody made for ours."""
-    for name, server in served.items():
-        figures = ask_with_vllm(server, tokenizer, PROMPT, ANSWER, (MOST_TTFT_S, MOST_TPOT_S))
-        title = f"vllm bench serve, 64 at once: {name}"
-        report.add(Row(f"{title}, throughput", figures["output_throughput"], "tokens/s"))
-        report.add(Row(f"{title}, goodput", figures["request_goodput"], "requests/s"))
-        report.add(Row(f"{title}, TTFT p99", figures["p99_ttft_ms"], "ms"))
-        report.add(Row(f"{title}, TPOT p99", figures["p99_tpot_ms"], "ms"))
-        done = figures["completed"] / figures["num_prompts"]
-        bar = ("all", done == 1) if name == OURS else (None, None)
-        report.add(Row(f"{title}, answered", done, "of 1", bar=bar[0], met=bar[1]))
+def _measure_with_vllm(report: Report, name: str, server: Served, tokenizer: Path) -> None:
+    """Have vLLM's own client ask a server, for a figure that nobody made for ours."""
+    figures = ask_with_vllm(server, tokenizer, PROMPT, ANSWER, (MOST_TTFT_S, MOST_TPOT_S))
+    title = f"vllm bench serve, 64 at once: {name}"
+    report.add(Row(f"{title}, throughput", figures["output_throughput"], "tokens/s"))
+    report.add(Row(f"{title}, goodput", figures["request_goodput"], "requests/s"))
+    report.add(Row(f"{title}, TTFT p99", figures["p99_ttft_ms"], "ms"))
+    report.add(Row(f"{title}, TPOT p99", figures["p99_tpot_ms"], "ms"))
+    done = figures["completed"] / figures["num_prompts"]
+    bar = ("all", done == 1) if name == OURS else (None, None)
+    report.add(Row(f"{title}, answered", done, "of 1", bar=bar[0], met=bar[1]))
 
 
 @contextlib.contextmanager
-def _noted(report: Report, peer: PeerServer) -> Any:
-    """Leave a peer out that does not start, and say so."""
+def _noted(report: Report, what: str) -> Iterator[None]:
+    """Leave out what fails, and say so."""
     try:
         yield
-    except (RuntimeError, OSError) as error:
-        report.note(f"{peer.name} failed: {error}")
+    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+        report.note(f"{what} failed: {error}")

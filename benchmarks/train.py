@@ -198,8 +198,8 @@ def measure_throughput(report: Report, machine: Machine, sizes: Sizes) -> None:
 
 
 def transformers_update(ids: torch.Tensor) -> Callable[[], None]:
-    """Return one update of Hugging Face's GPT-2 of the same size, as its users write it."""
-    from transformers import GPT2Config, GPT2LMHeadModel  # noqa: PLC0415  half a minute to import
+    """Return one update of Hugging Face's GPT-2 of the same size, dropout and all as it comes."""
+    from transformers import GPT2Config, GPT2LMHeadModel  # noqa: PLC0415  heavy
 
     config = GPT2Config(
         vocab_size=_VOCABULARY, n_positions=_CONTEXT, n_embd=384, n_layer=6, n_head=6

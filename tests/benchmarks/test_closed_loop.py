@@ -27,7 +27,8 @@ def test_our_server_is_measured_and_drawn(tmp_path: Path, monkeypatch: pytest.Mo
         goodput = figures[f"{title}: goodput"].value
         assert tokens is not None
         assert goodput is not None
-        assert 0 < goodput <= tokens / ANSWER + 1e-9
+        assert tokens > 0
+        assert 0 <= goodput <= tokens / ANSWER + 1e-9  # a busy machine may meet no objective
         assert figures[f"{title}: TTFT p50"].value <= figures[f"{title}: TTFT p99"].value
     with Image.open(tmp_path / "loops.png") as picture:
         assert picture.width > 500

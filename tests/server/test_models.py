@@ -242,6 +242,7 @@ def test_weights_that_loading_converted_are_not_called_false(ingot_path: Path) -
             verify_live(server.url, "tiny", model.ingot.manifest, None)
 
 
+@pytest.mark.skipif(not native_core_is_built(), reason="installed without the native core")
 def test_a_copy_in_int8_is_served_beside_the_model(served: Served, other_path: Path) -> None:
     assert served.round("tiny", served.user).status_code == 403
     said = served.round("tiny", served.admin)
@@ -261,6 +262,27 @@ def test_a_copy_in_int8_is_served_beside_the_model(served: Served, other_path: P
     assert renewed["digest"] == served.opened[2][0].digest != said.json()["digest"]
 
 
+@pytest.mark.skipif(not native_core_is_built(), reason="installed without the native core")
+def test_no_copy_is_made_of_an_ingot_that_is_not_served(
+    ingot_path: Path, other_path: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "tiny.ingot"
+    shutil.copytree(ingot_path, path)
+    served = Served(path, tmp_path)
+    with served.server:
+        shutil.rmtree(path)
+        shutil.copytree(other_path, path)
+        said = served.round("tiny", served.admin)
+        assert (said.status_code, said.json()["error"]["code"]) == (409, "ingot_changed")
+        assert served.ask(model="tiny:int8", max_tokens=1).status_code == 404
+        assert served.ask(max_tokens=1).status_code == 200
+    (ingot, loop), (_, refused) = served.opened
+    assert not refused._thread.is_alive()
+    loop.close(5)
+    ingot.close()
+
+
+@pytest.mark.skipif(not native_core_is_built(), reason="installed without the native core")
 @pytest.mark.parametrize(("public", "status"), [(False, 200), (True, 403)])
 def test_without_keys_only_a_private_server_makes_copies(
     ingot_path: Path, public: bool, status: int

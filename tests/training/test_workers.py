@@ -20,8 +20,9 @@ from ingot.training.workers import Workers
 TRAIN = """
 import sys, threading
 from pathlib import Path
+import torch
 from ingot.training import Trainer, open_run
-from ingot.training.sharding import part
+from ingot.training.sharding import load_weights, part, whole_weights
 from ingot.training.workers import Workers
 workers = Workers.join()
 assert workers.count == 2
@@ -30,6 +31,14 @@ trainer = Trainer(run, lambda event: None, threading.Event(), workers)
 result = trainer.train()
 weights = list(trainer._model.parameters())
 held = sum(part(weight).numel() for weight in weights) / sum(weight.numel() for weight in weights)
+if run.recipe.run.shard:  # what is taken out whole can be put back
+    before = whole_weights(trainer._model)
+    with torch.no_grad():
+        for weight in weights:
+            part(weight).zero_()
+    load_weights(trainer._model, before)
+    after = whole_weights(trainer._model)
+    assert all(torch.equal(after[name], value) for name, value in before.items())
 # Written whole, or both would share a line.
 sys.stdout.write(f"{workers.rank} {result.steps} {held:.1f}\\n")
 """
@@ -109,7 +118,7 @@ def test_a_model_cut_among_two_is_as_good_as_a_whole_one(
     for file in doomed.iterdir():
         file.unlink()
     doomed.rmdir()
-    watch().train(cut)  # from step 3, alone, with what the two had written
+    train_in_two(cut)  # from step 3, with what they had written
     assert losses(cut) == pytest.approx(losses(alone), rel=1e-5)
 
 

@@ -88,6 +88,7 @@ class _Served:
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
         self._one_at_a_time = threading.Lock()
+        self._closed = False
 
     def start(self, ingot: Path) -> tuple[str, str]:
         """Serve an ingot in place of the one before; return its digest and the address.
@@ -96,15 +97,17 @@ class _Served:
             ServeError: it does not start.
         """
         with self._one_at_a_time:
-            self.close()
+            self._end()
             command = [sys.executable, "-m", "ingot", "serve", str(ingot), "--port", "0", "--json"]
-            self._process = subprocess.Popen(  # noqa: S603 (this very program)
+            process = self._process = subprocess.Popen(  # noqa: S603 (this very program)
                 command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
             )
-            late = threading.Timer(_START_S, self._process.kill)
+            if self._closed:  # meanwhile: nobody will end it
+                process.kill()
+            late = threading.Timer(_START_S, process.kill)
             late.start()
             try:
-                ready = json.loads(_first_object(self._process))
+                ready = json.loads(_first_object(process))
             except ValueError as error:
                 raise ServeError("did not start", where=ingot, fix="try: ingot serve") from error
             finally:
@@ -112,16 +115,20 @@ class _Served:
             return str(ready["digest"]), str(ready["url"])
 
     def close(self) -> None:
-        """End what is served, its running requests first."""
-        if self._process is None:
+        """End what is served, its running requests first, and serve nothing more."""
+        self._closed = True
+        self._end()
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
             return
-        self._process.terminate()
+        process.terminate()
         try:
-            self._process.wait(_STOP_S)
+            process.wait(_STOP_S)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
+            process.kill()
+            process.wait()
 
 
 def _first_object(process: subprocess.Popen[str]) -> str:

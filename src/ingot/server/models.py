@@ -162,7 +162,7 @@ class Models:
             ApiError: 400 where the ingot is refused; what was served stays.
         """
         async with self._exchanging:
-            return await self._open(name, path, "stored")
+            return self._take_in(await self._open(name, path, "stored", field="path"))
 
     async def round(self, name: str) -> ServedModel:
         """Serve a copy of a model, rounded to int8, beside it as ``NAME:int8``.
@@ -170,8 +170,8 @@ class Models:
         Asked again it returns the copy that is there, while it is of the same ingot.
 
         Raises:
-            ApiError: 404 where there is no such model, 409 where it is quantized already, 400
-                where the copy cannot be made.
+            ApiError: 404 where there is no such model, 409 where it is quantized already or its
+                folder holds another ingot by now, 400 where the copy cannot be made.
         """
         async with self._exchanging:
             source = self.find(name)
@@ -180,23 +180,39 @@ class Models:
             copy = self._models.get(f"{name}:int8")
             if copy and copy.weights == "int8" and copy.ingot.digest == source.ingot.digest:
                 return copy
-            return await self._open(f"{name}:int8", source.ingot.path, "int8")
+            path = source.ingot.path
+            copy = await self._open(f"{name}:int8", path, "int8", field="model")
+            if copy.ingot.digest != source.ingot.digest:
+                await asyncio.to_thread(copy.close)
+                raise ApiError(
+                    409,
+                    f"{path.name} holds another ingot than the one served as {name!r}; serve "
+                    "that first",
+                    param="model",
+                    code="ingot_changed",
+                )
+            return self._take_in(copy)
 
-    async def _open(self, name: str, path: Path, weights: Weights) -> ServedModel:
+    async def _open(self, name: str, path: Path, weights: Weights, *, field: str) -> ServedModel:
+        """Open an ingot, not yet served; ``field`` of the request is to blame where it fails."""
         if self._loader is None:
             raise ApiError(403, "this server was started without the means to open ingots")
         try:
             ingot, loop = await asyncio.to_thread(self._loader, path, weights)
         except IngotError as error:
-            raise ApiError(400, str(error), param="path", code="ingot_refused") from error
-        before = self._models.get(name)
-        self._models[name] = ServedModel(name, ingot, loop, weights)
-        self._opened.append(self._models[name])
+            raise ApiError(400, str(error), param=field, code="ingot_refused") from error
+        return ServedModel(name, ingot, loop, weights)
+
+    def _take_in(self, model: ServedModel) -> ServedModel:
+        """Serve a model that was opened, in place of the one that had its name."""
+        before = self._models.get(model.name)
+        self._models[model.name] = model
+        self._opened.append(model)
         if before is not None:
             task = asyncio.create_task(self._retire(before))
             self._retiring.add(task)
             task.add_done_callback(self._retiring.discard)
-        return self._models[name]
+        return model
 
     def close_opened(self) -> None:
         """Close what ``replace`` opened, and the template processes of all; the server has ended.

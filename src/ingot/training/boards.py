@@ -13,6 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 from ingot.errors import ResourceError, UsageError
 
 _PATIENCE_S = 60.0  # for Weights & Biases to answer as the run begins
+_UPLOAD_S = 120.0  # at its end; what is left then stays on disk, for ``wandb sync``
 _STEP = "update"  # of its own steps none may come twice, and a resumed run goes back
 
 
@@ -86,7 +87,9 @@ class WeightsAndBiases:
                 where="wandb.mode",
                 fix="pip install 'ingot[wandb]'",
             ) from error
-        settings = wandb.Settings(console="off", silent=True, init_timeout=_PATIENCE_S)
+        settings = wandb.Settings(
+            console="off", silent=True, init_timeout=_PATIENCE_S, finish_timeout=_UPLOAD_S
+        )
         path = run.resolve()
         try:
             self._run = wandb.init(
