@@ -8,7 +8,7 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 import httptools
@@ -88,23 +88,42 @@ class Loop:
     failed: int
 
 
-class _Reader:
-    """What httptools calls as an answer comes in."""
+class _Connection(asyncio.Protocol):
+    """One connection: sends a request once it stands, and notes each piece of the answer.
 
-    def __init__(self, exchange: Exchange, parser: Callable[[], Any]) -> None:
+    A protocol, not a stream: nobody is woken for a piece, which leaves more of the machine to
+    what is measured.
+    """
+
+    def __init__(self, request: bytes, exchange: Exchange) -> None:
+        self._request = request
         self._exchange = exchange
-        self._parser = parser
-        self.done = False
+        self._parser = httptools.HttpResponseParser(self)
+        self.done = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        cast("asyncio.Transport", transport).write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        self._parser.feed_data(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self._end()
 
     def on_headers_complete(self) -> None:
-        self._exchange.status = self._parser().get_status_code()
+        self._exchange.status = self._parser.get_status_code()
 
     def on_body(self, piece: bytes) -> None:
         self._exchange.times.append(time.perf_counter())
         self._exchange.body += piece
 
     def on_message_complete(self) -> None:
-        self.done = True
+        self._end()
+
+    def _end(self) -> None:
+        if not self.done.done():
+            self.done.set_result(None)
 
 
 async def ask(url: str, fields: dict[str, Any], hang_up_s: float | None = None) -> Exchange:
@@ -123,25 +142,19 @@ async def ask(url: str, fields: dict[str, Any], hang_up_s: float | None = None) 
         f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     )
     async with asyncio.timeout(_CONNECT_S):
-        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        transport, connection = await asyncio.get_running_loop().create_connection(
+            lambda: _Connection(head.encode() + body, exchange),
+            str(address.hostname),
+            address.port or 80,
+        )
     try:
-        writer.write(head.encode() + body)
-        async with asyncio.timeout(hang_up_s):
-            await _read(reader, exchange)
-    except (TimeoutError, ConnectionError):
+        await asyncio.wait_for(connection.done, hang_up_s)
+    except TimeoutError:
         pass
     finally:
         exchange.ended = time.perf_counter()
-        writer.close()
+        transport.close()
     return exchange
-
-
-async def _read(reader: asyncio.StreamReader, exchange: Exchange) -> None:
-    parser: Any = None
-    receiver = _Reader(exchange, lambda: parser)
-    parser = httptools.HttpResponseParser(receiver)
-    while not receiver.done and (data := await reader.read(1 << 16)):
-        parser.feed_data(data)
 
 
 async def all_at_once(url: str, requests: Iterable[dict[str, Any]]) -> list[Exchange]:

@@ -79,6 +79,9 @@ class NullLoop:
         """End a sequence."""
         self._live.pop(sequence.id, None)
 
+    def make_way(self, on: bool) -> None:
+        """Do nothing: there is no work to make way for."""
+
     def stats(self) -> EngineStats:
         """Return what an idle engine says."""
         return _IDLE

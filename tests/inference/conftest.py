@@ -59,6 +59,9 @@ class EchoExecutor:
     def weight_digests(self) -> dict[str, str]:
         return {}
 
+    def make_way(self, on: bool) -> None:
+        pass
+
     def _run(self, chunk: Chunk) -> Drawn | None:
         for place, token in enumerate(chunk.token_ids, chunk.start):
             block, offset = divmod(place, self.block_size)

@@ -218,6 +218,10 @@ class Engine:
         """Return the SHA-256 of the weights in memory; see ``Executor``. Any thread may call it."""
         return self._executor.weight_digests()
 
+    def make_way(self, on: bool) -> None:
+        """Leave a CPU to other threads for a moment, or take it back; see ``Executor``."""
+        self._executor.make_way(on)
+
     def stats(self) -> EngineStats:
         """Return what the engine is doing now; any thread may."""
         waiting = self._scheduler.waiting

@@ -140,5 +140,8 @@ class Model:
     def logits(self, chunks: list[_Chunk]) -> NDArray[np.float32]:
         """Run a batch; return the scores (rows, vocabulary)."""
 
+    def make_way(self, on: bool) -> None:
+        """Let one thread take no work, for 10 ms at most; any thread may ask, at any time."""
+
     def close(self) -> None:
         """Give back weights, cache and threads; any use afterwards raises ``RuntimeError``."""

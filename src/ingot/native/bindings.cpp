@@ -262,6 +262,11 @@ nb::object logits(NativeModel& self, nb::list chunks) {
   return to_numpy(std::move(values), {rows, width});
 }
 
+// Of a closed model nothing is asked: who wants a CPU need not know whether the model still runs.
+void make_way(NativeModel& self, bool on) {
+  if (self.model) self.model->make_way(on);
+}
+
 void close_model(NativeModel& self) {
   self.model.reset();
   self.kept.clear();
@@ -296,6 +301,7 @@ NB_MODULE(_core, m) {
            "threads"_a = 0, "pinned"_a = false)
       .def("step", &step, "chunks"_a)
       .def("logits", &logits, "chunks"_a)
+      .def("make_way", &make_way, "on"_a)
       .def("close", &close_model)
       .def_prop_ro("kernels", [](NativeModel& self) { return std::string(open(self).kernels()); })
       .def_prop_ro("threads", [](NativeModel& self) { return open(self).threads(); });

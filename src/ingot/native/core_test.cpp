@@ -201,6 +201,26 @@ void test_pool() {
   }
 }
 
+void test_making_way() {
+  for (const int threads : {1, 2, 4}) {
+    ThreadPool pool(threads);
+    std::atomic<bool> done{false};
+    std::thread other([&] {
+      for (bool on = true; !done.load(); on = !on) pool.make_way(on);
+      pool.make_way(true);  // and never calls back
+    });
+    for (int job = 0; job < 500; ++job) {
+      if (job == 400) {
+        done.store(true);
+        other.join();
+      }
+      std::atomic<int64_t> sum{0};
+      pool.run(17, [&](int64_t i) { sum.fetch_add(i + 1); });
+      demand(sum.load() == 153, "a task was lost or run twice while a worker made way");
+    }
+  }
+}
+
 void test_two_models(const Kernels& kernels) {
   const auto run = [&] { test_cuts(WeightKind::int8, CacheKind::bf16, kernels); };
   std::thread other(run);
@@ -224,5 +244,6 @@ int main() {
     test_two_models(*kernels);
   }
   test_pool();
+  test_making_way();
   std::puts("ok");
 }

@@ -65,6 +65,9 @@ class Model {
   // As step(), but returns the scores (rows asked for, vocabulary) instead of choosing.
   std::vector<float> logits(const Batch& batch);
 
+  // See ThreadPool; any thread may call it.
+  void make_way(bool on) { pool_.make_way(on); }
+
   const char* kernels() const { return kernels_.name; }
   int threads() const { return pool_.threads(); }
 

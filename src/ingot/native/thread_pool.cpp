@@ -14,6 +14,8 @@ constexpr uint64_t kIndexMask = (uint64_t{1} << kIndexBits) - 1;
 constexpr int64_t kMostTasks = int64_t{1} << (kIndexBits - 1);
 // Long enough to bridge the Python between two steps, short enough to cost an idle engine nothing.
 constexpr auto kSpinTime = std::chrono::microseconds(100);
+// More than a burst of writing takes; a worker that nobody calls back goes on by itself.
+constexpr auto kMostWay = std::chrono::milliseconds(10);
 
 uint64_t next_of(uint64_t ticket) { return ticket & kIndexMask; }
 uint64_t count_of(uint64_t ticket) { return (ticket >> kIndexBits) & kIndexMask; }
@@ -51,9 +53,11 @@ ThreadPool::ThreadPool(int threads, bool pinned) {
   workers_.reserve(wanted - 1);
   for (size_t i = 1; i < wanted; ++i) {
     const int cpu = pinned && i < cpus.size() ? cpus[i] : -1;
-    workers_.emplace_back([this, cpu] {
+    // Where the pool leaves CPUs free anyway, nobody needs to make way.
+    const bool makes_way = i + 1 == wanted && wanted >= cpus.size();
+    workers_.emplace_back([this, cpu, makes_way] {
       if (cpu >= 0) pin_this_thread(cpu);
-      work();
+      work(makes_way);
     });
   }
 }
@@ -62,7 +66,16 @@ ThreadPool::~ThreadPool() {
   stopping_.store(true);
   ticket_.fetch_add(uint64_t{1} << (2 * kIndexBits));
   ticket_.notify_all();
+  make_way(false);
   for (std::thread& worker : workers_) worker.join();
+}
+
+void ThreadPool::make_way(bool on) {
+  {
+    const std::lock_guard<std::mutex> lock(aside_);
+    making_way_.store(on);
+  }
+  if (!on) way_is_free_.notify_all();
 }
 
 void ThreadPool::run_shared(int64_t count, Call call, void* context) {
@@ -96,11 +109,12 @@ bool ThreadPool::take_one() {
   return true;
 }
 
-void ThreadPool::work() {
+void ThreadPool::work(bool makes_way) {
   using Clock = std::chrono::steady_clock;
   auto last = Clock::now();
   int spins = 0;
   while (!stopping_.load(std::memory_order_relaxed)) {
+    if (makes_way && making_way_.load(std::memory_order_relaxed)) wait_aside();
     if (take_one()) {
       spins = 0;
       continue;
@@ -112,6 +126,12 @@ void ThreadPool::work() {
       spins = 0;
     }
   }
+}
+
+void ThreadPool::wait_aside() {
+  std::unique_lock<std::mutex> lock(aside_);
+  way_is_free_.wait_for(lock, kMostWay, [this] { return !making_way_.load(); });
+  making_way_.store(false);
 }
 
 void ThreadPool::sleep_until_changed(uint64_t seen) {

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
+#include <mutex>
 #include <thread>
 #include <type_traits>
 #include <vector>
@@ -22,6 +24,11 @@ class ThreadPool {
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
+
+  // Asks one worker to take no task until further notice, a few milliseconds at most, so that a
+  // thread outside the pool finds a CPU free instead of stopping a worker in the middle of a task,
+  // for which all others would wait. Any thread may call it.
+  void make_way(bool on);
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
@@ -43,7 +50,8 @@ class ThreadPool {
   using Call = void (*)(void* context, int64_t index);
 
   void run_shared(int64_t count, Call call, void* context);
-  void work();
+  void work(bool makes_way);
+  void wait_aside();
   bool take_one();
   void sleep_until_changed(uint64_t seen);
 
@@ -53,6 +61,9 @@ class ThreadPool {
   alignas(64) std::atomic<int64_t> finished_{0};
   alignas(64) std::atomic<int> sleepers_{0};
   std::atomic<bool> stopping_{false};
+  std::atomic<bool> making_way_{false};
+  std::mutex aside_;
+  std::condition_variable way_is_free_;
   Call call_ = nullptr;
   void* context_ = nullptr;
   std::vector<std::thread> workers_;

@@ -46,7 +46,7 @@ class Answers:
         self._sequences: list[Sequence] = []
         self._finished: set[int] = set()
         self._waiting: dict[int, list[Delta]] = {}
-        self._arrived = asyncio.Event()
+        self._arrival: asyncio.Future[None] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -64,6 +64,11 @@ class Answers:
     def open(self) -> bool:
         """Whether something is still to come."""
         return len(self._finished) < len(self._sequences)
+
+    @property
+    def spoken(self) -> bool:
+        """Whether something has arrived that nobody has taken yet."""
+        return bool(self._waiting)
 
     def submit(self, prompt_ids: list[int], params: SamplingParams) -> None:
         """Start the next sequence.
@@ -103,8 +108,10 @@ class Answers:
 
     async def take(self) -> list[tuple[int, Delta]]:
         """Wait for something to arrive; return one joined delta for each sequence that spoke."""
-        await self._arrived.wait()
-        self._arrived.clear()
+        if not self._waiting:
+            # A future, because an event makes one too, for every token, and costs as much again.
+            self._arrival = asyncio.get_running_loop().create_future()
+            await self._arrival
         waiting, self._waiting = self._waiting, {}
         taken = [(index, join(deltas)) for index, deltas in waiting.items()]
         self._finished.update(index for index, delta in taken if delta.finish_reason)
@@ -116,7 +123,8 @@ class Answers:
 
     def _receive(self, index: int, delta: Delta) -> None:
         self._waiting.setdefault(index, []).append(delta)
-        self._arrived.set()
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
 
 
 def join(deltas: list[Delta]) -> Delta:

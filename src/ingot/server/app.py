@@ -9,6 +9,7 @@ from starlette.middleware.cors import CORSMiddleware
 from ingot.server.admin import add_activity, add_admin
 from ingot.server.chat import add_chat
 from ingot.server.completions import add_completions
+from ingot.server.direct import Direct
 from ingot.server.documents import describe
 from ingot.server.embeddings import add_embeddings
 from ingot.server.errors import ApiError, answer_api_error, answer_http_exception, answer_unexpected
@@ -46,6 +47,7 @@ def create_app(service: Service) -> FastAPI:
         add(app, service)
     add_page(app, service)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # FastAPI's way to extend it
+    app.add_middleware(Direct, routes=app)
     app.add_middleware(Gate, service=service)
     if origins := service.config.cors_origins:
         # Outside the gate: a browser's question beforehand shows no key.

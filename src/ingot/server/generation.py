@@ -220,6 +220,8 @@ class GenerationResponse(Response):
                 broken = True
                 events.append(self._writer.fault(error))
             await self._send_events(send, events)
+            if answers.spoken:
+                await asyncio.sleep(0)  # neither sending nor taking would let others have a turn
         if not broken:
             await self._send_events(send, self._writer.closing(self._tally))
         await send({"type": "http.response.body"})
@@ -241,10 +243,9 @@ class GenerationResponse(Response):
         await send({"type": "http.response.start", "status": 200, "headers": raw})
 
     async def _send_events(self, send: Send, events: Iterable[bytes]) -> None:
-        """Send events in one write, and let other requests have their turn after it."""
+        """Send events in one write."""
         if body := b"".join(events):
             await send({"type": "http.response.body", "body": body, "more_body": True})
-        await asyncio.sleep(0)  # a send that need not wait does not yield by itself
 
     def _count(self, index: int, delta: Delta) -> None:
         """Count what a sequence has said."""

@@ -19,10 +19,15 @@ class Mailbox(Generic[_Message]):
 
     Args:
         receive: Called on the event loop with each message.
+        make_way: Called with True before the loop is woken, and with False once those who
+            were told have written: where the sender keeps every CPU busy, one is free meanwhile.
     """
 
-    def __init__(self, receive: Callable[[_Message], None]) -> None:
+    def __init__(
+        self, receive: Callable[[_Message], None], make_way: Callable[[bool], None]
+    ) -> None:
         self._receive = receive
+        self._make_way = make_way
         self._loop = asyncio.get_running_loop()
         self._messages: deque[_Message] = deque()
         self._woken = False
@@ -33,6 +38,7 @@ class Mailbox(Generic[_Message]):
         # Only after appending: a loop that was woken before this clears the mark before it takes.
         if not self._woken:
             self._woken = True
+            self._make_way(True)
             with contextlib.suppress(RuntimeError):  # the loop has closed: nobody is left to read
                 self._loop.call_soon_threadsafe(self._deliver)
 
@@ -40,3 +46,5 @@ class Mailbox(Generic[_Message]):
         self._woken = False
         while self._messages:
             self._receive(self._messages.popleft())
+        # Those who were told run in the loop's next round, and the sockets are written at its end.
+        self._loop.call_soon(self._loop.call_soon, self._make_way, False)

@@ -58,7 +58,7 @@ class ServedModel:
     @cached_property
     def mailbox(self) -> Mailbox[Said]:
         """What the engine's thread has to say to the event loop; first asked for on the loop."""
-        return Mailbox(lambda said: said[0](said[1], said[2]))
+        return Mailbox(lambda said: said[0](said[1], said[2]), self.loop.make_way)
 
     @cached_property
     def conversations(self) -> Conversations:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import resource
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -30,15 +28,13 @@ from ingot.server.listener import BACKLOG, listen, url_of
 from ingot.server.logs import LogWriter
 from ingot.server.metrics import Metrics
 from ingot.server.models import Loader, Models, ServedModel
+from ingot.server.process import answering_comes_first, raise_file_limit
 from ingot.server.service import Service
 from ingot.server.tracing import Tracer
 
 _log = logging.getLogger(__name__)
 _START_TIMEOUT_S = 30.0
 _STOP_SLACK_S = 10.0  # past the drain, for what was cancelled to clean up
-# The event loop waits so long for an engine's thread that does not let go of the interpreter;
-# Python's own 5 ms cost a quarter to a half of the throughput of 256 streams.
-_SWITCH_S = 0.0005
 _KEEP_ALIVE_S = 75  # longer than clients keep idle connections, so they close first
 
 
@@ -102,8 +98,11 @@ class Server:
         """
         self._uvicorn.on_ready = on_ready or (lambda: None)
         self._uvicorn.ends_on_failure = True
-        sys.setswitchinterval(_SWITCH_S)
-        with self._logs.installed(), _signals(self._uvicorn.stop, self._uvicorn.ask_reload):
+        with (
+            self._logs.installed(),
+            _signals(self._uvicorn.stop, self._uvicorn.ask_reload),
+            answering_comes_first(),
+        ):
             self._serve()
         if (failed := self._models.failed) is not None:
             raise ServeError(f"has failed ({failed})", where="engine", fix="start it again")
@@ -160,7 +159,7 @@ class Server:
 
     def _serve(self) -> None:
         """Serve until told to stop; requests that outlive the drain are cancelled."""
-        _raise_file_limit()
+        raise_file_limit()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             try:
                 runner.run(self._uvicorn.serve(sockets=[self._listener]))
@@ -231,10 +230,3 @@ def _signals(stop: Callable[[], None], reload: Callable[[], None]) -> Iterator[N
     finally:
         for kind, handler in before.items():
             signal.signal(kind, handler)
-
-
-def _raise_file_limit() -> None:
-    """Let the process hold as many connections as the system permits."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -74,6 +74,28 @@ def test_engines_side_by_side_do_not_wait_for_each_other(ingot: Ingot) -> None:
     assert all(answer == answers[0] for answer in answers)
 
 
+def test_a_thread_that_makes_way_changes_nothing_and_comes_back_by_itself(ingot: Ingot) -> None:
+    cpus = len(os.sched_getaffinity(0))
+    executor = NativeExecutor(ingot, num_blocks=8, threads=cpus + 1)
+    undisturbed = list(rows_of(executor, 60))
+    ended = threading.Event()
+
+    def disturb() -> None:
+        while not ended.is_set():
+            executor.make_way(True)
+            executor.make_way(False)
+        executor.make_way(True)  # and never calls it back
+
+    other = threading.Thread(target=disturb, daemon=True)
+    other.start()
+    disturbed = list(rows_of(executor, 60))
+    ended.set()
+    other.join(10)
+    assert disturbed == undisturbed == list(rows_of(executor, 60))
+    executor.close()
+    executor.make_way(True)  # nobody is asked
+
+
 def test_an_idle_engine_uses_no_cpu(ingot: Ingot) -> None:
     executor = NativeExecutor(ingot, num_blocks=8, threads=8)
     list(rows_of(executor, 5))

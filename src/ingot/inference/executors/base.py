@@ -121,5 +121,12 @@ class Executor(Protocol):
         weights, so that what it holds cannot be compared with the ingot.
         """
 
+    def make_way(self, on: bool) -> None:
+        """Leave a CPU to other threads of the process, or take it back; any thread may ask.
+
+        A hint: what is computed stays the same, and without being called back the executor
+        takes it back by itself.
+        """
+
     def close(self) -> None:
         """Give back memory and threads; using it afterwards is an error."""

@@ -120,6 +120,10 @@ class NativeExecutor:
         """
         return self._weights.digests()
 
+    def make_way(self, on: bool) -> None:
+        """Let one of the core's threads take no work, for 10 ms at most."""
+        self.model.make_way(on)
+
     def close(self) -> None:
         """Give back the memory of weights and cache, and the threads."""
         self.model.close()

@@ -119,6 +119,9 @@ class TorchExecutor:
         """
         return digests(self._transformer, self._stored)
 
+    def make_way(self, on: bool) -> None:
+        """Do nothing: PyTorch's threads cannot be asked."""
+
     def close(self) -> None:
         """Give back the memory of weights and cache."""
         self._keys.clear()
