@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
 
 import pytest
+import uvloop
 
 from ingot.errors import ServeError
 from ingot.server import ServerConfig, listen
-from ingot.server.listener import url_of
+from ingot.server.listener import at_once, url_of
 
 
 def test_port_0_picks_a_free_port() -> None:
@@ -54,3 +57,33 @@ def test_loopback_has_many_names() -> None:
 def test_an_address_that_this_machine_does_not_have(host: str) -> None:
     with pytest.raises(ServeError, match=r"use 127\.0\.0\.1"):
         listen(ServerConfig(host=host, port=0, allow_public=True))
+
+
+def test_several_connections_are_taken_in_one_round_of_the_event_loop() -> None:
+    waiting = 64
+    taken = 0
+
+    class Taken(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            nonlocal taken
+            taken += 1
+            transport.close()
+
+    async def rounds() -> int:
+        loop = asyncio.get_running_loop()
+        servers = [await loop.create_server(Taken, sock=handle) for handle in at_once(listener)]
+        count = 0
+        while taken < waiting:
+            await asyncio.sleep(0)
+            count += 1
+        for server in servers:
+            server.close()
+        return count
+
+    with listen(ServerConfig(port=0)) as listener, contextlib.ExitStack() as clients:
+        place = listener.getsockname()
+        for _ in range(waiting):
+            clients.enter_context(socket.create_connection(place))
+        assert uvloop.run(asyncio.wait_for(rounds(), 30)) < waiting / 2
+    with pytest.raises(ConnectionRefusedError):  # no handle is left open
+        socket.create_connection(place)

@@ -24,7 +24,7 @@ from ingot.server.app import create_app
 from ingot.server.config import ServerConfig
 from ingot.server.http_protocol import GuardedProtocol
 from ingot.server.keys import Keys
-from ingot.server.listener import BACKLOG, listen, url_of
+from ingot.server.listener import BACKLOG, at_once, listen, url_of
 from ingot.server.logs import LogWriter
 from ingot.server.metrics import Metrics
 from ingot.server.models import Loader, Models, ServedModel
@@ -162,7 +162,7 @@ class Server:
         raise_file_limit()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             try:
-                runner.run(self._uvicorn.serve(sockets=[self._listener]))
+                runner.run(self._uvicorn.serve(sockets=at_once(self._listener)))
             finally:
                 self._models.close_opened()
                 self._tracer.close()
