@@ -53,6 +53,7 @@ class Answers:
 
     def __exit__(self, *_: object) -> None:
         self.end()
+        self._sequences.clear()  # they refer to this, and so to the engine and all its memory
 
     def end(self) -> None:
         """Have the engine end what still runs; the last deltas then say "cancelled"."""

@@ -17,6 +17,7 @@ from ingot.inference import Delta, EngineLoop
 from ingot.server.errors import ApiError
 from ingot.server.guides import Guides
 from ingot.server.mailbox import Mailbox
+from ingot.server.process import return_memory
 from ingot.server.protocol import Model
 from ingot.server.templates import Conversations
 
@@ -86,6 +87,7 @@ class ServedModel:
         """Wait until nobody uses it; then end its engine and let go of its memory."""
         await self._unused.wait()
         await asyncio.to_thread(self.close)
+        await asyncio.to_thread(return_memory)
 
     def close(self) -> None:
         """End its engine and let go of its memory; once closed, nothing happens."""

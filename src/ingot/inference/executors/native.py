@@ -127,6 +127,7 @@ class NativeExecutor:
     def close(self) -> None:
         """Give back the memory of weights and cache, and the threads."""
         self.model.close()
+        self._weights.close()
 
 
 def as_native(chunk: Chunk) -> tuple[Any, ...]:

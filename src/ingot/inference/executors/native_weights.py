@@ -80,6 +80,12 @@ class NativeWeights:
         """Forget the ingot's tensors, once all that is needed was handed out."""
         self._tensors = {}
 
+    def close(self) -> None:
+        """Forget what was handed out too; its memory goes back as the last other user ends."""
+        self.let_go()
+        self._matrices = {}
+        self._gains = {}
+
     def digests(self) -> dict[str, str]:
         """Return the SHA-256 of each of the ingot's tensors, worked out from what was handed out.
 
