@@ -1,7 +1,7 @@
 """A server whose engine costs nothing: what remains is the path from token to wire.
 
-``python -m benchmarks.null_server INGOT`` prints its address and serves until SIGTERM.
-Every sequence gets one token a round, as fast as one thread can hand them out.
+``python -m benchmarks.null_server INGOT [TOKENS_PER_SECOND]`` prints its address and serves until
+SIGTERM. Every sequence gets one token a round, as fast as one thread can hand them out.
 """
 
 from __future__ import annotations

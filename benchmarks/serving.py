@@ -85,9 +85,10 @@ def serving(ingot: Path, *settings: str) -> Iterator[Served]:
 
 
 @contextlib.contextmanager
-def serving_nothing(ingot: Path) -> Iterator[Served]:
-    """Run the null engine's server inside the block."""
-    with ended_after([sys.executable, "-m", "benchmarks.null_server", str(ingot)]) as process:
+def serving_nothing(ingot: Path, tokens_per_second: int = 0) -> Iterator[Served]:
+    """Run the null engine's server inside the block; 0 tokens a second have no limit."""
+    command = [sys.executable, "-m", "benchmarks.null_server", str(ingot), str(tokens_per_second)]
+    with ended_after(command) as process:
         yield Served(_line(process).strip(), ingot.stem, process)
 
 

@@ -206,8 +206,10 @@ class Transformer(nn.Module):
         if positions is None:
             positions = torch.arange(ids.shape[-1], device=ids.device)
         attend = attend or self.attention(ids.shape[-1], ids.device)
-        angles = self.rotary(positions)
-        x = self.model.embed_tokens(ids)
+        return self.through(self.model.embed_tokens(ids), self.rotary(positions), attend)
+
+    def through(self, x: Tensor, angles: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
+        """Take embeddings x (..., D) through every block and the last norm: (..., D)."""
         for block in self.model.layers:
             x = block(x, angles, attend)
         hidden: Tensor = self.model.norm(x)

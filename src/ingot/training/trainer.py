@@ -6,7 +6,6 @@ they are a checkpoint, and a run that is stopped anywhere goes on from its last.
 
 from __future__ import annotations
 
-import functools
 import math
 import threading
 import time
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import NoReturn
 
 import torch
-from torch.utils.checkpoint import checkpoint as recomputed
 
 from ingot.errors import Interrupted, RecipeError, ResourceError, TrainingError
 from ingot.model.transformer import Transformer
@@ -23,6 +21,7 @@ from ingot.training.agenda import Due, due_between
 from ingot.training.checkpoint import RunState
 from ingot.training.controls import Controls
 from ingot.training.events import Checkpointed, Evaluated, Observer, Sampled, Skipped, Started
+from ingot.training.forward import compiled, recompute_blocks
 from ingot.training.guard import give_up, is_finite, is_sound
 from ingot.training.lora import attach
 from ingot.training.objectives import Batch, Start, start_from
@@ -65,6 +64,7 @@ class Trainer:
 
         Raises:
             CorpusError: data is missing, malformed or too little.
+            ResourceError: the recipe asks for compiling, and there is no compiler.
             TrainingError: data, or the ingot it began from, has changed since the run began.
         """
         self._run, self._recipe = run, run.recipe
@@ -79,7 +79,10 @@ class Trainer:
         if run.recipe.lora is not None:
             attach(self._model, run.recipe.lora, self._generator())
         if run.recipe.batch.recompute:
-            _recompute_blocks(self._model)
+            recompute_blocks(self._model)
+        self._learner = self._model
+        if run.recipe.run.compile:
+            self._learner = compiled(self._model, self._precision.device)
         self._sharded = run.recipe.run.shard and self._workers.count > 1
         self._saver = Saver(run.path, keep=run.recipe.run.keep_checkpoints)
         self._state = RunState(corpus_digest=run.record.corpus_digest)
@@ -144,7 +147,7 @@ class Trainer:
         self._optimizer = Optimizer(self._model, self._recipe.optimizer, self._precision.dtype)
         if before is not None:
             self._optimizer.load_state_tensors(checkpoint.read_optimizer(before))
-        return note
+        return note if self._learner is self._model else f"{note}, compiled in the first update"
 
     def _starting_weights(self) -> Start | None:
         """Load the ingot that the run goes on from, where its weights are still needed."""
@@ -227,7 +230,7 @@ class Trainer:
         for place, some in enumerate(parts):
             send_gradients(self._model, now=place == len(parts) - 1)
             with self._precision.autocast():
-                loss = self._task.objective.loss(self._model, some, self._precision.device)
+                loss = self._task.objective.loss(self._learner, some, self._precision.device)
             loss = loss / batch.weight
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
@@ -398,9 +401,3 @@ class Trainer:
             where=self._run.path,
             fix=fix,
         )
-
-
-def _recompute_blocks(model: Transformer) -> None:
-    """Make each block keep only its input for the backward pass."""
-    for block in model.model.layers:
-        block.forward = functools.partial(recomputed, block.forward, use_reentrant=False)

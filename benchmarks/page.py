@@ -1,0 +1,156 @@
+"""How light the page is: what it sends, how soon it is seen, and whether it ever stands still.
+
+``python -m benchmarks.page [--quick] [--json FILE]``. Drives Chromium against a server whose
+engine costs nothing, so that tokens arrive at the rate that is wanted; browser and server share
+the machine.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from benchmarks.report import Report, Row, arguments, median_and_spread
+from benchmarks.serving import make_model, serving_nothing
+
+MOST_FIRST_VIEW_S = 1.0
+MOST_BYTES = 150_000
+MOST_TASK_MS = 100.0
+TOKENS_PER_SECOND = 500
+LOGGED_STEPS = 100_000
+
+_ROOMS = ("play", "train", "serve", "phases", "learn")
+# Browsers name tasks from 50 ms on (https://www.w3.org/TR/longtasks-1/).
+_WATCH = """
+window.longest = 0;
+new PerformanceObserver((list) => {
+  for (const task of list.getEntries()) window.longest = Math.max(window.longest, task.duration);
+}).observe({ type: "longtask", buffered: true });
+"""
+_SENT = """() => {
+  const entries = performance.getEntriesByType("resource");
+  const sizes = new Map(entries.map((each) => [each.name, each.encodedBodySize]));
+  const page = performance.getEntriesByType("navigation")[0].encodedBodySize;
+  return [...sizes.values()].reduce((sum, size) => sum + size, page);
+}"""
+_PAINTED = "() => performance.getEntriesByName('first-contentful-paint')[0].startTime"
+
+
+def measure_views(report: Report, browser: Browser, url: str, repeats: int) -> None:
+    """Open the page afresh, several times; then visit every room."""
+    painted: list[float] = []
+    for _ in range(repeats):
+        page = _open(browser, url)
+        painted.append(page.evaluate(_PAINTED) / 1e3)
+        first = page.evaluate(_SENT)
+        for room in _ROOMS:
+            page.click(f"nav a[href='#{room}']")
+            expect(page.locator(f"#room-{room}")).to_be_visible()
+            page.wait_for_timeout(300)
+        whole = page.evaluate(_SENT)
+        page.context.close()
+    value, spread = median_and_spread(painted)
+    report.add(
+        Row(
+            "first view, painted after",
+            value,
+            "s",
+            spread,
+            bar=f"≤ {MOST_FIRST_VIEW_S:g} s",
+            met=value <= MOST_FIRST_VIEW_S,
+        )
+    )
+    report.add(Row("  sent for it", first / 1e3, "kB"))
+    report.add(
+        Row(
+            "every room, plotly left out",
+            whole / 1e3,
+            "kB",
+            bar=f"≤ {MOST_BYTES / 1e3:g} kB",
+            met=whole <= MOST_BYTES,
+        )
+    )
+
+
+def measure_streaming(report: Report, browser: Browser, url: str, seconds: int) -> None:
+    """Let an answer arrive at 500 tokens a second."""
+    page = _open(browser, url)
+    page.fill("#max-tokens", str(TOKENS_PER_SECOND * seconds))
+    page.fill("#prompt", "def main():")
+    page.click("#generate")
+    expect(page.locator("#status")).not_to_have_text("Writing…", timeout=3e3 * seconds + 30e3)
+    rate = page.locator(".answered .figures").last.inner_text()
+    arrived = page.locator(".answered .text").last.inner_text().count("word")
+    report.note(f"streaming: {arrived} words arrived; the page says {' '.join(rate.split())}")
+    _report_longest(report, page, f"with {TOKENS_PER_SECOND} tokens/s arriving for {seconds} s")
+
+
+def measure_long_run(report: Report, browser: Browser, url: str, folder: Path, steps: int) -> None:
+    """Read and draw a run of many logged steps."""
+    record = folder / "metrics.jsonl"
+    with record.open("w", encoding="utf-8") as file:
+        for step in range(1, steps + 1):
+            event = {
+                "event": "stepped", "step": step, "loss": 5 - step / steps, "gradient_norm": 1.5,
+                "learning_rate": 1.0, "tokens_per_second": 9e3,
+            }  # fmt: skip
+            file.write(json.dumps(event) + "\n")
+    page = _open(browser, f"{url}/#train")
+    page.set_input_files("#run-files", record)
+    said = f"{steps:,} updates read"
+    expect(page.locator("#room-train .status")).to_contain_text(said, timeout=60e3)
+    page.wait_for_timeout(1000)
+    _report_longest(report, page, f"reading a run of {steps:,} steps")
+
+
+def _report_longest(report: Report, page: Page, when: str) -> None:
+    longest = page.evaluate("window.longest")
+    page.context.close()
+    report.add(
+        Row(
+            f"longest task, {when}",
+            longest,
+            "ms",
+            bar=f"≤ {MOST_TASK_MS:g} ms (0: none of 50 or more)",
+            met=longest <= MOST_TASK_MS,
+        )
+    )
+
+
+def _open(browser: Browser, url: str) -> Page:
+    """Open the page in a browser that has seen nothing of it, its tasks watched."""
+    page = browser.new_context(viewport={"width": 1200, "height": 780}).new_page()
+    page.add_init_script(_WATCH)
+    page.goto(url)
+    expect(page.locator("#model-name")).not_to_be_empty()
+    return page
+
+
+def main() -> int:
+    """Measure everything; return 0 if every bar is met."""
+    chosen = arguments("page", "How light the page is.").parse_args()
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        sys.exit("error: chromium is not installed: sudo apt-get install chromium")
+    repeats, seconds, steps = (1, 2, 10_000) if chosen.quick else (5, 20, LOGGED_STEPS)
+    report = Report("page", {"quick": chosen.quick}, ("ingot",))
+    with tempfile.TemporaryDirectory(prefix="ingot-page-") as name, sync_playwright() as playwright:
+        folder = Path(name)
+        ingot = make_model(folder, "small", 64, 2, 16_384)
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        with serving_nothing(ingot) as served:
+            measure_views(report, browser, served.url, repeats)
+            measure_long_run(report, browser, served.url, folder, steps)
+        with serving_nothing(ingot, TOKENS_PER_SECOND) as served:
+            measure_streaming(report, browser, served.url, seconds)
+        browser.close()
+    return report.finish(chosen.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
