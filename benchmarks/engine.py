@@ -26,6 +26,7 @@ from ingot import native
 
 MOST_OVERHEAD_S, MOST_OVERHEAD_SHARE = 50e-6, 0.05
 MOST_EXTRA_BYTES = 150e6
+_PEER_NAMES = sorted({peer.environment for peer in PEERS})
 LEAST_SMALL_RATE = 5000.0
 LEAST_START_RATIO = 2.0
 
@@ -75,7 +76,7 @@ def main() -> int:
         help="to compare",
     )
     parser.add_argument(
-        "--peers", nargs="+", choices=list(ENVIRONMENTS), default=list(ENVIRONMENTS), metavar="PEER"
+        "--peers", nargs="+", choices=_PEER_NAMES, default=_PEER_NAMES, metavar="PEER"
     )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART")
     parser.add_argument("--repeats", type=int, default=3, help="of each figure")

@@ -19,28 +19,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.plain_gpt import PlainGPT, adamw, update
-from benchmarks.report import Report, Row, arguments, in_turn, median_and_spread
+from benchmarks.report import Report, Row, arguments, median_and_spread
 from benchmarks.training_costs import draw_costs, measure_costs
-from ingot.model import ModelConfig
-from ingot.model.transformer import Transformer
-from ingot.planning import Machine, measure_machine
+from benchmarks.training_speed import BATCH, CONTEXT, VOCABULARY, OurSide, measure_throughput
+from ingot.planning import measure_machine
 from ingot.training.checkpoint import RunState, latest
-from ingot.training.objectives import Batch
-from ingot.training.objectives.next_token import next_token_loss
-from ingot.training.optimizer import Optimizer, OptimizerConfig
-from ingot.training.precision import Precision
+from ingot.training.optimizer import OptimizerConfig
 from ingot.training.saver import Saver
 
 PARTS = ("throughput", "checkpoints", "sooner", "five", "best", "curves")
 RECIPES = Path(__file__).parent.parent / "recipes"
-LEAST_SPEEDUP, LEAST_SHARE = 3.5, 0.55
 MOST_SLOWER = 0.02
 SOONER, SOONER_LOSS = 8.0, 1.88
-
-_VOCABULARY, _CONTEXT, _BATCH = 65, 256, 16
 
 
 @dataclass(frozen=True)
@@ -82,7 +73,7 @@ def main() -> int:
     )
     machine = measure_machine()
     if "throughput" in given.only:
-        measure_throughput(report, machine, sizes)
+        measure_throughput(report, machine, sizes.repeats, sizes.updates)
     if "checkpoints" in given.only:
         measure_checkpoints(report, sizes)
     if "curves" in given.only:
@@ -103,153 +94,9 @@ def main() -> int:
     return report.finish(given.json)
 
 
-def measure_throughput(report: Report, machine: Machine, sizes: Sizes) -> None:
-    """Compare tokens per second with the plain GPT's at 10.65M parameters."""
-    plain = PlainGPT(_VOCABULARY, layers=6, width=384, heads=6, context=_CONTEXT)
-    theirs = adamw(plain)
-    ids = torch.randint(0, _VOCABULARY, (_BATCH, _CONTEXT + 1))
-    side = OurSide(ids, OptimizerConfig())
-    config = side.config
-    with_adamw = OurSide(ids, OptimizerConfig(method="adamw"))
-    with FlopCounterMode(display=False) as counted:
-        side.update()
-
-    def timed(make: Callable[[], None]) -> Callable[[], float]:
-        def run() -> float:
-            started = time.perf_counter()
-            for _ in range(sizes.updates):
-                make()
-            return sizes.updates * _BATCH * _CONTEXT / (time.perf_counter() - started)
-
-        return run
-
-    sides = {
-        "ours": timed(side.update),
-        "ours, AdamW alone": timed(with_adamw.update),
-        "plain": timed(lambda: update(plain, theirs, ids)),
-        "transformers": timed(transformers_update(ids)),
-    }
-    for run in sides.values():
-        run()  # sets things up
-    figures = in_turn(sides, sizes.repeats)
-    ours, spread = median_and_spread(figures["ours"])
-    baseline, _ = median_and_spread(figures["plain"])
-    ratio = statistics.median(
-        mine / other for mine, other in zip(figures["ours"], figures["plain"], strict=True)
-    )
-    parameters = sum(p.numel() for p in plain.parameters())
-    flops = ours / (_BATCH * _CONTEXT) * counted.get_total_flops()
-    bars = machine.bfloat16
-    if not bars:
-        report.note(
-            "throughput: no bfloat16 in this processor, so both sides compute in float32 and the "
-            f"bars (≥ {LEAST_SPEEDUP} times, ≥ {LEAST_SHARE:.0%} of the peak) do not apply"
-        )
-    report.add(
-        Row(
-            f"training, {config.parameters / 1e6:.2f}M parameters",
-            ours,
-            "tokens/s",
-            spread,
-            peer=f"plain GPT, {parameters / 1e6:.2f}M",
-            peer_value=baseline,
-            ratio=ratio,
-            bar=f"≥ {LEAST_SPEEDUP} times" if bars else None,
-            met=ratio >= LEAST_SPEEDUP if bars else None,
-        )
-    )
-    adamw_rate, adamw_spread = median_and_spread(figures["ours, AdamW alone"])
-    report.add(
-        Row(
-            "the same with AdamW alone",
-            adamw_rate,
-            "tokens/s",
-            adamw_spread,
-            peer="plain GPT",
-            peer_value=baseline,
-            ratio=adamw_rate / baseline,
-        )
-    )
-    hugging_face, hugging_face_spread = median_and_spread(figures["transformers"])
-    report.add(
-        Row(
-            "the GPT-2 of transformers, float32, AdamW",
-            hugging_face,
-            "tokens/s",
-            hugging_face_spread,
-            peer="ours",
-            peer_value=ours,
-            ratio=hugging_face / ours,
-        )
-    )
-    share = flops / machine.matmul_flops
-    report.add(
-        Row(
-            "its products, Muon's included",
-            flops / 1e9,
-            "GFLOP/s",
-            spread,
-            limit=machine.matmul_flops / 1e9,
-            share=share,
-            bar=f"≥ {LEAST_SHARE:.0%} of the peak" if bars else None,
-            met=share >= LEAST_SHARE if bars else None,
-        )
-    )
-
-
-def transformers_update(ids: torch.Tensor) -> Callable[[], None]:
-    """Return one update of Hugging Face's GPT-2 of the same size, dropout and all as it comes."""
-    from transformers import GPT2Config, GPT2LMHeadModel  # noqa: PLC0415  heavy
-
-    config = GPT2Config(
-        vocab_size=_VOCABULARY, n_positions=_CONTEXT, n_embd=384, n_layer=6, n_head=6
-    )
-    model = GPT2LMHeadModel(config)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    windows = ids[:, :-1]  # it shifts the labels itself
-
-    def make() -> None:
-        model(input_ids=windows, labels=windows).loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return make
-
-
-class OurSide:
-    """Our model of about 10.65M parameters, trained on one batch."""
-
-    def __init__(self, ids: torch.Tensor, optimizer: OptimizerConfig) -> None:
-        self.config = ModelConfig(
-            vocab_size=_VOCABULARY,
-            hidden_size=384,
-            intermediate_size=1056,
-            num_hidden_layers=6,
-            num_attention_heads=6,
-            num_key_value_heads=6,
-            head_dim=64,
-            max_position_embeddings=_CONTEXT,
-            tie_word_embeddings=False,
-        )
-        self._precision = Precision.choose()
-        self.model = Transformer(self.config).to(self._precision.device)
-        self.model.initialise(torch.Generator().manual_seed(0))
-        self.optimizer = Optimizer(self.model, optimizer, self._precision.dtype)
-        self._batch = Batch(ids.numpy(), None, None)
-
-    def update(self) -> None:
-        """Make one update."""
-        with self._precision.autocast():
-            loss = next_token_loss(self.model, self._batch, self._precision.device)
-        (loss / self._batch.weight).backward()  # type: ignore[no-untyped-call]
-        self.optimizer.clip()
-        self.optimizer.step(1.0)
-        self.optimizer.zero_grad()
-
-
 def measure_checkpoints(report: Report, sizes: Sizes) -> None:
     """Compare updates while a checkpoint is being written with updates while none is."""
-    ids = torch.randint(0, _VOCABULARY, (_BATCH, _CONTEXT + 1))
+    ids = torch.randint(0, VOCABULARY, (BATCH, CONTEXT + 1))
     side = OurSide(ids, OptimizerConfig())
     alone: list[float] = []
     beside: list[float] = []

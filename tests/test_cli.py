@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from ingot.api.phase_two import native_core_is_built
+from ingot.cli import main
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 VERBS = ["data build", "train", "resume", "eval", "freeze", "verify", "generate", "serve", "demo"]
@@ -31,9 +32,19 @@ def error_of(done: subprocess.CompletedProcess[str]) -> str:
     return line
 
 
+def run_here(*arguments: str) -> int:
+    """Run the command line in this process, which spares starting another; return its exit code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["ingot", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    return int(ended.value.code or 0)
+
+
 @pytest.mark.parametrize("verb", VERBS)
-def test_help_shows_an_example(cli: Cli, verb: str) -> None:
-    shown = cli(*verb.split(), "--help").stdout
+def test_help_shows_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_here(*verb.split(), "--help") == 0
+    shown = capsys.readouterr().out
     assert f"ingot {verb}" in shown.split("Example:")[1]
 
 
@@ -235,10 +246,26 @@ def test_a_port_in_use_is_said(cli: Cli, sealed: Path) -> None:
     ],
 )
 def test_a_mistake_is_one_line_and_an_exit_code(
-    cli: Cli, texts: Path, tmp_path: Path, arguments: tuple[str, ...], code: int, says: str
+    texts: Path,
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    code: int,
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     given = [str(texts) if part == "TEXTS" else part for part in arguments]
-    assert says.lower() in error_of(cli(*given, cwd=tmp_path, code=code)).lower()
+    assert run_here(*given) == code
+    errors = capsys.readouterr().err
+    assert "Traceback" not in errors
+    last = errors.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert says.lower() in last.lower()
+
+
+def test_a_mistake_ends_a_real_process_so_too(cli: Cli, tmp_path: Path) -> None:
+    assert "absent" in error_of(cli("verify", "absent", cwd=tmp_path, code=6))
 
 
 def test_a_prompt_longer_than_the_context_is_refused(cli: Cli, sealed: Path) -> None:

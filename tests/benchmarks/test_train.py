@@ -7,8 +7,9 @@ import torch
 
 from benchmarks.plain_gpt import PlainGPT, _score, train
 from benchmarks.random_models import SHAPES, make_random_ingot, matrix_products
-from benchmarks.train import RECIPES, OurSide
+from benchmarks.train import RECIPES
 from benchmarks.training_costs import Cost, Costs, _counted_flops, draw_costs
+from benchmarks.training_speed import OurSide
 from ingot.artifact import open_ingot
 from ingot.training import make_recipe, read_recipe
 from ingot.training.optimizer import OptimizerConfig
