@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,32 @@ def test_what_is_written_is_what_was_there_when_it_was_asked_for(tmp_path: Path)
     assert checkpoint.read_weights(folder)["w"].eq(1.0).all()
     assert checkpoint.read_optimizer(folder)["w"].eq(1.0).all()
     assert saver.wait() is None
+
+
+def test_writing_takes_its_time_unless_somebody_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingot.training.saver._SPREAD_S", 1000.0)
+    saver = Saver(tmp_path, keep=1)
+    saver.save(RunState(step=1), weights(1.0) | {"v": torch.zeros(3)}, {})
+    assert saver.written() is None
+    assert checkpoint.folders(tmp_path) == []
+    assert saver.wait() == checkpoint.latest(tmp_path)
+    saver.save(RunState(step=2), weights(2.0), weights(3.0))
+    saver.hurry()
+    assert checkpoint.step_of(until_written(saver)) == 2
+    often = Saver(tmp_path, keep=1, every_s=0.04)
+    often.save(RunState(step=3), weights(2.0), weights(3.0))
+    assert checkpoint.step_of(until_written(often)) == 3
+
+
+def until_written(saver: Saver) -> Path:
+    """Wait without waiting for the saver, which would hurry it."""
+    deadline = time.monotonic() + 30
+    while (folder := saver.written()) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    return folder
 
 
 def test_old_ones_go_and_the_best_stays(tmp_path: Path) -> None:

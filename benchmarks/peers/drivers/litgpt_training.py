@@ -46,8 +46,8 @@ def main() -> None:
         updates = json.loads(line)["updates"]
         started = time.perf_counter()
         for _ in range(updates):
-            loss = chunked_cross_entropy(learner(ids[:, :-1]), ids[:, 1:], chunk_size=0)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss = chunked_cross_entropy(learner(ids[:, :-1]), ids[:, 1:], chunk_size=0)  # type: ignore[no-untyped-call]
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()

@@ -12,6 +12,8 @@ class Due(enum.Flag):
     SAMPLE = enum.auto()
     EVALUATION = enum.auto()
     CHECKPOINT = enum.auto()
+    AT_ONCE = enum.auto()
+    """Write that checkpoint without pauses: somebody asked for it."""
     STOP = enum.auto()
 
 

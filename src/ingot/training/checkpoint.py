@@ -8,7 +8,7 @@ the other two. A folder gets its name only when all of it is on disk.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +58,21 @@ class RunState(BaseModel):
 
 
 def save(
-    run: Path, state: RunState, weights: Mapping[str, Tensor], optimizer: Mapping[str, Tensor]
+    run: Path,
+    state: RunState,
+    weights: Mapping[str, Tensor],
+    optimizer: Mapping[str, Tensor],
+    *,
+    pause: Callable[[int], object] | None = None,
 ) -> Path:
     """Write one checkpoint and return its folder.
+
+    Args:
+        run: The run's folder.
+        state: Its counters.
+        weights: Tensors of the model.
+        optimizer: Tensors of the optimizer.
+        pause: Called after each tensor with its bytes, for a writer that is in no hurry.
 
     Raises:
         ResourceError: the disk is full; earlier checkpoints are untouched.
@@ -74,7 +86,9 @@ def save(
         draft.mkdir()
         try:
             digests = {
-                name: write_tensors(draft / name, _to_numpy(tensors), digest_each=False).file_sha256
+                name: write_tensors(
+                    draft / name, _to_numpy(tensors), digest_each=False, pause=pause
+                ).file_sha256
                 for name, tensors in ((MODEL, weights), (OPTIMIZER, optimizer))
             }
             sealed = state.model_copy(update={"sha256": digests})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from torch import Tensor
 from ingot.training import checkpoint
 from ingot.training.checkpoint import RunState
 
+_SPREAD_S = 5.0  # over which the writing is spread, so that no update is slowed by much
 _LEAST_PRIORITY = 19  # the thread takes processor time that training leaves
 
 
@@ -24,10 +26,13 @@ class Saver:
     Args:
         run: The run's folder.
         keep: Latest checkpoints to keep, beside the best.
+        every_s: Seconds between checkpoints. Writing one is spread over a quarter of that, 5 s
+            at most, unless somebody waits for it.
     """
 
-    def __init__(self, run: Path, *, keep: int) -> None:
-        self._run, self._keep = run, keep
+    def __init__(self, run: Path, *, keep: int, every_s: float = math.inf) -> None:
+        self._run, self._keep, self._spread_s = run, keep, min(_SPREAD_S, every_s / 4)
+        self._hurried = threading.Event()
         self._thread: threading.Thread | None = None
         self._written: Path | None = None
         self._failed: BaseException | None = None
@@ -45,6 +50,7 @@ class Saver:
             {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
             for tensors in (weights, optimizer)
         ]
+        self._hurried.clear()
         self._thread = threading.Thread(
             target=self._write, args=(state, *copies), name="ingot-saver", daemon=True
         )
@@ -59,9 +65,14 @@ class Saver:
         """
         return self.wait() if self._thread and not self._thread.is_alive() else None
 
+    def hurry(self) -> None:
+        """Have what is being written finished without pauses; return at once."""
+        self._hurried.set()
+
     def wait(self) -> Path | None:
         """Return as ``written``, once nothing is being written any more."""
         if self._thread:
+            self.hurry()
             self._thread.join()
             self._thread = None
         if self._failed:
@@ -73,9 +84,15 @@ class Saver:
     def _write(
         self, state: RunState, weights: Mapping[str, Tensor], optimizer: Mapping[str, Tensor]
     ) -> None:
+        tensors = (*weights.values(), *optimizer.values())
+        seconds_a_byte = self._spread_s / max(1, sum(tensor.nbytes for tensor in tensors))
+
+        def pause(written: int) -> None:
+            self._hurried.wait(written * seconds_a_byte)
+
         try:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LEAST_PRIORITY)
-            self._written = checkpoint.save(self._run, state, weights, optimizer)
+            self._written = checkpoint.save(self._run, state, weights, optimizer, pause=pause)
             checkpoint.prune(self._run, keep=self._keep, best_step=state.best_step)
         except BaseException as error:
             self._failed = error

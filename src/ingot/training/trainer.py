@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import torch
 
-from ingot.errors import Interrupted, RecipeError, ResourceError, TrainingError
+from ingot.errors import Interrupted, RecipeError, TrainingError
 from ingot.model.transformer import Transformer
 from ingot.training import checkpoint
 from ingot.training.agenda import Due, due_between
@@ -24,6 +24,7 @@ from ingot.training.events import Checkpointed, Evaluated, Observer, Sampled, Sk
 from ingot.training.forward import compiled, recompute_blocks
 from ingot.training.guard import give_up, is_finite, is_sound
 from ingot.training.lora import attach
+from ingot.training.memory import is_lack_of_memory, too_large
 from ingot.training.objectives import Batch, Start, start_from
 from ingot.training.optimizer import Optimizer
 from ingot.training.precision import Precision
@@ -84,7 +85,8 @@ class Trainer:
         if run.recipe.run.compile:
             self._learner = compiled(self._model, self._precision.device)
         self._sharded = run.recipe.run.shard and self._workers.count > 1
-        self._saver = Saver(run.path, keep=run.recipe.run.keep_checkpoints)
+        keep, every_s = run.recipe.run.keep_checkpoints, run.recipe.run.checkpoint_seconds
+        self._saver = Saver(run.path, keep=keep, every_s=every_s)
         self._state = RunState(corpus_digest=run.record.corpus_digest)
         self._batch: Batch | None = None
         self._checkpointed = time.perf_counter()
@@ -103,11 +105,10 @@ class Trainer:
         torch.set_flush_denormal(True)
         try:
             return self._train()
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            raise self._too_large() from error
-        except RuntimeError as error:
-            if "can't allocate memory" in str(error):
-                raise self._too_large() from error
+        except (MemoryError, RuntimeError) as error:
+            if is_lack_of_memory(error):
+                batch, parameters = self._recipe.batch, self._config.parameters
+                raise too_large(self._run.path, batch, parameters) from error
             raise
         finally:
             torch.set_flush_denormal(False)  # whoever called keeps their arithmetic
@@ -300,6 +301,8 @@ class Trainer:
                 self._evaluate()
             if Due.CHECKPOINT in due:
                 self._checkpoint()
+        if Due.AT_ONCE in due or self._controls.paused:
+            self._saver.hurry()
         if self._workers.leads:
             self._progress.leave_out(self._controls.wait(self._interrupted))
         if Due.STOP in due:
@@ -319,7 +322,9 @@ class Trainer:
         if share < 1 and self._interrupted.is_set():
             due |= Due.STOP | Due.CHECKPOINT
         waited = time.perf_counter() - self._checkpointed > run.checkpoint_seconds
-        if self._controls.take_checkpoint() or waited:
+        if self._controls.take_checkpoint():
+            due |= Due.CHECKPOINT | Due.AT_ONCE
+        elif waited:
             due |= Due.CHECKPOINT
         return due
 
@@ -386,18 +391,3 @@ class Trainer:
     def _change(self, **values: object) -> None:
         """Set counters."""
         self._state = self._state.model_copy(update=values)
-
-    def _too_large(self) -> ResourceError:
-        batch = self._recipe.batch
-        fix = "use a smaller model, or --set batch.recompute=true"
-        if batch.sequences > 1:
-            fix = (
-                f"halve what is computed at once: --set batch.sequences={batch.sequences // 2} "
-                f"--set batch.accumulation={batch.accumulation * 2}"
-            )
-        return ResourceError(
-            f"memory does not hold {batch.sequences} windows of {batch.context} tokens of a model "
-            f"of {self._config.parameters / 1e6:.1f}M parameters",
-            where=self._run.path,
-            fix=fix,
-        )
