@@ -22,7 +22,8 @@ from ingot.errors import RecipeError
 from ingot.model import Tokenizer
 from ingot.planning import Machine, Plan, measure_machine, parse_seconds, plan
 from ingot.training import Run, RunRecord, create_run, make_recipe, merge
-from ingot.training.task import TaskConfig, data_digest
+from ingot.training.objectives.records import data_digest
+from ingot.training.task_config import TaskConfig
 from ingot.training.tuning import tuning_tables
 
 

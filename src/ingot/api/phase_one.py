@@ -33,7 +33,7 @@ from ingot.training.calibration import calibrate
 from ingot.training.evaluate import Evaluation
 from ingot.training.multiple_choice import MultipleChoiceResult, score_multiple_choice
 from ingot.training.scoring import score
-from ingot.training.task import TaskKind
+from ingot.training.task_config import TaskKind
 from ingot.training.trained import trained_weights, write_adapter
 from ingot.training.workers import Workers
 

@@ -22,7 +22,7 @@ from ingot.training.guard import GuardConfig
 from ingot.training.lora import LoraConfig
 from ingot.training.optimizer import OptimizerConfig
 from ingot.training.schedule import ScheduleConfig
-from ingot.training.task import TaskConfig
+from ingot.training.task_config import TaskConfig
 
 
 class _Section(BaseModel):

@@ -14,8 +14,8 @@ from ingot.corpus import Corpus, open_corpus
 from ingot.errors import ArtifactError, TrainingError
 from ingot.files import write_atomic
 from ingot.model import ModelConfig, Tokenizer
+from ingot.training.objectives.records import data_digest
 from ingot.training.recipe import Recipe, make_recipe, read_recipe
-from ingot.training.task import data_digest
 
 RECIPE, RECORD, TOKENIZER = "recipe.toml", "run.json", "tokenizer.json"
 

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 
 from ingot.corpus import Sampler, TokenStore
-from ingot.errors import CorpusError
-from ingot.files import sha256_file
 from ingot.model import Tokenizer
 from ingot.model.chat import ChatTemplate
 from ingot.model.transformer import Transformer
@@ -32,41 +27,11 @@ from ingot.training.objectives import (
 )
 from ingot.training.objectives.held_out import choose_held_out
 from ingot.training.precision import Precision
+from ingot.training.run import Run
 from ingot.training.teacher import NgramTeacher
-
-if TYPE_CHECKING:
-    from ingot.training.run import Run
 
 _PROMPT_TOKENS = 12
 _FORWARD_COST = 1 / 3  # of a token of training: forward without backward
-
-
-TaskKind = Literal["text", "chat", "preference"]
-
-
-class TaskConfig(BaseModel):
-    """What to learn, and what to begin from."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    kind: TaskKind = "text"
-    """text: every next token of a corpus. chat: the assistant's part of conversations.
-    preference: which of two answers is the better one (DPO)."""
-    start: str | None = None
-    """An ingot whose weights to go on from; none begins anew."""
-    separate_documents: bool = False
-    """Keep attention within documents where a window of text holds several."""
-    teacher_order: int = Field(0, ge=0, le=16)
-    """Learn a text's next tokens from counts of contexts up to so long, not from single tokens;
-    for short runs and vocabularies up to 1,024. 0 learns from the tokens."""
-    teacher_epochs: float = Field(1.0, gt=0)
-    """Passes over the text in which the counts give way to the tokens, evenly."""
-    too_long: Literal["cut", "refuse"] = "cut"
-    """What becomes of a conversation or answer that is longer than a window."""
-    held_out: float = Field(0.05, gt=0, lt=1)
-    """Share of conversations or pairs that judge the model instead of teaching it."""
-    beta: float = Field(0.1, gt=0)
-    """How strongly preferences hold the model to where it began."""
 
 
 @dataclass(frozen=True)
@@ -94,21 +59,6 @@ class Task:
     """UTF-8 bytes of a mean token that counts; None where the loss is not that of a text."""
     text: TokenStore | None = None
     """What a model that begins anew can be prepared on."""
-
-
-def data_digest(paths: Sequence[Path]) -> str:
-    """Return what tells files of conversations or pairs from others.
-
-    Raises:
-        CorpusError: a file cannot be read.
-    """
-    digest = hashlib.sha256()
-    for path in paths:
-        try:
-            digest.update(sha256_file(path).encode())
-        except OSError as error:
-            raise CorpusError(f"cannot be read ({error.strerror})", where=path) from error
-    return digest.hexdigest()
 
 
 def open_task(run: Run, model: Transformer, precision: Precision) -> Task:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ingot.model import ModelConfig
 from ingot.training.optimizer import OptimizerConfig
-from ingot.training.task import TaskKind
+from ingot.training.task_config import TaskKind
 
 _RATES = {"text": 0.25, "chat": 0.25, "preference": 0.05}  # of those of a model that begins anew
 _SIZES = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from ingot.corpus.expand import COMPRESSED, open_expanded
 from ingot.errors import CorpusError
+from ingot.files import sha256_file
 
 _LINE_BYTES = 16 << 20
 _KINDS: dict[type, str] = {
@@ -115,3 +117,18 @@ def _parse(line: bytes, origin: str, *, first: bool) -> dict[str, Any]:
             f"is {kind_of(value)}, not a JSON object", where=origin, fix="write one object a line"
         )
     return value
+
+
+def data_digest(paths: Sequence[Path]) -> str:
+    """Return what tells files of conversations or pairs from others.
+
+    Raises:
+        CorpusError: a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            digest.update(sha256_file(path).encode())
+        except OSError as error:
+            raise CorpusError(f"cannot be read ({error.strerror})", where=path) from error
+    return digest.hexdigest()
