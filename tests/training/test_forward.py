@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from ingot.errors import RecipeError, ResourceError
+from ingot.errors import Interrupted, RecipeError, ResourceError
 from ingot.training import Recipe, Run, open_run
 from ingot.training.checkpoint import latest, read_weights
 from ingot.training.events import Started, Stepped
@@ -62,7 +62,7 @@ def test_a_compiled_run_learns_the_same_and_goes_on_to_the_bit(
     watcher.on_event = lambda event: (
         watcher.interrupted.set() if isinstance(event, Stepped) and event.step == 5 else None
     )
-    with pytest.raises(BaseException, match="checkpoint written"):
+    with pytest.raises(Interrupted, match="checkpoint written"):
         watcher.train(halted)
     watch().train(open_run(halted.path))
     assert losses(halted) == losses(whole)
