@@ -1,4 +1,4 @@
-"""A small corpus of real source code, and recipes that train on it in seconds."""
+"""A small corpus of real source code, recipes that train on it in seconds, and a small model."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import ingot
 from ingot.corpus import Corpus, CorpusConfig, build_corpus
+from ingot.model import ModelConfig, Tokenizer
+from ingot.model.transformer import Transformer
 from ingot.training import Recipe, Run, RunRecord, Trainer, TrainingResult, create_run, make_recipe
 from ingot.training.events import Event
 
 SOURCE = Path(ingot.__file__).parent
+NewModel = Callable[..., Transformer]
 
 
 @pytest.fixture(scope="session")
@@ -94,3 +98,44 @@ def watched() -> Watched:
 def watch() -> type[Watched]:
     """For tests that train more than once."""
     return Watched
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Tokenizer:
+    texts = [path.read_text() for path in sorted((SOURCE / "model").glob("*.py"))]
+    return Tokenizer.train(texts, 320)
+
+
+@pytest.fixture
+def new_model(tokenizer: Tokenizer) -> NewModel:
+    """Make a model whose every weight is drawn at random, so that no layer is the identity."""
+
+    def make(
+        *,
+        seed: int = 1,
+        context: int = 64,
+        vocab_size: int | None = None,
+        head_dim: int = 8,
+        sliding_window: int | None = None,
+    ) -> Transformer:
+        config = ModelConfig(
+            vocab_size=vocab_size or tokenizer.vocab_size,
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=head_dim,
+            max_position_embeddings=context,
+            tie_word_embeddings=False,
+            sliding_window=sliding_window,
+        )
+        model = Transformer(config)
+        generator = torch.Generator().manual_seed(seed)
+        model.initialise(generator)
+        for name, parameter in model.named_parameters():
+            if name.endswith(("o_proj.weight", "down_proj.weight")):
+                torch.nn.init.normal_(parameter, std=0.2, generator=generator)
+        return model
+
+    return make

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from ingot.errors import CorpusError
 from ingot.model.transformer import Transformer
+from ingot.training.attention import attention_for
 from ingot.training.precision import Precision
 
 _TOKENS_AT_ONCE = 4096
@@ -80,7 +81,8 @@ def evaluate(
     total = torch.zeros((), dtype=torch.float64)
     for windows, fresh in _windows(store, predicted, context, stride):
         with precision.autocast():
-            hidden = model(windows[:, :-1].to(device))[:, -fresh:]
+            ids = windows[:, :-1].to(device)
+            hidden = model(ids, attend=attention_for(model.config, ids, None))[:, -fresh:]
             logits = model.logits(hidden).float()
         targets = windows[:, -fresh:].to(device)
         loss = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum")

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ingot.model.transformer import Transformer
-from ingot.training.objectives.attention import segment_attention, segment_positions
+from ingot.training.attention import attention_for, segment_positions
 from ingot.training.objectives.base import Batch
 from ingot.training.objectives.cross_entropy import summed_cross_entropy, token_cross_entropy
 
@@ -16,14 +16,11 @@ from ingot.training.objectives.cross_entropy import summed_cross_entropy, token_
 def hidden_states(model: Transformer, batch: Batch, device: torch.device) -> Tensor:
     """Return the hidden states (B, T, D) of every prediction, segments kept apart."""
     inputs = torch.from_numpy(batch.ids[:, :-1]).to(device)
-    hidden: Tensor
-    if batch.segments is None:
-        hidden = model(inputs)
-    else:
+    attend = attention_for(model.config, inputs, batch.segments)
+    positions = None
+    if batch.segments is not None:
         positions = torch.from_numpy(segment_positions(batch.segments)).to(device)
-        segments = torch.from_numpy(batch.segments).to(device)
-        attend = segment_attention(segments, model.config.sliding_window)
-        hidden = model(inputs, positions, attend)
+    hidden: Tensor = model(inputs, positions, attend)
     return hidden
 
 

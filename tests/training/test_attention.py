@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from ingot.model.transformer import Transformer, attention_within
-from ingot.training.objectives.attention import segment_attention, segment_positions
+from ingot.model.transformer import Transformer, attention_within, band
+from ingot.training.attention import first_seen, segment_attention, segment_positions
+from ingot.training.objectives import Batch
+from ingot.training.objectives.next_token import hidden_states
 
 
 def test_positions_restart_in_each_segment() -> None:
@@ -61,3 +63,32 @@ def test_a_window_bounds_segments_too(new_model: Callable[..., Transformer], win
         for part, attend in zip(ids.split([15, 9], dim=1), near, strict=True)
     ]
     torch.testing.assert_close(packed, torch.cat(alone, dim=1), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("window", [None, 1, 3, 30])
+def test_what_is_seen_first_says_the_same_as_a_mask(window: int | None) -> None:
+    segments = np.array([[0] * 5 + [1] * 1 + [2] * 18, [3] * 24], np.int32)
+    starts = torch.from_numpy(first_seen(segments, window))[:, :, None]
+    places = torch.arange(24)
+    from_starts = (places[None, None, :] >= starts) & (places[None, :] <= places[:, None])
+    rows = torch.from_numpy(segments)
+    near = band(window, 24, rows.device)
+    assert torch.equal(from_starts, (rows[:, :, None] == rows[:, None, :]) & near)
+
+
+@pytest.mark.parametrize("window", [None, 5])
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_batch_in_bfloat16_gives_what_float32_gives(
+    new_model: Callable[..., Transformer], window: int | None, apart: bool
+) -> None:
+    model = new_model(head_dim=16, sliding_window=window)
+    ids = torch.randint(
+        model.config.vocab_size, (2, 41), generator=torch.Generator().manual_seed(5)
+    )
+    segments = np.repeat(np.arange(4), [10, 1, 25, 4])[None].repeat(2, 0).astype(np.int32)
+    batch = Batch(ids.numpy(), None, segments if apart else None)
+    device = torch.device("cpu")
+    exact = hidden_states(model, batch, device)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = hidden_states(model, batch, device)
+    assert (rounded - exact).norm() < 0.02 * exact.norm()

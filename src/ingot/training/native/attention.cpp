@@ -1,0 +1,48 @@
+#include "attention.h"
+
+#include <cstring>
+
+#include "attention_part.h"
+#include "isa.h"
+#include "kernels.h"
+
+namespace ingot {
+namespace {
+
+template <class Act>
+void for_each_part(ThreadPool& pool, const AttentionShape& shape, Act&& act) {
+  pool.run(shape.windows * shape.key_heads,
+           [&](int64_t i) { act(i / shape.key_heads, i % shape.key_heads); });
+}
+
+}  // namespace
+
+#if !defined(__x86_64__)
+// Never called: can_attend() is false.
+void attend_forward_part(const AttentionShape&, const AttentionInput&, const AttentionOutput&,
+                         int64_t, int64_t) {}
+void attend_backward_part(const AttentionShape&, const AttentionInput&, const float*,
+                          const AttentionGradients&, int64_t, int64_t) {}
+#endif
+
+bool can_attend() {
+  for (const Kernels* kernels : runnable_kernels())
+    if (std::strcmp(kernels->name, "avx512bf16") == 0) return true;
+  return false;
+}
+
+void attend_forward(ThreadPool& pool, const AttentionShape& shape, const AttentionInput& input,
+                    const AttentionOutput& output) {
+  for_each_part(pool, shape, [&](int64_t window, int64_t key_head) {
+    attend_forward_part(shape, input, output, window, key_head);
+  });
+}
+
+void attend_backward(ThreadPool& pool, const AttentionShape& shape, const AttentionInput& input,
+                     const float* totals, const AttentionGradients& gradients) {
+  for_each_part(pool, shape, [&](int64_t window, int64_t key_head) {
+    attend_backward_part(shape, input, totals, gradients, window, key_head);
+  });
+}
+
+}  // namespace ingot
