@@ -19,6 +19,7 @@ from ingot.model import ModelConfig
 from ingot.model.transformer import Transformer
 from ingot.planning import Machine
 from ingot.training.forward import compiled
+from ingot.training.fused_modules import fuse
 from ingot.training.objectives import Batch
 from ingot.training.objectives.next_token import next_token_loss
 from ingot.training.optimizer import Optimizer, OptimizerConfig
@@ -56,6 +57,7 @@ class OurSide:
         self._precision = Precision.choose()
         self.model = Transformer(self.config).to(self._precision.device)
         self.model.initialise(torch.Generator().manual_seed(0))
+        fuse(self.model, self._precision)
         device = self._precision.device
         self._learner = compiled(self.model, device) if compile_it else self.model
         self.optimizer = Optimizer(self.model, optimizer, self._precision.dtype)

@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from ingot.training.fused_attention import can_fuse, fused_attention, fused_attention_from
-from ingot.training.native import attention_kernels
+from ingot.training.native import module
 
 CPU = torch.device("cpu")
 
 needs_kernels = pytest.mark.skipif(
-    attention_kernels() is None, reason="no kernels for this CPU: it lacks AVX-512 with BF16"
+    module() is None, reason="no kernels for this CPU: it lacks AVX-512 with BF16"
 )
 
 
@@ -193,10 +193,10 @@ def arrays(tokens: int = 4, width: int = 16, key_heads: int = 1) -> dict[str, An
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(change: dict[str, Any], message: str) -> None:
-    kernels = attention_kernels()
+    kernels = module()
     assert kernels is not None
     with pytest.raises(ValueError, match=message):
-        kernels.Attention(1).forward(**arrays() | change)
+        kernels.Kernels(1).attend(**arrays() | change)
 
 
 @needs_kernels
@@ -209,16 +209,16 @@ def test_arrays_that_do_not_fit_are_refused(change: dict[str, Any], message: str
     ],
 )
 def test_heads_that_do_not_fit_are_refused(sizes: dict[str, int], message: str) -> None:
-    kernels = attention_kernels()
+    kernels = module()
     assert kernels is not None
     with pytest.raises(ValueError, match=message):
-        kernels.Attention(1).forward(**arrays(**sizes))
+        kernels.Kernels(1).attend(**arrays(**sizes))
 
 
 def test_it_stands_in_for_bfloat16_alone() -> None:
     assert not can_fuse(64, CPU)
     with torch.autocast("cpu", torch.bfloat16):
-        assert can_fuse(64, CPU) is (attention_kernels() is not None)
+        assert can_fuse(64, CPU) is (module() is not None)
         assert not can_fuse(24, CPU)
         assert not can_fuse(272, CPU)
         assert not can_fuse(64, torch.device("cuda"))

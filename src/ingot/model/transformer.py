@@ -110,11 +110,15 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, angles: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
         """Map (..., D) to (..., D)."""
         split = (*x.shape[:-1], -1, self.head_dim)
-        q = rotate(self.q_norm(self.q_proj(x).view(split)), *angles)
-        k = rotate(self.k_norm(self.k_proj(x).view(split)), *angles)
+        q = self.turned(self.q_norm, self.q_proj(x).view(split), angles)
+        k = self.turned(self.k_norm, self.k_proj(x).view(split), angles)
         v = self.v_proj(x).view(split)
         mixed: Tensor = self.o_proj(attend(self.layer, q, k, v).flatten(-2))
         return mixed
+
+    def turned(self, norm: RMSNorm, x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
+        """Normalise and rotate x (..., heads, K)."""
+        return rotate(norm(x), *angles)
 
 
 class FeedForward(nn.Module):

@@ -7,7 +7,6 @@ values, K their width.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -16,24 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ingot.model.transformer import Attend
-from ingot.training.native import attention_kernels
+from ingot.training.native import bits, in_use, kernels
 
 _WIDEST = 256
 
 
 def can_fuse(width: int, device: torch.device) -> bool:
-    """Tell whether heads of ``width`` can be attended to so on ``device``.
-
-    The kernels compute in bfloat16, so they stand in only where autocast does too.
-    """
-    return (
-        device.type == "cpu"
-        and width % 16 == 0
-        and width <= _WIDEST
-        and torch.is_autocast_enabled("cpu")
-        and torch.get_autocast_dtype("cpu") is torch.bfloat16
-        and attention_kernels() is not None
-    )
+    """Tell whether heads of ``width`` can be attended to so on ``device``, here and now."""
+    return width % 16 == 0 and width <= _WIDEST and in_use(device)
 
 
 def fused_attention(_layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -60,9 +49,7 @@ def _fused(q: Tensor, k: Tensor, v: Tensor, starts: Tensor | None) -> Tensor:
 def _attend(q: Tensor, k: Tensor, v: Tensor, starts: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return what is mixed and the logarithms of the sums of e^score, float32 (B, H, T)."""
     mixed, totals = _like_attend(q, k, v, starts)
-    _kernels().forward(
-        *map(_bits, (q, k, v)), _array(starts), mixed.view(torch.uint16).numpy(), totals.numpy()
-    )
+    kernels().attend(*map(bits, (q, k, v)), _array(starts), bits(mixed), totals.numpy())
     return mixed, totals
 
 
@@ -82,12 +69,12 @@ def _attend_backward(
     gradients: tuple[Tensor, Tensor, Tensor] = _like_attend_backward(
         q, k, v, starts, totals, by_mixed
     )
-    _kernels().backward(
-        *map(_bits, (q, k, v)),
+    kernels().attend_back(
+        *map(bits, (q, k, v)),
         _array(starts),
         totals.numpy(),
-        _bits(by_mixed),
-        *(gradient.view(torch.uint16).numpy() for gradient in gradients),
+        bits(by_mixed),
+        *map(bits, gradients),
     )
     return gradients
 
@@ -109,21 +96,6 @@ def _backward(ctx: Any, by_mixed: Tensor, _by_totals: Tensor) -> tuple[Tensor | 
 
 
 _attend.register_autograd(_backward, setup_context=_keep)
-
-
-def _kernels() -> Any:
-    return _kernels_with(torch.get_num_threads())
-
-
-@functools.cache
-def _kernels_with(threads: int) -> Any:
-    kernels: Any = attention_kernels()  # there, or can_fuse() would have said so
-    return kernels.Attention(threads)
-
-
-def _bits(x: Tensor) -> NDArray[np.uint16]:
-    bits: NDArray[np.uint16] = x.contiguous().view(torch.uint16).numpy()
-    return bits
 
 
 def _array(starts: Tensor | None) -> NDArray[np.int32] | None:

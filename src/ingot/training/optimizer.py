@@ -171,7 +171,8 @@ class Muon:
             rows, columns = group[0].shape
             scale = max(1.0, rows / columns) ** 0.5
             for parameter, update in zip(group, updates, strict=True):
-                part(parameter).mul_(1 - rate * self._config.weight_decay)
+                if self._config.weight_decay:
+                    part(parameter).mul_(1 - rate * self._config.weight_decay)
                 part(parameter).add_(update, alpha=-rate * scale)
 
     def momenta(self) -> dict[nn.Parameter, Tensor]:

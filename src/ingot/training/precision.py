@@ -8,6 +8,8 @@ from typing import Literal
 
 import torch
 
+from ingot.training.native import module
+
 
 @dataclass(frozen=True)
 class Precision:
@@ -23,6 +25,12 @@ class Precision:
         if wish == "auto":
             wish = "bfloat16" if has_bfloat16(device) else "float32"
         return cls(device, torch.bfloat16 if wish == "bfloat16" else torch.float32)
+
+    @property
+    def has_kernels(self) -> bool:
+        """Whether training's own kernels stand in where it computes."""
+        on_cpu = self.device.type == "cpu" and self.dtype is torch.bfloat16
+        return on_cpu and module() is not None
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context in which to run the model."""

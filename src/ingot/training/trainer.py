@@ -22,6 +22,7 @@ from ingot.training.checkpoint import RunState
 from ingot.training.controls import Controls
 from ingot.training.events import Checkpointed, Evaluated, Observer, Sampled, Skipped, Started
 from ingot.training.forward import compiled, recompute_blocks
+from ingot.training.fused_modules import fuse
 from ingot.training.guard import give_up, is_finite, is_sound
 from ingot.training.lora import attach
 from ingot.training.memory import is_lack_of_memory, too_large
@@ -79,6 +80,7 @@ class Trainer:
         self._task = open_task(run, self._model, self._precision)
         if run.recipe.lora is not None:
             attach(self._model, run.recipe.lora, self._generator())
+        fuse(self._model, self._precision)
         if run.recipe.batch.recompute:
             recompute_blocks(self._model)
         self._learner = self._model

@@ -17,15 +17,7 @@ void for_each_part(ThreadPool& pool, const AttentionShape& shape, Act&& act) {
 
 }  // namespace
 
-#if !defined(__x86_64__)
-// Never called: can_attend() is false.
-void attend_forward_part(const AttentionShape&, const AttentionInput&, const AttentionOutput&,
-                         int64_t, int64_t) {}
-void attend_backward_part(const AttentionShape&, const AttentionInput&, const float*,
-                          const AttentionGradients&, int64_t, int64_t) {}
-#endif
-
-bool can_attend() {
+bool supported() {
   for (const Kernels* kernels : runnable_kernels())
     if (std::strcmp(kernels->name, "avx512bf16") == 0) return true;
   return false;

@@ -37,7 +37,7 @@ struct AttentionGradients {
 };
 
 // Whether this CPU has what these need: AVX-512 with BF16.
-bool can_attend();
+bool supported();
 
 // Both give the same bits whatever the number of threads.
 void attend_forward(ThreadPool& pool, const AttentionShape& shape, const AttentionInput& input,

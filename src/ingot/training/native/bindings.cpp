@@ -8,6 +8,7 @@
 #include <nanobind/stl/optional.h>
 
 #include "attention.h"
+#include "norm.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -20,15 +21,16 @@ using Array =
     nb::ndarray<Value, nb::numpy, nb::device::cpu, nb::c_contig, nb::ndim<kDimensions>>;
 using Heads = Array<const uint16_t, 4>;
 using HeadsOut = Array<uint16_t, 4>;
+using Angles = std::optional<Array<const float, 2>>;
 using Starts = std::optional<Array<const int32_t, 2>>;
 
 void demand(bool condition, const char* message) {
   if (!condition) throw std::invalid_argument(message);
 }
 
-template <class One, class Other>
+template <size_t kDimensions, class One, class Other>
 bool alike(const One& one, const Other& other) {
-  for (size_t i = 0; i < 4; ++i)
+  for (size_t i = 0; i < kDimensions; ++i)
     if (one.shape(i) != other.shape(i)) return false;
   return true;
 }
@@ -38,8 +40,8 @@ AttentionShape checked_shape(const Heads& queries, const Heads& keys, const Head
   const auto size = [](size_t n) { return static_cast<int64_t>(n); };
   const AttentionShape shape{size(queries.shape(0)), size(queries.shape(1)),
                              size(queries.shape(2)), size(keys.shape(2)), size(queries.shape(3))};
-  demand(can_attend(), "this CPU has no products of bfloat16");
-  demand(alike(keys, values) && size(keys.shape(0)) == shape.windows &&
+  demand(supported(), "this CPU has no products of bfloat16");
+  demand(alike<4>(keys, values) && size(keys.shape(0)) == shape.windows &&
              size(keys.shape(1)) == shape.tokens && size(keys.shape(3)) == shape.width,
          "queries, keys and values do not fit together");
   demand(shape.key_heads > 0 && shape.query_heads % shape.key_heads == 0,
@@ -61,27 +63,76 @@ AttentionInput input_of(const Heads& queries, const Heads& keys, const Heads& va
   return {queries.data(), keys.data(), values.data(), starts ? starts->data() : nullptr};
 }
 
-// Attention with threads of its own. One thread may call it at a time.
-class Attention {
- public:
-  explicit Attention(int threads) : pool_(threads) {}
+NormShape checked_norm(int64_t rows, int64_t width, float eps, const Array<const float, 1>& gain,
+                       const Angles& cosines, const Angles& sines, int64_t heads) {
+  demand(supported(), "this CPU has no products of bfloat16");
+  demand(width > 0 && width % (cosines ? 32 : 16) == 0,
+         "a row is a multiple of 16 wide, of 32 where it is rotated");
+  demand(static_cast<int64_t>(gain.shape(0)) == width, "the gain does not fit the rows");
+  demand(cosines.has_value() == sines.has_value(), "there are cosines or sines alone");
+  demand(heads > 0 && rows % heads == 0, "the heads do not divide the rows");
+  if (cosines)
+    demand(cosines->shape(0) > 0 && cosines->shape(0) == sines->shape(0) &&
+               cosines->shape(1) == sines->shape(1) &&
+               static_cast<int64_t>(cosines->shape(1)) == width / 2,
+           "the angles do not fit the rows");
+  return {rows, width, eps};
+}
 
-  void forward(const Heads& queries, const Heads& keys, const Heads& values, const Starts& starts,
+Rotation rotation_of(const Angles& cosines, const Angles& sines, int64_t heads) {
+  if (!cosines) return {nullptr, nullptr, 1, heads};
+  return {cosines->data(), sines->data(), static_cast<int64_t>(cosines->shape(0)), heads};
+}
+
+// The kernels with threads of their own. One thread may call them at a time.
+class Kernels {
+ public:
+  explicit Kernels(int threads) : pool_(threads) {}
+
+  template <class Value>
+  void norm(const Array<const Value, 2>& x, const Array<const float, 1>& gain, float eps,
+            const Angles& cosines, const Angles& sines, int64_t heads,
+            const Array<uint16_t, 2>& out) {
+    const NormShape shape = checked_norm(static_cast<int64_t>(x.shape(0)),
+                                         static_cast<int64_t>(x.shape(1)), eps, gain, cosines,
+                                         sines, heads);
+    demand(alike<2>(x, out), "the output has the wrong shape");
+    nb::gil_scoped_release released;
+    norm_forward(pool_, shape, x.data(), gain.data(), rotation_of(cosines, sines, heads),
+                 out.data());
+  }
+
+  template <class Value>
+  void norm_back(const Array<const Value, 2>& x, const Array<const float, 1>& gain, float eps,
+                 const Angles& cosines, const Angles& sines, int64_t heads,
+                 const Array<const uint16_t, 2>& by_out, const Array<Value, 2>& by_x,
+                 const Array<float, 1>& by_gain) {
+    const NormShape shape = checked_norm(static_cast<int64_t>(x.shape(0)),
+                                         static_cast<int64_t>(x.shape(1)), eps, gain, cosines,
+                                         sines, heads);
+    demand(alike<2>(x, by_out) && alike<2>(x, by_x) && by_gain.shape(0) == gain.shape(0),
+           "a gradient has the wrong shape");
+    nb::gil_scoped_release released;
+    norm_backward(pool_, shape, x.data(), gain.data(), rotation_of(cosines, sines, heads),
+                  by_out.data(), by_x.data(), by_gain.data());
+  }
+
+  void attend(const Heads& queries, const Heads& keys, const Heads& values, const Starts& starts,
                const HeadsOut& mixed, const Array<float, 3>& totals) {
     const AttentionShape shape = checked_shape(queries, keys, values, starts);
-    demand(alike(mixed, queries), "the output has the wrong shape");
+    demand(alike<4>(mixed, queries), "the output has the wrong shape");
     check_totals(shape, totals);
     nb::gil_scoped_release released;
     attend_forward(pool_, shape, input_of(queries, keys, values, starts),
                    {mixed.data(), totals.data()});
   }
 
-  void backward(const Heads& queries, const Heads& keys, const Heads& values, const Starts& starts,
+  void attend_back(const Heads& queries, const Heads& keys, const Heads& values, const Starts& starts,
                 const Array<const float, 3>& totals, const Heads& by_mixed,
                 const HeadsOut& by_queries, const HeadsOut& by_keys, const HeadsOut& by_values) {
     const AttentionShape shape = checked_shape(queries, keys, values, starts);
-    demand(alike(by_mixed, queries) && alike(by_queries, queries) && alike(by_keys, keys) &&
-               alike(by_values, keys),
+    demand(alike<4>(by_mixed, queries) && alike<4>(by_queries, queries) && alike<4>(by_keys, keys) &&
+               alike<4>(by_values, keys),
            "a gradient has the wrong shape");
     check_totals(shape, totals);
     nb::gil_scoped_release released;
@@ -104,18 +155,36 @@ class Attention {
 }  // namespace
 }  // namespace ingot
 
-NB_MODULE(_attention, m) {
-  using ingot::Attention;
-  m.def("can_attend", &ingot::can_attend);
-  nb::class_<Attention>(m, "Attention")
-      .def(nb::init<int>(), "threads"_a)
-      .def("forward", &Attention::forward, nb::arg("queries").noconvert(),
+namespace {
+
+template <class Value>
+void bind_norm(nb::class_<ingot::Kernels>& kernels) {
+  kernels
+      .def("norm", &ingot::Kernels::norm<Value>, nb::arg("x").noconvert(),
+           nb::arg("gain").noconvert(), "eps"_a, nb::arg("cosines").noconvert().none(),
+           nb::arg("sines").noconvert().none(), "heads"_a, nb::arg("out").noconvert())
+      .def("norm_back", &ingot::Kernels::norm_back<Value>, nb::arg("x").noconvert(),
+           nb::arg("gain").noconvert(), "eps"_a, nb::arg("cosines").noconvert().none(),
+           nb::arg("sines").noconvert().none(), "heads"_a, nb::arg("by_out").noconvert(),
+           nb::arg("by_x").noconvert(), nb::arg("by_gain").noconvert());
+}
+
+}  // namespace
+
+NB_MODULE(_kernels, m) {
+  using ingot::Kernels;
+  m.def("supported", &ingot::supported);
+  nb::class_<Kernels> kernels(m, "Kernels");
+  kernels.def(nb::init<int>(), "threads"_a)
+      .def("attend", &Kernels::attend, nb::arg("queries").noconvert(),
            nb::arg("keys").noconvert(), nb::arg("values").noconvert(),
            nb::arg("starts").noconvert().none(), nb::arg("mixed").noconvert(),
            nb::arg("totals").noconvert())
-      .def("backward", &Attention::backward, nb::arg("queries").noconvert(),
+      .def("attend_back", &Kernels::attend_back, nb::arg("queries").noconvert(),
            nb::arg("keys").noconvert(), nb::arg("values").noconvert(),
            nb::arg("starts").noconvert().none(), nb::arg("totals").noconvert(),
            nb::arg("by_mixed").noconvert(), nb::arg("by_queries").noconvert(),
            nb::arg("by_keys").noconvert(), nb::arg("by_values").noconvert());
+  bind_norm<float>(kernels);
+  bind_norm<uint16_t>(kernels);
 }

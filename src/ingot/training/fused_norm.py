@@ -1,0 +1,110 @@
+"""RMSNorm in one pass each way, with the rotation of queries and keys, on CPUs with kernels for it.
+
+Each pass reads a row once from memory and rounds to bfloat16 once, and the gain's gradient is added
+up on the way; PyTorch takes several passes, and compiled ones add it up column by column.
+Sources: RMSNorm, arXiv:1910.07467; rotary position embedding, arXiv:2104.09864.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ingot.training.native import bits, kernels
+
+
+def norm(x: Tensor, gain: Tensor, eps: float) -> Tensor:
+    """Normalise the last dimension of x, float32 or bfloat16; the result is bfloat16."""
+    normed: Tensor = _norm(x, gain, None, None, eps)
+    return normed
+
+
+def norm_and_rotate(x: Tensor, gain: Tensor, eps: float, angles: tuple[Tensor, Tensor]) -> Tensor:
+    """Normalise x (..., T, heads, K), then turn its pairs by cosines and sines (..., T, 1, K/2)."""
+    turned: Tensor = _norm(x, gain, *angles, eps)
+    return turned
+
+
+@torch.library.custom_op("ingot::norm", mutates_args=(), device_types="cpu")
+def _norm(
+    x: Tensor, gain: Tensor, cosines: Tensor | None, sines: Tensor | None, eps: float
+) -> Tensor:
+    out: Tensor = _like_norm(x, gain, cosines, sines, eps)
+    kernels().norm(
+        _rows(x), gain.detach().numpy(), eps, *_angles(cosines, sines), x.shape[-2], _rows(out)
+    )
+    return out
+
+
+@_norm.register_fake
+def _like_norm(
+    x: Tensor, _gain: Tensor, _cosines: Tensor | None, _sines: Tensor | None, _eps: float
+) -> Tensor:
+    return x.new_empty(x.shape, dtype=torch.bfloat16)
+
+
+@torch.library.custom_op("ingot::norm_backward", mutates_args=(), device_types="cpu")
+def _norm_backward(
+    x: Tensor,
+    gain: Tensor,
+    cosines: Tensor | None,
+    sines: Tensor | None,
+    eps: float,
+    by_out: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Return the gradients by x and by the gain."""
+    by_x, by_gain = _like_norm_backward(x, gain, cosines, sines, eps, by_out)
+    kernels().norm_back(
+        _rows(x),
+        gain.detach().numpy(),
+        eps,
+        *_angles(cosines, sines),
+        x.shape[-2],
+        _rows(by_out),
+        _rows(by_x),
+        by_gain.detach().numpy(),
+    )
+    return by_x, by_gain
+
+
+@_norm_backward.register_fake
+def _like_norm_backward(
+    x: Tensor,
+    gain: Tensor,
+    _cosines: Tensor | None,
+    _sines: Tensor | None,
+    _eps: float,
+    _by_out: Tensor,
+) -> tuple[Tensor, Tensor]:
+    return x.new_empty(x.shape), gain.new_empty(gain.shape)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
+    ctx.save_for_backward(*inputs[:4])
+    ctx.eps = inputs[4]
+
+
+def _backward(ctx: Any, by_out: Tensor) -> tuple[Tensor | None, ...]:
+    by_x, by_gain = _norm_backward(*ctx.saved_tensors, ctx.eps, by_out)
+    return by_x, by_gain, None, None, None
+
+
+_norm.register_autograd(_backward, setup_context=_keep)
+
+
+def _rows(x: Tensor) -> NDArray[np.float32] | NDArray[np.uint16]:
+    rows = x.contiguous().view(-1, x.shape[-1])
+    return bits(rows) if x.dtype is torch.bfloat16 else rows.detach().numpy()
+
+
+def _angles(
+    cosines: Tensor | None, sines: Tensor | None
+) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
+    if cosines is None or sines is None:
+        return None, None
+    first, second = (angles.contiguous().view(-1, angles.shape[-1]) for angles in (cosines, sines))
+    return first.numpy(), second.numpy()

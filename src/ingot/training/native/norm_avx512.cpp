@@ -1,0 +1,119 @@
+#include "norm.h"
+
+#include <algorithm>
+#include <type_traits>
+
+#include "buffer.h"
+#include "pair_product.h"
+
+namespace ingot {
+namespace {
+
+void put(float* out, F32x16 x) { store(out, x); }
+void put(uint16_t* out, F32x16 x) { store_rounded(out, x); }
+
+// Rows that one thread takes at a time and whose gain's gradients are added up first: what fits
+// into its second cache. It depends on the width alone, and so do the sums.
+int64_t rows_at_once(const NormShape& shape) {
+  return std::max<int64_t>(1, (int64_t{1} << 16) / shape.width);
+}
+
+template <class Act>
+void for_rows(ThreadPool& pool, const NormShape& shape, Act&& act) {
+  const int64_t step = rows_at_once(shape);
+  pool.run((shape.rows + step - 1) / step, [&](int64_t i) {
+    act(i, i * step, std::min(shape.rows, (i + 1) * step));
+  });
+}
+
+// 1 / rms of a row.
+template <class Value>
+float inverse_rms(const NormShape& shape, const Value* x) {
+  F32x16 squares = {};
+  for (int64_t k = 0; k < shape.width; k += 16) {
+    const F32x16 v = load_cached(x + k);
+    squares = multiply_add(v, v, squares);
+  }
+  return 1.0f / std::sqrt(sum(squares) / static_cast<float>(shape.width) + shape.eps);
+}
+
+// Turns the pairs (x[k], x[half + k]) of a row, back where `direction` is -1.
+void turn(const Rotation& rotation, int64_t row, int64_t half, float direction, float* x) {
+  const int64_t angle = row / rotation.heads % rotation.count * half;
+  for (int64_t k = 0; k < half; k += 16) {
+    const F32x16 c = load(rotation.cosines + angle + k);
+    const F32x16 s = load(rotation.sines + angle + k) * direction;
+    const F32x16 first = load(x + k), second = load(x + half + k);
+    store(x + k, first * c - second * s);
+    store(x + half + k, second * c + first * s);
+  }
+}
+
+}  // namespace
+
+template <class Value>
+void norm_forward(ThreadPool& pool, const NormShape& shape, const Value* x, const float* gain,
+                  const Rotation& rotation, uint16_t* out) {
+  for_rows(pool, shape, [&](int64_t, int64_t begin, int64_t end) {
+    thread_local Buffer<float> scratch;
+    float* const y = scratch.at_least(shape.width);
+    for (int64_t row = begin; row < end; ++row) {
+      const Value* const from = x + row * shape.width;
+      const float scale = inverse_rms(shape, from);
+      for (int64_t k = 0; k < shape.width; k += 16)
+        store(y + k, load_cached(from + k) * scale * load(gain + k));
+      if (rotation.cosines) turn(rotation, row, shape.width / 2, 1.0f, y);
+      for (int64_t k = 0; k < shape.width; k += 16)
+        store_rounded(out + row * shape.width + k, load(y + k));
+    }
+  });
+}
+
+template <class Value>
+void norm_backward(ThreadPool& pool, const NormShape& shape, const Value* x, const float* gain,
+                   const Rotation& rotation, const uint16_t* by_out, Value* by_x,
+                   float* by_gain) {
+  const int64_t width = shape.width, step = rows_at_once(shape);
+  const int64_t parts = (shape.rows + step - 1) / step;
+  Buffer<float> memory;
+  float* const sums = memory.at_least(std::max<int64_t>(parts, 1) * width);
+  for_rows(pool, shape, [&](int64_t part, int64_t begin, int64_t end) {
+    thread_local Buffer<float> scratch;
+    float* const g = scratch.at_least(width);
+    float* const own = sums + part * width;
+    std::fill_n(own, width, 0.0f);
+    for (int64_t row = begin; row < end; ++row) {
+      const Value* const from = x + row * width;
+      for (int64_t k = 0; k < width; k += 16) store(g + k, load_bf16(by_out + row * width + k));
+      if (rotation.cosines) turn(rotation, row, width / 2, -1.0f, g);
+      const float scale = inverse_rms(shape, from);
+      F32x16 product = {};
+      for (int64_t k = 0; k < width; k += 16) {
+        const F32x16 normed = load_cached(from + k) * scale, slope = load(g + k);
+        store(own + k, multiply_add(slope, normed, load(own + k)));
+        const F32x16 scaled = slope * load(gain + k);
+        product = multiply_add(scaled, normed, product);
+        store(g + k, scaled);
+      }
+      const float mean = sum(product) / static_cast<float>(width);
+      for (int64_t k = 0; k < width; k += 16) {
+        const F32x16 normed = load_cached(from + k) * scale;
+        put(by_x + row * width + k, (load(g + k) - normed * mean) * scale);
+      }
+    }
+  });
+  std::fill_n(by_gain, width, 0.0f);
+  for (int64_t part = 0; part < parts; ++part)
+    for (int64_t k = 0; k < width; ++k) by_gain[k] += sums[part * width + k];
+}
+
+template void norm_forward(ThreadPool&, const NormShape&, const float*, const float*,
+                           const Rotation&, uint16_t*);
+template void norm_forward(ThreadPool&, const NormShape&, const uint16_t*, const float*,
+                           const Rotation&, uint16_t*);
+template void norm_backward(ThreadPool&, const NormShape&, const float*, const float*,
+                            const Rotation&, const uint16_t*, float*, float*);
+template void norm_backward(ThreadPool&, const NormShape&, const uint16_t*, const float*,
+                            const Rotation&, const uint16_t*, uint16_t*, float*);
+
+}  // namespace ingot

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from ingot.model.transformer import rotate
+from ingot.training.fused_norm import norm, norm_and_rotate
+from ingot.training.native import module
+
+EPS = 1e-6
+needs_kernels = pytest.mark.skipif(
+    module() is None, reason="no kernels for this CPU: it lacks AVX-512 with BF16"
+)
+
+
+def exact(x: Tensor, gain: Tensor, angles: tuple[Tensor, Tensor] | None) -> Tensor:
+    normed = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + EPS) * gain
+    return normed if angles is None else rotate(normed, *angles)
+
+
+def close(mine: Tensor, right: Tensor, precision: float) -> bool:
+    return bool((mine.double() - right).norm() <= precision * right.norm() + 1e-12)
+
+
+@needs_kernels
+@settings(deadline=None, max_examples=60)
+@given(
+    shape=st.tuples(st.integers(1, 3), st.integers(1, 70), st.integers(1, 3)),
+    width=st.sampled_from([32, 64, 96, 384, 1056]),
+    kind=st.sampled_from([torch.float32, torch.bfloat16]),
+    rotated=st.sampled_from(["not", "all windows alike", "each window apart"]),
+    seed=st.integers(0, 1000),
+)
+def test_it_gives_what_exact_arithmetic_gives(
+    shape: tuple[int, int, int], width: int, kind: torch.dtype, rotated: str, seed: int
+) -> None:
+    random = torch.Generator().manual_seed(seed)
+    x = (3 * torch.randn(*shape, width, generator=random)).to(kind).requires_grad_()
+    gain = torch.randn(width, generator=random).requires_grad_()
+    by_out = torch.randn(*shape, width, generator=random).bfloat16()
+    angles = None
+    if rotated != "not":
+        sizes = shape[1:2] if rotated == "all windows alike" else shape[:2]
+        turn = torch.rand(*sizes, 1, width // 2, generator=random) * 7
+        angles = (turn.cos(), turn.sin())
+    mine = norm(x, gain, EPS) if angles is None else norm_and_rotate(x, gain, EPS, angles)
+    assert mine.dtype is torch.bfloat16
+    doubles = [t.detach().double().requires_grad_() for t in (x, gain)]
+    doubled = None if angles is None else (angles[0].double(), angles[1].double())
+    right = exact(*doubles, doubled)
+    assert close(mine, right, 4e-3)
+    by_x, by_gain = torch.autograd.grad(mine, (x, gain), by_out)
+    right_by_x, right_by_gain = torch.autograd.grad(right, doubles, by_out.double())
+    assert by_x.dtype is kind
+    assert close(by_x, right_by_x, 4e-3 if kind is torch.bfloat16 else 1e-5)
+    assert close(by_gain, right_by_gain, 1e-4)
+
+
+@needs_kernels
+def test_the_number_of_threads_changes_no_bit() -> None:
+    random = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 500, 384, generator=random).requires_grad_()
+    gain = torch.randn(384, generator=random).requires_grad_()
+    threads = torch.get_num_threads()
+    found = []
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            y = norm(x, gain, EPS)
+            found.append([y, *torch.autograd.grad(y.float().square().sum(), (x, gain))])
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+@needs_kernels
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_no_finite_number_shows_in_its_own_row_alone(value: float) -> None:
+    x = torch.ones(1, 3, 32)
+    x[0, 1, 5] = value
+    finite = torch.isfinite(norm(x, torch.ones(32), EPS)).all(-1)[0].tolist()
+    assert finite == [True, False, True]
+
+
+@needs_kernels
+def test_pytorch_finds_the_operator_well_formed() -> None:
+    x = torch.randn(2, 3, 2, 32).requires_grad_()
+    turn = torch.rand(3, 1, 16)
+    for angles in ((None, None), (turn.cos(), turn.sin())):
+        gain = torch.ones(32, requires_grad=True)
+        torch.library.opcheck(torch.ops.ingot.norm.default, (x, gain, *angles, EPS))
+
+
+def arrays(rows: int = 4, width: int = 32) -> dict[str, Any]:
+    return {
+        "x": np.ones((rows, width), np.float32),
+        "gain": np.ones(width, np.float32),
+        "eps": EPS,
+        "cosines": np.ones((2, width // 2), np.float32),
+        "sines": np.zeros((2, width // 2), np.float32),
+        "heads": 2,
+        "out": np.zeros((rows, width), np.uint16),
+    }
+
+
+@needs_kernels
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"gain": np.ones(31, np.float32)}, "gain does not fit"),
+        ({"sines": None}, "cosines or sines alone"),
+        ({"sines": np.zeros((2, 15), np.float32)}, "angles do not fit"),
+        ({"heads": 3}, "heads do not divide"),
+        ({"heads": 0}, "heads do not divide"),
+        ({"out": np.zeros((3, 32), np.uint16)}, "output has the wrong shape"),
+        (arrays(width=48), "multiple of 16 wide, of 32 where"),
+        (arrays(width=40) | {"cosines": None, "sines": None}, "multiple of 16 wide"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(change: dict[str, Any], message: str) -> None:
+    kernels = module()
+    assert kernels is not None
+    with pytest.raises(ValueError, match=message):
+        kernels.Kernels(1).norm(**arrays() | change)
