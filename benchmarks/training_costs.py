@@ -16,6 +16,7 @@ from benchmarks.report import Row
 from ingot.model import ModelConfig
 from ingot.model.transformer import Transformer
 from ingot.planning import Machine
+from ingot.training.fused_modules import fuse
 from ingot.training.objectives import Batch
 from ingot.training.objectives.next_token import next_token_loss
 from ingot.training.optimizer import Optimizer, OptimizerConfig
@@ -133,6 +134,7 @@ def _measure(width: int, context: int, windows: int) -> Cost:
     config = _config(width, context)
     precision = Precision.choose()
     model = Transformer(config).to(precision.device)
+    fuse(model, precision)
     model.initialise(torch.Generator().manual_seed(0))
     optimizer = Optimizer(model, OptimizerConfig())
     batch = _batch(context, windows)

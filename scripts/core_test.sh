@@ -62,6 +62,7 @@ fi
 "$bin/cmake" --build "$build"
 echo "running the core's tests: $way"
 $run "$build/core_test"
+$run "$build/training/kernels_test"
 if [ "$way" = neon ]; then  # a CPU without the dot product takes the portable kernels
   $run -cpu cortex-a53 "$build/core_test"
 fi

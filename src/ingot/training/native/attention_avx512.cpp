@@ -267,10 +267,11 @@ void attend_backward_part(const AttentionShape& shape, const AttentionInput& inp
   const Part part{shape, window, key_head};
   Scratch& own = scratch();
   const int64_t width = shape.width, padded = up_to_16(shape.tokens);
-  pack_tiles(part.of_key(input.keys), shape.tokens, width, own.key_tiles.at_least(padded / 2 * width));
-  pack_pairs(part.of_key(input.keys), shape.tokens, width, own.key_pairs.at_least(padded / 2 * width));
-  pack_tiles(part.of_key(input.values), shape.tokens, width,
-             own.value_tiles.at_least(padded / 2 * width));
+  const int64_t most = padded / 2 * width;
+  const Rows keys = part.of_key(input.keys), values = part.of_key(input.values);
+  pack_tiles(keys, shape.tokens, width, own.key_tiles.at_least(most));
+  pack_pairs(keys, shape.tokens, width, own.key_pairs.at_least(most));
+  pack_tiles(values, shape.tokens, width, own.value_tiles.at_least(most));
   float* const key_sums = own.key_sums.at_least(padded * width);
   float* const value_sums = own.value_sums.at_least(padded * width);
   std::fill_n(key_sums, padded * width, 0.0f);

@@ -63,8 +63,11 @@ AttentionInput input_of(const Heads& queries, const Heads& keys, const Heads& va
   return {queries.data(), keys.data(), values.data(), starts ? starts->data() : nullptr};
 }
 
-NormShape checked_norm(int64_t rows, int64_t width, float eps, const Array<const float, 1>& gain,
-                       const Angles& cosines, const Angles& sines, int64_t heads) {
+template <class Value>
+NormShape checked_norm(const Array<const Value, 2>& x, float eps,
+                       const Array<const float, 1>& gain, const Angles& cosines,
+                       const Angles& sines, int64_t heads) {
+  const auto rows = static_cast<int64_t>(x.shape(0)), width = static_cast<int64_t>(x.shape(1));
   demand(supported(), "this CPU has no products of bfloat16");
   demand(width > 0 && width % (cosines ? 32 : 16) == 0,
          "a row is a multiple of 16 wide, of 32 where it is rotated");
@@ -93,9 +96,7 @@ class Kernels {
   void norm(const Array<const Value, 2>& x, const Array<const float, 1>& gain, float eps,
             const Angles& cosines, const Angles& sines, int64_t heads,
             const Array<uint16_t, 2>& out) {
-    const NormShape shape = checked_norm(static_cast<int64_t>(x.shape(0)),
-                                         static_cast<int64_t>(x.shape(1)), eps, gain, cosines,
-                                         sines, heads);
+    const NormShape shape = checked_norm(x, eps, gain, cosines, sines, heads);
     demand(alike<2>(x, out), "the output has the wrong shape");
     nb::gil_scoped_release released;
     norm_forward(pool_, shape, x.data(), gain.data(), rotation_of(cosines, sines, heads),
@@ -107,9 +108,7 @@ class Kernels {
                  const Angles& cosines, const Angles& sines, int64_t heads,
                  const Array<const uint16_t, 2>& by_out, const Array<Value, 2>& by_x,
                  const Array<float, 1>& by_gain) {
-    const NormShape shape = checked_norm(static_cast<int64_t>(x.shape(0)),
-                                         static_cast<int64_t>(x.shape(1)), eps, gain, cosines,
-                                         sines, heads);
+    const NormShape shape = checked_norm(x, eps, gain, cosines, sines, heads);
     demand(alike<2>(x, by_out) && alike<2>(x, by_x) && by_gain.shape(0) == gain.shape(0),
            "a gradient has the wrong shape");
     nb::gil_scoped_release released;
@@ -127,12 +126,13 @@ class Kernels {
                    {mixed.data(), totals.data()});
   }
 
-  void attend_back(const Heads& queries, const Heads& keys, const Heads& values, const Starts& starts,
-                const Array<const float, 3>& totals, const Heads& by_mixed,
-                const HeadsOut& by_queries, const HeadsOut& by_keys, const HeadsOut& by_values) {
+  void attend_back(const Heads& queries, const Heads& keys, const Heads& values,
+                   const Starts& starts, const Array<const float, 3>& totals,
+                   const Heads& by_mixed, const HeadsOut& by_queries, const HeadsOut& by_keys,
+                   const HeadsOut& by_values) {
     const AttentionShape shape = checked_shape(queries, keys, values, starts);
-    demand(alike<4>(by_mixed, queries) && alike<4>(by_queries, queries) && alike<4>(by_keys, keys) &&
-               alike<4>(by_values, keys),
+    demand(alike<4>(by_mixed, queries) && alike<4>(by_queries, queries) &&
+               alike<4>(by_keys, keys) && alike<4>(by_values, keys),
            "a gradient has the wrong shape");
     check_totals(shape, totals);
     nb::gil_scoped_release released;
@@ -173,6 +173,8 @@ void bind_norm(nb::class_<ingot::Kernels>& kernels) {
 
 NB_MODULE(_kernels, m) {
   using ingot::Kernels;
+  // They live as long as the process: to join their threads at its end could hang, after a fork.
+  nb::set_leak_warnings(false);
   m.def("supported", &ingot::supported);
   nb::class_<Kernels> kernels(m, "Kernels");
   kernels.def(nb::init<int>(), "threads"_a)
