@@ -16,7 +16,7 @@ from benchmarks.report import Row
 from ingot.model import ModelConfig
 from ingot.model.transformer import Transformer
 from ingot.planning import Machine
-from ingot.training.fused_modules import fuse
+from ingot.training.native.modules import fuse
 from ingot.training.objectives import Batch
 from ingot.training.objectives.next_token import next_token_loss
 from ingot.training.optimizer import Optimizer, OptimizerConfig

@@ -8,11 +8,13 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ingot.corpus import Sampler
 from ingot.lesson.full_size import load_training_model
 from ingot.training import Run
+from ingot.training.native.modules import fuse
+from ingot.training.objectives import Batch
+from ingot.training.objectives.next_token import next_token_loss
 from ingot.training.optimizer import Optimizer
 from ingot.training.precision import Precision
 
@@ -31,7 +33,8 @@ class TrainingBench:
         self._corpus = run.corpus
         self._precision = Precision.choose(run.recipe.run.precision)
         self.model = load_training_model(run).to(self._precision.device)
-        self._optimizer = Optimizer(self.model, run.recipe.optimizer)
+        fuse(self.model, self._precision)
+        self._optimizer = Optimizer(self.model, run.recipe.optimizer, self._precision.dtype)
 
     def update(self, batch: int) -> float:
         """Read ``batch`` windows, predict, compare, update; return the loss in nats per token."""
@@ -76,16 +79,16 @@ class TrainingBench:
         optimizer = _bytes(self._optimizer.state_tensors().values())
         return weights, gradients, optimizer, sum(kept.values())
 
-    def _windows(self, batch: int) -> Tensor:
+    def _windows(self, batch: int) -> Batch:
         sampler = Sampler(
             self._corpus.train, context=self._run.recipe.batch.context, batch=batch, seed=0
         )
-        return torch.from_numpy(sampler.next_batch()).to(self._precision.device)
+        return Batch(sampler.next_batch(), None, None)
 
-    def _loss(self, windows: Tensor) -> Tensor:
+    def _loss(self, batch: Batch) -> Tensor:
         with self._precision.autocast():
-            logits = self.model.logits(self.model(windows[:, :-1]))
-        return functional.cross_entropy(logits.flatten(0, 1).float(), windows[:, 1:].flatten())
+            summed = next_token_loss(self.model, batch, self._precision.device)
+        return summed / batch.weight
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:

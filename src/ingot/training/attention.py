@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from ingot.model.config import ModelConfig
 from ingot.model.transformer import Attend, band
-from ingot.training.fused_attention import can_fuse, fused_attention, fused_attention_from
+from ingot.training.native.attention import can_fuse, fused_attention, fused_attention_from
 
 
 def attention_for(
@@ -24,7 +24,7 @@ def attention_for(
         segments: Segment of each position, (B, T), equal numbers side by side; None for one.
     """
     window, device = config.sliding_window, ids.device
-    if can_fuse(config.head_dim, device):
+    if can_fuse(config.head_dim, len(ids) * config.num_key_value_heads, device):
         if segments is None and (window is None or window >= ids.shape[1]):
             return fused_attention
         starts = first_seen(np.zeros(ids.shape, np.int32) if segments is None else segments, window)

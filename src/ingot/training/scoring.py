@@ -16,6 +16,7 @@ from ingot.model import ModelConfig, Tokenizer
 from ingot.model.transformer import Transformer
 from ingot.training import checkpoint
 from ingot.training.evaluate import Evaluation, Tokens, evaluate
+from ingot.training.native.modules import fuse
 from ingot.training.precision import Precision
 from ingot.training.run import RECORD, open_run
 from ingot.training.trained import trained_weights
@@ -54,7 +55,8 @@ def score(path: Path, texts: Sequence[Path] | None) -> Evaluation:
     else:
         model, tokenizer = open_model(path)
         tokens, size = _tokens(tokenizer, texts)
-    return evaluate(model.to(precision.device), tokens, size, precision=precision)
+    fuse(model.to(precision.device), precision)
+    return evaluate(model, tokens, size, precision=precision)
 
 
 def open_model(path: Path) -> tuple[Transformer, Tokenizer]:

@@ -22,10 +22,10 @@ from ingot.training.checkpoint import RunState
 from ingot.training.controls import Controls
 from ingot.training.events import Checkpointed, Evaluated, Observer, Sampled, Skipped, Started
 from ingot.training.forward import compiled, recompute_blocks
-from ingot.training.fused_modules import fuse
 from ingot.training.guard import give_up, is_finite, is_sound
 from ingot.training.lora import attach
 from ingot.training.memory import is_lack_of_memory, too_large
+from ingot.training.native.modules import fuse
 from ingot.training.objectives import Batch, Start, start_from
 from ingot.training.optimizer import Optimizer
 from ingot.training.precision import Precision
@@ -76,11 +76,11 @@ class Trainer:
         self._config = run.model_config
         self._found = checkpoint.folders(run.path)
         self._model = Transformer(self._config).to(self._precision.device)
+        fuse(self._model, self._precision)
         self._start = self._starting_weights()
         self._task = open_task(run, self._model, self._precision)
         if run.recipe.lora is not None:
             attach(self._model, run.recipe.lora, self._generator())
-        fuse(self._model, self._precision)
         if run.recipe.batch.recompute:
             recompute_blocks(self._model)
         self._learner = self._model

@@ -1,7 +1,7 @@
 """Training's own C++ kernels: attention, norms and rotation in bfloat16, on AVX-512 with BF16.
 
-Absent on other CPUs and where the package was installed without a compiler; PyTorch's own
-operators do the same there. Each keeps the PyTorch thread count at the time.
+Absent on other CPUs and where the package was installed without Python's headers; PyTorch's own
+operators do the same there. A call uses as many threads as PyTorch does in the thread that calls.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from torch import Tensor
 
 def in_use(device: torch.device) -> bool:
     """Tell whether the kernels stand in on ``device`` now: where autocast computes in bfloat16."""
-    return (
-        device.type == "cpu"
-        and torch.is_autocast_enabled("cpu")
-        and torch.get_autocast_dtype("cpu") is torch.bfloat16
-        and module() is not None
-    )
+    return device.type == "cpu" and computes_in_bfloat16() and module() is not None
+
+
+def computes_in_bfloat16() -> bool:
+    """Tell whether products on the CPU are in bfloat16 now."""
+    autocast = torch.is_autocast_enabled("cpu")
+    return autocast and torch.get_autocast_dtype("cpu") is torch.bfloat16
 
 
 @functools.cache
@@ -32,7 +33,7 @@ def module() -> ModuleType | None:
     """Return the compiled module, or None where it or what it needs of the CPU is absent."""
     try:
         found = import_module("ingot.training.native._kernels")
-    except ImportError:
+    except ModuleNotFoundError:
         return None
     return found if found.supported() else None
 

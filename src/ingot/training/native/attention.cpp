@@ -5,22 +5,26 @@
 #include "attention_part.h"
 #include "isa.h"
 #include "kernels.h"
+#include "safe_run.h"
 
 namespace ingot {
 namespace {
 
 template <class Act>
 void for_each_part(ThreadPool& pool, const AttentionShape& shape, Act&& act) {
-  pool.run(shape.windows * shape.key_heads,
-           [&](int64_t i) { act(i / shape.key_heads, i % shape.key_heads); });
+  run_safely(pool, shape.windows * shape.key_heads,
+             [&](int64_t i) { act(i / shape.key_heads, i % shape.key_heads); });
 }
 
 }  // namespace
 
 bool supported() {
-  for (const Kernels* kernels : runnable_kernels())
-    if (std::strcmp(kernels->name, "avx512bf16") == 0) return true;
-  return false;
+  static const bool found = [] {
+    for (const Kernels* kernels : runnable_kernels())
+      if (std::strcmp(kernels->name, "avx512bf16") == 0) return true;
+    return false;
+  }();
+  return found;
 }
 
 void attend_forward(ThreadPool& pool, const AttentionShape& shape, const AttentionInput& input,

@@ -9,7 +9,7 @@
 namespace ingot {
 namespace {
 
-constexpr int64_t kRows = 32;  // queries whose scores are held at a time
+constexpr int64_t kQueriesAtOnce = 32;  // whose scores are held
 constexpr float kLowest = -3.0e38f;
 
 int64_t up_to_16(int64_t n) { return (n + 15) / 16 * 16; }
@@ -67,7 +67,7 @@ void pack_pairs(const Rows& rows, int64_t tokens, int64_t width, Word* out) {
 // Some rows of queries and the tokens that any of them sees, whole tiles.
 struct Block {
   Block(const Part& part, const int32_t* all_starts, int64_t first_row)
-      : first(first_row), rows(std::min(kRows, part.shape.tokens - first_row)) {
+      : first(first_row), rows(std::min(kQueriesAtOnce, part.shape.tokens - first_row)) {
     starts = all_starts ? all_starts + part.window * part.shape.tokens : nullptr;
     int64_t lowest = first + rows;
     for (int64_t r = 0; r < rows; ++r) lowest = std::min(lowest, start(r));
@@ -117,10 +117,12 @@ Scratch& scratch() {
   return own;
 }
 
-// Turns scores into weights e^(score - highest), rounded; returns their sum and the highest.
 struct Softened {
   float highest, total;
 };
+
+// Scales and masks a row's scores in place and writes the weights e^(score - highest), rounded;
+// returns the highest score and the weights' sum.
 Softened soften(const Block& block, int64_t r, float* scores, float scale, uint16_t* weights) {
   F32x16 top = splat(kLowest);
   for (int64_t t = block.begin; t < block.end; t += 16) {
@@ -143,11 +145,11 @@ Softened soften(const Block& block, int64_t r, float* scores, float scale, uint1
 void forward_block(const Part& part, const Block& block, const Rows& queries, Scratch& own,
                    float scale, uint16_t* mixed, float* totals) {
   const int64_t width = part.shape.width, stride = up_to_16(part.shape.tokens);
-  float* const scores = own.scores.at_least(kRows * stride);
-  uint16_t* const weights = own.rounded.at_least(kRows * stride);
-  float* const sums = own.rows.at_least(kRows * width);
+  float* const scores = own.scores.at_least(kQueriesAtOnce * stride);
+  uint16_t* const weights = own.rounded.at_least(kQueriesAtOnce * stride);
+  float* const sums = own.rows.at_least(kQueriesAtOnce * width);
   score(queries, block, own.key_tiles.get(), width, scores, stride);
-  float shares[kRows];
+  float shares[kQueriesAtOnce];
   for (int64_t r = 0; r < block.rows; ++r) {
     const Softened s = soften(block, r, scores + r * stride, scale, weights + r * stride);
     shares[r] = 1.0f / s.total;
@@ -188,7 +190,7 @@ struct Slopes {
     return sum(total);
   }
 
-  void turn(int64_t r) const {
+  void differentiate(int64_t r) const {
     const bool both = r + 1 < block.rows;
     const float first = weigh(r), second = both ? weigh(r + 1) : 0.0f;
     for (int64_t t = block.begin; t < block.end; t += 16) {
@@ -208,19 +210,19 @@ struct Slopes {
 void backward_block(const Part& part, const Block& block, const Rows& queries, const Rows& mixed,
                     Scratch& own, float scale, const float* totals, uint16_t* query_gradients) {
   const int64_t width = part.shape.width, stride = up_to_16(part.shape.tokens);
-  float* const scores = own.scores.at_least(kRows * stride);
-  float* const slopes = own.slopes.at_least(kRows * stride);
-  uint16_t* const rounded_slopes = own.rounded.at_least(kRows * stride);
-  Word* const weight_pairs = own.weight_pairs.at_least(kRows / 2 * stride);
-  Word* const slope_pairs = own.slope_pairs.at_least(kRows / 2 * stride);
+  float* const scores = own.scores.at_least(kQueriesAtOnce * stride);
+  float* const slopes = own.slopes.at_least(kQueriesAtOnce * stride);
+  uint16_t* const rounded_slopes = own.rounded.at_least(kQueriesAtOnce * stride);
+  Word* const weight_pairs = own.weight_pairs.at_least(kQueriesAtOnce / 2 * stride);
+  Word* const slope_pairs = own.slope_pairs.at_least(kQueriesAtOnce / 2 * stride);
   score(queries, block, own.key_tiles.get(), width, scores, stride);
   score(mixed, block, own.value_tiles.get(), width, slopes, stride);
-  const Slopes turned{block, scale, totals + block.first, stride, scores, slopes, rounded_slopes,
-                      weight_pairs, slope_pairs};
-  for (int64_t r = 0; r < block.rows; r += 2) turned.turn(r);
+  const Slopes rows{block,          scale,        totals + block.first, stride, scores, slopes,
+                    rounded_slopes, weight_pairs, slope_pairs};
+  for (int64_t r = 0; r < block.rows; r += 2) rows.differentiate(r);
 
-  Word* const query_pairs = own.query_pairs.at_least(kRows / 2 * width);
-  Word* const mixed_pairs = own.mixed_pairs.at_least(kRows / 2 * width);
+  Word* const query_pairs = own.query_pairs.at_least(kQueriesAtOnce / 2 * width);
+  Word* const mixed_pairs = own.mixed_pairs.at_least(kQueriesAtOnce / 2 * width);
   pack_pairs({queries.row(block.first), queries.stride}, block.rows, width, query_pairs);
   pack_pairs({mixed.row(block.first), mixed.stride}, block.rows, width, mixed_pairs);
   const int64_t tokens = block.end - block.begin, pairs = (block.rows + 1) / 2;
@@ -229,7 +231,7 @@ void backward_block(const Part& part, const Block& block, const Rows& queries, c
   multiply({slope_pairs + block.begin, 1, stride}, {query_pairs, width, 16}, tokens, width / 16,
            pairs, {own.key_sums.get() + block.begin * width, width, true});
 
-  float* const sums = own.rows.at_least(kRows * width);
+  float* const sums = own.rows.at_least(kQueriesAtOnce * width);
   multiply({words(rounded_slopes + block.begin), stride / 2, 1},
            {own.key_pairs.get() + block.begin / 2 * width, width, 16}, block.rows, width / 16,
            tokens / 2, {sums, width, false});
@@ -254,7 +256,7 @@ void attend_forward_part(const AttentionShape& shape, const AttentionInput& inpu
   pack_pairs(part.of_key(input.values), shape.tokens, shape.width, own.value_pairs.at_least(most));
   for (int64_t i = 0; i < part.group(); ++i) {
     const int64_t head = key_head * part.group() + i;
-    for (int64_t first = 0; first < shape.tokens; first += kRows)
+    for (int64_t first = 0; first < shape.tokens; first += kQueriesAtOnce)
       forward_block(part, Block(part, input.starts, first), part.of_query(input.queries, head),
                     own, scale_of(shape), output.mixed + part.offset(head, shape.query_heads),
                     output.totals + (window * shape.query_heads + head) * shape.tokens);
@@ -278,7 +280,7 @@ void attend_backward_part(const AttentionShape& shape, const AttentionInput& inp
   std::fill_n(value_sums, padded * width, 0.0f);
   for (int64_t i = 0; i < part.group(); ++i) {
     const int64_t head = key_head * part.group() + i;
-    for (int64_t first = 0; first < shape.tokens; first += kRows)
+    for (int64_t first = 0; first < shape.tokens; first += kQueriesAtOnce)
       backward_block(part, Block(part, input.starts, first), part.of_query(input.queries, head),
                      part.of_query(gradients.mixed, head), own, scale_of(shape),
                      totals + (window * shape.query_heads + head) * shape.tokens,

@@ -2,6 +2,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
+#include <mutex>
 #include <optional>
 #include <stdexcept>
 
@@ -77,7 +78,8 @@ NormShape checked_norm(const Array<const Value, 2>& x, float eps,
   if (cosines)
     demand(cosines->shape(0) > 0 && cosines->shape(0) == sines->shape(0) &&
                cosines->shape(1) == sines->shape(1) &&
-               static_cast<int64_t>(cosines->shape(1)) == width / 2,
+               static_cast<int64_t>(cosines->shape(1)) == width / 2 &&
+               rows % (heads * static_cast<int64_t>(cosines->shape(0))) == 0,
            "the angles do not fit the rows");
   return {rows, width, eps};
 }
@@ -87,10 +89,11 @@ Rotation rotation_of(const Angles& cosines, const Angles& sines, int64_t heads) 
   return {cosines->data(), sines->data(), static_cast<int64_t>(cosines->shape(0)), heads};
 }
 
-// The kernels with threads of their own. One thread may call them at a time.
-class Kernels {
+// The kernels with threads of their own. Calls from several threads take turns.
+class TrainingKernels {
  public:
-  explicit Kernels(int threads) : pool_(threads) {}
+  // The pool is never ended: to join its threads when the process ends could hang, after a fork.
+  explicit TrainingKernels(int threads) : pool_(*new ThreadPool(threads)) {}
 
   template <class Value>
   void norm(const Array<const Value, 2>& x, const Array<const float, 1>& gain, float eps,
@@ -99,6 +102,7 @@ class Kernels {
     const NormShape shape = checked_norm(x, eps, gain, cosines, sines, heads);
     demand(alike<2>(x, out), "the output has the wrong shape");
     nb::gil_scoped_release released;
+    const std::lock_guard<std::mutex> turn(mutex_);
     norm_forward(pool_, shape, x.data(), gain.data(), rotation_of(cosines, sines, heads),
                  out.data());
   }
@@ -112,6 +116,7 @@ class Kernels {
     demand(alike<2>(x, by_out) && alike<2>(x, by_x) && by_gain.shape(0) == gain.shape(0),
            "a gradient has the wrong shape");
     nb::gil_scoped_release released;
+    const std::lock_guard<std::mutex> turn(mutex_);
     norm_backward(pool_, shape, x.data(), gain.data(), rotation_of(cosines, sines, heads),
                   by_out.data(), by_x.data(), by_gain.data());
   }
@@ -122,6 +127,7 @@ class Kernels {
     demand(alike<4>(mixed, queries), "the output has the wrong shape");
     check_totals(shape, totals);
     nb::gil_scoped_release released;
+    const std::lock_guard<std::mutex> turn(mutex_);
     attend_forward(pool_, shape, input_of(queries, keys, values, starts),
                    {mixed.data(), totals.data()});
   }
@@ -136,6 +142,7 @@ class Kernels {
            "a gradient has the wrong shape");
     check_totals(shape, totals);
     nb::gil_scoped_release released;
+    const std::lock_guard<std::mutex> turn(mutex_);
     attend_backward(pool_, shape, input_of(queries, keys, values, starts), totals.data(),
                     {by_mixed.data(), by_queries.data(), by_keys.data(), by_values.data()});
   }
@@ -149,7 +156,8 @@ class Kernels {
            "the totals have the wrong shape");
   }
 
-  ThreadPool pool_;
+  std::mutex mutex_;
+  ThreadPool& pool_;
 };
 
 }  // namespace
@@ -158,12 +166,12 @@ class Kernels {
 namespace {
 
 template <class Value>
-void bind_norm(nb::class_<ingot::Kernels>& kernels) {
+void bind_norm(nb::class_<ingot::TrainingKernels>& kernels) {
   kernels
-      .def("norm", &ingot::Kernels::norm<Value>, nb::arg("x").noconvert(),
+      .def("norm", &ingot::TrainingKernels::norm<Value>, nb::arg("x").noconvert(),
            nb::arg("gain").noconvert(), "eps"_a, nb::arg("cosines").noconvert().none(),
            nb::arg("sines").noconvert().none(), "heads"_a, nb::arg("out").noconvert())
-      .def("norm_back", &ingot::Kernels::norm_back<Value>, nb::arg("x").noconvert(),
+      .def("norm_back", &ingot::TrainingKernels::norm_back<Value>, nb::arg("x").noconvert(),
            nb::arg("gain").noconvert(), "eps"_a, nb::arg("cosines").noconvert().none(),
            nb::arg("sines").noconvert().none(), "heads"_a, nb::arg("by_out").noconvert(),
            nb::arg("by_x").noconvert(), nb::arg("by_gain").noconvert());
@@ -172,17 +180,16 @@ void bind_norm(nb::class_<ingot::Kernels>& kernels) {
 }  // namespace
 
 NB_MODULE(_kernels, m) {
-  using ingot::Kernels;
-  // They live as long as the process: to join their threads at its end could hang, after a fork.
-  nb::set_leak_warnings(false);
+  using ingot::TrainingKernels;
+  nb::set_leak_warnings(false);  // Python keeps an instance to the end
   m.def("supported", &ingot::supported);
-  nb::class_<Kernels> kernels(m, "Kernels");
+  nb::class_<TrainingKernels> kernels(m, "Kernels");
   kernels.def(nb::init<int>(), "threads"_a)
-      .def("attend", &Kernels::attend, nb::arg("queries").noconvert(),
+      .def("attend", &TrainingKernels::attend, nb::arg("queries").noconvert(),
            nb::arg("keys").noconvert(), nb::arg("values").noconvert(),
            nb::arg("starts").noconvert().none(), nb::arg("mixed").noconvert(),
            nb::arg("totals").noconvert())
-      .def("attend_back", &Kernels::attend_back, nb::arg("queries").noconvert(),
+      .def("attend_back", &TrainingKernels::attend_back, nb::arg("queries").noconvert(),
            nb::arg("keys").noconvert(), nb::arg("values").noconvert(),
            nb::arg("starts").noconvert().none(), nb::arg("totals").noconvert(),
            nb::arg("by_mixed").noconvert(), nb::arg("by_queries").noconvert(),

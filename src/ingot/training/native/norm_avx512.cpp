@@ -5,6 +5,7 @@
 
 #include "buffer.h"
 #include "pair_product.h"
+#include "safe_run.h"
 
 namespace ingot {
 namespace {
@@ -21,7 +22,7 @@ int64_t rows_at_once(const NormShape& shape) {
 template <class Act>
 void for_rows(ThreadPool& pool, const NormShape& shape, Act&& act) {
   const int64_t step = rows_at_once(shape);
-  pool.run((shape.rows + step - 1) / step, [&](int64_t i) {
+  run_safely(pool, (shape.rows + step - 1) / step, [&](int64_t i) {
     act(i, i * step, std::min(shape.rows, (i + 1) * step));
   });
 }
@@ -37,8 +38,8 @@ float inverse_rms(const NormShape& shape, const Value* x) {
   return 1.0f / std::sqrt(sum(squares) / static_cast<float>(shape.width) + shape.eps);
 }
 
-// Turns the pairs (x[k], x[half + k]) of a row, back where `direction` is -1.
-void turn(const Rotation& rotation, int64_t row, int64_t half, float direction, float* x) {
+// Rotates the pairs (x[k], x[half + k]) of a row, back where `direction` is -1.
+void rotate_pairs(const Rotation& rotation, int64_t row, int64_t half, float direction, float* x) {
   const int64_t angle = row / rotation.heads % rotation.count * half;
   for (int64_t k = 0; k < half; k += 16) {
     const F32x16 c = load(rotation.cosines + angle + k);
@@ -62,7 +63,7 @@ void norm_forward(ThreadPool& pool, const NormShape& shape, const Value* x, cons
       const float scale = inverse_rms(shape, from);
       for (int64_t k = 0; k < shape.width; k += 16)
         store(y + k, load_cached(from + k) * scale * load(gain + k));
-      if (rotation.cosines) turn(rotation, row, shape.width / 2, 1.0f, y);
+      if (rotation.cosines) rotate_pairs(rotation, row, shape.width / 2, 1.0f, y);
       for (int64_t k = 0; k < shape.width; k += 16)
         store_rounded(out + row * shape.width + k, load(y + k));
     }
@@ -85,7 +86,7 @@ void norm_backward(ThreadPool& pool, const NormShape& shape, const Value* x, con
     for (int64_t row = begin; row < end; ++row) {
       const Value* const from = x + row * width;
       for (int64_t k = 0; k < width; k += 16) store(g + k, load_bf16(by_out + row * width + k));
-      if (rotation.cosines) turn(rotation, row, width / 2, -1.0f, g);
+      if (rotation.cosines) rotate_pairs(rotation, row, width / 2, -1.0f, g);
       const float scale = inverse_rms(shape, from);
       F32x16 product = {};
       for (int64_t k = 0; k < width; k += 16) {

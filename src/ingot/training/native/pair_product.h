@@ -83,9 +83,9 @@ inline void multiply_rows(const Left& left, const Right& right, int64_t rows, in
 // out (rows, 16 tiles) = or += left (rows, 2 pairs) times right (2 pairs, 16 tiles).
 inline void multiply(const Left& left, const Right& right, int64_t rows, int64_t tiles,
                      int64_t pairs, const Sums& out) {
-  constexpr int kRows = 6, kTiles = 4;
-  const int64_t whole = rows / kRows * kRows;
-  multiply_rows<kRows, kTiles>(left, right, whole, tiles, pairs, out);
+  constexpr int kMost = 6, kTiles = 4;  // what the registers hold
+  const int64_t whole = rows / kMost * kMost;
+  multiply_rows<kMost, kTiles>(left, right, whole, tiles, pairs, out);
   const Left rest{left.words + whole * left.row_stride, left.row_stride, left.pair_stride};
   const Sums below{out.floats + whole * out.row_stride, out.row_stride, out.add};
   switch (rows - whole) {
@@ -99,18 +99,25 @@ inline void multiply(const Left& left, const Right& right, int64_t rows, int64_t
 }
 
 // Sixteen floats rounded to bfloat16; a NaN stays one.
+inline U16x16 rounded(F32x16 x) {
+#if defined(INGOT_SIMDE)  // which has no such instruction
+  U16x16 narrow;
+  for (int i = 0; i < 16; ++i) narrow[i] = round_bf16(x[i]);
+  return narrow;
+#else
+  return __builtin_bit_cast(U16x16, _mm512_cvtneps_pbh(__builtin_bit_cast(__m512, x)));
+#endif
+}
+
 inline void store_rounded(uint16_t* out, F32x16 x) {
-  const __m256bh narrow = _mm512_cvtneps_pbh(__builtin_bit_cast(__m512, x));
+  const U16x16 narrow = rounded(x);
   std::memcpy(out, &narrow, sizeof(narrow));
 }
 
 // Words of one row's numbers with those of the next.
 inline void store_words(Word* out, F32x16 first, F32x16 second) {
-  const auto widen = [](F32x16 x) {
-    const __m256bh narrow = _mm512_cvtneps_pbh(__builtin_bit_cast(__m512, x));
-    return __builtin_convertvector(__builtin_bit_cast(U16x16, narrow), U32x16);
-  };
-  const U32x16 both = widen(first) | (widen(second) << 16);
+  const U32x16 low = __builtin_convertvector(rounded(first), U32x16);
+  const U32x16 both = low | (__builtin_convertvector(rounded(second), U32x16) << 16);
   std::memcpy(out, &both, sizeof(both));
 }
 

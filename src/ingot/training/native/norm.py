@@ -35,7 +35,12 @@ def _norm(
 ) -> Tensor:
     out: Tensor = _like_norm(x, gain, cosines, sines, eps)
     kernels().norm(
-        _rows(x), gain.detach().numpy(), eps, *_angles(cosines, sines), x.shape[-2], _rows(out)
+        _rows(x),
+        gain.detach().numpy(),
+        eps,
+        *_angles(cosines, sines),
+        _heads(x, cosines),
+        _rows(out),
     )
     return out
 
@@ -63,7 +68,7 @@ def _norm_backward(
         gain.detach().numpy(),
         eps,
         *_angles(cosines, sines),
-        x.shape[-2],
+        _heads(x, cosines),
         _rows(by_out),
         _rows(by_x),
         by_gain.detach().numpy(),
@@ -99,6 +104,11 @@ _norm.register_autograd(_backward, setup_context=_keep)
 def _rows(x: Tensor) -> NDArray[np.float32] | NDArray[np.uint16]:
     rows = x.contiguous().view(-1, x.shape[-1])
     return bits(rows) if x.dtype is torch.bfloat16 else rows.detach().numpy()
+
+
+def _heads(x: Tensor, cosines: Tensor | None) -> int:
+    """Return how many rows of x share their angles."""
+    return 1 if cosines is None else x.shape[-2]
 
 
 def _angles(

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ingot.model.transformer import rotate
-from ingot.training.fused_norm import norm, norm_and_rotate
 from ingot.training.native import module
+from ingot.training.native.norm import norm, norm_and_rotate
 
 EPS = 1e-6
 needs_kernels = pytest.mark.skipif(
@@ -32,7 +32,7 @@ def close(mine: Tensor, right: Tensor, precision: float) -> bool:
 @settings(deadline=None, max_examples=60)
 @given(
     shape=st.tuples(st.integers(1, 3), st.integers(1, 70), st.integers(1, 3)),
-    width=st.sampled_from([32, 64, 96, 384, 1056]),
+    width=st.sampled_from([16, 32, 48, 64, 96, 384, 1056]),
     kind=st.sampled_from([torch.float32, torch.bfloat16]),
     rotated=st.sampled_from(["not", "all windows alike", "each window apart"]),
     seed=st.integers(0, 1000),
@@ -45,7 +45,7 @@ def test_it_gives_what_exact_arithmetic_gives(
     gain = torch.randn(width, generator=random).requires_grad_()
     by_out = torch.randn(*shape, width, generator=random).bfloat16()
     angles = None
-    if rotated != "not":
+    if rotated != "not" and width % 32 == 0:
         sizes = shape[1:2] if rotated == "all windows alike" else shape[:2]
         turn = torch.rand(*sizes, 1, width // 2, generator=random) * 7
         angles = (turn.cos(), turn.sin())
@@ -117,6 +117,8 @@ def arrays(rows: int = 4, width: int = 32) -> dict[str, Any]:
         ({"sines": None}, "cosines or sines alone"),
         ({"sines": np.zeros((2, 15), np.float32)}, "angles do not fit"),
         ({"heads": 3}, "heads do not divide"),
+        ({"heads": 1, "cosines": np.ones((3, 16), np.float32)}, "angles do not fit"),
+        ({"heads": 4}, "angles do not fit"),
         ({"heads": 0}, "heads do not divide"),
         ({"out": np.zeros((3, 32), np.uint16)}, "output has the wrong shape"),
         (arrays(width=48), "multiple of 16 wide, of 32 where"),

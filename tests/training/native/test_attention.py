@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from ingot.training.fused_attention import can_fuse, fused_attention, fused_attention_from
 from ingot.training.native import module
+from ingot.training.native.attention import can_fuse, fused_attention, fused_attention_from
 
 CPU = torch.device("cpu")
 
@@ -216,11 +217,22 @@ def test_heads_that_do_not_fit_are_refused(sizes: dict[str, int], message: str) 
 
 
 def test_it_stands_in_for_bfloat16_alone() -> None:
-    assert not can_fuse(64, CPU)
+    assert not can_fuse(64, 8, CPU)
     with torch.autocast("cpu", torch.bfloat16):
-        assert can_fuse(64, CPU) is (module() is not None)
-        assert not can_fuse(24, CPU)
-        assert not can_fuse(272, CPU)
-        assert not can_fuse(64, torch.device("cuda"))
+        assert can_fuse(64, 8, CPU) is (module() is not None)
+        assert not can_fuse(64, torch.get_num_threads() - 1, CPU)
+        assert not can_fuse(24, 8, CPU)
+        assert not can_fuse(272, 8, CPU)
+        assert not can_fuse(64, 8, torch.device("cuda"))
     with torch.autocast("cpu", torch.float16):
-        assert not can_fuse(64, CPU)
+        assert not can_fuse(64, 8, CPU)
+
+
+@needs_kernels
+def test_threads_that_call_at_once_take_turns() -> None:
+    cases = [drawn(Case(3, 60, 2, 2, 64, bounded=False), seed) for seed in range(4)]
+    alone = [mixed_and_gradients(*case) for case in cases]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda case: mixed_and_gradients(*case), cases * 10, timeout=60))
+    for found, wanted in zip(together, alone * 10, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from ingot.model.transformer import Attention, RMSNorm, Transformer
-from ingot.training.fused_norm import norm, norm_and_rotate
+from ingot.training.native import computes_in_bfloat16
+from ingot.training.native.norm import norm, norm_and_rotate
 from ingot.training.precision import Precision
 
 
 def fuse(model: Transformer, precision: Precision) -> None:
     """Make norms, and the rotation after them, one operator each where there are kernels for it.
 
-    The weights stay where they are; outside autocast the modules compute as before.
+    The weights stay where they are; where autocast is not to bfloat16 the modules compute as
+    before.
     """
     if not precision.has_kernels:
         return
@@ -29,7 +30,7 @@ class FusedNorm(RMSNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise the last dimension."""
-        if not torch.is_autocast_enabled("cpu"):
+        if not computes_in_bfloat16():
             return super().forward(x)
         return norm(x, self.weight, self.eps)
 
@@ -39,6 +40,6 @@ class FusedAttention(Attention):
 
     def turned(self, norm: RMSNorm, x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
         """Normalise and rotate x (..., heads, K)."""
-        if not torch.is_autocast_enabled("cpu"):
+        if not computes_in_bfloat16():
             return super().turned(norm, x, angles)
         return norm_and_rotate(x, norm.weight, norm.eps, angles)
