@@ -105,7 +105,10 @@ def test_a_recipe_file_and_settings_override_the_choice(
     assert "sequences = 2" in written
 
 
-def test_interrupt_then_resume(cli: Cli, texts: Path, tmp_path: Path, small: list[str]) -> None:
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM], ids=lambda asked: asked.name)
+def test_interrupt_then_resume(
+    cli: Cli, texts: Path, tmp_path: Path, small: list[str], asked: signal.Signals
+) -> None:
     run = tmp_path / "run"
     process = subprocess.Popen(
         [
@@ -120,7 +123,7 @@ def test_interrupt_then_resume(cli: Cli, texts: Path, tmp_path: Path, small: lis
     while not (metrics.exists() and metrics.stat().st_size > 2000):
         assert time.monotonic() < deadline, "training did not start"
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(asked)
     _, shown = process.communicate(timeout=30)
     assert process.returncode == 130
     assert f"ingot resume {run}" in shown.splitlines()[-1]

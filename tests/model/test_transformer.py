@@ -78,3 +78,10 @@ def test_fresh_blocks_pass_their_input_through() -> None:
     ids = torch.arange(10)[None]
     expected = model.model.norm(model.model.embed_tokens(ids))
     torch.testing.assert_close(model(ids), expected)
+
+
+def test_every_device_begins_with_weights_drawn_on_the_cpu() -> None:
+    here, there = torch.Generator().manual_seed(1), torch.Generator().manual_seed(1)
+    random_model(tied=False).initialise(here)
+    random_model(tied=False).to("meta").initialise(there)
+    assert torch.equal(here.get_state(), there.get_state())

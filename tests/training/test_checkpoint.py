@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -117,3 +118,12 @@ def test_a_disk_that_fills_up_costs_nothing_that_was_saved(tmp_path: Path) -> No
     assert [folder.name for folder in checkpoint.folders(tmp_path)] == ["step-00000001"]
     assert not list((tmp_path / "checkpoints").glob(".draft-*"))
     checkpoint.read_weights(checkpoint.latest(tmp_path))
+
+
+def test_what_a_killed_process_left_is_swept_away(tmp_path: Path) -> None:
+    folder = save(tmp_path, 1)
+    for name in (".draft-00000002", ".doomed-step-00000000"):
+        shutil.copytree(folder, folder.with_name(name))
+    checkpoint.sweep(tmp_path)
+    assert list((tmp_path / "checkpoints").iterdir()) == [folder]
+    checkpoint.sweep(tmp_path / "none")

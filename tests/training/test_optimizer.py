@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from ingot.errors import TrainingError
 from ingot.model import ModelConfig
 from ingot.model.transformer import Transformer
+from ingot.training import optimizer
 from ingot.training.optimizer import Optimizer, OptimizerConfig, orthogonalise
 
 CONFIG = ModelConfig(
@@ -109,3 +111,24 @@ def test_clipping_scales_to_the_norm() -> None:
         torch.stack([torch.linalg.vector_norm(p.grad) for p in model.parameters()])
     )
     assert after.item() == pytest.approx(0.5, rel=1e-4)
+
+
+def test_a_parameter_in_two_groups_or_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    split = optimizer._split
+    model = model_with_gradients()
+    for change in (list.pop, lambda group: group.append(group[0])):
+
+        def wrong(model: Transformer, change: object = change) -> dict[str, list[object]]:
+            groups = split(model)
+            change(groups["norm"])  # type: ignore[operator]
+            return groups  # type: ignore[return-value]
+
+        monkeypatch.setattr(optimizer, "_split", wrong)
+        with pytest.raises(TrainingError, match=r"not in exactly one group: model\..*norm"):
+            Optimizer(model, OptimizerConfig())
+
+
+@pytest.mark.parametrize("betas", [(1.0, 0.9), (0.9, -0.1), (0.9, float("nan"))])
+def test_betas_out_of_range_are_refused(betas: tuple[float, float]) -> None:
+    with pytest.raises(ValidationError):
+        OptimizerConfig(betas=betas)

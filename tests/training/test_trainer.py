@@ -3,9 +3,11 @@ from __future__ import annotations
 import math
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +19,7 @@ import pytest
 import torch
 
 from ingot.corpus import CorpusConfig, Sampler, build_corpus
-from ingot.errors import Interrupted, RecipeError, TrainingError
+from ingot.errors import Interrupted, RecipeError, ResourceError, TrainingError
 from ingot.training import Recipe, Run, Trainer, TrainingResult, checkpoint, open_run
 from ingot.training.events import Checkpointed, Evaluated, Event, Sampled, Skipped, Stepped
 
@@ -216,6 +218,27 @@ def test_too_many_in_a_row_end_the_run_with_the_batch_saved_and_the_checkpoint_i
     assert np.array_equal(saved, expected)
 
 
+@pytest.mark.parametrize("most_bytes", [1_000, 20_000], ids=["record", "checkpoint"])
+def test_a_full_disk_is_told_and_the_last_checkpoint_is_whole(
+    recipe: MakeRecipe, new_run: NewRun, most_bytes: int
+) -> None:
+    run = new_run(recipe(run={"steps": 2000, "checkpoint_seconds": 0.01}))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(event: Event) -> None:
+        if isinstance(event, Checkpointed):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, hard))
+
+    try:
+        with pytest.raises(ResourceError, match="the disk is full"):
+            Trainer(run, fill, threading.Event()).train()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    folder = checkpoint.latest(run.path)
+    assert checkpoint.read_weights(folder)
+    assert checkpoint.read_optimizer(folder)
+
+
 def test_a_changed_corpus_is_refused(
     recipe: MakeRecipe, new_run: NewRun, tmp_path: Path, source: Path, watch: Any
 ) -> None:
@@ -223,7 +246,7 @@ def test_a_changed_corpus_is_refused(
     other = build_corpus([source / "model"], tmp_path / "other", CorpusConfig(vocab_size=384))
     record = run.record.model_copy(update={"corpus": str(other.path)})
     (run.path / "run.json").write_text(record.model_dump_json())
-    with pytest.raises(TrainingError, match="not the corpus this run began with"):
+    with pytest.raises(TrainingError, match=r"not the corpus this run began with .its digest was"):
         watch().train(open_run(run.path))
 
 

@@ -23,7 +23,7 @@ from ingot.errors import (
     TrainingError,
 )
 from ingot.training import checkpoint, open_run
-from ingot.training.events import Evaluated, Event, Stepped
+from ingot.training.events import Evaluated, Event, Started, Stepped
 from ingot.training.scoring import open_model
 from ingot.training.trained import trained_weights
 
@@ -210,7 +210,7 @@ def test_data_that_changed_is_refused_on_resume(base: Path, talks: Path, tmp_pat
         data, out=tmp_path / "run", start=base, task="chat", settings=["run.steps=1", *QUICK]
     )
     data.write_text(data.read_text().splitlines(keepends=True)[0])
-    with pytest.raises(TrainingError, match="changed since the run began"):
+    with pytest.raises(TrainingError, match=r"changed since the run began .its digest was"):
         phase_one.resume(run.path)
 
 
@@ -226,3 +226,64 @@ def test_documents_kept_apart_are_another_loss(corpus: Corpus, tmp_path: Path) -
         lost.append(losses(events))
     assert lost[0][0] == pytest.approx(lost[1][0], rel=1e-5)  # at first no block does anything
     assert lost[0][2] != pytest.approx(lost[1][2], rel=1e-5)
+
+
+def test_passes_of_unequal_numbers_of_answers_count_by_the_answers(
+    base: Path, tmp_path: Path
+) -> None:
+    """A mean of the passes' means would weigh an answer of one word as one of thirty."""
+    lines = [
+        [
+            {"role": "user", "content": f"count to {number}"},
+            {"role": "assistant", "content": " ".join(map(str, range(1 + number % 30)))},
+        ]
+        for number in range(60)
+    ]
+    data = tmp_path / "talks.jsonl"
+    data.write_text("".join(json.dumps({"messages": line}) + "\n" for line in lines))
+    first: list[Stepped] = []
+    for sequences, passes in ((8, 1), (2, 4)):
+        events, watcher = watched()
+        settings = [f"batch.sequences={sequences}", f"batch.accumulation={passes}"]
+        settings += ["run.steps=1", "run.precision=float32", "run.evaluations=1"]
+        out = tmp_path / str(passes)
+        phase_one.train(data, out=out, start=base, task="chat", settings=settings, watcher=watcher)
+        first.append(next(event for event in events if isinstance(event, Stepped)))
+    assert first[1].loss == pytest.approx(first[0].loss, rel=1e-6)
+    assert first[1].gradient_norm == pytest.approx(first[0].gradient_norm, rel=1e-6)
+
+
+def test_conversations_that_were_cut_are_told(base: Path, talks: Path, tmp_path: Path) -> None:
+    data = tmp_path / "talks.jsonl"
+    long = {"role": "assistant", "content": "no " * 500}
+    line = json.dumps({"messages": [{"role": "user", "content": "talk"}, long]})
+    data.write_text(talks.read_text() + line + "\n")
+    events, watcher = watched()
+    settings = ["run.steps=1", *QUICK]
+    phase_one.train(
+        data, out=tmp_path / "run", start=base, task="chat", settings=settings, watcher=watcher
+    )
+    note = next(event.note for event in events if isinstance(event, Started))
+    assert note.endswith("too long for the context: 1 conversations were cut, 0 left out")
+
+
+def test_a_model_with_a_sliding_window_is_gone_on_with(
+    base: Path, corpus: Corpus, tmp_path: Path
+) -> None:
+    settings = ["run.steps=2", "model.sliding_window=8", "batch.context=64", *QUICK]
+    settings += ["model.hidden_size=32", "model.num_hidden_layers=1", "model.head_dim=16"]
+    first = phase_one.train(corpus.path, out=tmp_path / "first", settings=settings)
+    phase_one.freeze(first.path, tmp_path / "narrow.ingot").close()
+    second = phase_one.train(
+        corpus.path,
+        out=tmp_path / "second",
+        start=tmp_path / "narrow.ingot",
+        settings=["run.steps=1", *QUICK],
+    )
+    assert second.recipe.model.sliding_window == 8
+
+
+def test_text_that_is_in_no_file_is_built_first(tmp_path: Path) -> None:
+    for text in ("-", "hf:someone/something"):
+        with pytest.raises(CorpusError, match=r"ingot data build .* --out my_corpus"):
+            phase_one.train(text, out=tmp_path / "run", budget="10s")

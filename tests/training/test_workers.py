@@ -122,6 +122,20 @@ def test_a_model_cut_among_two_is_as_good_as_a_whole_one(
     assert losses(cut) == pytest.approx(losses(alone), rel=1e-5)
 
 
+@pytest.mark.parametrize("shard", [False, True], ids=["copies", "cut"])
+def test_two_processes_are_as_good_as_one_in_the_machines_own_precision(
+    recipe: Callable[..., Recipe], new_run: Callable[..., Run], watch: Any, shard: bool
+) -> None:
+    """In bfloat16, and with the kernels, where the CPU has them; batches of other shapes round."""
+    sizes = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32}
+    settings = {"model": sizes, "batch": {"sequences": 4, "recompute": True}}
+    alone = new_run(recipe(run={"steps": 6}, **settings), "alone")
+    both = new_run(recipe(run={"steps": 6, "shard": shard}, **settings), "both")
+    watch().train(alone)
+    train_in_two(both)
+    assert losses(both) == pytest.approx(losses(alone), rel=2e-3)
+
+
 def test_more_processes_than_sequences_are_refused() -> None:
     batch = Batch(torch.zeros(3, 9, dtype=torch.int64).numpy(), None, None)
     assert [len(part.ids) for part in Workers(1, 2).own(batch, 1)] == [2]

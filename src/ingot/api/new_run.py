@@ -18,7 +18,9 @@ from ingot.corpus import (
     sources_fingerprint,
 )
 from ingot.corpus import build_corpus as build
-from ingot.errors import RecipeError
+from ingot.corpus.hub import PREFIX
+from ingot.corpus.inputs import STDIN
+from ingot.errors import CorpusError, RecipeError
 from ingot.model import Tokenizer
 from ingot.planning import Machine, Plan, measure_machine, parse_seconds, plan
 from ingot.training import Run, RunRecord, create_run, make_recipe, merge
@@ -149,7 +151,18 @@ def _corpus_in(
 
 
 def _text_bytes(paths: list[Path]) -> int:
-    """Estimate the text in files without reading them; compressed ones hold about four times."""
+    """Estimate the text in files without reading them; compressed ones hold about four times.
+
+    Raises:
+        CorpusError: some of it is not in files.
+    """
+    for path in map(str, paths):
+        if path == STDIN or path.startswith(PREFIX):
+            raise CorpusError(
+                "has no size to plan a budget for",
+                where=path,
+                fix=f"ingot data build {path} --out my_corpus, then ingot train my_corpus",
+            )
     files = find_files(paths, ReadReport())
     return sum(file.size * (4 if file.compressed else 1) for file in files)
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from ingot.api.new_run import new_run
 from ingot.api.watcher import Watcher
 from ingot.artifact import Ingot, Provenance, Scheme, open_ingot, round_model
@@ -31,6 +33,7 @@ from ingot.training import (
 from ingot.training import checkpoint as checkpoints
 from ingot.training.calibration import calibrate
 from ingot.training.evaluate import Evaluation
+from ingot.training.memory import available_bytes, lack_of_memory_named, require_memory
 from ingot.training.multiple_choice import MultipleChoiceResult, score_multiple_choice
 from ingot.training.scoring import score
 from ingot.training.task_config import TaskKind
@@ -234,8 +237,11 @@ def freeze(
 
 
 def _run(run: Run, watcher: Watcher, workers: Workers) -> TrainedRun:
-    result = Trainer(run, watcher.training, watcher.interrupted, workers, watcher.controls).train()
-    return TrainedRun(run.path, run.recipe, result)
+    if not torch.cuda.is_available():
+        require_memory(run, available_bytes(), workers.count)
+    with lack_of_memory_named(run):
+        trainer = Trainer(run, watcher.training, watcher.interrupted, workers, watcher.controls)
+    return TrainedRun(run.path, run.recipe, trainer.train())
 
 
 def _as_paths(texts: Paths) -> list[Path]:

@@ -187,6 +187,8 @@ class Transformer(nn.Module):
     def initialise(self, generator: torch.Generator) -> None:
         """Draw fresh weights: normal of width 1/√D, projections into the residual stream zero.
 
+        Drawn on the CPU, so that every device begins with the same weights.
+
         Zero residual projections make every block the identity at first, which
         trains faster than GPT-2's scaled normal (modded-nanogpt's record log).
         """
@@ -195,7 +197,8 @@ class Transformer(nn.Module):
             if name.endswith(("o_proj.weight", "down_proj.weight")):
                 nn.init.zeros_(parameter)
             elif parameter.ndim == 2:
-                nn.init.normal_(parameter, std=std, generator=generator)
+                drawn = torch.empty(parameter.shape).normal_(std=std, generator=generator)
+                parameter.detach().copy_(drawn)
             else:
                 nn.init.ones_(parameter)
 

@@ -94,7 +94,7 @@ def save(
             sealed = state.model_copy(update={"sha256": digests})
             write_atomic(draft / STATE, sealed.model_dump_json(indent=1).encode())
             if final.exists():  # the same step again, after a resume: the new one is as good
-                shutil.rmtree(final)
+                _remove(final)
             draft.rename(final)
             sync_folder(parent)
         except BaseException:
@@ -117,10 +117,22 @@ def prune(run: Path, *, keep: int, best_step: int | None) -> None:
     """Delete all but the latest ``keep`` checkpoints and the best one."""
     for folder in folders(run)[:-keep]:
         if folder.name != f"{_PREFIX}{best_step or 0:08d}":
-            # Renamed first: a crash half-way must not leave half a checkpoint under its name.
-            doomed = folder.with_name(f".doomed-{folder.name}")
-            folder.rename(doomed)
-            shutil.rmtree(doomed)
+            _remove(folder)
+
+
+def sweep(run: Path) -> None:
+    """Delete what a process that was killed left half written or half deleted."""
+    for pattern in (".draft-*", ".doomed-*"):
+        for left in (run / "checkpoints").glob(pattern):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _remove(folder: Path) -> None:
+    # Renamed first: a crash half-way must not leave half a checkpoint under its name.
+    doomed = folder.with_name(f".doomed-{folder.name}")
+    shutil.rmtree(doomed, ignore_errors=True)
+    folder.rename(doomed)
+    shutil.rmtree(doomed)
 
 
 def latest(run: Path) -> Path:

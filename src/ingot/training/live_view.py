@@ -8,6 +8,7 @@ from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -106,7 +107,7 @@ class LiveView:
             *([] if step.money is None else [_figure("spent", f"{step.money:.2f}")]),
         )
         parts: list[RenderableType] = [
-            ProgressBar(total=1.0, completed=step.progress),
+            Padding(ProgressBar(total=1.0, completed=step.progress), 0),  # it ends no line itself
             grid,
             Text(_curve(self._losses), style="cyan"),
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Sequence
@@ -35,9 +36,11 @@ class Metrics:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
-        for board in self._boards:
-            board.close()
+        with contextlib.suppress(OSError):  # told where it was written
+            self._file.close()
+        with full_disk_named(self._path.parent):
+            for board in self._boards:
+                board.close()
 
     def __call__(self, event: Event) -> None:
         """Write one event down."""
@@ -46,11 +49,12 @@ class Metrics:
             self._file.write(orjson.dumps(record | dataclasses.asdict(event)) + b"\n")
             self._file.flush()
         values = {name: value for name, value in _curves(event).items() if value is not None}
-        for board in self._boards:
-            if values:
-                board.scalars(values, event.step)
-            if isinstance(event, Sampled):
-                board.text("sample", event.text, event.step)
+        with full_disk_named(self._path.parent):
+            for board in self._boards:
+                if values:
+                    board.scalars(values, event.step)
+                if isinstance(event, Sampled):
+                    board.text("sample", event.text, event.step)
 
 
 def _curves(event: Event) -> dict[str, float | None]:

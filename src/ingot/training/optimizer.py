@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -43,7 +43,10 @@ class OptimizerConfig(BaseModel):
     """AdamW's rate for the matrices of an adapter."""
     momentum: float = Field(0.95, ge=0, lt=1)
     """Muon's momentum."""
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (
+        0.9,
+        0.95,
+    )
     """AdamW's decay rates of the first and second moment."""
     weight_decay: float = Field(0.0, ge=0, le=1)
     """Decay of the blocks' matrices per unit of learning rate; norms and tables have none."""
@@ -66,6 +69,7 @@ class Optimizer:
         self.config = config
         self._names: dict[Tensor, str] = {p: name for name, p in _trained(model)}
         groups = _split(model)
+        _require_each_once(groups, self._names)
         matrices = groups.pop("matrix")
         self._muon = Muon(matrices if config.method == "muon" else [], config, dtype)
         rates = {
@@ -215,6 +219,16 @@ def _split(model: nn.Module) -> dict[str, list[nn.Parameter]]:
             kind = "matrix" if parameter.ndim == 2 else "norm"
         groups[kind].append(parameter)
     return groups
+
+
+def _require_each_once(
+    groups: Mapping[str, list[nn.Parameter]], names: Mapping[Tensor, str]
+) -> None:
+    """Refuse groups that leave a parameter out, or hold it twice."""
+    grouped = [parameter for group in groups.values() for parameter in group]
+    if len(grouped) != len(names) or set(grouped) != set(names):
+        wrong = [name for p, name in names.items() if sum(p is other for other in grouped) != 1]
+        raise TrainingError(f"parameters are not in exactly one group: {', '.join(wrong)}")
 
 
 def _trained(model: nn.Module) -> list[tuple[str, nn.Parameter]]:

@@ -72,7 +72,8 @@ class Run:
         corpus = open_corpus(Path(self.record.corpus))
         if corpus.manifest.digest != self.record.corpus_digest:
             raise TrainingError(
-                "is not the corpus this run began with",
+                "is not the corpus this run began with "
+                f"({_digests(self.record.corpus_digest, corpus.manifest.digest)})",
                 where=self.record.corpus,
                 fix="build it again from the same text, or start a new run",
             )
@@ -87,9 +88,9 @@ class Run:
             TrainingError: one has changed since.
         """
         paths = [Path(path) for path in self.record.data]
-        if data_digest(paths) != self.record.corpus_digest:
+        if (digest := data_digest(paths)) != self.record.corpus_digest:
             raise TrainingError(
-                "changed since the run began",
+                f"changed since the run began ({_digests(self.record.corpus_digest, digest)})",
                 where=", ".join(self.record.data),
                 fix="put the files back, or start a new run",
             )
@@ -147,6 +148,10 @@ def open_run(path: Path) -> Run:
         raise TrainingError("is damaged", where=path, fix="start a new run") from error
     recipe = make_recipe(read_recipe(path / RECIPE), where=path / RECIPE)
     return Run(path, recipe, record, tokenizer)
+
+
+def _digests(before: str, now: str) -> str:
+    return f"its digest was {before[:12]} and is {now[:12]}"
 
 
 def _flat(recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -57,6 +57,8 @@ class Task:
     """Beginning of something held out, for the model to continue."""
     bytes_per_token: float | None
     """UTF-8 bytes of a mean token that counts; None where the loss is not that of a text."""
+    note: str = ""
+    """What became of the data, in a line, where somebody should know."""
     text: TokenStore | None = None
     """What a model that begins anew can be prepared on."""
 
@@ -141,6 +143,7 @@ def _examples(run: Run, precision: Precision) -> Task:
         score_cost=len(held_out.ids) * _FORWARD_COST,
         prompt=held_out.ids[: int(first.argmax())].tolist(),
         bytes_per_token=bytes_per_token,
+        note=_lost("conversations", read.cut, read.left_out),
     )
 
 
@@ -180,7 +183,15 @@ def _pairs(run: Run, model: Transformer, precision: Precision) -> Task:
         score_cost=sum(batch.ids.size for batch in judge.all_batches()) * _FORWARD_COST,
         prompt=example.ids[: int(example.counted.argmax())].tolist(),
         bytes_per_token=None,
+        note=_lost("pairs", read.cut, read.left_out),
     )
+
+
+def _lost(what: str, cut: int, left_out: int) -> str:
+    """Tell how many examples were too long, if any."""
+    if not cut and not left_out:
+        return ""
+    return f"too long for the context: {cut} {what} were cut, {left_out} left out"
 
 
 class _Judge(Protocol):

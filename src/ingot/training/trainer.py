@@ -24,7 +24,7 @@ from ingot.training.events import Checkpointed, Evaluated, Observer, Sampled, Sk
 from ingot.training.forward import compiled, recompute_blocks
 from ingot.training.guard import give_up, is_finite, is_sound
 from ingot.training.lora import attach
-from ingot.training.memory import is_lack_of_memory, too_large
+from ingot.training.memory import lack_of_memory_named
 from ingot.training.native.modules import fuse
 from ingot.training.objectives import Batch, Start, start_from
 from ingot.training.optimizer import Optimizer
@@ -106,18 +106,16 @@ class Trainer:
         torch.set_num_threads(self._workers.threads)  # an engine may have taken fewer
         torch.set_flush_denormal(True)
         try:
-            return self._train()
-        except (MemoryError, RuntimeError) as error:
-            if is_lack_of_memory(error):
-                batch, parameters = self._recipe.batch, self._config.parameters
-                raise too_large(self._run.path, batch, parameters) from error
-            raise
+            with lack_of_memory_named(self._run):
+                return self._train()
         finally:
             torch.set_flush_denormal(False)  # whoever called keeps their arithmetic
             self._task.objective.close()
             self._saver.wait()
 
     def _train(self) -> TrainingResult:
+        if self._workers.leads:
+            checkpoint.sweep(self._run.path)
         if self._found:
             self._state = checkpoint.read_state(self._found[-1])
             self._task.objective.restore(self._state.sampler)
@@ -150,7 +148,9 @@ class Trainer:
         self._optimizer = Optimizer(self._model, self._recipe.optimizer, self._precision.dtype)
         if before is not None:
             self._optimizer.load_state_tensors(checkpoint.read_optimizer(before))
-        return note if self._learner is self._model else f"{note}, compiled in the first update"
+        if self._learner is not self._model:
+            note += ", compiled in the first update"
+        return f"{note}; {self._task.note}" if self._task.note else note
 
     def _starting_weights(self) -> Start | None:
         """Load the ingot that the run goes on from, where its weights are still needed."""
@@ -309,11 +309,21 @@ class Trainer:
             self._progress.leave_out(self._controls.wait(self._interrupted))
         if Due.STOP in due:
             self._tell_written(self._saver.wait())
-            raise Interrupted(
-                f"stopped after {self._state.step} updates, checkpoint written",
-                where=self._run.path,
-                fix=f"continue with: ingot resume {self._run.path}",
-            )
+            raise self._stopped()
+
+    def _stopped(self) -> Interrupted:
+        """Say where the run can be gone on with; a weight that is no number is never saved."""
+        step, saved = self._state.step, checkpoint.folders(self._run.path)
+        kept = "checkpoint written"
+        if not saved:
+            kept = "no checkpoint, for a weight was no finite number"
+        elif checkpoint.step_of(saved[-1]) != step:
+            kept = f"the last checkpoint is of update {checkpoint.step_of(saved[-1])}"
+        return Interrupted(
+            f"stopped after {step} updates, {kept}",
+            where=self._run.path,
+            fix=f"continue with: ingot resume {self._run.path}",
+        )
 
     def _due(self, share_before: float) -> Due:
         """Return what is to be done after this update; the first process decides for all."""

@@ -19,6 +19,7 @@ _SIZES = (
     "head_dim",
     "rope_theta",
     "tie_word_embeddings",
+    "sliding_window",
 )
 
 

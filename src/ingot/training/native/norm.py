@@ -36,7 +36,7 @@ def _norm(
     out: Tensor = _like_norm(x, gain, cosines, sines, eps)
     kernels().norm(
         _rows(x),
-        gain.detach().numpy(),
+        _gain(gain),
         eps,
         *_angles(cosines, sines),
         _heads(x, cosines),
@@ -65,13 +65,13 @@ def _norm_backward(
     by_x, by_gain = _like_norm_backward(x, gain, cosines, sines, eps, by_out)
     kernels().norm_back(
         _rows(x),
-        gain.detach().numpy(),
+        _gain(gain),
         eps,
         *_angles(cosines, sines),
         _heads(x, cosines),
         _rows(by_out),
         _rows(by_x),
-        by_gain.detach().numpy(),
+        by_gain.numpy(),
     )
     return by_x, by_gain
 
@@ -104,6 +104,11 @@ _norm.register_autograd(_backward, setup_context=_keep)
 def _rows(x: Tensor) -> NDArray[np.float32] | NDArray[np.uint16]:
     rows = x.contiguous().view(-1, x.shape[-1])
     return bits(rows) if x.dtype is torch.bfloat16 else rows.detach().numpy()
+
+
+def _gain(gain: Tensor) -> NDArray[np.float32]:
+    # Copied: FSDP2 frees a gathered weight's memory, which it cannot once NumPy has seen it.
+    return gain.detach().clone().numpy()
 
 
 def _heads(x: Tensor, cosines: Tensor | None) -> int:
