@@ -116,6 +116,11 @@ def draw_costs(costs: Costs, out: Path) -> None:
     axes[0][0].legend()
     axes[0][0].set_ylabel("tokens per second")
     axes[1][0].set_ylabel("peak memory, MB")
+    figure.suptitle(
+        "FLOPs per token and parameter, as counted: "
+        f"training {costs.training_flops:.2f} (6N), inference {costs.inference_flops:.2f} (2N)",
+        fontsize="medium",
+    )
     figure.savefig(out, dpi=110)
 
 
@@ -136,7 +141,7 @@ def _measure(width: int, context: int, windows: int) -> Cost:
     model = Transformer(config).to(precision.device)
     fuse(model, precision)
     model.initialise(torch.Generator().manual_seed(0))
-    optimizer = Optimizer(model, OptimizerConfig())
+    optimizer = Optimizer(model, OptimizerConfig(), precision.dtype)
     batch = _batch(context, windows)
 
     def step() -> None:

@@ -146,6 +146,17 @@ def test_eval_of_a_run_and_of_its_ingot(cli: Cli, trained: Path, sealed: Path, t
     assert "bits per byte" in cli("eval", sealed, text).stdout
 
 
+def test_eval_of_choices(cli: Cli, sealed: Path, tmp_path: Path) -> None:
+    questions = tmp_path / "questions.jsonl"
+    question = {"question": "import", "choices": [" sys", " \u00e9\u00e9\u00e9"], "answer": 0}
+    questions.write_text(json.dumps(question) + "\n")
+    answered = json.loads(cli("eval", sealed, "--choices", questions, "--json").stdout)
+    assert (answered["questions"], answered["chance"]) == (1, 0.5)
+    assert answered["accuracy"] in (0.0, 1.0)
+    refused = cli("eval", sealed, questions, "--choices", questions, code=2)
+    assert "takes no texts" in error_of(refused)
+
+
 def test_freeze_and_verify(cli: Cli, trained: Path, sealed: Path, tmp_path: Path) -> None:
     again = json.loads(cli("freeze", trained, "--out", tmp_path / "again.ingot", "--json").stdout)
     verified = json.loads(cli("verify", sealed, "--json").stdout)

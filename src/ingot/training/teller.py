@@ -45,14 +45,23 @@ class Teller:
         observe: Called with each event.
         bytes_per_token: UTF-8 bytes of a mean token that counts, if the loss is a text's.
         leads: Whether this process is the one that tells.
+        devices: How many there are of what the run's peak was measured on.
     """
 
     def __init__(
-        self, run: Run, observe: Observer, bytes_per_token: float | None, *, leads: bool
+        self,
+        run: Run,
+        observe: Observer,
+        bytes_per_token: float | None,
+        *,
+        leads: bool,
+        devices: int = 1,
     ) -> None:
         self._run, self._watcher, self._leads = run, observe, leads
         self._bits = None if bytes_per_token is None else 1 / math.log(2) / bytes_per_token
         self._config = run.model_config
+        peak = run.record.peak_flops
+        self._peak = peak * devices if peak else None
         self._speeds: list[float] = []
         self._context = run.recipe.batch.context
         self._metrics: Observer | None = None
@@ -99,7 +108,6 @@ class Teller:
         cost = self._run.recipe.cost
         speed = self._speeds[-1]
         flops = speed * self._config.training_flops(self._context)
-        peak = self._run.record.peak_flops
         self(
             Stepped(
                 step=state.step,
@@ -111,7 +119,7 @@ class Teller:
                 tokens=state.tokens,
                 tokens_per_second=speed,
                 flops_per_second=flops,
-                share_of_peak=flops / peak if peak else None,
+                share_of_peak=flops / self._peak if self._peak else None,
                 seconds_left=seconds[1],
                 energy_kwh=cost.energy_kwh(seconds[0]),
                 money=cost.money(seconds[0]),
@@ -120,7 +128,6 @@ class Teller:
 
     def result(self, state: RunState) -> TrainingResult:
         """Return how the run ended."""
-        peak = self._run.record.peak_flops
         speed = statistics.median(self._speeds) if self._speeds else 0.0
         flops = speed * self._config.training_flops(self._context)
         return TrainingResult(
@@ -132,7 +139,7 @@ class Teller:
             validation_loss=state.validation_loss or 0.0,
             bits_per_byte=state.bits_per_byte,
             tokens_per_second=speed,
-            share_of_peak=flops / peak if peak else None,
+            share_of_peak=flops / self._peak if self._peak else None,
             energy_kwh=self._run.recipe.cost.energy_kwh(state.elapsed),
             money=self._run.recipe.cost.money(state.elapsed),
         )

@@ -92,7 +92,10 @@ class Trainer:
         self._state = RunState(corpus_digest=run.record.corpus_digest)
         self._batch: Batch | None = None
         self._checkpointed = time.perf_counter()
-        self._tell = Teller(run, observe, self._task.bytes_per_token, leads=self._workers.leads)
+        # A peak is that of a whole machine's CPUs, but of one GPU.
+        devices = self._workers.count if self._precision.device.type == "cuda" else 1
+        unit, leads = self._task.bytes_per_token, self._workers.leads
+        self._tell = Teller(run, observe, unit, leads=leads, devices=devices)
 
     def train(self) -> TrainingResult:
         """Train to the end of the recipe.
