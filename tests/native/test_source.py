@@ -15,7 +15,13 @@ FILES = sorted(
     for folder in (PACKAGE / "native", PACKAGE / "training" / "native")
     for path in (*folder.glob("*.cpp"), *folder.glob("*.h"))
 )
-BY_HAND = ("kernels_avx2.cpp", "kernels_avx512.cpp", "kernels_neon.cpp", "pair_product.h")
+BY_HAND = (
+    "avx512.h",
+    "kernels_avx2.cpp",
+    "kernels_avx512.cpp",
+    "kernels_neon.cpp",
+    "pair_product.h",
+)
 INTRINSIC = re.compile(
     r"\b_mm\d*_|\b__m(?:128|256|512)|\bv\w+q?_[suf](?:8|16|32|64)\b|[<\"](?:\w*intrin|arm_neon)\.h"
 )

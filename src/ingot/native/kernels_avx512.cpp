@@ -5,15 +5,7 @@
 // tile; activations are the signed one, four of a row in every lane. The surplus, 128 or 8 times
 // the sum of the activations, is taken off beforehand. Registers hold the sums of 4 rows by 3 tiles
 // twice, exact for the group at hand and scaled for those before it; or of 8 by 3 for bfloat16.
-//
-// Tests compile this file with SIMDe (INGOT_SIMDE) to run it on CPUs without AVX-512.
-#if defined(INGOT_SIMDE)
-#define SIMDE_ENABLE_NATIVE_ALIASES
-#include <simde/x86/avx512.h>
-#else
-#include <immintrin.h>
-#endif
-
+#include "avx512.h"
 #include "buffer.h"
 #include "kernels.h"
 #include "vector_attention.h"

@@ -101,7 +101,7 @@ class RunRecipe(_Section):
     """Latest checkpoints to keep, beside the best one."""
     compile: bool = False
     """Fuse what lies between matrix products with torch.compile: a minute at the start, then
-    faster updates; on CPUs it needs a C++ compiler."""
+    faster updates where there are no kernels of our own; on CPUs it needs a C++ compiler."""
     shard: bool = False
     """Cut weights, gradients and moments among the processes of ``torchrun``, so that each holds
     a part instead of a copy; alone there is nothing to cut."""

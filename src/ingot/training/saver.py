@@ -13,7 +13,7 @@ from torch import Tensor
 from ingot.training import checkpoint
 from ingot.training.checkpoint import RunState
 
-_SPREAD_S = 5.0  # over which the writing is spread, so that no update is slowed by much
+_SPREAD_S = 10.0  # over which the writing is spread, so that no update is slowed by much
 _LEAST_PRIORITY = 19  # the thread takes processor time that training leaves
 
 
@@ -26,7 +26,7 @@ class Saver:
     Args:
         run: The run's folder.
         keep: Latest checkpoints to keep, beside the best.
-        every_s: Seconds between checkpoints. Writing one is spread over a quarter of that, 5 s
+        every_s: Seconds between checkpoints. Writing one is spread over a quarter of that, 10 s
             at most, unless somebody waits for it.
     """
 

@@ -5,13 +5,7 @@
 // floats. Every product of attention is of this kind; only the strides differ.
 #pragma once
 
-#if defined(INGOT_SIMDE)
-#define SIMDE_ENABLE_NATIVE_ALIASES
-#include <simde/x86/avx512.h>
-#else
-#include <immintrin.h>
-#endif
-
+#include "avx512.h"
 #include "vector.h"
 
 namespace ingot {
