@@ -115,7 +115,11 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(
 
 
 @pytest.mark.parametrize(
-    "settings", [{"optimizer": {"method": "adamw"}}, {"run": {"warm_start": False}}]
+    "settings",
+    [
+        {"optimizer": {"method": "adamw"}, "run": {"warm_start": False}},
+        {"run": {"warm_start": False}},
+    ],
 )
 def test_other_ways_of_training_learn_too(
     recipe: MakeRecipe, new_run: NewRun, watched: Any, settings: dict[str, dict[str, object]]

@@ -122,7 +122,9 @@ def test_a_model_cut_among_two_is_as_good_as_a_whole_one(
     assert losses(cut) == pytest.approx(losses(alone), rel=1e-5)
 
 
-@pytest.mark.parametrize("shard", [False, True], ids=["copies", "cut"])
+@pytest.mark.parametrize(
+    "shard", [pytest.param(False, marks=pytest.mark.long), True], ids=["copies", "cut"]
+)
 def test_two_processes_are_as_good_as_one_in_the_machines_own_precision(
     recipe: Callable[..., Recipe], new_run: Callable[..., Run], watch: Any, shard: bool
 ) -> None:
