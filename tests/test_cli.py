@@ -127,6 +127,8 @@ def test_interrupt_then_resume(
     _, shown = process.communicate(timeout=30)
     assert process.returncode == 130
     assert f"ingot resume {run}" in shown.splitlines()[-1]
+    if asked is signal.SIGTERM:  # what follows is alike
+        return
     recipe = run / "recipe.toml"
     steps = json.loads((next((run / "checkpoints").iterdir()) / "state.json").read_text())["step"]
     recipe.write_text(recipe.read_text().replace("steps = 100000", f"steps = {steps + 5}"))
@@ -146,15 +148,17 @@ def test_eval_of_a_run_and_of_its_ingot(cli: Cli, trained: Path, sealed: Path, t
     assert "bits per byte" in cli("eval", sealed, text).stdout
 
 
-def test_eval_of_choices(cli: Cli, sealed: Path, tmp_path: Path) -> None:
+def test_eval_of_choices(sealed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     questions = tmp_path / "questions.jsonl"
     question = {"question": "import", "choices": [" sys", " \u00e9\u00e9\u00e9"], "answer": 0}
     questions.write_text(json.dumps(question) + "\n")
-    answered = json.loads(cli("eval", sealed, "--choices", questions, "--json").stdout)
+    asked = ("eval", str(sealed), "--choices", str(questions))
+    assert run_here(*asked, "--json") == 0
+    answered = json.loads(capsys.readouterr().out)
     assert (answered["questions"], answered["chance"]) == (1, 0.5)
     assert answered["accuracy"] in (0.0, 1.0)
-    refused = cli("eval", sealed, questions, "--choices", questions, code=2)
-    assert "takes no texts" in error_of(refused)
+    assert run_here(*asked, str(questions)) == 2
+    assert "takes no texts" in capsys.readouterr().err
 
 
 def test_freeze_and_verify(cli: Cli, trained: Path, sealed: Path, tmp_path: Path) -> None:
