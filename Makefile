@@ -35,10 +35,10 @@ screenshots: setup  ## the README's pictures of the page, with the model of make
 	@test -e demo.ingot || { echo "error: there is no demo.ingot; run make demo first" >&2; exit 1; }
 	@$(BIN)/python scripts/screenshots.py demo.ingot
 
-sanitize: setup  ## the C++ core under the address, undefined-behaviour and thread sanitizers
+sanitize: setup  ## all C++ under the address, undefined-behaviour and thread sanitizers
 	@for way in address undefined thread; do sh scripts/core_test.sh $$way || exit 1; done
 
-emulated: setup  ## the core's AVX-512 and NEON kernels, on any x86-64
+emulated: setup  ## the AVX-512 and NEON kernels, on any x86-64
 	@for way in avx512 neon; do sh scripts/core_test.sh $$way || exit 1; done
 
 wheel: setup  ## a wheel that needs no compiler, checked in a fresh environment

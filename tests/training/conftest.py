@@ -15,7 +15,7 @@ from ingot.corpus import Corpus, CorpusConfig, build_corpus
 from ingot.model import ModelConfig, Tokenizer
 from ingot.model.transformer import Transformer
 from ingot.training import Recipe, Run, RunRecord, Trainer, TrainingResult, create_run, make_recipe
-from ingot.training.events import Event
+from ingot.training.events import Event, Stepped
 
 SOURCE = Path(ingot.__file__).parent
 NewModel = Callable[..., Transformer]
@@ -137,5 +137,27 @@ def new_model(tokenizer: Tokenizer) -> NewModel:
             if name.endswith(("o_proj.weight", "down_proj.weight")):
                 torch.nn.init.normal_(parameter, std=0.2, generator=generator)
         return model
+
+    return make
+
+
+@pytest.fixture
+def stepped() -> Callable[[int], Stepped]:
+    """Make the event of an update by its number."""
+
+    def make(step: int) -> Stepped:
+        return Stepped(
+            step=step,
+            progress=step / 10,
+            loss=5.0 - step / 10,
+            bits_per_byte=2.0,
+            learning_rate=1.0,
+            gradient_norm=0.5,
+            tokens=step * 64,
+            tokens_per_second=1000.0,
+            flops_per_second=1e9,
+            share_of_peak=0.5,
+            seconds_left=1.0,
+        )
 
     return make

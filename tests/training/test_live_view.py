@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable
 
 import pytest
 from rich.console import Console
@@ -10,23 +11,7 @@ from ingot.training.events import Evaluated, Sampled, Skipped, Started, Stepped
 from ingot.training.live_view import LiveView
 
 
-def stepped(step: int) -> Stepped:
-    return Stepped(
-        step=step,
-        progress=step / 10,
-        loss=5.0 - step / 10,
-        bits_per_byte=2.0,
-        learning_rate=1.0,
-        gradient_norm=0.5,
-        tokens=step * 64,
-        tokens_per_second=1234.0,
-        flops_per_second=1e9,
-        share_of_peak=0.5,
-        seconds_left=75.0,
-    )
-
-
-def shown(*, terminal: bool) -> str:
+def shown(stepped: Callable[[int], Stepped], *, terminal: bool) -> str:
     """What a person has seen by the end of a small run."""
     out = io.StringIO()
     console = Console(file=out, force_terminal=terminal, width=100, no_color=True)
@@ -41,8 +26,8 @@ def shown(*, terminal: bool) -> str:
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_what_happened_is_told(terminal: bool) -> None:
-    text = shown(terminal=terminal)
+def test_what_happened_is_told(stepped: Callable[[int], Stepped], terminal: bool) -> None:
+    text = shown(stepped, terminal=terminal)
     for part in ("1.50M parameters", "vocabulary 384", "float32 on cpu"):
         assert part in text
     assert "skipped (spike)" in text
@@ -50,8 +35,10 @@ def test_what_happened_is_told(terminal: bool) -> None:
     assert "held-out loss 4.4321, 1.9000 bits/byte (best)" in text
 
 
-def test_a_terminal_shows_speed_time_left_curve_and_sample() -> None:
-    text = shown(terminal=True)
-    for part in ("1,234", "4.5", "50%", "1:15", "f(x): return [x]"):
+def test_a_terminal_shows_speed_time_left_curve_and_sample(
+    stepped: Callable[[int], Stepped],
+) -> None:
+    text = shown(stepped, terminal=True)
+    for part in ("1,000", "4.5", "50%", "0:01", "f(x): return [x]"):
         assert part in text, part
     assert re.search("[▁▂▃▄▅▆▇█]{2,}", text)

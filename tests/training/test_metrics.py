@@ -1,30 +1,19 @@
 from __future__ import annotations
 
+import errno
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import orjson
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from ingot.errors import ResourceError
 from ingot.training.boards import TensorBoard
-from ingot.training.events import Evaluated, Stepped
+from ingot.training.events import Evaluated, Sampled, Stepped
 from ingot.training.metrics import FILE, Metrics
-
-
-def stepped(step: int) -> Stepped:
-    return Stepped(
-        step=step,
-        progress=step / 10,
-        loss=5.0 - step / 10,
-        bits_per_byte=2.0,
-        learning_rate=1.0,
-        gradient_norm=0.5,
-        tokens=step * 64,
-        tokens_per_second=1000.0,
-        flops_per_second=1e9,
-        share_of_peak=0.5,
-        seconds_left=1.0,
-    )
 
 
 def steps(run: Path) -> list[int]:
@@ -32,7 +21,9 @@ def steps(run: Path) -> list[int]:
     return [orjson.loads(line)["step"] for line in lines]
 
 
-def test_events_are_lines_of_json_and_tensorboard_scalars(tmp_path: Path) -> None:
+def test_events_are_lines_of_json_and_tensorboard_scalars(
+    stepped: Callable[[int], Stepped], tmp_path: Path
+) -> None:
     with Metrics(tmp_path, [TensorBoard(tmp_path, 0)], from_step=0) as metrics:
         metrics(stepped(1))
         metrics(Evaluated(step=1, loss=4.5, bits_per_byte=1.9, seconds=0.1, best=True))
@@ -45,7 +36,9 @@ def test_events_are_lines_of_json_and_tensorboard_scalars(tmp_path: Path) -> Non
     assert board.Scalars("validation/loss")[0].step == 1
 
 
-def test_a_resumed_run_has_one_line_for_each_step(tmp_path: Path) -> None:
+def test_a_resumed_run_has_one_line_for_each_step(
+    stepped: Callable[[int], Stepped], tmp_path: Path
+) -> None:
     with Metrics(tmp_path, from_step=0) as metrics:
         for step in range(1, 6):
             metrics(stepped(step))
@@ -54,3 +47,50 @@ def test_a_resumed_run_has_one_line_for_each_step(tmp_path: Path) -> None:
     with Metrics(tmp_path, from_step=3) as metrics:
         metrics(stepped(4))
     assert steps(tmp_path) == [1, 2, 3, 4]
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """Let no file grow past ``size`` bytes inside the block, as if the disk were full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_full_for_the_record_is_told(
+    stepped: Callable[[int], Stepped], tmp_path: Path
+) -> None:
+    def write() -> None:
+        with Metrics(tmp_path, from_step=0) as metrics:
+            for step in range(1, 100):
+                metrics(stepped(step))
+
+    with room_for(1000), pytest.raises(ResourceError, match="the disk is full"):
+        write()
+    with Metrics(tmp_path, from_step=99):  # cuts off the line that was begun
+        assert steps(tmp_path) == [1, 2, 3]
+
+
+class FullBoard:
+    """A board on a full disk. TensorBoard's own does the same, and its thread dies loudly."""
+
+    def close(self, *_: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    scalars = text = close
+
+
+def test_a_disk_full_for_the_curves_is_told(
+    stepped: Callable[[int], Stepped], tmp_path: Path
+) -> None:
+    metrics = Metrics(tmp_path, [FullBoard()], from_step=0)
+    for act in (
+        lambda: metrics(stepped(1)),
+        lambda: metrics(Sampled(1, "a", "b")),
+        metrics.__exit__,
+    ):
+        with pytest.raises(ResourceError, match="the disk is full"):
+            act()

@@ -1,7 +1,6 @@
 #include "norm.h"
 
 #include <algorithm>
-#include <type_traits>
 
 #include "buffer.h"
 #include "pair_product.h"
