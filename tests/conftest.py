@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import pytest
 
 import ingot
 from ingot.api.phase_two import native_core_is_built
+from ingot.cli import main
 
 collect_ignore = [] if native_core_is_built() else ["native", "inference/executors/test_native.py"]
 
@@ -45,6 +48,33 @@ def cli() -> Cli:
             check=False,
             env=os.environ | {"COLUMNS": "120"},
         )
+        assert done.returncode == code, f"{done.returncode}: {done.stdout}\n{done.stderr}"
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def here() -> Cli:
+    """Run ``ingot`` in this process, where a process of its own would prove nothing more."""
+
+    def run(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+        command = ["ingot", *map(str, arguments)]
+        # Over bytes, like real ones: JSON is written past the text.
+        out, errors = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(errors),
+        ):
+            patch.setattr(sys, "argv", command)
+            patch.setenv("COLUMNS", "120")
+            with pytest.raises(SystemExit) as ended:
+                main()
+        for stream in (out, errors):
+            stream.seek(0)
+        left = int(ended.value.code or 0)
+        done = subprocess.CompletedProcess(command, left, out.read(), errors.read())
         assert done.returncode == code, f"{done.returncode}: {done.stdout}\n{done.stderr}"
         return done
 

@@ -19,7 +19,6 @@ import pytest
 import torch
 
 from ingot.api.phase_two import native_core_is_built
-from ingot.cli import main
 from ingot.training.scoring import open_model
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -45,19 +44,9 @@ def farthest_from_likeliest(ingot: Path, prompt: str, answer: list[int]) -> floa
     return float((scores.amax(-1) - chosen).max())
 
 
-def run_here(*arguments: str) -> int:
-    """Run the command line in this process, which spares starting another; return its exit code."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["ingot", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-    return int(ended.value.code or 0)
-
-
 @pytest.mark.parametrize("verb", VERBS)
-def test_help_shows_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_here(*verb.split(), "--help") == 0
-    shown = capsys.readouterr().out
+def test_help_shows_an_example(here: Cli, verb: str) -> None:
+    shown = here(*verb.split(), "--help").stdout
     assert f"ingot {verb}" in shown.split("Example:")[1]
 
 
@@ -69,17 +58,17 @@ def test_help_lists_every_verb_and_is_quick_to_import(cli: Cli) -> None:
 
 
 def test_data_build_then_train_on_the_corpus(
-    cli: Cli, texts: Path, tmp_path: Path, small: list[str]
+    here: Cli, texts: Path, tmp_path: Path, small: list[str]
 ) -> None:
     corpus, run = tmp_path / "corpus", tmp_path / "run"
     built = json.loads(
-        cli("data", "build", texts, "--out", corpus, "--vocab-size", "512", "--json").stdout
+        here("data", "build", texts, "--out", corpus, "--vocab-size", "512", "--json").stdout
     )
     assert built["vocab_size"] == 512
     assert built["validation"]["documents"] >= 1
     settings = [part for part in small if "vocab_size" not in part]
     settings = settings[1:] if settings[0] == settings[1] else settings
-    done = cli("train", corpus, "--out", run, "--json", "--set", "run.steps=3", *settings)
+    done = here("train", corpus, "--out", run, "--json", "--set", "run.steps=3", *settings)
     result = json.loads(done.stdout)
     assert result["steps"] == 3
     assert not (run / "corpus").exists()
@@ -106,13 +95,13 @@ def test_one_dial_chooses_prints_and_writes_everything(
 
 
 def test_a_recipe_file_and_settings_override_the_choice(
-    cli: Cli, texts: Path, tmp_path: Path
+    here: Cli, texts: Path, tmp_path: Path
 ) -> None:
     recipe = tmp_path / "mine.toml"
     recipe.write_text("[model]\nhidden_size = 40\n[batch]\nsequences = 3\n[run]\nsteps = 2\n")
     settings = ("--set", "batch.sequences=2", "--set", "corpus.vocab_size=512")
     run = tmp_path / "run"
-    cli("train", texts, "--recipe", recipe, "--out", run, *settings)
+    here("train", texts, "--recipe", recipe, "--out", run, *settings)
     written = (run / "recipe.toml").read_text()
     assert "hidden_size = 40" in written
     assert "sequences = 2" in written
@@ -150,41 +139,41 @@ def test_interrupt_then_resume(
     assert json.loads(done.stdout)["steps"] == steps + 5
 
 
-def test_eval_of_a_run_and_of_its_ingot(cli: Cli, trained: Path, sealed: Path, texts: Path) -> None:
-    run = json.loads(cli("eval", trained, "--json").stdout)
+def test_eval_of_a_run_and_of_its_ingot(
+    here: Cli, trained: Path, sealed: Path, texts: Path
+) -> None:
+    run = json.loads(here("eval", trained, "--json").stdout)
     assert run["bits_per_byte"] < 5
     text = texts / "00.py"
-    ours = json.loads(cli("eval", trained, text, "--json").stdout)
-    frozen = json.loads(cli("eval", sealed, text, "--json").stdout)
+    ours = json.loads(here("eval", trained, text, "--json").stdout)
+    frozen = json.loads(here("eval", sealed, text, "--json").stdout)
     assert frozen["bytes"] == text.stat().st_size
     assert frozen["loss"] == pytest.approx(ours["loss"], rel=0.01)
-    assert "bits per byte" in cli("eval", sealed, text).stdout
+    assert "bits per byte" in here("eval", sealed, text).stdout
 
 
-def test_eval_of_choices(sealed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_eval_of_choices(here: Cli, sealed: Path, tmp_path: Path) -> None:
     questions = tmp_path / "questions.jsonl"
     question = {"question": "import", "choices": [" sys", " \u00e9\u00e9\u00e9"], "answer": 0}
     questions.write_text(json.dumps(question) + "\n")
-    asked = ("eval", str(sealed), "--choices", str(questions))
-    assert run_here(*asked, "--json") == 0
-    answered = json.loads(capsys.readouterr().out)
+    asked = ("eval", sealed, "--choices", questions)
+    answered = json.loads(here(*asked, "--json").stdout)
     assert (answered["questions"], answered["chance"]) == (1, 0.5)
     assert answered["accuracy"] == 1.0
-    assert run_here(*asked, str(questions)) == 2
-    assert "takes no texts" in capsys.readouterr().err
+    assert "takes no texts" in error_of(here(*asked, questions, code=2))
 
 
-def test_freeze_and_verify(cli: Cli, trained: Path, sealed: Path, tmp_path: Path) -> None:
-    again = json.loads(cli("freeze", trained, "--out", tmp_path / "again.ingot", "--json").stdout)
-    verified = json.loads(cli("verify", sealed, "--json").stdout)
+def test_freeze_and_verify(here: Cli, trained: Path, sealed: Path, tmp_path: Path) -> None:
+    again = json.loads(here("freeze", trained, "--out", tmp_path / "again.ingot", "--json").stdout)
+    verified = json.loads(here("verify", sealed, "--json").stdout)
     assert again["digest"] == verified["digest"]
     assert "exists already" in error_of(
-        cli("freeze", trained, "--out", tmp_path / "again.ingot", code=2)
+        here("freeze", trained, "--out", tmp_path / "again.ingot", code=2)
     )
-    cli("freeze", trained, "--out", tmp_path / "again.ingot", "--overwrite")
+    here("freeze", trained, "--out", tmp_path / "again.ingot", "--overwrite")
 
 
-def test_verify_names_the_tensor_that_was_changed(cli: Cli, sealed: Path, tmp_path: Path) -> None:
+def test_verify_names_the_tensor_that_was_changed(here: Cli, sealed: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.ingot"
     shutil.copytree(sealed, copy)
     weights = copy / "model.safetensors"
@@ -192,8 +181,8 @@ def test_verify_names_the_tensor_that_was_changed(cli: Cli, sealed: Path, tmp_pa
     content[-1] ^= 1
     weights.chmod(0o644)
     weights.write_bytes(content)
-    assert "lm_head.weight" in error_of(cli("verify", copy, code=6))
-    assert "lm_head.weight" in error_of(cli("generate", copy, "x", code=6))
+    assert "lm_head.weight" in error_of(here("verify", copy, code=6))
+    assert "lm_head.weight" in error_of(here("generate", copy, "x", code=6))
 
 
 def test_generate_repeats_with_a_seed(cli: Cli, sealed: Path) -> None:
@@ -282,30 +271,25 @@ def test_a_port_in_use_is_said(cli: Cli, sealed: Path) -> None:
     ],
 )
 def test_a_mistake_is_one_line_and_an_exit_code(
+    here: Cli,
     texts: Path,
     tmp_path: Path,
     arguments: tuple[str, ...],
     code: int,
     says: str,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     given = [str(texts) if part == "TEXTS" else part for part in arguments]
-    assert run_here(*given) == code
-    errors = capsys.readouterr().err
-    assert "Traceback" not in errors
-    last = errors.strip().splitlines()[-1]
-    assert last.startswith("error: ")
-    assert says.lower() in last.lower()
+    assert says.lower() in error_of(here(*given, code=code)).lower()
 
 
 def test_a_mistake_ends_a_real_process_so_too(cli: Cli, tmp_path: Path) -> None:
     assert "absent" in error_of(cli("verify", "absent", cwd=tmp_path, code=6))
 
 
-def test_a_prompt_longer_than_the_context_is_refused(cli: Cli, sealed: Path) -> None:
-    line = error_of(cli("generate", sealed, "word " * 200, code=2))
+def test_a_prompt_longer_than_the_context_is_refused(here: Cli, sealed: Path) -> None:
+    line = error_of(here("generate", sealed, "word " * 200, code=2))
     assert re.search(r"\b64\b", line)
 
 

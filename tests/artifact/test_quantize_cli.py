@@ -12,10 +12,10 @@ from ingot.artifact import verify
 Cli = Callable[..., Any]
 
 
-def test_freezes_and_answers(cli: Cli, trained: Path, sealed: Path, tmp_path: Path) -> None:
+def test_freezes_and_answers(here: Cli, trained: Path, sealed: Path, tmp_path: Path) -> None:
     out = tmp_path / "small.ingot"
     options = ("--quantize", "int4", "--group", "64", "--tensor", "*.down_proj=bf16")
-    cli("freeze", trained, "--out", out, *options)
+    here("freeze", trained, "--out", out, *options)
     verify(out)
     quantization = json.loads((out / "ingot.json").read_bytes())["quantization"]
     assert quantization["method"] == "gptq"
@@ -24,18 +24,18 @@ def test_freezes_and_answers(cli: Cli, trained: Path, sealed: Path, tmp_path: Pa
     weights = "model.safetensors"
     assert (out / weights).stat().st_size < 0.7 * (sealed / weights).stat().st_size
     for executor in ("auto", "torch"):
-        answer = cli(
+        answer = here(
             "generate", out, "def main(", "--executor", executor, "--json", "--temperature", "0",
             "--max-tokens", "4", "--threads", "1",
         )  # fmt: skip
         assert len(json.loads(answer.stdout)["token_ids"]) == 4
 
 
-def test_options_that_make_no_sense_are_refused(cli: Cli, trained: Path, tmp_path: Path) -> None:
+def test_options_that_make_no_sense_are_refused(here: Cli, trained: Path, tmp_path: Path) -> None:
     out = tmp_path / "small.ingot"
     for options, said in (
         (("--quantize", "int5"), "int5"),
         (("--group", "32"), "--quantize"),
     ):
-        assert said in cli("freeze", trained, "--out", out, *options, code=2).stderr
+        assert said in here("freeze", trained, "--out", out, *options, code=2).stderr
     assert not out.exists()

@@ -151,7 +151,7 @@ def test_preferences_move_the_model(base: Path, pairs: Path, tmp_path: Path) -> 
     assert run.result.bits_per_byte is None
 
 
-@pytest.mark.parametrize("task", ["chat", "preference"])
+@pytest.mark.parametrize("task", ["chat", pytest.param("preference", marks=pytest.mark.long)])
 def test_an_interrupted_run_goes_on_to_the_bit(
     base: Path, talks: Path, pairs: Path, tmp_path: Path, task: Any
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ class Workers:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         if not distributed.is_initialized():
             distributed.init_process_group("nccl" if cuda else "gloo", timeout=_DEADLINE)
+            atexit.register(_leave)
         return cls(distributed.get_rank(), count)
 
     @property
@@ -109,3 +111,13 @@ class Workers:
         for gradient in bucket:
             gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
             start += gradient.numel()
+
+
+def _leave() -> None:
+    """Leave the group while Python still runs.
+
+    Its threads hold tensors, and one that lets go of a tensor after Python has ended ends the
+    process with SIGABRT (pytorch/pytorch issue 190489): a finished run would count as failed.
+    """
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
