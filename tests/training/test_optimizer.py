@@ -59,6 +59,26 @@ def test_every_parameter_moves_and_is_in_one_group(method: str) -> None:
     assert set(kinds.values()) <= {1, 3}  # Muon holds one tensor for a parameter, AdamW three
 
 
+@pytest.mark.parametrize("method", ["muon", "adamw"])
+def test_a_refused_update_changes_no_bit_whatever_the_gradients(method: str) -> None:
+    model, like = model_with_gradients(), model_with_gradients()
+    config = OptimizerConfig(method=method, weight_decay=0.5)  # type: ignore[arg-type]
+    optimizer, other = Optimizer(model, config), Optimizer(like, config)
+    optimizer.step(1.0, torch.tensor(True))
+    other.step(1.0)
+    gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, float("nan"))
+    optimizer.step(1.0, torch.tensor(False))
+    for name, parameter in model.named_parameters():
+        parameter.grad = gradients[name]
+    for each in (optimizer, other):
+        each.step(0.5)
+    expected, state = dict(like.named_parameters()), other.state_tensors()
+    assert all(torch.equal(p, expected[name]) for name, p in model.named_parameters())
+    assert all(torch.equal(value, state[key]) for key, value in optimizer.state_tensors().items())
+
+
 def test_muon_follows_its_definition() -> None:
     model = model_with_gradients()
     weight = model.model.layers[0].mlp.up_proj.weight

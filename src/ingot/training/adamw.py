@@ -48,15 +48,19 @@ class AdamW:
         }
 
     @torch.no_grad()
-    def step(self, multiplier: float) -> None:
-        """Update every parameter that has a gradient with ``multiplier`` times its rate."""
+    def step(self, multiplier: float, accepted: Tensor | None = None) -> None:
+        """Update every parameter that has a gradient with ``multiplier`` times its rate.
+
+        If ``accepted``, a bool scalar, is false, nothing changes.
+        """
+        refused = None if accepted is None else (~accepted).float()
         for group in self._groups:
             gradients = [part(p.grad) for p in group.parameters if p.grad is not None]
             if not gradients:
                 continue
             updated = [part(p) for p in group.parameters if p.grad is not None]
             states = [self.state[p] for p in group.parameters if p.grad is not None]
-            steps = [state["step"].add_(1) for state in states]
+            steps = [state["step"].add_(1 if accepted is None else accepted) for state in states]
             torch._fused_adamw_(
                 updated,
                 gradients,
@@ -71,6 +75,7 @@ class AdamW:
                 eps=_EPSILON,
                 amsgrad=False,
                 maximize=False,
+                found_inf=refused,
             )
 
     def whole_state(self, parameter: Tensor) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from torch.nn import functional
 from ingot.model.config import ModelConfig
 from ingot.model.transformer import Attend, band
 from ingot.training.native.attention import can_fuse, fused_attention, fused_attention_from
+from ingot.training.precision import on_device
 
 
 def attention_for(
@@ -31,7 +32,7 @@ def attention_for(
         return fused_attention_from(torch.from_numpy(starts))
     if segments is None:
         return None
-    return segment_attention(torch.from_numpy(segments).to(device), window)
+    return segment_attention(on_device(segments, device), window)
 
 
 def first_seen(segments: NDArray[np.int32], window: int | None) -> NDArray[np.int32]:

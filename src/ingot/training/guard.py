@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NoReturn
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
@@ -36,22 +37,57 @@ class GuardConfig(BaseModel):
     """skip: leave the update out. roll_back: also go back to the weights of the last checkpoint,
     and on with the text that follows."""
 
-    def is_spike(self, loss: float, before: Sequence[float]) -> bool:
-        """Tell whether a loss is far above those before it, the latest last."""
-        if self.spike_score is None or len(before) < self.spike_window:
-            return False
-        mean = statistics.fmean(before)
-        spread = max(statistics.pstdev(before, mean), _LEAST_SPREAD * abs(mean))
-        return loss > mean + self.spike_score * spread
 
-    def remember(self, loss: float, before: Sequence[float]) -> list[float]:
-        """Return the losses that the next one is compared with."""
-        return [*before, loss][-self.spike_window :]
+@dataclass(frozen=True)
+class Verdict:
+    """Whether an update may be made; scalars on the device that computed it."""
+
+    sound: Tensor
+    """Loss and gradient norm are finite, bool."""
+    spike: Tensor
+    """The loss is sound and far above those before it, bool."""
+
+    @property
+    def accepted(self) -> Tensor:
+        """Whether the update is to be made, bool."""
+        return self.sound & ~self.spike
 
 
-def is_sound(loss: float, gradient_norm: float) -> bool:
-    """Tell whether an update may be made: its loss and its gradient's norm are finite."""
-    return math.isfinite(loss) and math.isfinite(gradient_norm)
+class Guard:
+    """Judges updates where they are computed, so that nothing waits for the device.
+
+    Args:
+        config: What is left out.
+        before: Losses of the updates before, the latest last.
+        device: Where the updates are computed.
+    """
+
+    def __init__(
+        self, config: GuardConfig, before: Sequence[float], device: torch.device | str
+    ) -> None:
+        self._score = config.spike_score
+        before = before[-config.spike_window :]
+        missing = [math.nan] * (config.spike_window - len(before))  # nothing is above a NaN
+        self._losses = torch.tensor([*missing, *before], dtype=torch.float64, device=device)
+
+    def judge(self, loss: Tensor, gradient_norm: Tensor) -> Verdict:
+        """Judge an update by its loss and its gradient's norm, scalars; remember a sound loss."""
+        sound = loss.isfinite() & gradient_norm.isfinite()
+        spike = sound & self._is_spike(loss)
+        with_it = torch.cat((self._losses[1:], loss.double().view(1)))
+        self._losses = torch.where(sound, with_it, self._losses)
+        return Verdict(sound, spike)
+
+    def losses(self) -> list[float]:
+        """Return what the next loss is compared with, the latest last; waits for the device."""
+        return [loss for loss in self._losses.tolist() if not math.isnan(loss)]
+
+    def _is_spike(self, loss: Tensor) -> Tensor:
+        if self._score is None:
+            return torch.zeros_like(loss, dtype=torch.bool)
+        mean = self._losses.mean()
+        spread = self._losses.std(correction=0).maximum(_LEAST_SPREAD * mean.abs())
+        return loss > mean + self._score * spread
 
 
 def is_finite(tensors: Iterable[Tensor]) -> bool:

@@ -36,9 +36,14 @@ def shard(model: Transformer) -> None:
             module.set_force_sum_reduction_for_comms(enable=True)  # all that gloo knows
 
 
+def is_sharded(model: Transformer) -> bool:
+    """Tell whether a model has been cut."""
+    return hasattr(model, "set_requires_gradient_sync")
+
+
 def send_gradients(model: Transformer, *, now: bool) -> None:
     """Say whether the next backward pass adds up gradients, or leaves that to a later one."""
-    if _model_is_cut(model):
+    if is_sharded(model):
         cast("FSDPModule", model).set_requires_gradient_sync(now)
 
 
@@ -94,7 +99,7 @@ def load_weights(model: Transformer, weights: Mapping[str, Tensor]) -> None:
     Raises:
         RuntimeError: a name or a shape does not fit.
     """
-    if not _model_is_cut(model):
+    if not is_sharded(model):
         model.load_state_dict(weights)
         return
     state = model.state_dict()
@@ -108,7 +113,3 @@ def load_weights(model: Transformer, weights: Mapping[str, Tensor]) -> None:
 
 def _is_cut(tensor: Tensor) -> TypeGuard[DTensor]:
     return hasattr(tensor, "full_tensor")
-
-
-def _model_is_cut(model: Transformer) -> bool:
-    return hasattr(model, "set_requires_gradient_sync")

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,27 +23,39 @@ from ingot.training.agenda import Due, due_between
 from ingot.training.checkpoint import RunState
 from ingot.training.controls import Controls
 from ingot.training.events import Checkpointed, Evaluated, Observer, Sampled, Skipped, Started
+from ingot.training.first_weights import first_weights, load_start, seeded
 from ingot.training.forward import compiled, recompute_blocks
-from ingot.training.guard import give_up, is_finite, is_sound
+from ingot.training.guard import Guard, give_up, is_finite
 from ingot.training.lora import attach
 from ingot.training.memory import lack_of_memory_named
 from ingot.training.native.modules import fuse
-from ingot.training.objectives import Batch, Start, start_from
+from ingot.training.objectives import Batch
 from ingot.training.optimizer import Optimizer
 from ingot.training.precision import Precision
 from ingot.training.progress import Progress
 from ingot.training.run import Run
 from ingot.training.sample import sample
 from ingot.training.saver import Saver
-from ingot.training.sharding import load_weights, part, send_gradients, shard, whole_weights
+from ingot.training.sharding import load_weights, part, shard, whole_weights
 from ingot.training.task import open_task
 from ingot.training.teller import Teller, TrainingResult
-from ingot.training.warm_start import warm_start
+from ingot.training.update import Outcome, PendingOutcome, Updater
 from ingot.training.workers import Workers
 
 _SMOOTHING = 0.95  # of the training loss that is reported
 _SAMPLE_TOKENS = 48
 _EVALUATION_SLACK = 1.25
+
+
+@dataclass(frozen=True)
+class _Update:
+    """An update that was given to the device."""
+
+    state: RunState
+    """Just after it."""
+    rate: float
+    batch: Batch
+    outcome: PendingOutcome
 
 
 class Trainer:
@@ -77,10 +91,10 @@ class Trainer:
         self._found = checkpoint.folders(run.path)
         self._model = Transformer(self._config).to(self._precision.device)
         fuse(self._model, self._precision)
-        self._start = self._starting_weights()
+        self._start = load_start(run, self._model, goes_on=bool(self._found))
         self._task = open_task(run, self._model, self._precision)
         if run.recipe.lora is not None:
-            attach(self._model, run.recipe.lora, self._generator())
+            attach(self._model, run.recipe.lora, seeded(run))
         if run.recipe.batch.recompute:
             recompute_blocks(self._model)
         self._learner = self._model
@@ -91,6 +105,7 @@ class Trainer:
         self._saver = Saver(run.path, keep=keep, every_s=every_s)
         self._state = RunState(corpus_digest=run.record.corpus_digest)
         self._batch: Batch | None = None
+        self._pending: deque[_Update] = deque()
         self._checkpointed = time.perf_counter()
         # A peak is that of a whole machine's CPUs, but of one GPU.
         devices = self._workers.count if self._precision.device.type == "cuda" else 1
@@ -139,9 +154,10 @@ class Trainer:
 
     def _prepare(self) -> str:
         """Bring weights and optimizer to where the run goes on; return a line on how."""
-        before = self._found[-1] if self._found else None
+        run, before = self._run, self._found[-1] if self._found else None
         if before is None:
-            note = self._initialise()
+            note = first_weights(run, self._model, self._start, self._task.text)
+            note = f"{self._precision}, {note}"
         else:
             note = str(self._precision)
             self._load_weights(before)
@@ -149,39 +165,23 @@ class Trainer:
         if self._sharded:
             shard(self._model)
         self._optimizer = Optimizer(self._model, self._recipe.optimizer, self._precision.dtype)
+        device = self._precision.device
+        self._guard = Guard(self._recipe.guard, self._state.recent_losses, device)
+        self._updater = Updater(
+            self._model,
+            self._learner,
+            self._task.objective,
+            self._optimizer,
+            self._guard,
+            self._workers,
+            self._precision,
+            passes=self._recipe.batch.accumulation,
+        )
         if before is not None:
             self._optimizer.load_state_tensors(checkpoint.read_optimizer(before))
         if self._learner is not self._model:
             note += ", compiled in the first update"
         return f"{note}; {self._task.note}" if self._task.note else note
-
-    def _starting_weights(self) -> Start | None:
-        """Load the ingot that the run goes on from, where its weights are still needed."""
-        task = self._recipe.task
-        if task.start is None or (self._found and task.kind != "preference"):
-            return None
-        start = start_from(Path(task.start))
-        if start.digest != self._run.record.parent:
-            raise TrainingError(
-                "is another ingot than the run began from", where=task.start, fix="put it back"
-            )
-        start.check_fits(self._config, self._run.tokenizer)
-        self._model.load_state_dict(start.weights)
-        return start
-
-    def _initialise(self) -> str:
-        """Draw the first weights unless an ingot gave them; return a line on how."""
-        if self._start is not None:
-            return (
-                f"{self._precision}, going on from {self._start.path} ({self._start.digest[:12]})"
-            )
-        self._model.initialise(self._generator())
-        if not self._recipe.run.warm_start or self._task.text is None:
-            return f"{self._precision}, random weights"
-        return f"{self._precision}, {warm_start(self._model, self._task.text)}"
-
-    def _generator(self) -> torch.Generator:
-        return torch.Generator().manual_seed(self._recipe.run.seed)
 
     def _load_weights(self, folder: Path) -> None:
         try:
@@ -199,70 +199,62 @@ class Trainer:
         """Make one update and whatever is due after it."""
         started = time.perf_counter()
         rate = self._recipe.schedule.multiplier(share_before)
-        self._batch = self._task.objective.next_batch()
-        loss, norm = self._gradients(self._batch)
-        sound = is_sound(loss, norm)
-        spike = sound and self._recipe.guard.is_spike(loss, self._state.recent_losses)
-        if sound and not spike:
-            self._optimizer.step(rate)
-        self._optimizer.zero_grad()
-        seconds = time.perf_counter() - started
-        self._keep_to_budget(seconds)
-        rows, length = self._batch.ids.shape
+        batch = self._batch = self._task.objective.next_batch()
+        outcome = self._updater.make(batch, rate)
+        rows, length = batch.ids.shape
         tokens, context = rows * (length - 1), length - 1
-        flops = tokens * self._config.training_flops(context)
         self._change(
             step=self._state.step + 1,
             tokens=self._state.tokens + tokens,
-            flops=self._state.flops + flops,
+            flops=self._state.flops + tokens * self._config.training_flops(context),
             sampler=self._task.objective.state(),
         )
+        self._pending.append(_Update(self._state, rate, batch, outcome))
+        read = self._read(but=self._updater.behind)
+        seconds = time.perf_counter() - started
+        self._keep_to_budget(seconds)
         self._tell.count(self._progress.count(seconds, tokens), context)
-        if sound:
-            losses = self._recipe.guard.remember(loss, self._state.recent_losses)
-            self._change(recent_losses=losses)
-        if spike:
-            self._skip_spike(loss, norm)
-        elif sound:
-            self._made(loss, norm, rate)
-        else:
-            self._skip(loss, norm)
+        self._record(read)
         self._after_update(share_before)
 
-    def _gradients(self, batch: Batch) -> tuple[float, float]:
-        """Run forward and backward; return the mean loss and the gradient norm."""
-        total = torch.zeros((), device=self._precision.device)
-        parts = self._workers.own(batch, self._recipe.batch.accumulation)
-        for place, some in enumerate(parts):
-            send_gradients(self._model, now=place == len(parts) - 1)
-            with self._precision.autocast():
-                loss = self._task.objective.loss(self._learner, some, self._precision.device)
-            loss = loss / batch.weight
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.detach()
-        self._workers.add(total)
-        if not self._sharded:
-            self._workers.add_gradients(self._model.parameters())
-        return total.item(), self._optimizer.clip().item()
+    def _read(self, *, but: int = 0) -> list[tuple[_Update, Outcome]]:
+        """Wait for what became of the updates that were made, but the last few."""
+        read = []
+        while len(self._pending) > but:
+            update = self._pending.popleft()
+            read.append((update, update.outcome.read()))
+        return read
 
-    def _made(self, loss: float, norm: float, rate: float) -> None:
+    def _record(self, updates: list[tuple[_Update, Outcome]]) -> None:
+        """Count updates and tell of them."""
+        for update, outcome in updates:
+            if outcome.spike:
+                self._skip_spike(update, outcome)
+            elif outcome.sound:
+                self._made(update, outcome)
+            else:
+                self._skip(update, outcome)
+
+    def _made(self, update: _Update, outcome: Outcome) -> None:
         """Record an update that was made."""
-        smoothed = self._state.training_loss
+        loss, smoothed = outcome.loss, self._state.training_loss
         smoothed = loss if smoothed is None else _SMOOTHING * smoothed + (1 - _SMOOTHING) * loss
         self._change(training_loss=smoothed, skipped_in_a_row=0)
-        share = min(self._progress.share(self._state.step), 1.0)
-        seconds = self._progress.elapsed, self._progress.seconds_left(self._state.step)
-        self._tell.stepped(self._state, loss, norm, rate, share, seconds)
+        share = min(self._progress.share(update.state.step), 1.0)
+        seconds = self._progress.elapsed, self._progress.seconds_left(update.state.step)
+        self._tell.stepped(update.state, loss, outcome.gradient_norm, update.rate, share, seconds)
 
-    def _skip(self, loss: float, norm: float) -> None:
+    def _skip(self, update: _Update, outcome: Outcome) -> None:
         """Record an update that touched no weight; after too many in a row end the run."""
         in_a_row, total = self._state.skipped_in_a_row + 1, self._state.skipped + 1
         self._change(skipped_in_a_row=in_a_row, skipped=total)
-        self._tell(Skipped(self._state.step, loss, norm, in_a_row, total))
+        step, loss, norm = update.state.step, outcome.loss, outcome.gradient_norm
+        self._tell(Skipped(step, loss, norm, in_a_row, total))
         if in_a_row >= self._recipe.guard.max_skipped:
-            self._give_up(f"loss or gradient was no finite number {in_a_row} updates in a row")
+            problem = f"loss or gradient was no finite number {in_a_row} updates in a row"
+            self._give_up(problem, step, update.batch)
 
-    def _skip_spike(self, loss: float, norm: float) -> None:
+    def _skip_spike(self, update: _Update, outcome: Outcome) -> None:
         """Record an update left out for its loss, and go back to a checkpoint if that is wished."""
         total, back_to = self._state.skipped + 1, None
         self._change(skipped=total, skipped_in_a_row=0)
@@ -273,11 +265,12 @@ class Trainer:
                 self._load_weights(found[-1])
                 self._optimizer.load_state_tensors(checkpoint.read_optimizer(found[-1]))
                 back_to = checkpoint.read_state(found[-1]).step
-        self._tell(Skipped(self._state.step, loss, norm, 0, total, "spike", back_to))
+        step, loss, norm = update.state.step, outcome.loss, outcome.gradient_norm
+        self._tell(Skipped(step, loss, norm, 0, total, "spike", back_to))
 
-    def _give_up(self, problem: str) -> NoReturn:
-        windows = self._batch.ids if self._batch and self._workers.leads else None
-        give_up(self._run.path, problem, self._state.step, windows)
+    def _give_up(self, problem: str, step: int, batch: Batch | None) -> NoReturn:
+        windows = batch.ids if batch and self._workers.leads else None
+        give_up(self._run.path, problem, step, windows)
 
     def _keep_to_budget(self, update_seconds: float) -> None:
         """Refuse a budget that one update outlasts; keep time for the last evaluation."""
@@ -299,6 +292,8 @@ class Trainer:
         if self._workers.leads:
             self._tell_written(self._saver.written())
         due = Due(int(self._workers.agree(self._due(share_before).value)))
+        if due:
+            self._record(self._read())
         if self._takes_part and due and self._is_finite():
             if Due.SAMPLE in due:
                 self._sample()
@@ -357,12 +352,14 @@ class Trainer:
         return count.item() == 0
 
     def _finish(self) -> None:
+        self._record(self._read())
         if self._state.step == 0:
             raise RecipeError(
                 "the budget was spent before the first update", where="budget", fix="give more"
             )
         if not self._is_finite():
-            self._give_up("a weight was no finite number at the end")
+            problem = "a weight was no finite number at the end"
+            self._give_up(problem, self._state.step, self._batch)
         if self._takes_part:
             self._evaluate()
             self._change(finished=True)
@@ -393,7 +390,7 @@ class Trainer:
 
     def _checkpoint(self) -> None:
         """Have a checkpoint written, if this update has none yet."""
-        self._change(elapsed=self._progress.elapsed)
+        self._change(elapsed=self._progress.elapsed, recent_losses=self._guard.losses())
         self._checkpointed = time.perf_counter()
         weights, optimizer = whole_weights(self._model), self._optimizer.state_tensors()
         if self._workers.leads:

@@ -38,7 +38,9 @@ class Workers:
         if cuda:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         if not distributed.is_initialized():
-            distributed.init_process_group("nccl" if cuda else "gloo", timeout=_DEADLINE)
+            # Plain values go by way of the CPU: nothing waits for a GPU to agree on them.
+            backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
+            distributed.init_process_group(backend, timeout=_DEADLINE)
             atexit.register(_leave)
         return cls(distributed.get_rank(), count)
 
@@ -91,8 +93,7 @@ class Workers:
         """Return the first process's value in all of them."""
         if self.count == 1:
             return value
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        held = torch.tensor([value], dtype=torch.float64, device=device)
+        held = torch.tensor([value], dtype=torch.float64)
         distributed.broadcast(held, 0)
         return held.item()
 

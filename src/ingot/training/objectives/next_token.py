@@ -11,15 +11,16 @@ from ingot.model.transformer import Transformer
 from ingot.training.attention import attention_for, segment_positions
 from ingot.training.objectives.base import Batch
 from ingot.training.objectives.cross_entropy import summed_cross_entropy, token_cross_entropy
+from ingot.training.precision import on_device
 
 
 def hidden_states(model: Transformer, batch: Batch, device: torch.device) -> Tensor:
     """Return the hidden states (B, T, D) of every prediction, segments kept apart."""
-    inputs = torch.from_numpy(batch.ids[:, :-1]).to(device)
+    inputs = on_device(batch.ids[:, :-1], device)
     attend = attention_for(model.config, inputs, batch.segments)
     positions = None
     if batch.segments is not None:
-        positions = torch.from_numpy(segment_positions(batch.segments)).to(device)
+        positions = on_device(segment_positions(batch.segments), device)
     hidden: Tensor = model(inputs, positions, attend)
     return hidden
 
@@ -27,7 +28,7 @@ def hidden_states(model: Transformer, batch: Batch, device: torch.device) -> Ten
 def next_token_loss(model: Transformer, batch: Batch, device: torch.device) -> Tensor:
     """Return the cross-entropy summed over the predictions that count, a float32 scalar."""
     hidden = hidden_states(model, batch, device).flatten(0, 1)
-    targets = torch.from_numpy(batch.ids[:, 1:]).to(device).flatten()
+    targets = on_device(batch.ids[:, 1:], device).flatten()
     if batch.mask is not None:
         counted = counted_places(batch.mask, device)
         hidden, targets = hidden[counted], targets[counted]
@@ -39,7 +40,7 @@ def row_log_probabilities(model: Transformer, batch: Batch, device: torch.device
     mask = np.ones(batch.ids[:, 1:].shape, np.bool_) if batch.mask is None else batch.mask
     counted = counted_places(mask, device)
     hidden = hidden_states(model, batch, device).flatten(0, 1)[counted]
-    targets = torch.from_numpy(batch.ids[:, 1:]).to(device).flatten()[counted]
+    targets = on_device(batch.ids[:, 1:], device).flatten()[counted]
     losses = token_cross_entropy(hidden, model.head_weight, targets)
     spread = torch.zeros(mask.size, device=device).index_copy(0, counted, losses)
     return -spread.view(mask.shape).sum(1)
@@ -47,4 +48,4 @@ def row_log_probabilities(model: Transformer, batch: Batch, device: torch.device
 
 def counted_places(mask: NDArray[np.bool_], device: torch.device) -> Tensor:
     """Return the places of true values in a flattened mask, int64."""
-    return torch.from_numpy(np.flatnonzero(mask)).to(device)
+    return on_device(np.flatnonzero(mask), device)

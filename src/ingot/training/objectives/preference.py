@@ -22,7 +22,7 @@ from ingot.training.objectives.base import Batch
 from ingot.training.objectives.epochs import Epochs, fingerprint, shuffled
 from ingot.training.objectives.next_token import row_log_probabilities
 from ingot.training.objectives.pairs import Pairs
-from ingot.training.precision import Precision
+from ingot.training.precision import Precision, on_device
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Preference:
         """
         if not isinstance(batch, PreferenceBatch):
             raise TypeError("a preference batch is wanted")
-        reference = torch.from_numpy(batch.reference).to(device)
+        reference = on_device(batch.reference, device)
         gains = row_log_probabilities(model, batch, device) - reference
         chosen, rejected = gains.view(-1, 2).unbind(1)
         return -functional.logsigmoid(self._beta * (chosen - rejected)).sum()

@@ -13,6 +13,7 @@ from ingot.corpus.segments import segments_of
 from ingot.model.transformer import Transformer
 from ingot.training.objectives.base import Batch
 from ingot.training.objectives.next_token import hidden_states, next_token_loss
+from ingot.training.precision import on_device
 from ingot.training.teacher import NgramTeacher
 
 
@@ -51,7 +52,7 @@ class Pretraining:
         targets = self._teacher.targets(batch.ids).mul_(share)
         tokens = torch.from_numpy(batch.ids[:, 1:]).reshape(-1, 1)
         targets.scatter_add_(1, tokens, torch.full(tokens.shape, 1 - share))
-        targets = targets.to(device)
+        targets = on_device(targets, device)
         logits = model.logits(hidden_states(model, batch, device)).flatten(0, 1).float()
         return functional.cross_entropy(logits, targets, reduction="sum")
 
