@@ -120,6 +120,7 @@ def small_model() -> list[str]:
         "batch.context=64",
         "batch.sequences=4",
         "run.evaluations=1",
+        "run.measure_peak=false",
     ]
     return [part for setting in settings for part in ("--set", setting)]
 

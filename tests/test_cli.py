@@ -85,9 +85,9 @@ def test_train_writes_its_recipe_and_metrics(trained: Path) -> None:
 def test_one_dial_chooses_prints_and_writes_everything(
     cli: Cli, texts: Path, tmp_path: Path
 ) -> None:
-    done = cli("train", texts, "--budget", "6s", "--out", tmp_path / "run", "--json")
+    done = cli("train", texts, "--budget", "4s", "--out", tmp_path / "run", "--json")
     result = json.loads(done.stdout)
-    assert result["seconds"] == pytest.approx(6, abs=4)
+    assert result["seconds"] == pytest.approx(4, abs=3)
     assert result["share_of_peak"] > 0
     for key in ("corpus.vocab_size", "model.hidden_size", "batch.context", "run.evaluations"):
         assert key in done.stderr

@@ -60,14 +60,14 @@ def test_curves_are_the_record_up_to_a_torn_line(trained: Path) -> None:
     assert curves.scored_steps == [3, 6]
 
 
-def test_the_verb(trained: Path, cli: Cli, tmp_path: Path) -> None:
-    shown = cli("runs", trained, "--plot", tmp_path / "p.html").stdout
+def test_the_verb(trained: Path, here: Cli, tmp_path: Path) -> None:
+    shown = here("runs", trained, "--plot", tmp_path / "p.html").stdout
     assert "finished" in shown
     assert (tmp_path / "p.png").is_file()
     assert (tmp_path / "p.html").is_file()
-    rows = json.loads(cli("runs", trained / "one", "--json").stdout)
+    rows = json.loads(here("runs", trained / "one", "--json").stdout)
     assert [row["steps"] for row in rows] == [6]
-    assert "no folder" in cli("runs", tmp_path / "none", code=2).stderr
+    assert "no folder" in here("runs", tmp_path / "none", code=2).stderr
 
 
 def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:

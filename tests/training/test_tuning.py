@@ -28,7 +28,7 @@ from ingot.training.scoring import open_model
 from ingot.training.trained import trained_weights
 
 NewRun = Callable[..., Any]
-QUICK = ("run.evaluations=1", "batch.sequences=4")
+QUICK = ("run.evaluations=1", "batch.sequences=4", "run.measure_peak=false")
 
 
 @pytest.fixture(scope="module")
@@ -183,25 +183,27 @@ def test_an_interrupted_run_goes_on_to_the_bit(
 def test_what_does_not_fit_is_refused(
     base: Path, corpus: Corpus, talks: Path, pairs: Path, source: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "run"
+    out, quick = tmp_path / "run", ["run.steps=1", *QUICK]
     with pytest.raises(RecipeError, match="name an ingot"):
-        phase_one.train(talks, out=out, task="chat", settings=["run.steps=1"])
+        phase_one.train(talks, out=out, task="chat", settings=quick)
     with pytest.raises(RecipeError, match="name an ingot"):
-        phase_one.train(source, out=out, settings=["run.steps=1", "lora.rank=4"])
+        phase_one.train(source, out=out, settings=[*quick, "lora.rank=4"])
     with pytest.raises(RecipeError, match=r"model\.hidden_size: is 64 in the recipe, but 32"):
-        phase_one.train(
-            corpus.path, out=out, start=base, settings=["run.steps=1", "model.hidden_size=64"]
-        )
+        phase_one.train(corpus.path, out=out, start=base, settings=[*quick, "model.hidden_size=64"])
     with pytest.raises(CorpusError, match=r"talks\.jsonl:1: .*chosen"):
-        phase_one.train(talks, out=tmp_path / "a", start=base, task="preference")
+        phase_one.train(talks, out=tmp_path / "a", start=base, task="preference", settings=quick)
     with pytest.raises(CorpusError, match=r"pairs\.jsonl:1: .*messages"):
-        phase_one.train(pairs, out=tmp_path / "b", start=base, task="chat")
+        phase_one.train(pairs, out=tmp_path / "b", start=base, task="chat", settings=quick)
     with pytest.raises(CorpusError, match="cannot be read"):
-        phase_one.train(tmp_path / "none.jsonl", out=tmp_path / "c", start=base, task="chat")
+        phase_one.train(
+            tmp_path / "none.jsonl", out=tmp_path / "c", start=base, task="chat", settings=quick
+        )
     with pytest.raises(ArtifactError):
-        phase_one.train(talks, out=tmp_path / "d", start=tmp_path / "none", task="chat")
+        phase_one.train(
+            talks, out=tmp_path / "d", start=tmp_path / "none", task="chat", settings=quick
+        )
     with pytest.raises(RecipeError, match=r"task\.kind"):
-        phase_one.train(talks, out=tmp_path / "e", start=base, task="dance")  # type: ignore[arg-type]
+        phase_one.train(talks, out=tmp_path / "e", start=base, task="dance", settings=quick)  # type: ignore[arg-type]
 
 
 def test_data_that_changed_is_refused_on_resume(base: Path, talks: Path, tmp_path: Path) -> None:

@@ -79,12 +79,7 @@ def new_run(
                 parent=parent,
             )
             return create_run(folder, chosen, corpus.tokenizer, record)
-        if base is None:
-            raise RecipeError(
-                f"{task.kind} needs a trained model to begin from",
-                where="task.start",
-                fix="name an ingot: --from my.ingot",
-            )
+        assert base is not None  # noqa: S101 (a checked recipe names one)
         record = RunRecord(
             data=tuple(str(path.resolve()) for path in paths),
             corpus_digest=data_digest(paths),

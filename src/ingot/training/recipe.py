@@ -137,9 +137,9 @@ class Recipe(_Section):
                 where="recipe",
                 fix="give one of them",
             )
-        if self.task.start is None and (self.lora or self.task.kind == "preference"):
+        if self.task.start is None and (self.lora or self.task.kind != "text"):
             raise RecipeError(
-                "an adapter or preferences need a trained model to begin from",
+                "chat, preferences and adapters need a trained model to begin from",
                 where="task.start",
                 fix="name an ingot: --from my.ingot",
             )
