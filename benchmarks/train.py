@@ -25,7 +25,7 @@ from benchmarks.training_costs import draw_costs, measure_costs
 from benchmarks.training_speed import BATCH, CONTEXT, VOCABULARY, OurSide, measure_throughput
 from ingot.planning import measure_machine
 from ingot.training.checkpoint import RunState, latest
-from ingot.training.optimizer import OptimizerConfig
+from ingot.training.optim.optimizer import OptimizerConfig
 from ingot.training.saver import Saver
 
 PARTS = ("throughput", "checkpoints", "sooner", "five", "best", "curves")

@@ -19,7 +19,7 @@ from ingot.planning import Machine
 from ingot.training.native.modules import fuse
 from ingot.training.objectives import Batch
 from ingot.training.objectives.next_token import next_token_loss
-from ingot.training.optimizer import Optimizer, OptimizerConfig
+from ingot.training.optim.optimizer import Optimizer, OptimizerConfig
 from ingot.training.precision import Precision
 
 _VOCABULARY = 4096

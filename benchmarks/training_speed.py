@@ -22,7 +22,7 @@ from ingot.training.forward import compiled
 from ingot.training.native.modules import fuse
 from ingot.training.objectives import Batch
 from ingot.training.objectives.next_token import next_token_loss
-from ingot.training.optimizer import Optimizer, OptimizerConfig
+from ingot.training.optim.optimizer import Optimizer, OptimizerConfig
 from ingot.training.precision import Precision
 
 LEAST_SPEEDUP, LEAST_SHARE = 3.5, 0.55

@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from ingot.api.phase_two import native_core_is_built
-from ingot.training.scoring import open_model
+from ingot.training.evaluation.scoring import open_model
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 VERBS = ["data build", "train", "resume", "eval", "freeze", "verify", "generate", "serve", "demo"]

@@ -15,8 +15,8 @@ from ingot.api.phase_one import Watcher
 from ingot.corpus import Progress as CorpusProgress
 from ingot.planning import Machine, Plan
 from ingot.training import Recipe
-from ingot.training.events import Event
-from ingot.training.live_view import LiveView
+from ingot.training.monitoring.events import Event
+from ingot.training.monitoring.live_view import LiveView
 
 
 class Show:

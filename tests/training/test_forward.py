@@ -10,7 +10,7 @@ import torch
 from ingot.errors import Interrupted, RecipeError, ResourceError
 from ingot.training import Recipe, Run, open_run
 from ingot.training.checkpoint import latest, read_weights
-from ingot.training.events import Started, Stepped
+from ingot.training.monitoring.events import Started, Stepped
 
 MakeRecipe = Callable[..., Recipe]
 NewRun = Callable[..., Run]

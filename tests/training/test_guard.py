@@ -10,8 +10,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ingot.training import Recipe, Run, Trainer, checkpoint
-from ingot.training.events import Event, Skipped, Stepped
 from ingot.training.guard import Guard, GuardConfig
+from ingot.training.monitoring.events import Event, Skipped, Stepped
 
 
 def spikes(guard: GuardConfig, losses: list[float]) -> bool:

@@ -21,7 +21,14 @@ import torch
 from ingot.corpus import CorpusConfig, Sampler, build_corpus
 from ingot.errors import Interrupted, RecipeError, ResourceError, TrainingError
 from ingot.training import Recipe, Run, Trainer, TrainingResult, checkpoint, open_run
-from ingot.training.events import Checkpointed, Evaluated, Event, Sampled, Skipped, Stepped
+from ingot.training.monitoring.events import (
+    Checkpointed,
+    Evaluated,
+    Event,
+    Sampled,
+    Skipped,
+    Stepped,
+)
 
 MakeRecipe = Callable[..., Recipe]
 NewRun = Callable[..., Run]

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ingot.corpus import Sampler
 from ingot.errors import TrainingError
 from ingot.training import Recipe, Run, Trainer, checkpoint
-from ingot.training.events import Checkpointed, Skipped, Stepped
+from ingot.training.monitoring.events import Checkpointed, Skipped, Stepped
 from ingot.training.update import Updater
 
 MakeRecipe = Callable[..., Recipe]

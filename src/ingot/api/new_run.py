@@ -25,8 +25,8 @@ from ingot.model import Tokenizer
 from ingot.planning import Machine, Plan, measure_machine, parse_seconds, plan
 from ingot.training import Run, RunRecord, create_run, make_recipe, merge
 from ingot.training.objectives.records import data_digest
-from ingot.training.task_config import TaskConfig
-from ingot.training.tuning import tuning_tables
+from ingot.training.tasks.config import TaskConfig
+from ingot.training.tasks.tuning import tuning_tables
 
 
 def new_run(

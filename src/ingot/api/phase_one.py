@@ -32,11 +32,11 @@ from ingot.training import (
 )
 from ingot.training import checkpoint as checkpoints
 from ingot.training.calibration import calibrate
-from ingot.training.evaluate import Evaluation
+from ingot.training.evaluation.evaluate import Evaluation
+from ingot.training.evaluation.multiple_choice import MultipleChoiceResult, score_multiple_choice
+from ingot.training.evaluation.scoring import score
 from ingot.training.memory import available_bytes, lack_of_memory_named, require_memory
-from ingot.training.multiple_choice import MultipleChoiceResult, score_multiple_choice
-from ingot.training.scoring import score
-from ingot.training.task_config import TaskKind
+from ingot.training.tasks.config import TaskKind
 from ingot.training.trained import trained_weights, write_adapter
 from ingot.training.workers import Workers
 

@@ -10,7 +10,7 @@ from ingot.corpus import Progress as CorpusProgress
 from ingot.planning import Machine, Plan
 from ingot.training import Recipe
 from ingot.training.controls import Controls
-from ingot.training.events import Event
+from ingot.training.monitoring.events import Event
 
 
 def _ignore(*_: object) -> None:

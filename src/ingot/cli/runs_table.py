@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from ingot.training.runs import RunSummary
+from ingot.training.monitoring.runs import RunSummary
 
 
 def runs_table(rows: Sequence[RunSummary]) -> Table:

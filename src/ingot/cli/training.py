@@ -229,12 +229,12 @@ def runs(
 ) -> None:
     """List runs and compare them."""
     from ingot.cli.runs_table import runs_table
-    from ingot.training.runs import find_runs, read_curves, summarise
+    from ingot.training.monitoring.runs import find_runs, read_curves, summarise
 
     found = find_runs(places or [Path("runs")])
     rows = [summarise(path) for path in found]
     if plot is not None:
-        from ingot.training.run_plot import write_plot
+        from ingot.training.monitoring.run_plot import write_plot
 
         written = write_plot([read_curves(path) for path in found], rows, plot)
         stderr().print(f"written to {' and '.join(map(str, written))}", markup=False)

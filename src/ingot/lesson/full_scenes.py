@@ -25,7 +25,7 @@ from ingot.lesson.switches import (
     Switches,
     Workbench,
 )
-from ingot.training.events import Event, Stepped
+from ingot.training.monitoring.events import Event, Stepped
 
 _QUESTIONS = 20
 _REPORTS = 5  # lines about the run where no bar can be drawn

@@ -17,7 +17,7 @@ from ingot.artifact import Ingot
 from ingot.errors import IngotError
 from ingot.model.transformer import Transformer
 from ingot.training import Run, checkpoint, open_run
-from ingot.training.optimizer import Optimizer
+from ingot.training.optim.optimizer import Optimizer
 from ingot.training.trained import trained_weights
 
 _TOKENS = 12  # shown in slow motion

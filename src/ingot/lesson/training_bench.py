@@ -15,7 +15,7 @@ from ingot.training import Run
 from ingot.training.native.modules import fuse
 from ingot.training.objectives import Batch
 from ingot.training.objectives.next_token import next_token_loss
-from ingot.training.optimizer import Optimizer
+from ingot.training.optim.optimizer import Optimizer
 from ingot.training.precision import Precision
 
 _TRIALS = 3

@@ -23,7 +23,7 @@ from ingot.artifact import (
 from ingot.errors import CorpusError
 from ingot.model.config import ModelConfig
 from ingot.model.transformer import Attend, Transformer
-from ingot.training.evaluate import Tokens
+from ingot.training.evaluation.evaluate import Tokens
 
 CALIBRATION_TOKENS = 1 << 16
 """Tokens of text that the method looks at, where there are so many."""

@@ -16,13 +16,13 @@ from ingot.corpus import CorpusConfig
 from ingot.errors import RecipeError
 from ingot.files import write_atomic
 from ingot.model.config import ModelConfig
-from ingot.training.boards import WandbConfig
-from ingot.training.cost import CostConfig
 from ingot.training.guard import GuardConfig
-from ingot.training.lora import LoraConfig
-from ingot.training.optimizer import OptimizerConfig
-from ingot.training.schedule import ScheduleConfig
-from ingot.training.task_config import TaskConfig
+from ingot.training.lora.adapter import LoraConfig
+from ingot.training.monitoring.boards import WandbConfig
+from ingot.training.monitoring.cost import CostConfig
+from ingot.training.optim.optimizer import OptimizerConfig
+from ingot.training.optim.schedule import ScheduleConfig
+from ingot.training.tasks.config import TaskConfig
 
 
 class _Section(BaseModel):

@@ -10,8 +10,8 @@ from torch import Tensor
 from ingot.errors import RecipeError, TrainingError
 from ingot.model.transformer import Transformer
 from ingot.training import checkpoint
-from ingot.training.lora import attach, merge
-from ingot.training.lora_files import save_adapter
+from ingot.training.lora.adapter import attach, merge
+from ingot.training.lora.files import save_adapter
 from ingot.training.run import Run
 
 

@@ -22,23 +22,30 @@ from ingot.training import checkpoint
 from ingot.training.agenda import Due, due_between
 from ingot.training.checkpoint import RunState
 from ingot.training.controls import Controls
-from ingot.training.events import Checkpointed, Evaluated, Observer, Sampled, Skipped, Started
-from ingot.training.first_weights import first_weights, load_start, seeded
+from ingot.training.evaluation.sample import sample
 from ingot.training.forward import compiled, recompute_blocks
 from ingot.training.guard import Guard, give_up, is_finite
-from ingot.training.lora import attach
+from ingot.training.initialization.first_weights import first_weights, load_start, seeded
+from ingot.training.lora.adapter import attach
 from ingot.training.memory import lack_of_memory_named
+from ingot.training.monitoring.events import (
+    Checkpointed,
+    Evaluated,
+    Observer,
+    Sampled,
+    Skipped,
+    Started,
+)
+from ingot.training.monitoring.progress import Progress
+from ingot.training.monitoring.teller import Teller, TrainingResult
 from ingot.training.native.modules import fuse
 from ingot.training.objectives import Batch
-from ingot.training.optimizer import Optimizer
+from ingot.training.optim.optimizer import Optimizer
 from ingot.training.precision import Precision
-from ingot.training.progress import Progress
 from ingot.training.run import Run
-from ingot.training.sample import sample
 from ingot.training.saver import Saver
 from ingot.training.sharding import load_weights, part, shard, whole_weights
-from ingot.training.task import open_task
-from ingot.training.teller import Teller, TrainingResult
+from ingot.training.tasks.task import open_task
 from ingot.training.update import Outcome, PendingOutcome, Updater
 from ingot.training.workers import Workers
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from ingot.model.transformer import Transformer
 from ingot.training.guard import Guard, Verdict
 from ingot.training.objectives import Batch, Objective
-from ingot.training.optimizer import Optimizer
+from ingot.training.optim.optimizer import Optimizer
 from ingot.training.precision import Precision
 from ingot.training.sharding import is_sharded, send_gradients
 from ingot.training.workers import Workers

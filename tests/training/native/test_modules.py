@@ -7,7 +7,7 @@ import torch
 
 from ingot.model.transformer import RMSNorm, Transformer
 from ingot.training.forward import recompute_blocks
-from ingot.training.lora import LoraConfig, attach
+from ingot.training.lora.adapter import LoraConfig, attach
 from ingot.training.native import module
 from ingot.training.native.modules import FusedAttention, FusedNorm, fuse
 from ingot.training.objectives import Batch

@@ -14,7 +14,7 @@ from ingot.model.transformer import Transformer
 from ingot.training.objectives.base import Batch
 from ingot.training.objectives.next_token import hidden_states, next_token_loss
 from ingot.training.precision import on_device
-from ingot.training.teacher import NgramTeacher
+from ingot.training.tasks.teacher import NgramTeacher
 
 
 class Pretraining:

@@ -1,0 +1,1 @@
+"""Judging a model: its loss on text, its choices, its writing."""

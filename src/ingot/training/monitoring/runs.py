@@ -1,0 +1,112 @@
+"""Runs side by side: what each is, how far it is and how well it does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from ingot.errors import IngotError, UsageError
+from ingot.training import checkpoint
+from ingot.training.monitoring.metrics import FILE
+from ingot.training.run import RECORD, open_run
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One run, in a line."""
+
+    path: str
+    task: str
+    parameters: int
+    status: str
+    """finished, stopped, or not begun: no checkpoint yet."""
+    steps: int
+    tokens: int
+    seconds: float
+    training_loss: float | None
+    validation_loss: float | None
+    best_loss: float | None
+    """Lowest held-out loss on the way."""
+    bits_per_byte: float | None
+    skipped: int
+    """Updates left out."""
+    parent: str | None
+    """Digest of the ingot it went on from."""
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What a run's record holds, as columns."""
+
+    name: str
+    steps: list[int]
+    losses: list[float]
+    scored_steps: list[int]
+    scored_losses: list[float]
+    """On what was held out."""
+
+
+def find_runs(places: Sequence[Path]) -> list[Path]:
+    """Return runs that are named, and those in folders that are named, by name.
+
+    Raises:
+        UsageError: a place is missing, or there is no run in any.
+    """
+    found: dict[Path, None] = {}
+    for place in places:
+        if not place.is_dir():
+            raise UsageError("is no folder", where=place, fix="name runs, or a folder of runs")
+        inside = [place] if (place / RECORD).is_file() else sorted(place.iterdir())
+        found |= dict.fromkeys(each for each in inside if (each / RECORD).is_file())
+    if not found:
+        where = ", ".join(map(str, places))
+        raise UsageError("holds no run", where=where, fix="make one with: ingot train")
+    return list(found)
+
+
+def summarise(path: Path) -> RunSummary:
+    """Read what a run says of itself; damage is its status, not an error."""
+    try:
+        run = open_run(path)
+        folders = checkpoint.folders(path)
+        state = checkpoint.read_state(folders[-1]) if folders else checkpoint.RunState()
+    except IngotError as error:
+        nothing = (None, None, None, None)
+        return RunSummary(str(path), "", 0, f"damaged: {error.what}", 0, 0, 0.0, *nothing, 0, None)
+    stopped = "stopped" if folders else "not begun"
+    return RunSummary(
+        path=str(path),
+        task=run.recipe.task.kind,
+        parameters=run.model_config.parameters,
+        status="finished" if state.finished else stopped,
+        steps=state.step,
+        tokens=state.tokens,
+        seconds=state.elapsed,
+        training_loss=state.training_loss,
+        validation_loss=state.validation_loss,
+        best_loss=state.best_loss,
+        bits_per_byte=state.bits_per_byte,
+        skipped=state.skipped,
+        parent=run.record.parent,
+    )
+
+
+def read_curves(path: Path) -> Curves:
+    """Read a run's losses; a run that has recorded nothing yet gives none."""
+    curves = Curves(path.name, [], [], [], [])
+    record = path / FILE
+    for line in record.read_bytes().splitlines() if record.is_file() else []:
+        try:
+            event = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            break  # the last line of a run that was killed, or one being written
+        if event["event"] == "stepped":
+            curves.steps.append(event["step"])
+            curves.losses.append(event["loss"])
+        elif event["event"] == "evaluated":
+            curves.scored_steps.append(event["step"])
+            curves.scored_losses.append(event["loss"])
+    return curves

@@ -1,0 +1,1 @@
+"""What an update does with gradients: Muon, AdamW, and rates over a run."""

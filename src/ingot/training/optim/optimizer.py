@@ -1,0 +1,185 @@
+"""Muon for the matrices of the blocks, AdamW for everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from ingot.errors import TrainingError
+from ingot.training.optim.adamw import KINDS, AdamW, Group
+from ingot.training.optim.muon import Muon
+from ingot.training.sharding import cut, join, whole
+
+
+class OptimizerConfig(BaseModel):
+    """Learning rates by kind of parameter, and what else an update does."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    method: Literal["muon", "adamw"] = "muon"
+    """muon: Muon on the blocks' matrices, AdamW on the rest. adamw: AdamW on all."""
+    muon_lr: float = Field(0.02, gt=0, le=10)
+    """Step of an orthogonalised update, as a share of a unit spectral norm."""
+    matrix_lr: float = Field(0.003, gt=0, le=10)
+    """AdamW's rate for the blocks' matrices, where the method is adamw."""
+    embedding_lr: float = Field(0.005, gt=0, le=10)
+    head_lr: float = Field(0.002, gt=0, le=10)
+    norm_lr: float = Field(0.004, gt=0, le=10)
+    adapter_lr: float = Field(0.001, gt=0, le=10)
+    """AdamW's rate for the matrices of an adapter."""
+    momentum: float = Field(0.95, ge=0, lt=1)
+    """Muon's momentum."""
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (
+        0.9,
+        0.95,
+    )
+    """AdamW's decay rates of the first and second moment."""
+    weight_decay: float = Field(0.0, ge=0, le=1)
+    """Decay of the blocks' matrices per unit of learning rate; norms and tables have none."""
+    clip_norm: float | None = Field(None, gt=0)
+    """Scale gradients down to this global norm; none leaves them."""
+
+
+class Optimizer:
+    """Holds each parameter that is to be trained in exactly one group and updates them all.
+
+    Args:
+        model: Holds the parameters, in float32.
+        config: Rates and the method.
+        dtype: What Muon orthogonalises in; bfloat16 is enough where products are computed in it.
+    """
+
+    def __init__(
+        self, model: nn.Module, config: OptimizerConfig, dtype: torch.dtype = torch.float32
+    ) -> None:
+        self.config = config
+        self._names: dict[Tensor, str] = {p: name for name, p in _trained(model)}
+        groups = _split(model)
+        _require_each_once(groups, self._names)
+        matrices = groups.pop("matrix")
+        self._muon = Muon(
+            matrices if config.method == "muon" else [],
+            rate=config.muon_lr,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            dtype=dtype,
+        )
+        rates = {
+            "embedding": config.embedding_lr,
+            "head": config.head_lr,
+            "norm": config.norm_lr,
+            "adapter": config.adapter_lr,
+            "matrix": config.matrix_lr,
+        }
+        if config.method == "adamw":
+            groups["matrix"] = matrices
+        self._adamw = AdamW(
+            [
+                Group(parameters, rates[kind], config.weight_decay if kind == "matrix" else 0.0)
+                for kind, parameters in groups.items()
+            ],
+            config.betas,
+        )
+
+    def step(self, multiplier: float, accepted: Tensor | None = None) -> None:
+        """Update every parameter with ``multiplier`` times its full learning rate.
+
+        Args:
+            multiplier: Of the learning rates.
+            accepted: Bool scalar on the parameters' device, which is not waited for; if it is
+                false, parameters and state keep every bit, whatever the gradients hold.
+        """
+        if accepted is None:
+            device = next(iter(self._names)).device
+            accepted = torch.ones((), dtype=torch.bool, device=device)
+        self._adamw.step(multiplier, accepted)
+        self._muon.step(multiplier, accepted)
+
+    def clip(self) -> Tensor:
+        """Return the global gradient norm, after scaling gradients down where configured."""
+        parameters = list(self._names)
+        limit = self.config.clip_norm
+        if limit is None:
+            gradients = [p.grad for p in parameters if p.grad is not None]
+            return whole(nn.utils.get_total_norm(gradients))
+        return whole(nn.utils.clip_grad_norm_(parameters, limit))
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for parameter in self._names:
+            parameter.grad = None
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """Return all state by name: ``KIND.PARAMETER``; every process must ask."""
+        state = {
+            f"{kind}.{self._names[parameter]}": value
+            for parameter in self._adamw.state
+            for kind, value in self._adamw.whole_state(parameter).items()
+        }
+        momenta = self._muon.momenta()
+        return state | {f"muon.{self._names[p]}": join(own, p) for p, own in momenta.items()}
+
+    def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put back what ``state_tensors`` gave.
+
+        Raises:
+            TrainingError: a tensor is missing or has another shape.
+        """
+        momenta = self._muon.momenta()
+        for parameter, name in self._names.items():
+            if isinstance(parameter, nn.Parameter) and parameter in momenta:
+                own = momenta[parameter]
+                value = _matching(tensors, f"muon.{name}", parameter.shape)
+                own.copy_(cut(value.to(own.device), parameter))
+                continue
+            self._adamw.load(
+                parameter,
+                {
+                    kind: _matching(
+                        tensors, f"{kind}.{name}", () if kind == "step" else parameter.shape
+                    )
+                    for kind in KINDS
+                },
+            )
+
+
+def _split(model: nn.Module) -> dict[str, list[nn.Parameter]]:
+    groups: dict[str, list[nn.Parameter]] = {
+        kind: [] for kind in ("embedding", "head", "norm", "adapter", "matrix")
+    }
+    for name, parameter in _trained(model):
+        if name == "model.embed_tokens.weight":
+            kind = "embedding"
+        elif name == "lm_head.weight":
+            kind = "head"
+        elif ".lora_" in name:  # low-rank factors: orthogonalising them is another method
+            kind = "adapter"
+        else:
+            kind = "matrix" if parameter.ndim == 2 else "norm"
+        groups[kind].append(parameter)
+    return groups
+
+
+def _require_each_once(
+    groups: Mapping[str, list[nn.Parameter]], names: Mapping[Tensor, str]
+) -> None:
+    """Refuse groups that leave a parameter out, or hold it twice."""
+    grouped = [parameter for group in groups.values() for parameter in group]
+    if len(grouped) != len(names) or set(grouped) != set(names):
+        wrong = [name for p, name in names.items() if sum(p is other for other in grouped) != 1]
+        raise TrainingError(f"parameters are not in exactly one group: {', '.join(wrong)}")
+
+
+def _trained(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    return [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+
+
+def _matching(tensors: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
+    tensor = tensors.get(name)
+    if tensor is None or tensor.shape != torch.Size(shape):
+        raise TrainingError(f"optimizer state {name!r} is missing or of another shape")
+    return tensor

@@ -1,0 +1,1 @@
+"""What a run learns: text, talks or preferences, and from where."""

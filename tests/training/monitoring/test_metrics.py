@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import errno
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import orjson
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from ingot.errors import ResourceError
+from ingot.training.monitoring.boards import TensorBoard
+from ingot.training.monitoring.events import Evaluated, Sampled, Stepped
+from ingot.training.monitoring.metrics import FILE, Metrics
+
+
+def steps(run: Path) -> list[int]:
+    lines = (run / FILE).read_bytes().splitlines()
+    return [orjson.loads(line)["step"] for line in lines]
+
+
+def test_events_are_lines_of_json_and_tensorboard_scalars(
+    stepped: Callable[[int], Stepped], tmp_path: Path
+) -> None:
+    with Metrics(tmp_path, [TensorBoard(tmp_path, 0)], from_step=0) as metrics:
+        metrics(stepped(1))
+        metrics(Evaluated(step=1, loss=4.5, bits_per_byte=1.9, seconds=0.1, best=True))
+    first, second = map(orjson.loads, (tmp_path / FILE).read_bytes().splitlines())
+    assert (first["event"], first["loss"], first["tokens"]) == ("stepped", 4.9, 64)
+    assert (second["event"], second["loss"], second["best"]) == ("evaluated", 4.5, True)
+    board = EventAccumulator(str(tmp_path / "tensorboard"))
+    board.Reload()
+    assert board.Scalars("training/loss")[0].value == pytest.approx(4.9)
+    assert board.Scalars("validation/loss")[0].step == 1
+
+
+def test_a_resumed_run_has_one_line_for_each_step(
+    stepped: Callable[[int], Stepped], tmp_path: Path
+) -> None:
+    with Metrics(tmp_path, from_step=0) as metrics:
+        for step in range(1, 6):
+            metrics(stepped(step))
+    with (tmp_path / FILE).open("ab") as file:
+        file.write(b'{"event": "stepped", "st')  # cut short by a crash
+    with Metrics(tmp_path, from_step=3) as metrics:
+        metrics(stepped(4))
+    assert steps(tmp_path) == [1, 2, 3, 4]
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """Let no file grow past ``size`` bytes inside the block, as if the disk were full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_full_for_the_record_is_told(
+    stepped: Callable[[int], Stepped], tmp_path: Path
+) -> None:
+    def write() -> None:
+        with Metrics(tmp_path, from_step=0) as metrics:
+            for step in range(1, 100):
+                metrics(stepped(step))
+
+    with room_for(1000), pytest.raises(ResourceError, match="the disk is full"):
+        write()
+    with Metrics(tmp_path, from_step=99):  # cuts off the line that was begun
+        assert steps(tmp_path) == [1, 2, 3]
+
+
+class FullBoard:
+    """A board on a full disk. TensorBoard's own does the same, and its thread dies loudly."""
+
+    def close(self, *_: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    scalars = text = close
+
+
+def test_a_disk_full_for_the_curves_is_told(
+    stepped: Callable[[int], Stepped], tmp_path: Path
+) -> None:
+    metrics = Metrics(tmp_path, [FullBoard()], from_step=0)
+    for act in (
+        lambda: metrics(stepped(1)),
+        lambda: metrics(Sampled(1, "a", "b")),
+        metrics.__exit__,
+    ):
+        with pytest.raises(ResourceError, match="the disk is full"):
+            act()
