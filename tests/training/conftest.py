@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import ingot
 from ingot.corpus import Corpus, CorpusConfig, build_corpus
@@ -16,6 +17,7 @@ from ingot.model import ModelConfig, Tokenizer
 from ingot.model.transformer import Transformer
 from ingot.training import Recipe, Run, RunRecord, Trainer, TrainingResult, create_run, make_recipe
 from ingot.training.monitoring.events import Event, Stepped
+from ingot.training.update import Updater
 
 SOURCE = Path(ingot.__file__).parent
 NewModel = Callable[..., Transformer]
@@ -98,6 +100,47 @@ def watched() -> Watched:
 def watch() -> type[Watched]:
     """For tests that train more than once."""
     return Watched
+
+
+class Waits(TorchDispatchMode):
+    """Notes what would make Python wait for a device: values read, and sizes that hang on them."""
+
+    OPERATORS = frozenset(
+        {
+            torch.ops.aten._local_scalar_dense.default,
+            torch.ops.aten.equal.default,
+            torch.ops.aten.nonzero.default,
+            torch.ops.aten.masked_select.default,
+        }
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[object] = []
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        by_mask = function in (
+            torch.ops.aten.index.Tensor,
+            torch.ops.aten.index_put_.default,
+        ) and any(place is not None and place.dtype is torch.bool for place in args[1])
+        if by_mask or function in self.OPERATORS:
+            self.seen.append(function)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
+    """What the updates of this test would wait for."""
+    noted, make = Waits(), Updater.make
+
+    def watched(*arguments: Any) -> Any:
+        with noted:
+            return make(*arguments)
+
+    monkeypatch.setattr(Updater, "make", watched)
+    return noted
 
 
 @pytest.fixture(scope="session")

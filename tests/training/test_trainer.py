@@ -29,6 +29,7 @@ from ingot.training.monitoring.events import (
     Skipped,
     Stepped,
 )
+from ingot.training.update import Outcome, PendingOutcome, Updater
 
 MakeRecipe = Callable[..., Recipe]
 NewRun = Callable[..., Run]
@@ -148,11 +149,33 @@ def test_a_budget_ends_the_run_by_the_clock(
     assert checkpoint.read_state(checkpoint.latest(run.path)).finished
 
 
-def test_a_budget_too_small_for_one_update_is_refused(
+def test_a_budget_that_is_over_before_the_first_update_is_refused(
     recipe: MakeRecipe, new_run: NewRun, watched: Any
 ) -> None:
     run = new_run(recipe(run={"steps": None, "budget_seconds": 1e-4}))
-    with pytest.raises(RecipeError, match="budget"):
+    with pytest.raises(RecipeError, match="spent before the first update"):
+        watched.train(run)
+
+
+@pytest.mark.parametrize("behind", [0, 1])
+def test_a_budget_too_small_for_one_update_is_refused(
+    recipe: MakeRecipe,
+    new_run: NewRun,
+    watched: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    behind: int,
+) -> None:
+    """Also where updates are waited for later than they are made."""
+    read = PendingOutcome.read
+
+    def slowly(self: PendingOutcome) -> Outcome:
+        time.sleep(1.5)
+        return read(self)
+
+    monkeypatch.setattr(PendingOutcome, "read", slowly)
+    monkeypatch.setattr(Updater, "behind", behind)
+    run = new_run(recipe(run={"steps": None, "budget_seconds": 1.0}))
+    with pytest.raises(RecipeError, match="one update takes"):
         watched.train(run)
 
 

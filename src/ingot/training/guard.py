@@ -96,7 +96,7 @@ def is_finite(tensors: Iterable[Tensor]) -> bool:
 
 
 def give_up(run: Path, problem: str, step: int, windows: NDArray[np.int64] | None) -> NoReturn:
-    """Save the batch of a run's last update and end the run.
+    """Save the batch of an update and end the run.
 
     Args:
         run: The run's folder; the batch goes into ``unsound-batch.npy`` there.

@@ -55,5 +55,6 @@ def on_device(values: NDArray[Any] | Tensor, device: torch.device) -> Tensor:
     """Return values of the CPU on ``device``, without waiting for what it has still to do."""
     tensor = values if isinstance(values, Tensor) else torch.from_numpy(values)
     if device.type == "cuda":
-        tensor = tensor.pin_memory()  # from other memory the copy would wait
+        # From other memory the copy would wait, and values with gaps are copied to such first.
+        tensor = tensor.contiguous().pin_memory()
     return tensor.to(device, non_blocking=True)

@@ -6,11 +6,9 @@ they are a checkpoint, and a run that is stopped anywhere goes on from its last.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -46,23 +44,11 @@ from ingot.training.run import Run
 from ingot.training.saver import Saver
 from ingot.training.sharding import load_weights, part, shard, whole_weights
 from ingot.training.tasks.task import open_task
-from ingot.training.update import Outcome, PendingOutcome, Updater
+from ingot.training.update import GivenUpdate, Outcome, Updater
 from ingot.training.workers import Workers
 
 _SMOOTHING = 0.95  # of the training loss that is reported
 _SAMPLE_TOKENS = 48
-_EVALUATION_SLACK = 1.25
-
-
-@dataclass(frozen=True)
-class _Update:
-    """An update that was given to the device."""
-
-    state: RunState
-    """Just after it."""
-    rate: float
-    batch: Batch
-    outcome: PendingOutcome
 
 
 class Trainer:
@@ -112,7 +98,7 @@ class Trainer:
         self._saver = Saver(run.path, keep=keep, every_s=every_s)
         self._state = RunState(corpus_digest=run.record.corpus_digest)
         self._batch: Batch | None = None
-        self._pending: deque[_Update] = deque()
+        self._pending: deque[GivenUpdate] = deque()
         self._checkpointed = time.perf_counter()
         # A peak is that of a whole machine's CPUs, but of one GPU.
         devices = self._workers.count if self._precision.device.type == "cuda" else 1
@@ -216,15 +202,26 @@ class Trainer:
             flops=self._state.flops + tokens * self._config.training_flops(context),
             sampler=self._task.objective.state(),
         )
-        self._pending.append(_Update(self._state, rate, batch, outcome))
-        read = self._read(but=self._updater.behind)
+        self._pending.append(GivenUpdate(self._state, rate, batch, outcome))
+        read = self._read(but=self._behind)
         seconds = time.perf_counter() - started
-        self._keep_to_budget(seconds)
-        self._tell.count(self._progress.count(seconds, tokens), context)
+        speed = self._progress.count(seconds, tokens)
+        self._tell.count(speed, context)
+        self._progress.keep_to_budget(self._state.step, seconds, self._task.score_cost / speed)
         self._record(read)
         self._after_update(share_before)
 
-    def _read(self, *, but: int = 0) -> list[tuple[_Update, Outcome]]:
+    @property
+    def _behind(self) -> int:
+        """Updates whose outcome is not waited for.
+
+        The first shows how long one takes; and what follows a spike that is rolled back would be
+        undone with it.
+        """
+        waits = self._state.step == 1 or self._recipe.guard.on_spike == "roll_back"
+        return 0 if waits else self._updater.behind
+
+    def _read(self, *, but: int = 0) -> list[tuple[GivenUpdate, Outcome]]:
         """Wait for what became of the updates that were made, but the last few."""
         read = []
         while len(self._pending) > but:
@@ -232,7 +229,14 @@ class Trainer:
             read.append((update, update.outcome.read()))
         return read
 
-    def _record(self, updates: list[tuple[_Update, Outcome]]) -> None:
+    def _settle(self) -> None:
+        """Wait for what became of every update; the time is that of those updates."""
+        started = time.perf_counter()
+        if read := self._read():
+            self._progress.count(time.perf_counter() - started, 0)
+            self._record(read)
+
+    def _record(self, updates: list[tuple[GivenUpdate, Outcome]]) -> None:
         """Count updates and tell of them."""
         for update, outcome in updates:
             if outcome.spike:
@@ -242,7 +246,7 @@ class Trainer:
             else:
                 self._skip(update, outcome)
 
-    def _made(self, update: _Update, outcome: Outcome) -> None:
+    def _made(self, update: GivenUpdate, outcome: Outcome) -> None:
         """Record an update that was made."""
         loss, smoothed = outcome.loss, self._state.training_loss
         smoothed = loss if smoothed is None else _SMOOTHING * smoothed + (1 - _SMOOTHING) * loss
@@ -251,7 +255,7 @@ class Trainer:
         seconds = self._progress.elapsed, self._progress.seconds_left(update.state.step)
         self._tell.stepped(update.state, loss, outcome.gradient_norm, update.rate, share, seconds)
 
-    def _skip(self, update: _Update, outcome: Outcome) -> None:
+    def _skip(self, update: GivenUpdate, outcome: Outcome) -> None:
         """Record an update that touched no weight; after too many in a row end the run."""
         in_a_row, total = self._state.skipped_in_a_row + 1, self._state.skipped + 1
         self._change(skipped_in_a_row=in_a_row, skipped=total)
@@ -261,7 +265,7 @@ class Trainer:
             problem = f"loss or gradient was no finite number {in_a_row} updates in a row"
             self._give_up(problem, step, update.batch)
 
-    def _skip_spike(self, update: _Update, outcome: Outcome) -> None:
+    def _skip_spike(self, update: GivenUpdate, outcome: Outcome) -> None:
         """Record an update left out for its loss, and go back to a checkpoint if that is wished."""
         total, back_to = self._state.skipped + 1, None
         self._change(skipped=total, skipped_in_a_row=0)
@@ -279,28 +283,13 @@ class Trainer:
         windows = batch.ids if batch and self._workers.leads else None
         give_up(self._run.path, problem, step, windows)
 
-    def _keep_to_budget(self, update_seconds: float) -> None:
-        """Refuse a budget that one update outlasts; keep time for the last evaluation."""
-        budget = self._recipe.run.budget_seconds
-        if budget is None:
-            return
-        if self._state.step == 0 and update_seconds > budget:
-            raise RecipeError(
-                f"{budget:.3g} s is too small: one update takes {update_seconds:.2g} s",
-                where="budget",
-                fix=f"give at least {math.ceil(10 * update_seconds)} s or a smaller model",
-            )
-        if self._tell.speed:  # the first update also sets things up, so it tells nothing
-            wanted = self._task.score_cost / self._tell.speed
-            self._progress.reserve = min(wanted * _EVALUATION_SLACK, 0.5 * budget)
-
     def _after_update(self, share_before: float) -> None:
         """Sample, evaluate, checkpoint and stop where due, unless a weight is no number."""
         if self._workers.leads:
             self._tell_written(self._saver.written())
         due = Due(int(self._workers.agree(self._due(share_before).value)))
         if due:
-            self._record(self._read())
+            self._settle()
         if self._takes_part and due and self._is_finite():
             if Due.SAMPLE in due:
                 self._sample()
@@ -359,7 +348,7 @@ class Trainer:
         return count.item() == 0
 
     def _finish(self) -> None:
-        self._record(self._read())
+        self._settle()
         if self._state.step == 0:
             raise RecipeError(
                 "the budget was spent before the first update", where="budget", fix="give more"

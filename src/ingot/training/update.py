@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ingot.model.transformer import Transformer
+from ingot.training.checkpoint import RunState
 from ingot.training.guard import Guard, Verdict
 from ingot.training.objectives import Batch, Objective
 from ingot.training.optim.optimizer import Optimizer
@@ -48,6 +49,17 @@ class PendingOutcome:
             self._sent.synchronize()
         loss, norm, sound, spike = self._figures.tolist()
         return Outcome(loss, norm, bool(sound), bool(spike))
+
+
+@dataclass(frozen=True)
+class GivenUpdate:
+    """An update that was given to the device."""
+
+    state: RunState
+    """Of the run, just after it."""
+    rate: float
+    batch: Batch
+    outcome: PendingOutcome
 
 
 class Updater:

@@ -47,7 +47,7 @@ def test_every_parameter_moves_and_is_in_one_group(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["muon", "adamw"])
-def test_a_refused_update_changes_no_bit_whatever_the_gradients(method: str) -> None:
+def test_a_refused_update_changes_nothing_whatever_the_gradients(method: str) -> None:
     model, like = model_with_gradients(), model_with_gradients()
     config = OptimizerConfig(method=method, weight_decay=0.5)  # type: ignore[arg-type]
     optimizer, other = Optimizer(model, config), Optimizer(like, config)

@@ -180,6 +180,17 @@ def test_an_interrupted_run_goes_on_to_the_bit(
     assert whole.result.validation_loss == parts.result.validation_loss
 
 
+@pytest.mark.parametrize("task", ["chat", "preference"])
+def test_an_update_waits_for_no_value(
+    base: Path, talks: Path, pairs: Path, tmp_path: Path, task: Any, waits: Any
+) -> None:
+    data = talks if task == "chat" else pairs
+    settings = ["run.steps=2", *QUICK]
+    run = phase_one.train(data, out=tmp_path / "run", start=base, task=task, settings=settings)
+    assert run.result.steps == 2
+    assert not waits.seen
+
+
 def test_what_does_not_fit_is_refused(
     base: Path, corpus: Corpus, talks: Path, pairs: Path, source: Path, tmp_path: Path
 ) -> None:

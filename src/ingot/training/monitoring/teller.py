@@ -90,11 +90,6 @@ class Teller:
         self._speeds.append(speed)
         self._context = context
 
-    @property
-    def speed(self) -> float | None:
-        """The latest tokens per second; None before the second update."""
-        return self._speeds[-1] if self._speeds else None
-
     def stepped(
         self,
         state: RunState,

@@ -63,7 +63,7 @@ class Muon:
         made = accepted.float()  # 1 or 0
         for group, momenta in self._stacks:
             gradients = torch.stack([part(p.grad) for p in group if p.grad is not None])
-            # By bits, for NaN times 0 is NaN; masked_fill_ takes 4 to 20 times as long.
+            # By bits, for NaN times 0 is NaN; masked_fill_ takes 7 to 24 times as long.
             gradients.view(torch.int32).mul_(accepted)
             momenta.lerp_(gradients, made * (1 - momentum))
             directions = join(gradients.lerp_(momenta, momentum), group[0], stacked=1)

@@ -91,7 +91,7 @@ class Optimizer:
         Args:
             multiplier: Of the learning rates.
             accepted: Bool scalar on the parameters' device, which is not waited for; if it is
-                false, parameters and state keep every bit, whatever the gradients hold.
+                false, parameters and state keep their values, whatever the gradients hold.
         """
         if accepted is None:
             device = next(iter(self._names)).device
