@@ -121,6 +121,7 @@ def small_model() -> list[str]:
         "batch.sequences=4",
         "run.evaluations=1",
         "run.measure_peak=false",
+        "run.samples=1",
     ]
     return [part for setting in settings for part in ("--set", setting)]
 

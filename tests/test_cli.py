@@ -109,7 +109,7 @@ def test_a_recipe_file_and_settings_override_the_choice(
 
 @pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM], ids=lambda asked: asked.name)
 def test_interrupt_then_resume(
-    cli: Cli, texts: Path, tmp_path: Path, small: list[str], asked: signal.Signals
+    cli: Cli, here: Cli, texts: Path, tmp_path: Path, small: list[str], asked: signal.Signals
 ) -> None:
     run = tmp_path / "run"
     process = subprocess.Popen(
@@ -134,7 +134,7 @@ def test_interrupt_then_resume(
     recipe = run / "recipe.toml"
     steps = json.loads((next((run / "checkpoints").iterdir()) / "state.json").read_text())["step"]
     recipe.write_text(recipe.read_text().replace("steps = 100000", f"steps = {steps + 5}"))
-    assert "run.steps: 100000 is now" in cli("resume", run, code=4).stderr
+    assert "run.steps: 100000 is now" in here("resume", run, code=4).stderr
     done = cli("resume", run, "--accept-changes", "--json")
     assert json.loads(done.stdout)["steps"] == steps + 5
 

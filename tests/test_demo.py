@@ -14,7 +14,7 @@ Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.mark.timeout(420)
 def test_the_demo_does_it_all_and_is_quick_the_second_time(cli: Cli, tmp_path: Path) -> None:
-    arguments = ("demo", "--budget", "15s", "--once", "--json", "--port", "0")
+    arguments = ("demo", "--budget", "20s", "--once", "--json", "--port", "0")
     first = cli(*arguments, cwd=tmp_path, timeout=400)
     report = json.loads(first.stdout)
     assert len(report["digest"]) == 64

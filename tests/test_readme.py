@@ -32,7 +32,7 @@ def test_every_command_does_what_it_says(texts: Path, tmp_path: Path) -> None:
         port = str(probe.getsockname()[1])
     try:
         for language, block in BLOCKS:
-            code = BUDGET.sub(r"\g<1>4s", block).replace("8000", port)
+            code = BUDGET.sub(r"\g<1>3s", block).replace("8000", port)
             if code.startswith("make"):
                 continue  # the demo has its own test, and this is `make test`
             if "ingot serve" in code:

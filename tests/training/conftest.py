@@ -49,7 +49,7 @@ def recipe() -> Callable[..., Recipe]:
                 "head_dim": 16,
             },
             "batch": {"context": 32, "sequences": 4},
-            "run": {"steps": 12, "evaluations": 2},
+            "run": {"steps": 12, "evaluations": 2, "samples": 1},
         }
         for section, values in sections.items():
             tables[section] = tables.get(section, {}) | values

@@ -169,12 +169,12 @@ def test_a_budget_too_small_for_one_update_is_refused(
     read = PendingOutcome.read
 
     def slowly(self: PendingOutcome) -> Outcome:
-        time.sleep(1.5)
+        time.sleep(0.6)
         return read(self)
 
     monkeypatch.setattr(PendingOutcome, "read", slowly)
     monkeypatch.setattr(Updater, "behind", behind)
-    run = new_run(recipe(run={"steps": None, "budget_seconds": 1.0}))
+    run = new_run(recipe(run={"steps": None, "budget_seconds": 0.5}))
     with pytest.raises(RecipeError, match="one update takes"):
         watched.train(run)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,6 +15,7 @@ from torch import Tensor, distributed, nn
 from ingot.training.objectives import Batch
 
 _DEADLINE = timedelta(hours=1)  # the others wait so long while the first one scores and saves
+_REST_S = 0.25
 _BUCKET = 1 << 22  # gradient values added up between processes at once
 
 
@@ -115,10 +117,11 @@ class Workers:
 
 
 def _leave() -> None:
-    """Leave the group while Python still runs.
+    """Leave the group while Python still runs, and let its threads come to rest.
 
-    Its threads hold tensors, and one that lets go of a tensor after Python has ended ends the
-    process with SIGABRT (pytorch/pytorch issue 190489): a finished run would count as failed.
+    They hold tensors, and one that lets go of a tensor after Python has ended ends the process
+    with SIGABRT (pytorch/pytorch issue 190489): a finished run would count as failed.
     """
     if distributed.is_initialized():
         distributed.destroy_process_group()
+        time.sleep(_REST_S)  # they are not joined as long as anything refers to the group

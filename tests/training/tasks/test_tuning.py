@@ -28,7 +28,7 @@ from ingot.training.monitoring.events import Evaluated, Event, Started, Stepped
 from ingot.training.trained import trained_weights
 
 NewRun = Callable[..., Any]
-QUICK = ("run.evaluations=1", "batch.sequences=4", "run.measure_peak=false")
+QUICK = ("run.evaluations=1", "batch.sequences=4", "run.measure_peak=false", "run.samples=1")
 
 
 @pytest.fixture(scope="module")
