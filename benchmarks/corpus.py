@@ -29,7 +29,7 @@ from ingot.corpus import (
     iter_documents,
     open_corpus,
 )
-from ingot.corpus.report import ReadReport
+from ingot.corpus.reading.report import ReadReport
 from ingot.model.tokenizer import Tokenizer
 
 LEAST_SHARE = 0.8

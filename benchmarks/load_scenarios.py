@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.http_load import Exchange, all_at_once, ask, closed_loop, percentile, run
 from benchmarks.report import Report, Row
 from benchmarks.serving import Served, Sizes, serving
-from ingot.api.phase_two import load
+from ingot.api.inference import load
 from ingot.inference import EngineConfig
 
 LEAST_PREFIX_RATIO = 5.0

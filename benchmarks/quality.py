@@ -17,15 +17,15 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.report import Report, Row, arguments
-from ingot.api.phase_one import freeze
+from ingot.api.training import freeze
 from ingot.artifact import Scheme, open_ingot
 from ingot.inference import SamplingParams
 from ingot.inference.executors.base import Chunk, SamplingRow
 from ingot.inference.executors.native import NativeExecutor, as_native
 from ingot.model.transformer import Transformer
-from ingot.training import checkpoint as checkpoints
-from ingot.training.run import Run, open_run
-from ingot.training.trained import trained_weights
+from ingot.training.run_folder import checkpoint as checkpoints
+from ingot.training.run_folder.run import Run, open_run
+from ingot.training.run_folder.trained_weights import trained_weights
 
 _BLOCK = 16
 _GREEDY = SamplingRow(SamplingParams(temperature=0), 0, 0)

@@ -30,7 +30,7 @@ from benchmarks.serving import (
     serving,
     serving_nothing,
 )
-from ingot.api.phase_two import load
+from ingot.api.inference import load
 from ingot.inference import EngineConfig, SamplingParams
 
 PARTS = ("cost", "null", "loop", "streams", "prefix", "overload", "soak")

@@ -18,12 +18,12 @@ from ingot.errors import ResourceError
 from ingot.model import ModelConfig
 from ingot.model.transformer import Transformer
 from ingot.planning import Machine
-from ingot.training.forward import compiled
-from ingot.training.native.modules import fuse
+from ingot.training.compute.compile import compiled
+from ingot.training.compute.fused_modules import fuse
+from ingot.training.compute.precision import Precision
 from ingot.training.objectives import Batch
 from ingot.training.objectives.next_token import next_token_loss
 from ingot.training.optim.optimizer import Optimizer, OptimizerConfig
-from ingot.training.precision import Precision
 
 LEAST_SPEEDUP, LEAST_SHARE = 3.5, 0.55
 VOCABULARY, CONTEXT, BATCH = 65, 256, 16

@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from ingot.api import phase_two
+from ingot.api import inference
 from ingot.errors import IngotError, UsageError
 from ingot.server import ServerConfig
 
@@ -93,8 +93,8 @@ def main() -> None:
         raise UsageError("chromium is not installed", fix="sudo apt-get install chromium")
     FOLDER.mkdir(exist_ok=True)
     with (
-        phase_two.load(sys.argv[1]) as model,
-        phase_two.serve(model, ServerConfig(port=0)) as server,
+        inference.load(sys.argv[1]) as model,
+        inference.serve(model, ServerConfig(port=0)) as server,
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MOST_BYTES = 150_000_000
 _INSTALLER = ("pip", "setuptools", "_distutils_hack", "distutils-precedence.pth")
 _CHECK = (
-    "import sys, ingot.api.phase_two as two; from ingot.native import kernels;"
+    "import sys, ingot.api.inference as two; from ingot.native import kernels;"
     "assert two.native_core_is_built() and 'torch' not in sys.modules; print(*kernels())"
 )
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import torch
 
-from ingot.api.phase_two import native_core_is_built
+from ingot.api.inference import native_core_is_built
 from ingot.training.evaluation.scoring import open_model
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]

@@ -15,8 +15,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ingot.api.phase_one import Watcher, build_corpus, evaluate, freeze, resume, train
-    from ingot.api.phase_two import Answer, Model, load, serve
+    from ingot.api.inference import Answer, Model, load, serve
+    from ingot.api.training import Watcher, build_corpus, evaluate, freeze, resume, train
 
 # OpenMP's threads spin while they wait for each other; on a machine that also does other work
 # they spin away the very time their partner needs. A short spin keeps both: docs/log.md has the
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 _PHASES = {
-    "ingot.api.phase_one": (
+    "ingot.api.training": (
         "Watcher",
         "build_corpus",
         "evaluate",
@@ -32,7 +32,7 @@ _PHASES = {
         "resume",
         "train",
     ),
-    "ingot.api.phase_two": ("Answer", "Model", "load", "serve"),
+    "ingot.api.inference": ("Answer", "Model", "load", "serve"),
 }
 
 __all__ = [

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ingot.api.phase_one import Watcher
+from ingot.api.training import Watcher
 from ingot.corpus import Progress as CorpusProgress
 from ingot.planning import Machine, Plan
 from ingot.training import Recipe

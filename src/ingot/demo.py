@@ -17,15 +17,16 @@ from typing import Any
 import orjson
 from rich.console import Console
 
-from ingot.api import phase_one, phase_two
+from ingot.api import inference, training
 from ingot.artifact import open_ingot, verify
 from ingot.console import showing
 from ingot.corpus import sources_fingerprint
-from ingot.corpus.manifest import BaselineRecord
+from ingot.corpus.store.manifest import BaselineRecord
 from ingot.errors import ArtifactError, IngotError, ServeError
 from ingot.planning import parse_seconds
 from ingot.server import Server, ServerConfig, listen
-from ingot.training import TrainingResult, checkpoint, open_run
+from ingot.training import TrainingResult, open_run
+from ingot.training.run_folder import checkpoint
 
 PROMPT = "def main("
 _TOKENS = 64
@@ -78,8 +79,8 @@ def run_demo(
     say(f"  {_verdict(result.bits_per_byte, corpus.baseline)}", highlight=False)
     say("[bold dark_orange]3[/] serving")
     name = out.name.removesuffix(".ingot")
-    with phase_two.load(out) as model:
-        server = phase_two.serve(model, config, listener=listener)
+    with inference.load(out) as model:
+        server = inference.serve(model, config, listener=listener)
         asked = _ask_once(server, name, manifest.digest) if once else None
         if asked is None:
             invitation = _invitation(server.url, name)
@@ -112,9 +113,9 @@ def _trained(console: Console, run: Path, budget: float) -> tuple[Path, Training
             shutil.rmtree(run)
     with showing(console) as (_, watcher):
         if (run / "run.json").is_file():
-            done = phase_one.resume(run, watcher=watcher)
+            done = training.resume(run, watcher=watcher)
         else:
-            done = phase_one.train(
+            done = training.train(
                 texts, out=run, budget=budget, settings=_SETTINGS, watcher=watcher
             )
     return done.path, done.result
@@ -130,7 +131,7 @@ def _freeze(run: Path, out: Path) -> None:
             return
     except ArtifactError:
         pass  # none there, or a damaged one: made anew below
-    phase_one.freeze(run, out, overwrite=True).close()
+    training.freeze(run, out, overwrite=True).close()
 
 
 def _verdict(bits: float, baseline: BaselineRecord) -> str:

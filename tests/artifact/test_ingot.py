@@ -19,8 +19,8 @@ from ingot.artifact import (
     read_tensors,
     write_tensors,
 )
-from ingot.artifact.manifest import is_weights
-from ingot.artifact.tensor_writer import RawTensor
+from ingot.artifact.format.manifest import is_weights
+from ingot.artifact.format.tensor_writer import RawTensor
 from ingot.errors import ArtifactError
 from ingot.model import ModelConfig, Tokenizer
 

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.quality import Format, bits_per_byte, float32_loss, held_out, served_loss
 from ingot.artifact import Scheme
-from ingot.training.run import open_run
+from ingot.training.run_folder.run import open_run
 
 
 def test_formats_are_scored_as_they_serve(trained: Path, tmp_path: Path) -> None:

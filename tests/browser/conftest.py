@@ -11,15 +11,15 @@ import pytest
 from numpy.typing import NDArray
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from ingot.api import phase_two
-from ingot.api.phase_two import Model
+from ingot.api import inference
+from ingot.api.inference import Model
 from ingot.artifact import Provenance, freeze
-from ingot.lesson.asking import Timing
 from ingot.lesson.content import read_content
-from ingot.lesson.full_size import Asked, Guess, Update
-from ingot.lesson.phases import Phases, Speed
-from ingot.lesson.record import LargeModelCost, Machine, Record, Training
-from ingot.lesson.switches import Measured, Switches
+from ingot.lesson.experiments.full_size import Asked, Guess, Update
+from ingot.lesson.experiments.load import Timing
+from ingot.lesson.experiments.phases import Phases, Speed
+from ingot.lesson.experiments.switches import Measured, Switches
+from ingot.lesson.report.record import LargeModelCost, Machine, Record, Training
 from ingot.model import ModelConfig, Tokenizer
 from ingot.server import Server, ServerConfig
 
@@ -78,7 +78,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
     origin = Provenance(steps=1200, tokens=614_400, wall_seconds=42.0, recipe={"run": {"seed": 0}})
     freeze(weights, config, tokenizer, out, provenance=origin).close()
     # PyTorch writes slowly enough that an answer can be stopped half-way.
-    with phase_two.load(out, executor="torch") as model:
+    with inference.load(out, executor="torch") as model:
         yield model
 
 

@@ -11,12 +11,12 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Browser, Page, Route, expect
 
-from ingot.api import phase_two
-from ingot.api.phase_two import Model, native_core_is_built
+from ingot.api import inference
+from ingot.api.inference import Model, native_core_is_built
 from ingot.lesson.content import read_content
-from ingot.lesson.record import Record
+from ingot.lesson.report.record import Record
 from ingot.server import Server, ServerConfig
-from ingot.server.keys import make_key
+from ingot.server.access.api_keys import make_key
 
 ROOMS = ("play", "train", "serve", "phases", "learn")
 HOSTILE = "<img src=x onerror=\"document.title='taken'\">"
@@ -46,7 +46,7 @@ def test_every_room_fits_and_is_accessible(open_page: Callable[..., Page], scree
 @pytest.fixture
 def changing(model: Model) -> Iterator[Server]:
     """A server of its own, for what changes what is served."""
-    with phase_two.serve(model, ServerConfig(port=0)) as server:
+    with inference.serve(model, ServerConfig(port=0)) as server:
         yield server
 
 

@@ -17,7 +17,7 @@ from ingot.corpus import (
     build_corpus,
     iter_documents,
 )
-from ingot.corpus.shards import ShardWriter
+from ingot.corpus.store.shards import ShardWriter
 
 WORDS = (
     "the",

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ingot.corpus import CorpusConfig, Progress, build_corpus, open_corpus
-from ingot.corpus.writer import SplitWriter
+from ingot.corpus.build.writer import SplitWriter
 from ingot.errors import CorpusError, Interrupted
 
 CHECKPOINT_BYTES = 40_000
@@ -23,7 +23,7 @@ KILLER = """
 import json, os, random, signal, sqlite3, sys, time
 from pathlib import Path
 from ingot.corpus import CorpusConfig, build_corpus, survey
-from ingot.corpus.writer import SplitWriter
+from ingot.corpus.build.writer import SplitWriter
 from ingot.errors import CorpusError
 
 survey.CHECKPOINT_BYTES = int(sys.argv[1])
@@ -64,7 +64,7 @@ print(json.dumps({"places": places, "kept": kept}))
 
 @pytest.fixture
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingot.corpus.survey.CHECKPOINT_BYTES", CHECKPOINT_BYTES)
+    monkeypatch.setattr("ingot.corpus.build.first_pass.CHECKPOINT_BYTES", CHECKPOINT_BYTES)
     assert SplitWriter.__init__.__kwdefaults__ is not None
     monkeypatch.setitem(SplitWriter.__init__.__kwdefaults__, "shard_tokens", SHARD_TOKENS)
 
@@ -137,7 +137,7 @@ def stop_at(phase: str, share: float) -> Callable[[Progress], None]:
 
 @pytest.fixture
 def every_event(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingot.corpus.progress._SECONDS_BETWEEN", 0.0)
+    monkeypatch.setattr("ingot.corpus.build.progress._SECONDS_BETWEEN", 0.0)
 
 
 @pytest.mark.usefixtures("small_steps", "every_event")

@@ -16,8 +16,8 @@ from ingot.inference import Delta, Engine, EngineConfig, Guide, SamplingParams, 
 from ingot.inference.executors.base import Chunk, Executor, Hidden
 from ingot.inference.executors.native import NativeExecutor
 from ingot.inference.executors.torch import TorchExecutor
-from ingot.inference.guidance import GuideCompiler
-from ingot.inference.intake import Standing
+from ingot.inference.request.grammar_compiler import GuideCompiler
+from ingot.inference.request.validator import Standing
 
 BLOCKS, BLOCK = 40, 16
 

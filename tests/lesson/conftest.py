@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from ingot.api import phase_two
-from ingot.api.phase_two import Model
-from ingot.lesson.phases import Phases, measure_phases
+from ingot.api import inference
+from ingot.api.inference import Model
+from ingot.lesson.experiments.phases import Phases, measure_phases
 
 
 @pytest.fixture(scope="session")
 def model(sealed: Path) -> Iterator[Model]:
     """The small ingot of ``trained``, loaded."""
-    with phase_two.load(sealed) as model:
+    with inference.load(sealed) as model:
         yield model
 
 

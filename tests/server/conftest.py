@@ -17,7 +17,7 @@ from ingot.inference import Delta, Engine, EngineLoop, SamplingParams
 from ingot.inference.executors.torch import TorchExecutor
 from ingot.model import ModelConfig, Tokenizer
 from ingot.server import Server, ServerConfig
-from ingot.server.answers import join
+from ingot.server.engine.stream import join
 
 CONTEXT = 2048
 TEXT = "def area(width, height):\n    return width * height\n" * 4 + "the quick brown fox " * 8

@@ -17,7 +17,7 @@ from ingot.inference import Delta, Engine, EngineConfig, EngineLoop
 from ingot.inference.executors.base import Chunk, Drawn
 from ingot.inference.executors.torch import TorchExecutor
 from ingot.server import Server, ServerConfig
-from ingot.server.answers import Answers
+from ingot.server.engine.stream import Answers
 
 ASKED = {"model": "tiny", "prompt": "def", "max_tokens": 500, "ignore_eos": True}
 

@@ -12,10 +12,10 @@ import httpx
 import numpy as np
 import pytest
 
-from ingot.api.phase_two import native_core_is_built
+from ingot.api.inference import native_core_is_built
 from ingot.artifact import Ingot, Provenance, freeze
 from ingot.model import ModelConfig
-from ingot.server.keys import make_key
+from ingot.server.access.api_keys import make_key
 
 ONE_INGOT = 2 * 15_000_000  # bytes: its parameters in bfloat16
 Wait = Callable[[Callable[[], bool]], None]

@@ -26,7 +26,7 @@ from ingot.server import Server, ServerConfig
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from ingot.api.phase_two import load, serve
+from ingot.api.inference import load, serve
 from ingot.cli import _fail
 from ingot.errors import IngotError
 from ingot.server import ServerConfig

@@ -16,8 +16,8 @@ from ingot.corpus import Corpus, CorpusConfig, build_corpus
 from ingot.model import ModelConfig, Tokenizer
 from ingot.model.transformer import Transformer
 from ingot.training import Recipe, Run, RunRecord, Trainer, TrainingResult, create_run, make_recipe
+from ingot.training.loop.train_step import Updater
 from ingot.training.monitoring.events import Event, Stepped
-from ingot.training.update import Updater
 
 SOURCE = Path(ingot.__file__).parent
 NewModel = Callable[..., Transformer]

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ingot.api.watcher import Watcher
+from ingot.api.callbacks import Watcher
 from ingot.artifact import Ingot, open_ingot
 from ingot.corpus import (
     Corpus,
@@ -18,15 +18,15 @@ from ingot.corpus import (
     sources_fingerprint,
 )
 from ingot.corpus import build_corpus as build
-from ingot.corpus.hub import PREFIX
-from ingot.corpus.inputs import STDIN
+from ingot.corpus.reading.hub import PREFIX
+from ingot.corpus.reading.inputs import STDIN
 from ingot.errors import CorpusError, RecipeError
 from ingot.model import Tokenizer
 from ingot.planning import Machine, Plan, measure_machine, parse_seconds, plan
 from ingot.training import Run, RunRecord, create_run, make_recipe, merge
-from ingot.training.objectives.records import data_digest
-from ingot.training.tasks.config import TaskConfig
-from ingot.training.tasks.tuning import tuning_tables
+from ingot.training.config.fine_tuning_defaults import tuning_tables
+from ingot.training.config.task import TaskConfig
+from ingot.training.data.jsonl import data_digest
 
 
 def new_run(

@@ -1,11 +1,14 @@
 """The wall: the ingot, a sealed, immutable and verifiable model."""
 
-from ingot.artifact.bfloat16 import round_to_bfloat16, widen_to_float32
+from ingot.artifact.format.manifest import FileRecord, Manifest, Provenance, TensorRecord
+from ingot.artifact.format.sealed_memory import SealedBuffer
+from ingot.artifact.format.tensor_reader import DTYPES, StoredTensor, TensorFile, read_tensors
+from ingot.artifact.format.tensor_writer import RawTensor, WrittenTensors, write_tensors
 from ingot.artifact.freeze import freeze
-from ingot.artifact.gptq import gptq
 from ingot.artifact.ingot import Ingot, open_ingot
-from ingot.artifact.manifest import FileRecord, Manifest, Provenance, TensorRecord
-from ingot.artifact.packing import (
+from ingot.artifact.quantization.bfloat16 import round_to_bfloat16, widen_to_float32
+from ingot.artifact.quantization.gptq import gptq
+from ingot.artifact.quantization.packing import (
     Kind,
     PackedShape,
     QuantizedMatrix,
@@ -13,7 +16,7 @@ from ingot.artifact.packing import (
     round_to_nearest,
     unpack,
 )
-from ingot.artifact.quantize import (
+from ingot.artifact.quantization.quantize import (
     QuantizedModel,
     Scheme,
     check_patterns,
@@ -23,9 +26,6 @@ from ingot.artifact.quantize import (
     parse_scheme,
     round_model,
 )
-from ingot.artifact.sealed_memory import SealedBuffer
-from ingot.artifact.tensor_reader import DTYPES, StoredTensor, TensorFile, read_tensors
-from ingot.artifact.tensor_writer import RawTensor, WrittenTensors, write_tensors
 from ingot.artifact.verify import verify
 
 __all__ = [

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ingot.artifact.folder import Folder, check_size
-from ingot.artifact.manifest import (
+from ingot.artifact.format.folder import Folder, check_size
+from ingot.artifact.format.manifest import (
     INDEX,
     MANIFEST,
     STORED_DTYPE,
@@ -17,9 +17,9 @@ from ingot.artifact.manifest import (
     StoredDtype,
     is_weights,
 )
-from ingot.artifact.quantize import fused_matrices, packed_tensors
-from ingot.artifact.strict_json import parse_object
-from ingot.artifact.tensor_reader import StoredTensor, TensorFile, map_tensors
+from ingot.artifact.format.strict_json import parse_object
+from ingot.artifact.format.tensor_reader import StoredTensor, TensorFile, map_tensors
+from ingot.artifact.quantization.quantize import fused_matrices, packed_tensors
 from ingot.errors import ArtifactError
 from ingot.model.config import ModelConfig
 

@@ -15,8 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ingot.artifact.ingot import Ingot, open_ingot
-from ingot.artifact.manifest import (
+from ingot.artifact.format.manifest import (
     CONFIG,
     GENERATION_CONFIG,
     INDEX,
@@ -30,12 +29,13 @@ from ingot.artifact.manifest import (
     Provenance,
     TensorRecord,
 )
-from ingot.artifact.packing import LAYOUT, LAYOUT_VERSION
-from ingot.artifact.publish import publish
-from ingot.artifact.quantize import QuantizedModel
-from ingot.artifact.stored import plain_tensors, quantization_of, quantized_tensors
-from ingot.artifact.tensor_reader import DTYPES
-from ingot.artifact.tensor_writer import RawTensor, write_tensors
+from ingot.artifact.format.publish import publish
+from ingot.artifact.format.tensor_reader import DTYPES
+from ingot.artifact.format.tensor_writer import RawTensor, write_tensors
+from ingot.artifact.ingot import Ingot, open_ingot
+from ingot.artifact.quantization.packing import LAYOUT, LAYOUT_VERSION
+from ingot.artifact.quantization.quantize import QuantizedModel
+from ingot.artifact.stored_weights import plain_tensors, quantization_of, quantized_tensors
 from ingot.artifact.verify import verify
 from ingot.errors import ArtifactError, UsageError
 from ingot.files import full_disk_named, sync_folder

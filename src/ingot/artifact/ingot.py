@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingot.artifact import checks
-from ingot.artifact.bfloat16 import widen_to_float32
-from ingot.artifact.folder import Folder
-from ingot.artifact.manifest import CONFIG, MANIFEST, TOKENIZER, Manifest
-from ingot.artifact.packing import PackedShape, unpack
-from ingot.artifact.quantize import fused_matrices, packed_shapes
-from ingot.artifact.strict_json import parse_object
-from ingot.artifact.tensor_reader import StoredTensor, TensorFile
+from ingot.artifact.format.folder import Folder
+from ingot.artifact.format.manifest import CONFIG, MANIFEST, TOKENIZER, Manifest
+from ingot.artifact.format.strict_json import parse_object
+from ingot.artifact.format.tensor_reader import StoredTensor, TensorFile
+from ingot.artifact.quantization.bfloat16 import widen_to_float32
+from ingot.artifact.quantization.packing import PackedShape, unpack
+from ingot.artifact.quantization.quantize import fused_matrices, packed_shapes
 from ingot.errors import ArtifactError
 from ingot.model.config import ModelConfig
 from ingot.model.tokenizer import Tokenizer

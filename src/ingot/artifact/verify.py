@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ingot.artifact.format.manifest import Manifest
 from ingot.artifact.ingot import open_ingot
-from ingot.artifact.manifest import Manifest
 
 
 def verify(path: Path) -> Manifest:

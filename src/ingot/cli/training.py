@@ -15,7 +15,7 @@ from ingot.cli.options import Json, Overwrite, RunFolder, say, stderr
 from ingot.errors import UsageError
 
 if TYPE_CHECKING:
-    from ingot.api.phase_one import Watcher
+    from ingot.api.training import Watcher
     from ingot.console import Show
 
 app = typer.Typer()
@@ -58,7 +58,7 @@ def data_build(
     json: Json = False,
 ) -> None:
     """Read texts, learn a tokenizer and write token shards. Run again, a killed build goes on."""
-    from ingot.api.phase_one import build_corpus
+    from ingot.api.training import build_corpus
     from ingot.console import showing
     from ingot.corpus import make_config, parse_mix
 
@@ -96,12 +96,12 @@ def train(
     json: Json = False,
 ) -> None:
     """Train a model on texts within a budget; everything else is chosen by measuring."""
-    from ingot.api import phase_one
+    from ingot.api import training
     from ingot.console import showing
 
-    out = out or phase_one.new_folder()
+    out = out or training.new_folder()
     with showing(stderr()) as (show, watcher), _watched(show, out, watcher, watch):
-        run = phase_one.train(
+        run = training.train(
             texts,
             out=out,
             budget=budget,
@@ -125,11 +125,11 @@ def resume(
     json: Json = False,
 ) -> None:
     """Go on with a run from its last checkpoint."""
-    from ingot.api import phase_one
+    from ingot.api import training
     from ingot.console import showing
 
     with showing(stderr()) as (show, watcher), _watched(show, run, watcher, watch):
-        finished = phase_one.resume(
+        finished = training.resume(
             run, settings=settings or [], accept_changes=accept_changes, watcher=watcher
         )
     _finished(finished, json)
@@ -147,12 +147,12 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Score a run or an ingot: loss, perplexity, bits per byte; or multiple-choice questions."""
-    from ingot.api import phase_one
+    from ingot.api import training
 
     if choices is not None:
         if texts:
             raise UsageError("takes no texts", where="--choices", fix="score one of both")
-        answered = phase_one.evaluate_choices(model, choices)
+        answered = training.evaluate_choices(model, choices)
         say(
             json,
             dataclasses.asdict(answered),
@@ -161,7 +161,7 @@ def evaluate(
             f"guessing {answered.chance:.3f}, over {answered.questions:,} questions",
         )
         return
-    scored = phase_one.evaluate(model, texts or None)
+    scored = training.evaluate(model, texts or None)
     say(
         json,
         dataclasses.asdict(scored),
@@ -194,11 +194,11 @@ def freeze(
     json: Json = False,
 ) -> None:
     """Seal a run's best checkpoint into an ingot."""
-    from ingot.api import phase_one
+    from ingot.api import training
     from ingot.artifact import parse_scheme
 
     scheme = parse_scheme(quantize, group, tensor or [])
-    with phase_one.freeze(
+    with training.freeze(
         run, out, overwrite=overwrite, latest=latest, quantize=scheme, calibrated=calibrate
     ) as ingot:
         say(json, {"ingot": str(out), "digest": ingot.digest}, f"{out}: {ingot.digest}")
@@ -211,9 +211,9 @@ def adapter(
     latest: Annotated[bool, typer.Option(help="Take the latest checkpoint, not the best.")] = False,
 ) -> None:
     """Write the adapter that a run trained, without the model it is for."""
-    from ingot.api import phase_one
+    from ingot.api import training
 
-    phase_one.adapter(run, out, latest=latest)
+    training.adapter(run, out, latest=latest)
     say(False, None, f"{out}: the adapter of {run}")
 
 
@@ -250,7 +250,7 @@ def _watched(show: Show, run: Path, watcher: Watcher, port: int | None) -> Itera
     if port is None:
         yield
         return
-    from ingot.api.watching import watch
+    from ingot.api.watch import watch
 
     with watch(run, watcher, port=port) as page:
         show.say(f"watch it at {page.url}/#train")

@@ -1,11 +1,18 @@
 """Raw text to token shards, and token shards to training windows."""
 
-from ingot.corpus.baseline import compressed_bits_per_byte
-from ingot.corpus.build import build_corpus, sources_fingerprint
+from ingot.corpus.build.build import build_corpus, sources_fingerprint
+from ingot.corpus.build.compression_baseline import compressed_bits_per_byte
+from ingot.corpus.build.mixing import parse_mix
+from ingot.corpus.build.progress import Progress, ProgressCallback
 from ingot.corpus.config import CorpusConfig, make_config
-from ingot.corpus.corpus import Corpus, open_corpus
-from ingot.corpus.documents import Document, iter_documents
-from ingot.corpus.manifest import (
+from ingot.corpus.reading.documents import Document, iter_documents
+from ingot.corpus.reading.files import find_files
+from ingot.corpus.reading.report import ReadReport, Reason
+from ingot.corpus.sampling.prefetch import PrefetchingSampler
+from ingot.corpus.sampling.sampler import Sampler
+from ingot.corpus.sampling.segments import segments_of
+from ingot.corpus.store.corpus import Corpus, open_corpus
+from ingot.corpus.store.manifest import (
     BaselineRecord,
     CorpusManifest,
     ShardRecord,
@@ -14,14 +21,7 @@ from ingot.corpus.manifest import (
     SourceRecord,
     SplitRecord,
 )
-from ingot.corpus.mixing import parse_mix
-from ingot.corpus.prefetch import PrefetchingSampler
-from ingot.corpus.progress import Progress, ProgressCallback
-from ingot.corpus.report import ReadReport, Reason
-from ingot.corpus.sampler import Sampler
-from ingot.corpus.segments import segments_of
-from ingot.corpus.shards import Part, Shard, TokenStore
-from ingot.corpus.sources import find_files
+from ingot.corpus.store.shards import Part, Shard, TokenStore
 
 __all__ = [
     "BaselineRecord",

@@ -2,11 +2,11 @@
 
 from ingot.inference.config import EngineConfig
 from ingot.inference.engine import Engine, QueueFull
-from ingot.inference.guide import Guide
 from ingot.inference.loop import EngineLoop
-from ingot.inference.sequence import Delta, SamplingParams, Sequence, Timing, TokenLogprob
+from ingot.inference.request.grammar import Guide
+from ingot.inference.request.sequence import Delta, SamplingParams, Sequence, Timing, TokenLogprob
+from ingot.inference.request.validation import validate
 from ingot.inference.stats import EngineStats
-from ingot.inference.validation import validate
 
 __all__ = [
     "Delta",

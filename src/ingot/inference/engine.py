@@ -10,15 +10,15 @@ from collections.abc import Sequence as Seq
 from dataclasses import asdict
 
 from ingot.errors import ServeError
-from ingot.inference.answer import Answer, News
-from ingot.inference.batch import chunk_for
 from ingot.inference.config import EngineConfig, check_limits
 from ingot.inference.executors.base import Chunk, Executor, Hidden, Result
-from ingot.inference.intake import Intake, Standing
-from ingot.inference.kv_cache import KVCache
-from ingot.inference.scheduler import Piece, Scheduler
-from ingot.inference.sequence import Delta, FinishReason, SamplingParams, Sequence, Status
-from ingot.inference.speculation import Speculator
+from ingot.inference.request.output import Answer, News
+from ingot.inference.request.sequence import Delta, FinishReason, SamplingParams, Sequence, Status
+from ingot.inference.request.validator import Intake, Standing
+from ingot.inference.scheduling.batch import chunk_for
+from ingot.inference.scheduling.kv_cache import KVCache
+from ingot.inference.scheduling.scheduler import Piece, Scheduler
+from ingot.inference.scheduling.speculation import Speculator
 from ingot.inference.stats import Counters, EngineStats
 from ingot.model.tokenizer import Tokenizer
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from ingot.errors import IngotError, ServeError
 from ingot.inference.engine import Engine
-from ingot.inference.intake import Standing
-from ingot.inference.sequence import Delta, SamplingParams, Sequence
+from ingot.inference.request.sequence import Delta, SamplingParams, Sequence
+from ingot.inference.request.validator import Standing
 from ingot.inference.stats import EngineStats
 
 _log = logging.getLogger(__name__)

@@ -2,7 +2,7 @@
 
 from ingot.server.app import create_app
 from ingot.server.config import ServerConfig
-from ingot.server.listener import listen
+from ingot.server.http.listener import listen
 from ingot.server.serve import Server
 from ingot.server.settings import named_paths, read_settings
 

@@ -6,19 +6,24 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from ingot.server.admin import add_activity, add_admin
-from ingot.server.chat import add_chat
-from ingot.server.completions import add_completions
-from ingot.server.direct import Direct
-from ingot.server.documents import describe
-from ingot.server.embeddings import add_embeddings
-from ingot.server.errors import ApiError, answer_api_error, answer_http_exception, answer_unexpected
-from ingot.server.gate import Gate
-from ingot.server.operations import add_models, add_operations
-from ingot.server.page import add_page
-from ingot.server.responses import add_responses
-from ingot.server.service import Service
-from ingot.server.tokens import add_tokens
+from ingot.server.engine.service import Service
+from ingot.server.fast_path import Direct
+from ingot.server.http.errors import (
+    ApiError,
+    answer_api_error,
+    answer_http_exception,
+    answer_unexpected,
+)
+from ingot.server.middleware import Gate
+from ingot.server.page.files import add_page
+from ingot.server.routes.admin import add_activity, add_admin
+from ingot.server.routes.chat import add_chat
+from ingot.server.routes.completions import add_completions
+from ingot.server.routes.embeddings import add_embeddings
+from ingot.server.routes.health import add_models, add_operations
+from ingot.server.routes.responses import add_responses
+from ingot.server.routes.tokenize import add_tokens
+from ingot.server.schemas.openapi import describe
 
 _ROUTES = (
     add_models,

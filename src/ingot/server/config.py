@@ -27,7 +27,7 @@ class ServerConfig(BaseModel):
     cors_origins: tuple[str, ...] = ()
     """Origins of web pages that may use the API; none by default."""
     api_keys: Path | None = None
-    """File of the keys that are accepted, see ``ingot.server.keys``; None asks for no key."""
+    """File of accepted keys, see ``ingot.server.access.api_keys``; None asks for no key."""
     model_name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """What clients call the first model; None takes the name of the ingot's folder."""
 

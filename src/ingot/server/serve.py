@@ -18,19 +18,19 @@ import uvloop
 from ingot.artifact import Ingot
 from ingot.errors import IngotError, ServeError
 from ingot.inference import EngineLoop
-from ingot.server.activity import Activity
-from ingot.server.admission import Admission
+from ingot.server.access.admission import Admission
+from ingot.server.access.api_keys import Keys
+from ingot.server.access.in_flight import Activity
+from ingot.server.access.tracing import Tracer
 from ingot.server.app import create_app
 from ingot.server.config import ServerConfig
-from ingot.server.http_protocol import GuardedProtocol
-from ingot.server.keys import Keys
-from ingot.server.listener import BACKLOG, at_once, listen, url_of
-from ingot.server.logs import LogWriter
-from ingot.server.metrics import Metrics
-from ingot.server.models import Loader, Models, ServedModel
-from ingot.server.process import answering_comes_first, raise_file_limit
-from ingot.server.service import Service
-from ingot.server.tracing import Tracer
+from ingot.server.engine.metrics import Metrics
+from ingot.server.engine.model_registry import Loader, Models, ServedModel
+from ingot.server.engine.service import Service
+from ingot.server.http.listener import BACKLOG, at_once, listen, url_of
+from ingot.server.http.logs import LogWriter
+from ingot.server.http.process import answering_comes_first, raise_file_limit
+from ingot.server.http.protocol import GuardedProtocol
 
 _log = logging.getLogger(__name__)
 _START_TIMEOUT_S = 30.0

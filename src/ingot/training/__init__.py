@@ -1,9 +1,9 @@
 """Phase 1: read text, predict the next token, compare, update, repeat."""
 
-from ingot.training.monitoring.teller import TrainingResult
-from ingot.training.recipe import Recipe, make_recipe, merge, parse_overrides, read_recipe
-from ingot.training.run import Run, RunRecord, create_run, open_run
-from ingot.training.trainer import Trainer
+from ingot.training.config.recipe import Recipe, make_recipe, merge, parse_overrides, read_recipe
+from ingot.training.loop.trainer import Trainer
+from ingot.training.monitoring.run_reporter import TrainingResult
+from ingot.training.run_folder.run import Run, RunRecord, create_run, open_run
 
 __all__ = [
     "Recipe",

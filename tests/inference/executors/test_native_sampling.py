@@ -1,4 +1,4 @@
-"""The core's own sampling against the reference in ``ingot.inference.sampling``."""
+"""The core's own sampling against the reference in ``ingot.inference.executors.sampling``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ingot.errors import ServeError
 from ingot.inference import SamplingParams
 from ingot.inference.executors.base import Adjustment, Chunk, Drawn, SamplingRow
 from ingot.inference.executors.native import NativeExecutor, as_native
-from ingot.inference.sampling import draw
+from ingot.inference.executors.sampling import draw
 
 VOCABULARY = 300
 

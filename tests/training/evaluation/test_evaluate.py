@@ -13,8 +13,8 @@ from torch.nn import functional
 from ingot.errors import CorpusError
 from ingot.model import ModelConfig
 from ingot.model.transformer import Transformer
+from ingot.training.compute.precision import Precision
 from ingot.training.evaluation.evaluate import evaluate
-from ingot.training.precision import Precision
 
 CONTEXT = 16
 CONFIG = ModelConfig(

@@ -14,6 +14,7 @@ from ingot.errors import CorpusError
 from ingot.model import ModelConfig, Tokenizer
 from ingot.model.transformer import Transformer
 from ingot.training import Recipe, Run
+from ingot.training.compute.precision import Precision
 from ingot.training.evaluation.multiple_choice import (
     Question,
     answer_questions,
@@ -22,7 +23,6 @@ from ingot.training.evaluation.multiple_choice import (
 )
 from ingot.training.objectives.base import Batch
 from ingot.training.objectives.next_token import next_token_loss
-from ingot.training.precision import Precision
 
 TOKENIZER = Tokenizer.train(["What is the colour of grass, snow and coal? "], 270)
 FLOAT32 = Precision.choose("float32")

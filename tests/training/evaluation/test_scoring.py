@@ -9,8 +9,9 @@ import pytest
 from ingot.artifact import Provenance, freeze
 from ingot.corpus import Corpus
 from ingot.errors import ArtifactError, CorpusError, UsageError
-from ingot.training import Recipe, Run, checkpoint
+from ingot.training import Recipe, Run
 from ingot.training.evaluation.scoring import open_model, score
+from ingot.training.run_folder import checkpoint
 
 
 @pytest.fixture

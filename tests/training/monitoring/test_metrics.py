@@ -11,9 +11,9 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from ingot.errors import ResourceError
-from ingot.training.monitoring.boards import TensorBoard
 from ingot.training.monitoring.events import Evaluated, Sampled, Stepped
 from ingot.training.monitoring.metrics import FILE, Metrics
+from ingot.training.monitoring.trackers import TensorBoard
 
 
 def steps(run: Path) -> list[int]:

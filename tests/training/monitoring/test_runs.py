@@ -10,7 +10,7 @@ import pytest
 
 from ingot.errors import UsageError
 from ingot.training import Recipe, Run
-from ingot.training.monitoring.cost import CostConfig
+from ingot.training.config.cost import CostConfig
 from ingot.training.monitoring.run_plot import write_plot
 from ingot.training.monitoring.runs import find_runs, read_curves, summarise
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from ingot.model.transformer import Transformer
+from ingot.training.compute.precision import Precision
 from ingot.training.objectives import answers as answers_module
 from ingot.training.objectives.answers import Answer, log_probabilities, padded
-from ingot.training.precision import Precision
 
 
 def some_answers() -> list[Answer]:

@@ -15,10 +15,10 @@ from ingot.errors import CorpusError, RecipeError
 from ingot.model import Tokenizer
 from ingot.model.chat import ChatTemplate
 from ingot.model.transformer import Transformer
+from ingot.training.compute.precision import Precision
+from ingot.training.data.preference_pairs import Pairs, read_pairs
 from ingot.training.objectives.answers import Answer
-from ingot.training.objectives.pairs import Pairs, read_pairs
 from ingot.training.objectives.preference import Preference, PreferenceBatch
-from ingot.training.precision import Precision
 
 NewModel = Callable[..., Transformer]
 CPU = torch.device("cpu")

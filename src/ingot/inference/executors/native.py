@@ -11,7 +11,7 @@ from ingot.errors import ResourceError, ServeError, UsageError
 from ingot.inference.config import EngineConfig
 from ingot.inference.executors.base import FEATURES, Chunk, Drawn, Hidden, Result, SamplingRow
 from ingot.inference.executors.native_weights import NativeWeights, WeightKind
-from ingot.inference.sequence import TokenLogprob
+from ingot.inference.request.sequence import TokenLogprob
 from ingot.native import Model
 
 KEY_TILE = 16

@@ -21,8 +21,8 @@ from ingot.artifact import Ingot
 from ingot.errors import UsageError
 from ingot.inference.config import EngineConfig
 from ingot.inference.executors.base import FEATURES, Chunk, Drawn, Hidden, Result
+from ingot.inference.executors.sampling import draw
 from ingot.inference.executors.torch_weights import digests, load
-from ingot.inference.sampling import draw
 
 _ROWS_AT_ONCE = 64  # whose scores are computed together: 40 MB at a vocabulary of 150,000
 

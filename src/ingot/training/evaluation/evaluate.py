@@ -16,8 +16,8 @@ from torch.nn import functional
 
 from ingot.errors import CorpusError
 from ingot.model.transformer import Transformer
-from ingot.training.attention import attention_for
-from ingot.training.precision import Precision
+from ingot.training.compute.attention import attention_for
+from ingot.training.compute.precision import Precision
 
 _TOKENS_AT_ONCE = 4096
 

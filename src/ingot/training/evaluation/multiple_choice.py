@@ -17,10 +17,10 @@ import numpy as np
 from ingot.errors import CorpusError
 from ingot.model import Tokenizer
 from ingot.model.transformer import Transformer
+from ingot.training.compute.precision import Precision
+from ingot.training.data.jsonl import Record, kind_of, read_records
 from ingot.training.evaluation.scoring import open_model
 from ingot.training.objectives.answers import Answer, log_probabilities
-from ingot.training.objectives.records import Record, kind_of, read_records
-from ingot.training.precision import Precision
 
 
 @dataclass(frozen=True)

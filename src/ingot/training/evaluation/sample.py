@@ -11,7 +11,7 @@ import torch
 
 from ingot.model.tokenizer import Tokenizer
 from ingot.model.transformer import Transformer
-from ingot.training.precision import Precision
+from ingot.training.compute.precision import Precision
 
 _TEMPERATURE = 0.7
 _WINDOW = 128  # positions recomputed for each token; enough to see what a model has learnt

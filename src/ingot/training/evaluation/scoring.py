@@ -14,12 +14,12 @@ from ingot.corpus import ReadReport, iter_documents
 from ingot.errors import CorpusError, UsageError
 from ingot.model import ModelConfig, Tokenizer
 from ingot.model.transformer import Transformer
-from ingot.training import checkpoint
+from ingot.training.compute.fused_modules import fuse
+from ingot.training.compute.precision import Precision
 from ingot.training.evaluation.evaluate import Evaluation, Tokens, evaluate
-from ingot.training.native.modules import fuse
-from ingot.training.precision import Precision
-from ingot.training.run import RECORD, open_run
-from ingot.training.trained import trained_weights
+from ingot.training.run_folder import checkpoint
+from ingot.training.run_folder.run import RECORD, open_run
+from ingot.training.run_folder.trained_weights import trained_weights
 
 
 class _Tokens:

@@ -11,7 +11,7 @@ from ingot.errors import TrainingError
 from ingot.model.transformer import Transformer
 from ingot.training.initialization.warm_start import warm_start
 from ingot.training.objectives import Start, start_from
-from ingot.training.run import Run
+from ingot.training.run_folder.run import Run
 
 
 def load_start(run: Run, model: Transformer, *, goes_on: bool) -> Start | None:

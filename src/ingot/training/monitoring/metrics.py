@@ -12,8 +12,8 @@ from typing import Self
 import orjson
 
 from ingot.files import full_disk_named, write_atomic
-from ingot.training.monitoring.boards import Board
 from ingot.training.monitoring.events import Evaluated, Event, Sampled, Skipped, Stepped
+from ingot.training.monitoring.trackers import Board
 
 FILE = "metrics.jsonl"
 

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 from ingot.errors import RecipeError
-from ingot.training.recipe import RunRecipe
+from ingot.training.config.recipe import RunRecipe
 
 _WINDOW = 5.0  # seconds over which speed is averaged
 _EVALUATION_SLACK = 1.25

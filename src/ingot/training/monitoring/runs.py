@@ -9,9 +9,9 @@ from pathlib import Path
 import orjson
 
 from ingot.errors import IngotError, UsageError
-from ingot.training import checkpoint
 from ingot.training.monitoring.metrics import FILE
-from ingot.training.run import RECORD, open_run
+from ingot.training.run_folder import checkpoint
+from ingot.training.run_folder.run import RECORD, open_run
 
 
 @dataclass(frozen=True)

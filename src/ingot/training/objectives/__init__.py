@@ -1,9 +1,9 @@
 """The tasks a model can be trained on, one objective each."""
 
+from ingot.training.data.conversations import Examples, read_examples
+from ingot.training.data.preference_pairs import Pairs, read_pairs
 from ingot.training.objectives.base import Batch, Objective
-from ingot.training.objectives.chat import Examples, read_examples
 from ingot.training.objectives.fine_tuning import FineTuning
-from ingot.training.objectives.pairs import Pairs, read_pairs
 from ingot.training.objectives.preference import Preference, PreferenceBatch
 from ingot.training.objectives.pretraining import Pretraining
 from ingot.training.objectives.start import Start, start_from

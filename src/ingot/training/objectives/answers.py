@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from ingot.model.transformer import Transformer
+from ingot.training.compute.precision import Precision
 from ingot.training.objectives.base import Batch
 from ingot.training.objectives.next_token import row_log_probabilities
-from ingot.training.precision import Precision
 
 _TOKENS_AT_ONCE = 8192
 

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ingot.corpus.permutation import ROUNDS, Permutation
+from ingot.corpus.sampling.permutation import ROUNDS, Permutation
 from ingot.errors import CorpusError
 
 Item = TypeVar("Item")

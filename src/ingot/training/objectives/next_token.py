@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ingot.model.transformer import Transformer
-from ingot.training.attention import attention_for, segment_positions
+from ingot.training.compute.attention import attention_for, segment_positions
+from ingot.training.compute.precision import on_device
 from ingot.training.objectives.base import Batch
 from ingot.training.objectives.cross_entropy import summed_cross_entropy, token_cross_entropy
-from ingot.training.precision import on_device
 
 
 def hidden_states(model: Transformer, batch: Batch, device: torch.device) -> Tensor:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ingot.training.sharding import cut, join, part
+from ingot.training.distributed.fsdp import cut, join, part
 
 KINDS = ("step", "exp_avg", "exp_avg_sq")
 _EPSILON = 1e-8

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from ingot.training.sharding import cut, join, part
+from ingot.training.distributed.fsdp import cut, join, part
 
 # Coefficients of the five Newton-Schulz steps: each is the best odd quintic for the
 # interval the one before it leaves (Polar Express, arXiv:2505.16932, as used by

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from ingot.errors import TrainingError
+from ingot.training.distributed.fsdp import cut, join, whole
 from ingot.training.optim.adamw import KINDS, AdamW, Group
 from ingot.training.optim.muon import Muon
-from ingot.training.sharding import cut, join, whole
 
 
 class OptimizerConfig(BaseModel):

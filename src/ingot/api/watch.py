@@ -1,0 +1,141 @@
+"""A page beside a run, while it goes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from ingot.api import training
+from ingot.api.training import Watcher
+from ingot.errors import ServeError
+from ingot.server.page.run_monitor import WatchServer
+
+_INGOT = "latest.ingot"
+_START_S, _STOP_S = 60.0, 40.0
+
+
+@contextlib.contextmanager
+def watch(folder: Path, watcher: Watcher, *, port: int = 0) -> Iterator[WatchServer]:
+    """Show the run in ``folder`` as a page inside the block, and pass wishes on to it.
+
+    The block trains with the same ``watcher``. What is served from the page ends with it.
+
+    Args:
+        folder: The run's folder, which need not exist yet.
+        watcher: The run's.
+        port: Port on this machine; 0 takes a free one.
+
+    Raises:
+        ServeError: the port cannot be had.
+    """
+    controls = watcher.controls
+    served = _Served()
+
+    def stop() -> str:
+        watcher.interrupted.set()
+        return f"stops after this update; go on with: ingot resume {folder}"
+
+    def pause() -> str:
+        controls.pause()
+        return "waits after this update"
+
+    def go_on() -> str:
+        controls.go_on()
+        return "goes on"
+
+    def checkpoint() -> str:
+        controls.checkpoint()
+        return "writes a checkpoint after this update"
+
+    def freeze() -> str:
+        out = folder / _INGOT
+        with training.freeze(folder, out, latest=True, overwrite=True) as ingot:
+            return f"sealed {ingot.digest[:12]}; serve it with: ingot serve {out}"
+
+    def serve() -> str:
+        out = folder / _INGOT
+        training.freeze(folder, out, latest=True, overwrite=True).close()
+        digest, url = served.start(out)
+        return f"{digest[:12]} is served at {url} while this run goes on"
+
+    actions = {
+        "pause": pause,
+        "resume": go_on,
+        "checkpoint": checkpoint,
+        "freeze": freeze,
+        "serve": serve,
+        "stop": stop,
+    }
+    page = WatchServer(
+        folder.name,
+        folder / "metrics.jsonl",
+        actions,
+        lambda: controls.paused,
+        port=port,
+    )
+    with contextlib.closing(served), page:
+        yield page
+
+
+class _Served:
+    """One ingot, served by a process of its own: training and inference never meet."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+        self._one_at_a_time = threading.Lock()
+        self._closed = False
+
+    def start(self, ingot: Path) -> tuple[str, str]:
+        """Serve an ingot in place of the one before; return its digest and the address.
+
+        Raises:
+            ServeError: it does not start.
+        """
+        with self._one_at_a_time:
+            self._end()
+            command = [sys.executable, "-m", "ingot", "serve", str(ingot), "--port", "0", "--json"]
+            process = self._process = subprocess.Popen(  # noqa: S603 (this very program)
+                command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            )
+            if self._closed:  # meanwhile: nobody will end it
+                process.kill()
+            late = threading.Timer(_START_S, process.kill)
+            late.start()
+            try:
+                ready = json.loads(_first_object(process))
+            except ValueError as error:
+                raise ServeError("did not start", where=ingot, fix="try: ingot serve") from error
+            finally:
+                late.cancel()
+            return str(ready["digest"]), str(ready["url"])
+
+    def close(self) -> None:
+        """End what is served, its running requests first, and serve nothing more."""
+        self._closed = True
+        self._end()
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _first_object(process: subprocess.Popen[str]) -> str:
+    """Return the first JSON object that a process prints; what there is, if it ends before."""
+    said = ""
+    for line in process.stdout or ():
+        said += line
+        if line == "}\n":
+            break
+    return said

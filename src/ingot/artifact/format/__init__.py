@@ -1,0 +1,1 @@
+"""The ingot format on disk and in memory: manifest, tensors, folder layout, sealed pages."""

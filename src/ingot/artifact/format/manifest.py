@@ -1,0 +1,229 @@
+"""``ingot.json``: what an ingot holds, its digests, and where it came from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    JsonValue,
+    NonNegativeInt,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from ingot.artifact.quantization.packing import GROUPS, LAYOUT, LAYOUT_VERSION, Kind
+from ingot.errors import ArtifactError
+
+MANIFEST = "ingot.json"
+CONFIG = "config.json"
+GENERATION_CONFIG = "generation_config.json"
+TOKENIZER = "tokenizer.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+
+REQUIRED_FILES = frozenset({CONFIG, GENERATION_CONFIG, TOKENIZER, TOKENIZER_CONFIG})
+_SHARD = re.compile(r"model-[0-9]{5}-of-[0-9]{5}\.safetensors")
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Dtype = Literal["bfloat16", "float32"]
+StoredDtype = Literal["BF16", "F32", "U8"]
+STORED_DTYPE: dict[Dtype, Literal["BF16", "F32"]] = {"bfloat16": "BF16", "float32": "F32"}
+"""What safetensors calls each dtype that an ingot may have."""
+
+
+def is_weights(name: str) -> bool:
+    """Tell whether an ingot's file of this name holds tensors."""
+    return name == WEIGHTS or _SHARD.fullmatch(name) is not None
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class TensorRecord(_Record):
+    """One tensor."""
+
+    dtype: StoredDtype
+    shape: tuple[NonNegativeInt, ...]
+    sha256: Sha256
+
+
+class FileRecord(_Record):
+    """One file beside the manifest."""
+
+    bytes: NonNegativeInt
+    sha256: Sha256
+
+
+class MatrixRecord(_Record):
+    """How one matrix of a quantized ingot is stored."""
+
+    kind: Kind
+    group: NonNegativeInt
+    """Inputs that share a scale; 0 for bf16, which has none."""
+
+    @model_validator(mode="after")
+    def _scales_where_needed(self) -> Self:
+        if self.group not in ((0,) if self.kind == "bf16" else GROUPS):
+            raise ValueError(f"{self.kind} cannot have groups of {self.group}")
+        return self
+
+
+class Quantization(_Record):
+    """How the matrices of a quantized ingot are packed (``ingot.artifact.quantization.packing``).
+
+    A matrix NAME is the tensors ``NAME.tiles`` and, but for bf16, ``NAME.scales``.
+    """
+
+    layout: Literal["tiles16"] = LAYOUT
+    layout_version: Literal[1] = LAYOUT_VERSION
+    method: Literal["round", "gptq"]
+    """Plain rounding, or GPTQ (arXiv:2210.17323)."""
+    calibration_tokens: NonNegativeInt | None = None
+    """Tokens of training text that the method looked at."""
+    matrices: dict[str, MatrixRecord]
+
+
+class Provenance(_Record):
+    """Where a model came from. What is not known is None."""
+
+    corpus_digest: str | None = None
+    """Digest of the token shards it was trained on."""
+    recipe: dict[str, JsonValue] | None = None
+    """The recipe of the run, complete."""
+    code_version: str | None = None
+    seed: int | None = None
+    steps: NonNegativeInt | None = None
+    """Optimizer steps taken."""
+    tokens: NonNegativeInt | None = None
+    """Training tokens seen."""
+    flops: FiniteFloat | None = None
+    """Floating-point operations spent, by the model's formula."""
+    wall_seconds: FiniteFloat | None = None
+    training_loss: FiniteFloat | None = None
+    """Last smoothed training loss, in nats per token."""
+    validation_loss: FiniteFloat | None = None
+    """Loss on the whole held-out split, in nats per token."""
+    bits_per_byte: FiniteFloat | None = None
+    """The same loss in bits per byte of held-out text; does not depend on the tokenizer."""
+    parent: Sha256 | None = None
+    """Digest of the ingot it was made from."""
+
+    @field_validator("recipe")
+    @classmethod
+    def _recipe_is_json(cls, recipe: dict[str, JsonValue] | None) -> dict[str, JsonValue] | None:
+        json.dumps(recipe, allow_nan=False)
+        return recipe
+
+
+class Manifest(_Record):
+    """Everything an ingot holds, and one digest over it all."""
+
+    format_version: Literal[1] = 1
+    architecture: Literal["Qwen3ForCausalLM"] = "Qwen3ForCausalLM"
+    dtype: Dtype
+    """Number format of every tensor of an ingot that is not quantized."""
+    quantization: Quantization | None = None
+    """Left out of the file where there is none."""
+    tensors: dict[str, TensorRecord] = Field(min_length=1)
+    files: dict[str, FileRecord]
+    """Every file but the manifest itself."""
+    provenance: Provenance
+    digest: Sha256
+    """SHA-256 of the canonical JSON of all other fields, so it covers every byte of the ingot."""
+
+    @field_validator("files")
+    @classmethod
+    def _only_known_files(cls, files: dict[str, FileRecord]) -> dict[str, FileRecord]:
+        """Hold to the closed list of names: no code, no paths out of the folder."""
+        if missing := REQUIRED_FILES - files.keys():
+            raise ValueError(f"{min(missing)} is not listed")
+        for name in files:
+            if name not in REQUIRED_FILES and name != INDEX and not is_weights(name):
+                raise ValueError(f"{name[:80]!r} is no file of an ingot")
+        shards = [name for name in files if is_weights(name)]
+        if not shards or (shards == [WEIGHTS]) == (INDEX in files):
+            raise ValueError(f"weights must be {WEIGHTS} alone, or shards with {INDEX}")
+        return files
+
+    @property
+    def short_digest(self) -> str:
+        """The first 12 characters of the digest, for people."""
+        return self.digest[:12]
+
+    @classmethod
+    def seal(
+        cls,
+        *,
+        dtype: Dtype,
+        tensors: dict[str, TensorRecord],
+        files: dict[str, FileRecord],
+        provenance: Provenance,
+        quantization: Quantization | None = None,
+    ) -> Self:
+        """Make the manifest of these contents and compute its digest."""
+        draft = cls(
+            dtype=dtype,
+            quantization=quantization,
+            tensors=tensors,
+            files=files,
+            provenance=provenance,
+            digest="0" * 64,
+        )
+        return draft.model_copy(update={"digest": draft._expected_digest()})
+
+    @classmethod
+    def parse(cls, data: bytes, *, where: object) -> Self:
+        """Read and check an ``ingot.json``.
+
+        Raises:
+            ArtifactError: malformed, another format version, or not matching its own digest.
+        """
+        try:
+            manifest = cls.model_validate_json(data)
+            # Byte for byte, so that not even a changed space goes unnoticed.
+            intact = manifest.to_json() == data
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            field = ".".join(map(str, first["loc"]))
+            raise ArtifactError(
+                f"is not a valid manifest ({field}: {first['msg']})",
+                where=where,
+                fix="make the ingot again, or use the version of Ingot that made it",
+            ) from error
+        except (ValueError, RecursionError) as error:
+            raise ArtifactError(f"is not a valid manifest ({error})", where=where) from error
+        if manifest.digest != manifest._expected_digest() or not intact:
+            raise ArtifactError(
+                "does not match its own digest", where=where, fix="fetch or make the ingot again"
+            )
+        return manifest
+
+    def to_json(self) -> bytes:
+        """Return the one text of this manifest: sorted keys, indented by one."""
+        text = json.dumps(self._fields(), sort_keys=True, indent=1, allow_nan=False)
+        return text.encode() + b"\n"
+
+    def _expected_digest(self) -> str:
+        """Hash the canonical JSON (sorted keys, no spaces, ASCII) of all fields but the digest."""
+        rest = self._fields()
+        del rest["digest"]
+        text = json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _fields(self) -> dict[str, JsonValue]:
+        """Return what is written: an ingot that is not quantized does not mention it."""
+        fields = self.model_dump(mode="json")
+        if self.quantization is None:
+            del fields["quantization"]
+        return fields

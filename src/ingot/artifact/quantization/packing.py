@@ -1,0 +1,203 @@
+"""The packed layout of weight matrices: what the C++ core multiplies with, straight from the file.
+
+A matrix (outputs, inputs) is cut into tiles of 16 outputs; inputs are filled up with
+zeros to a multiple of 32. A tile runs through all inputs, from the outside in:
+
+- bf16: ``[inputs / 2][16 outputs][2 inputs]`` of bfloat16 bits
+- int8: ``[inputs / 4][16 outputs][4 inputs]`` of code + 128, so that bytes are unsigned
+- int4: ``[inputs / 8][16 outputs][4 inputs]`` of code + 8; inputs 0-3 of each eight in the
+  low half of a byte, 4-7 in the high half
+
+The quantized kinds have no zero point: a weight is its code times a float32 scale that
+``group`` inputs of one output share, ``[tile][inputs / group][16 outputs]``. int8 codes lie
+in [-127, 127]; int4 codes in [-8, 7], so a scale may be negative to use the -8. Sixteen
+outputs by four bytes fill one AVX-512 register, two of AVX2 and four of NEON, and the
+dot products of all three (VNNI, maddubs, sdot) take four inputs of an output together.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingot.artifact.quantization.bfloat16 import round_to_bfloat16, widen_to_float32
+
+Kind = Literal["bf16", "int8", "int4"]
+GROUPS = (32, 64, 128)
+"""Inputs that may share a scale."""
+LAYOUT: Literal["tiles16"] = "tiles16"
+LAYOUT_VERSION: Literal[1] = 1
+
+_TINY = 1e-30  # weights below it count as zero
+_SHRINKS = np.linspace(1.05, 0.6, 19)  # of the largest weight, tried as the limit of a group
+_TILE = 16
+_DEPTH = 32
+LARGEST_CODE = {"int8": 127, "int4": 7}
+
+
+@dataclass(frozen=True)
+class QuantizedMatrix:
+    """A weight matrix as codes and scales, not yet packed."""
+
+    kind: Kind
+    group: int
+    """Inputs that share a scale; 0 for bf16."""
+    codes: NDArray[Any]
+    """(outputs, inputs): int8 codes, or bfloat16 bits as ``uint16``."""
+    scales: NDArray[np.float32]
+    """(outputs, groups); empty for bf16."""
+
+    def dequantized(self) -> NDArray[np.float32]:
+        """Return the weights (outputs, inputs) that the codes stand for."""
+        if self.kind == "bf16":
+            return widen_to_float32(self.codes)
+        return _times_scales(self.codes, self.scales, self.group)
+
+
+@dataclass(frozen=True)
+class PackedShape:
+    """What one packed matrix is stored as."""
+
+    kind: Kind
+    group: int
+    outputs: int
+    inputs: int
+
+    @property
+    def tiles(self) -> tuple[int, ...]:
+        """Shape of the tensor of tiles: ``U8``, or ``BF16`` for bf16."""
+        per_word = {"bf16": 2, "int8": 4, "int4": 8}[self.kind]
+        last = 2 if self.kind == "bf16" else 4
+        return math.ceil(self.outputs / _TILE), self.depth // per_word, _TILE, last
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """Shape of the ``F32`` tensor of scales; none is stored for bf16."""
+        return math.ceil(self.outputs / _TILE), math.ceil(self.depth / self.group), _TILE
+
+    @property
+    def depth(self) -> int:
+        """Inputs, padding included."""
+        return math.ceil(self.inputs / _DEPTH) * _DEPTH
+
+
+def groups_of(inputs: int, group: int) -> int:
+    """Return how many groups of ``group`` inputs a row has, the last one perhaps shorter."""
+    return math.ceil(inputs / group)
+
+
+def round_to_nearest(weights: NDArray[np.float32], kind: Kind, group: int) -> QuantizedMatrix:
+    """Quantize (outputs, inputs), each weight to the code nearest to it.
+
+    int8: the largest weight of a group sets its scale. int4: the scale, of a few, whose
+    squared error is least. A group of zeros, or of values too small to divide by, has the
+    scale 0.
+    """
+    if kind == "bf16":
+        return QuantizedMatrix(
+            kind, 0, round_to_bfloat16(weights), np.empty((0, 0), dtype=np.float32)
+        )
+    grouped = _grouped(weights, group)
+    flat = grouped.reshape(-1, group)
+    scales = best_scales(flat, np.ones(group, dtype=np.float32), kind)
+    codes = nearest_codes(flat, scales[:, None], kind).reshape(len(weights), -1)
+    return QuantizedMatrix(
+        kind, group, codes[:, : weights.shape[1]], scales.reshape(grouped.shape[:2])
+    )
+
+
+def nearest_codes(
+    weights: NDArray[np.floating], scales: NDArray[np.float32], kind: Kind
+) -> NDArray[np.int8]:
+    """Return the codes nearest to weights (...), given scales that broadcast to them."""
+    usable = scales != 0
+    exact = np.rint(weights / np.where(usable, scales, np.float32(1))) * usable
+    lowest = -8 if kind == "int4" else -127
+    codes: NDArray[np.int8] = exact.clip(lowest, LARGEST_CODE[kind]).astype(np.int8)
+    return codes
+
+
+def best_scales(
+    part: NDArray[np.floating], importance: NDArray[np.floating], kind: Kind
+) -> NDArray[np.float32]:
+    """Return a scale for each row of ``part`` (rows, group).
+
+    int4 tries some limits below the largest weight, met by the code 7 or by -8, and takes
+    the one of least squared error, each input weighed by its ``importance`` (group,).
+    """
+    highest = np.abs(part).max(axis=1)
+    if kind == "int8":
+        plain = highest / part.dtype.type(LARGEST_CODE[kind])
+        return np.where(highest > _TINY, plain, 0).astype(np.float32)
+    signed = np.take_along_axis(part, np.abs(part).argmax(axis=1)[:, None], axis=1)[:, 0]
+    best = np.zeros(len(part), dtype=np.float32)
+    least = np.full(len(part), np.inf)
+    for limit in (highest / 7, signed / -8):
+        for shrink in _SHRINKS:
+            scale = (shrink * limit).astype(np.float32)
+            codes = nearest_codes(part, scale[:, None], kind)
+            error = ((part - codes * scale[:, None]) ** 2) @ importance
+            better = (highest > _TINY) & (error < least)
+            best[better], least[better] = scale[better], error[better]
+    return best
+
+
+def pack(matrix: QuantizedMatrix) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    """Return the tiles and the scales of a matrix, in the shapes of ``PackedShape``."""
+    shape = PackedShape(matrix.kind, matrix.group, *matrix.codes.shape)
+    padded = np.zeros((shape.tiles[0] * _TILE, shape.depth), dtype=matrix.codes.dtype)
+    padded[: shape.outputs, : shape.inputs] = matrix.codes
+    if matrix.kind == "bf16":
+        tiles = padded.reshape(-1, _TILE, shape.depth // 2, 2).transpose(0, 2, 1, 3)
+        return np.ascontiguousarray(tiles), matrix.scales
+    by_output = np.zeros((shape.tiles[0] * _TILE, shape.scales[1]), dtype=np.float32)
+    by_output[: shape.outputs] = matrix.scales
+    scales = np.ascontiguousarray(by_output.reshape(-1, _TILE, shape.scales[1]).transpose(0, 2, 1))
+    offset = LARGEST_CODE[matrix.kind] + 1
+    unsigned = (padded.astype(np.int16) + offset).astype(np.uint8)
+    if matrix.kind == "int8":
+        tiles = unsigned.reshape(-1, _TILE, shape.depth // 4, 4).transpose(0, 2, 1, 3)
+    else:
+        eights = unsigned.reshape(-1, _TILE, shape.depth // 8, 2, 4).transpose(3, 0, 2, 1, 4)
+        tiles = eights[0] | eights[1] << 4
+    return np.ascontiguousarray(tiles), scales
+
+
+def unpack(
+    shape: PackedShape, tiles: NDArray[Any], scales: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return the weights (outputs, inputs) of packed tiles, exactly as the core sees them."""
+    if shape.kind == "int4":
+        low, high = tiles & 15, tiles >> 4
+        tiles = np.stack((low, high), axis=2)  # (tiles, eights, 2, 16, 4)
+        flat = tiles.transpose(0, 3, 1, 2, 4)
+    else:
+        flat = tiles.transpose(0, 2, 1, 3)
+    flat = flat.reshape(-1, shape.depth)[: shape.outputs, : shape.inputs]
+    if shape.kind == "bf16":
+        return widen_to_float32(np.ascontiguousarray(flat))
+    codes = flat.astype(np.int16) - (LARGEST_CODE[shape.kind] + 1)
+    by_output = scales.transpose(0, 2, 1).reshape(-1, shape.scales[1])[: shape.outputs]
+    return _times_scales(codes, by_output, shape.group)
+
+
+def _grouped(weights: NDArray[np.float32], group: int) -> NDArray[np.float32]:
+    """Return weights as (outputs, groups, group), filled up with zeros."""
+    outputs, inputs = weights.shape
+    groups = groups_of(inputs, group)
+    padded = np.zeros((outputs, groups * group), dtype=np.float32)
+    padded[:, :inputs] = weights
+    return padded.reshape(outputs, groups, group)
+
+
+def _times_scales(
+    codes: NDArray[Any], scales: NDArray[np.float32], group: int
+) -> NDArray[np.float32]:
+    weights = codes.astype(np.float32)
+    for index in range(scales.shape[1]):
+        weights[:, index * group : (index + 1) * group] *= scales[:, index, None]
+    return weights

@@ -1,0 +1,148 @@
+"""The verbs of phase two: verify an ingot, ask it, serve it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ingot.cli.options import IngotFolder, Json, Port, say
+
+app = typer.Typer()
+
+Executor = Annotated[str, typer.Option(help="auto, native, native-int8 or torch.")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, max=1024, help="Threads that compute; all CPUs by default.")
+]
+
+
+@app.command(epilog="Example: **ingot verify demo.ingot --live http://127.0.0.1:8000**")
+def verify(
+    ingot: IngotFolder,
+    live: Annotated[
+        str | None, typer.Option(help="Also have the server at this address hash its memory.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="What the server calls the model.")] = None,
+    json: Json = False,
+) -> None:
+    """Check every digest of an ingot; name the first thing that differs."""
+    from ingot.artifact import verify as check
+
+    manifest = check(ingot)
+    said = f"{ingot}: verified, {len(manifest.tensors)} tensors, digest {manifest.digest}"
+    if live is not None:
+        from ingot.api.verify_live import verify_live
+
+        name = model or ingot.absolute().name.removesuffix(".ingot")
+        verify_live(live, name, manifest, os.environ.get("INGOT_API_KEY"))
+        said += f"\n{live}: the same weights answer as {name!r}"
+    say(
+        json,
+        {"ingot": str(ingot), "digest": manifest.digest, "verified": True, "live": live},
+        said,
+    )
+
+
+@app.command(epilog='Example: **ingot generate demo.ingot "def main(" --max-tokens 64**')
+def generate(
+    ingot: IngotFolder,
+    prompt: Annotated[str, typer.Argument(help="Text to continue; - reads stdin.")],
+    max_tokens: Annotated[int, typer.Option(help="Most tokens to write.")] = 128,
+    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.8,
+    top_p: Annotated[float, typer.Option(help="Share of probability to keep.")] = 1.0,
+    top_k: Annotated[int, typer.Option(help="Likeliest tokens to keep; 0 keeps all.")] = 0,
+    min_p: Annotated[float, typer.Option(help="Least share of the likeliest.")] = 0.0,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same answer.")] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="Text that ends the answer.")] = None,
+    executor: Executor = "auto",
+    threads: Threads = None,
+    json: Json = False,
+) -> None:
+    """Continue a prompt."""
+    from ingot.api.inference import load
+    from ingot.inference import EngineConfig
+
+    text = sys.stdin.read() if prompt == "-" else prompt
+    sampling: dict[str, Any] = {
+        "max_tokens": max_tokens,
+        "temperature": temperature,
+        "top_p": top_p,
+        "top_k": top_k,
+        "min_p": min_p,
+        "seed": seed,
+        "stop": tuple(stop or ()),
+    }
+    engine = EngineConfig(threads=threads)
+    with load(ingot, executor=executor, engine=engine) as model:  # type: ignore[arg-type]
+        if json:
+            say(True, dataclasses.asdict(model.generate(text, **sampling)), "")
+            return
+        for piece in model.stream(text, **sampling):
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+        sys.stdout.write("\n")
+
+
+@app.command(epilog="Example: **ingot serve demo.ingot --port 8000**")
+def serve(
+    ingots: Annotated[
+        list[str], typer.Argument(help="Ingots, each a folder or NAME=FOLDER.", metavar="INGOT...")
+    ],
+    host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
+    port: Port = 8000,
+    api_keys: Annotated[Path | None, typer.Option(help="File of the keys to accept.")] = None,
+    allow_public: Annotated[
+        bool, typer.Option(help="Bind an address that others can reach, without API keys.")
+    ] = False,
+    executor: Executor = "auto",
+    threads: Threads = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="server.KEY=VALUE or engine.KEY=VALUE."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Serve ingots with the OpenAI API and a page, until Ctrl-C."""
+    from ingot.api import inference
+    from ingot.server import listen, named_paths, read_settings
+
+    named = named_paths(ingots)
+    first = next(iter(named))
+    config, engine = read_settings(
+        settings or [],
+        model_name=first,
+        host=host,
+        port=port,
+        allow_public=allow_public,
+        api_keys=api_keys,
+        log_requests=True,
+    )
+    if threads is not None:
+        engine = engine.model_copy(update={"threads": threads})
+    listener = listen(config)  # a port in use is said before a large model is read
+    with contextlib.ExitStack() as opened:
+        models = {
+            name: opened.enter_context(
+                inference.load(path, executor=executor, engine=engine)  # type: ignore[arg-type]
+            )
+            for name, path in named.items()
+        }
+        model = models.pop(first)
+        server = inference.serve(
+            model,
+            config,
+            listener=listener,
+            further=models,
+            executor=executor,  # type: ignore[arg-type]  # load has checked it
+            engine=engine,
+        )
+        announcement = (
+            f"serving {', '.join(ingots)} ({model.digest[:12]}) at {server.url}; Ctrl-C stops"
+        )
+        ready = {"url": server.url, "digest": model.digest}
+        server.run(on_ready=lambda: say(json, ready, announcement))

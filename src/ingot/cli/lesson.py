@@ -1,0 +1,72 @@
+"""The verbs that show both phases: the demo, the lesson, the comparison."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ingot.cli.options import IngotFolder, Json, Port, RunFolder, say, stderr
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: **ingot demo --budget 60s --once**")
+def demo(
+    budget: Annotated[str, typer.Option(help="Wall time to train for.")] = "5m",
+    folder: Annotated[Path, typer.Option(help="Where the corpus and the run go.")] = Path("demo"),
+    out: Annotated[Path, typer.Option(help="The ingot to make.")] = Path("demo.ingot"),
+    port: Port = 8000,
+    once: Annotated[
+        bool, typer.Option("--once", help="Ask one completion through HTTP, check it, and stop.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Do it all: text to corpus, training, freezing, verifying, serving."""
+    from ingot.demo import run_demo
+
+    report = run_demo(stderr(), budget=budget, folder=folder, out=out, port=port, once=once)
+    if json:
+        say(True, dataclasses.asdict(report), "")
+
+
+@app.command(epilog="Example: **ingot lesson --no-input**")
+def lesson(
+    no_input: Annotated[
+        bool, typer.Option("--no-input", help="Show all of it without asking anything.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Learn what training and inference are, each claim shown by running it (10 minutes)."""
+    from ingot.lesson.terminal.teach import teach
+
+    record = teach(Console(stderr=json), interactive=not no_input)
+    if json:
+        sys.stdout.buffer.write(record.to_json() + b"\n")
+
+
+@app.command(epilog="Example: **ingot compare demo demo.ingot --out phases**")
+def compare(
+    run: RunFolder,
+    ingot: IngotFolder,
+    out: Annotated[Path, typer.Option(help="Where the table goes too, as .html and .png.")] = Path(
+        "phases"
+    ),
+    json: Json = False,
+) -> None:
+    """Measure training and inference of one model side by side."""
+    from ingot.lesson.report.compare import compare as measure
+    from ingot.lesson.report.compare import write_report
+    from ingot.lesson.report.tables import phases as table
+
+    measured = measure(run, ingot)
+    page, picture = write_report(measured, ingot.absolute().name.removesuffix(".ingot"), out)
+    if json:
+        say(True, dataclasses.asdict(measured), "")
+        return
+    Console().print(table(measured))
+    say(False, None, f"written to {page} and {picture}")

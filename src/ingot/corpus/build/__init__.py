@@ -1,0 +1,1 @@
+"""The corpus build: two passes from documents to shards of tokens, resumable."""

@@ -1,0 +1,270 @@
+"""Text to tokens to shards, for both sides of the split at once."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from ingot.corpus.build.split import SIDES, Side
+from ingot.corpus.store.corpus import open_shard
+from ingot.corpus.store.manifest import ShardRecord, SideRecord, SplitRecord
+from ingot.corpus.store.shards import SHARD_TOKENS, ShardWriter
+from ingot.errors import CorpusError
+from ingot.model.tokenizer import Tokenizer
+
+_BATCH_BYTES = 1 << 20
+_PIECE_CHARACTERS = 2 << 20  # tokenizing takes some 100 times the memory of the text
+
+Tallies = dict[int, SideRecord]
+"""What each source gave, by its number."""
+
+
+class _Piece(NamedTuple):
+    """A document, or a piece of a long one, on its way to the tokenizer."""
+
+    side: Side
+    text: str
+    size: int
+    source: int
+    last: bool
+
+
+class SplitWriter:
+    """Writes one side's stream of tokens: one end of text, then each document and its own.
+
+    Each source begins a new shard and a stream of its own.
+
+    Args:
+        folder: Where the shards go.
+        side: Begins their names.
+        vocab_size: Ids must be below it.
+        eos_id: The end-of-text token.
+        shard_tokens: Tokens in a full shard.
+        resume: The ``sync`` of a writer that was killed, to go on from.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        side: Side,
+        *,
+        vocab_size: int,
+        eos_id: int,
+        shard_tokens: int = SHARD_TOKENS,
+        resume: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._folder = folder
+        self._side = side
+        self._vocab_size = vocab_size
+        self._eos_id = eos_id
+        self._shard_tokens = shard_tokens
+        self._shards: list[ShardRecord] = []
+        self._writer: ShardWriter | None = None
+        self._source = -1  # none yet
+        self._pending = array("I")
+        self._tallies: dict[int, list[int]] = {}
+        if resume:
+            self._take_up(resume)
+
+    def add(self, ids: list[int], size: int, source: int = 0, *, last: bool = True) -> None:
+        """Add a document's tokens, or some of them.
+
+        Args:
+            ids: The tokens.
+            size: Length of the document in UTF-8; of no account before its last tokens.
+            source: Where it comes from.
+            last: Whether the document ends with these tokens.
+        """
+        if source != self._source:
+            self.flush()
+            self._finish_shard()
+            self._source = source
+            self._tallies[source] = [0, 0, 0]
+            self._pending.append(self._eos_id)
+        self._pending.fromlist(ids)
+        if last:
+            self._pending.append(self._eos_id)
+            tally = self._tallies[source]
+            tally[0] += 1
+            tally[1] += size
+
+    def flush(self) -> None:
+        """Hand what was added to the files; many documents at once, as each write has its cost."""
+        ids = np.frombuffer(self._pending, np.uint32)
+        self._pending = array("I")
+        if len(ids):
+            self._tallies[self._source][2] += len(ids)
+            self._write(ids)
+
+    def sync(self) -> dict[str, Any]:
+        """Make what was written durable; return what it takes to go on from here, as JSON."""
+        self.flush()
+        if self._writer:
+            self._writer.sync()
+        return {
+            "shards": [shard.model_dump() for shard in self._shards],
+            "open": self._writer.count if self._writer else 0,
+            "source": self._source,
+            "tallies": list(self._tallies.items()),
+        }
+
+    def finish(self) -> tuple[SplitRecord, Tallies]:
+        """Close the last shard; return the record of all, and what each source gave.
+
+        Raises:
+            CorpusError: no document was added.
+        """
+        if not self._tallies:
+            raise CorpusError(
+                f"there is no text for {self._side}", where="corpus", fix="add more text"
+            )
+        self.flush()
+        self._finish_shard()
+        tallies = {
+            source: SideRecord(documents=documents, bytes=size, tokens=tokens)
+            for source, (documents, size, tokens) in self._tallies.items()
+        }
+        record = SplitRecord(
+            documents=sum(tally.documents for tally in tallies.values()),
+            bytes=sum(tally.bytes for tally in tallies.values()),
+            tokens=sum(shard.tokens for shard in self._shards),
+            shards=tuple(self._shards),
+        )
+        return record, tallies
+
+    def close(self) -> None:
+        """Let go of an unfinished shard."""
+        if self._writer:
+            self._writer.close()
+
+    def _take_up(self, state: Mapping[str, Any]) -> None:
+        self._shards = [ShardRecord(**shard) for shard in state["shards"]]
+        for shard in self._shards:
+            open_shard(self._folder, shard).verify()
+        self._source = state["source"]
+        self._tallies = {source: list(tally) for source, tally in state["tallies"]}
+        if state["open"]:
+            self._writer = ShardWriter(self._next_path(), self._vocab_size, keep=state["open"])
+
+    def _next_path(self) -> Path:
+        return self._folder / f"{self._side}-{len(self._shards):05d}.tokens"
+
+    def _write(self, ids: npt.NDArray[np.integer]) -> None:
+        while len(ids):
+            if self._writer is None:
+                self._writer = ShardWriter(self._next_path(), self._vocab_size)
+            room = self._shard_tokens - self._writer.count
+            self._writer.append(ids[:room])
+            ids = ids[room:]
+            if self._writer.count == self._shard_tokens:
+                self._finish_shard()
+
+    def _finish_shard(self) -> None:
+        if self._writer:
+            digest = self._writer.finish()
+            self._shards.append(
+                ShardRecord(
+                    file=self._writer.path.name,
+                    tokens=self._writer.count,
+                    sha256=digest,
+                    source=self._source,
+                )
+            )
+            self._writer = None
+
+
+class CorpusWriter:
+    """Tokenizes texts in batches, on all cores, and writes both sides.
+
+    One batch is tokenized by a thread while the next is being read: reading
+    keeps one core busy, and alone it would leave the others idle.
+
+    Args:
+        folder: Where the shards go.
+        tokenizer: Turns text into ids.
+        resume: The ``sync`` of a writer that was killed, to go on from.
+    """
+
+    def __init__(
+        self, folder: Path, tokenizer: Tokenizer, *, resume: Mapping[str, Any] | None = None
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._pending: list[_Piece] = []
+        self._pending_bytes = 0
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenize")
+        self._at_work: tuple[list[_Piece], Future[list[list[int]]]] | None = None
+        self._sides: dict[Side, SplitWriter] = {}
+        for side in SIDES:
+            self._sides[side] = SplitWriter(
+                folder,
+                side,
+                vocab_size=tokenizer.vocab_size,
+                eos_id=tokenizer.eos_id,
+                resume=resume[side] if resume else None,
+            )
+
+    def add(self, side: Side, text: str, size: int, source: int = 0) -> None:
+        """Add one document; ``size`` is its length in UTF-8."""
+        while len(text) > _PIECE_CHARACTERS:
+            cut = text.rfind("\n", 0, _PIECE_CHARACTERS) + 1 or _PIECE_CHARACTERS
+            self._add_piece(_Piece(side, text[:cut], cut, source, last=False))
+            text = text[cut:]
+        self._add_piece(_Piece(side, text, size, source, last=True))
+
+    def sync(self) -> dict[str, Any]:
+        """Write what is pending, durably; return what it takes to go on from here, as JSON."""
+        self._write_all()
+        return {side: writer.sync() for side, writer in self._sides.items()}
+
+    def finish(self) -> tuple[tuple[SplitRecord, Tallies], tuple[SplitRecord, Tallies]]:
+        """Write what is left; return the records of training and validation.
+
+        Raises:
+            CorpusError: one of them is empty.
+        """
+        self._write_all()
+        return self._sides["train"].finish(), self._sides["validation"].finish()
+
+    def _add_piece(self, piece: _Piece) -> None:
+        self._pending.append(piece)
+        self._pending_bytes += piece.size
+        if self._pending_bytes >= _BATCH_BYTES:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Give the pending texts to the thread, after writing those that it was given before."""
+        self._write_done()
+        pieces, self._pending, self._pending_bytes = self._pending, [], 0
+        encoded = self._thread.submit(
+            self._tokenizer.encode_batch, [piece.text for piece in pieces]
+        )
+        self._at_work = pieces, encoded
+
+    def _write_done(self) -> None:
+        if self._at_work is None:
+            return
+        pieces, encoded = self._at_work
+        for piece, ids in zip(pieces, encoded.result(), strict=True):
+            self._sides[piece.side].add(ids, piece.size, piece.source, last=piece.last)
+        self._at_work = None
+        for writer in self._sides.values():
+            writer.flush()
+
+    def _write_all(self) -> None:
+        if self._pending:
+            self._hand_over()
+        self._write_done()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown(cancel_futures=True)
+        for side in self._sides.values():
+            side.close()

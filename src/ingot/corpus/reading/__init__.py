@@ -1,0 +1,1 @@
+"""Document reading: files, archives and hub datasets in, text documents out."""

@@ -1,0 +1,221 @@
+"""The formats text comes in: plain files, JSONL and Parquet, each read as a stream."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+
+from ingot.corpus.reading.report import ReadReport, Reason
+from ingot.errors import CorpusError
+from ingot.files import full_disk_named
+
+PIECE_BYTES = 4 << 20
+"""Longest document made of a plain text file; tokenizing one takes some 100 times that memory."""
+
+_LINE_BYTES = 64 << 20
+_ROWS = 256
+
+
+def read_text(stream: BinaryIO, path: Path, report: ReadReport) -> Iterator[tuple[str, str]]:
+    """Yield a plain text file as one text, or as several if it is longer than ``PIECE_BYTES``.
+
+    A byte order mark is dropped. A piece that is not UTF-8 is counted and
+    left out; a file that begins with a binary piece is left out whole.
+    """
+    for number, piece in enumerate(_pieces(stream), start=1):
+        origin = str(path) if number == 1 else f"{path}#{number}"
+        if b"\0" in piece:
+            report.skip(Reason.BINARY, origin)
+            if number == 1:
+                return
+            continue
+        try:
+            yield piece.decode("utf-8-sig" if number == 1 else "utf-8"), origin
+        except UnicodeDecodeError:
+            report.skip(Reason.NOT_UTF8, origin)
+
+
+def read_jsonl(
+    stream: BinaryIO, path: Path, field: str, report: ReadReport
+) -> Iterator[tuple[str, str]]:
+    """Yield the text field of every line; blank lines mean nothing.
+
+    Raises:
+        CorpusError: a line is not a JSON object, is too long, or its field is missing or no text.
+    """
+    number = 0
+    while line := stream.readline(_LINE_BYTES + 1):
+        number += 1
+        origin = f"{path}:{number}"
+        if (quick := _plain_text_field(line, field)) is not None:
+            yield quick, origin
+            continue
+        if len(line) > _LINE_BYTES:
+            raise CorpusError(
+                f"line is longer than {_LINE_BYTES >> 20} MiB",
+                where=origin,
+                fix="split it into several documents",
+            )
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError:
+            report.skip(Reason.NOT_UTF8, origin)
+            continue
+        if text.strip():
+            yield _text_field(text, field, origin), origin
+
+
+def read_parquet(
+    stream: BinaryIO, path: Path, column: str, report: ReadReport
+) -> Iterator[tuple[str, str]]:
+    """Yield the text column of every row; a compressed file is expanded to a temporary one first.
+
+    Raises:
+        CorpusError: pyarrow is not installed, the file is damaged, or the column is missing or
+            holds no text.
+        ResourceError: the disk that holds temporary files is full.
+    """
+    with tempfile.TemporaryFile() as temporary:
+        if not stream.seekable():
+            with full_disk_named(Path(tempfile.gettempdir())):
+                shutil.copyfileobj(stream, temporary, 1 << 20)
+                temporary.seek(0)
+            stream = temporary
+        yield from _parquet_rows(stream, path, column, report)
+
+
+def _pieces(stream: BinaryIO) -> Iterator[bytes]:
+    """Cut a stream after a line, or failing that after a character, every ``PIECE_BYTES``."""
+    rest, whole = b"", True
+    while block := stream.read(PIECE_BYTES - len(rest)):
+        rest += block
+        if len(rest) == PIECE_BYTES:
+            cut = rest.rfind(b"\n") + 1 or _character_border(rest)
+            yield rest[:cut]
+            rest, whole = rest[cut:], False
+    if rest or whole:  # an empty file is one empty piece, to be counted
+        yield rest
+
+
+def _character_border(data: bytes) -> int:
+    """Return where the last character that may be incomplete begins."""
+    cut = len(data) - 1
+    while cut > len(data) - 4 and data[cut] & 0xC0 == 0x80:
+        cut -= 1
+    return cut
+
+
+def _plain_text_field(line: bytes, field: str) -> str | None:
+    """Return the text of a line as nearly all lines are; None for all that needs a closer look."""
+    if len(line) > _LINE_BYTES:
+        return None
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError:  # a blank line, half a surrogate pair, or truly wrong
+        return None
+    text = value.get(field) if isinstance(value, dict) else None
+    return text if isinstance(text, str) else None
+
+
+def _text_field(line: str, field: str, origin: str) -> str:
+    """Return the text of one JSONL line; null is an empty text."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise CorpusError(
+            f"is not valid JSON ({error})", where=origin, fix="correct or remove the line"
+        ) from error
+    if not isinstance(value, dict):
+        raise CorpusError(
+            "is not a JSON object",
+            where=origin,
+            fix=f"write lines like {{{json.dumps(field)}: ...}}",
+        )
+    if field not in value:
+        raise CorpusError(
+            f"has no field {field!r}", where=origin, fix=f"set json_field to {_one_of(value)}"
+        )
+    text = value[field]
+    if text is None:
+        return ""
+    if not isinstance(text, str):
+        raise CorpusError(
+            f"field {field!r} is {type(text).__name__}, not text",
+            where=origin,
+            fix="set json_field to a field that holds text",
+        )
+    return text
+
+
+def _parquet_rows(
+    stream: BinaryIO, path: Path, column: str, report: ReadReport
+) -> Iterator[tuple[str, str]]:
+    try:
+        import pyarrow as arrow  # noqa: PLC0415  heavy, and only Parquet needs it
+        from pyarrow import parquet  # noqa: PLC0415
+    except ImportError as error:
+        raise CorpusError(
+            "Parquet needs pyarrow, which is not installed",
+            where=path,
+            fix="pip install 'ingot[train]'",
+        ) from error
+    row = 0
+    try:
+        with parquet.ParquetFile(stream) as table:
+            _check_column(table.schema_arrow, column, path)
+            for batch in table.iter_batches(batch_size=_ROWS, columns=[column]):
+                for value in batch.column(0):
+                    row += 1
+                    text = _row_text(value)
+                    if text is None:
+                        report.skip(Reason.NOT_UTF8, f"{path}:{row}")
+                    else:
+                        yield text, f"{path}:{row}"
+    except (arrow.ArrowException, OSError) as error:
+        raise CorpusError(
+            f"cannot be read as Parquet after row {row} ({error})",
+            where=path,
+            fix="fetch or write the file again",
+        ) from error
+
+
+def _check_column(schema: Any, column: str, path: Path) -> None:
+    from pyarrow import types  # noqa: PLC0415  the caller has imported it
+
+    if column not in schema.names:
+        raise CorpusError(
+            f"has no column {column!r}",
+            where=path,
+            fix=f"set json_field to {_one_of(schema.names)}",
+        )
+    kind = schema.field(column).type
+    value_kind = kind.value_type if types.is_dictionary(kind) else kind
+    if not (
+        types.is_string(value_kind)
+        or types.is_large_string(value_kind)
+        or types.is_string_view(value_kind)
+    ):
+        raise CorpusError(
+            f"column {column!r} is {kind}, not text",
+            where=path,
+            fix="set json_field to a column that holds text",
+        )
+
+
+def _row_text(value: Any) -> str | None:
+    """Return one cell's text, empty for null, None for bytes that are not UTF-8."""
+    try:
+        return value.as_py() or ""
+    except UnicodeDecodeError:
+        return None
+
+
+def _one_of(names: Any) -> str:
+    shown = [repr(str(name)[:40]) for name in list(names)[:8]]
+    return f"one of {', '.join(shown)}" if shown else "a field it has"

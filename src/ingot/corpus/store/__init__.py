@@ -1,0 +1,1 @@
+"""The corpus on disk: shards of tokens and the manifest that describes them."""

@@ -1,0 +1,99 @@
+"""A built corpus, opened for reading."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+
+from ingot.corpus.store.manifest import (
+    MANIFEST,
+    TOKENIZER,
+    CorpusManifest,
+    ShardRecord,
+    SplitRecord,
+)
+from ingot.corpus.store.safe_open import REBUILD, read_whole
+from ingot.corpus.store.shards import Part, Shard, TokenStore
+from ingot.errors import ArtifactError, CorpusError
+from ingot.model.tokenizer import Tokenizer
+
+_MAX_TOKENIZER_BYTES = 1 << 28
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Token ids to train on and token ids held out, with the tokenizer that made them."""
+
+    path: Path
+    manifest: CorpusManifest
+    tokenizer: Tokenizer
+    train: TokenStore
+    validation: TokenStore
+
+
+def open_corpus(path: Path, *, verify: bool = False) -> Corpus:
+    """Open a corpus folder; the tokens are mapped, not read.
+
+    Args:
+        path: The folder that ``build_corpus`` made.
+        verify: Also hash every token, which reads the whole corpus.
+
+    Raises:
+        CorpusError: a file is missing, truncated, damaged or of another version; it is named.
+    """
+    manifest = CorpusManifest.read(path / MANIFEST)
+    tokenizer = _open_tokenizer(path / TOKENIZER, manifest)
+    train = _open_split(path, manifest.train, manifest.vocab_size, _parts(manifest))
+    validation = _open_split(path, manifest.validation, manifest.vocab_size)
+    if verify:
+        train.verify()
+        validation.verify()
+    return Corpus(path, manifest, tokenizer, train, validation)
+
+
+def _open_tokenizer(path: Path, manifest: CorpusManifest) -> Tokenizer:
+    data = read_whole(path, _MAX_TOKENIZER_BYTES)
+    if hashlib.sha256(data).hexdigest() != manifest.tokenizer_sha256:
+        raise CorpusError("does not match its checksum", where=path, fix=REBUILD)
+    try:
+        tokenizer = Tokenizer.from_json(data.decode(), where=path)
+    except (ArtifactError, UnicodeDecodeError) as error:
+        raise CorpusError(f"is not a tokenizer ({error})", where=path, fix=REBUILD) from error
+    if tokenizer.vocab_size != manifest.vocab_size:
+        raise CorpusError(
+            f"has {tokenizer.vocab_size} tokens, {MANIFEST} says {manifest.vocab_size}",
+            where=path,
+            fix=REBUILD,
+        )
+    return tokenizer
+
+
+def _parts(manifest: CorpusManifest) -> list[Part]:
+    """Return where in the training stream each of the mixed sources lies."""
+    ends = list(accumulate(source.train.tokens for source in manifest.sources))
+    return [
+        Part(source.name, source.weight, end - source.train.tokens, source.train.tokens)
+        for source, end in zip(manifest.sources, ends, strict=True)
+    ]
+
+
+def _open_split(
+    folder: Path, record: SplitRecord, vocab_size: int, parts: Sequence[Part] = ()
+) -> TokenStore:
+    shards = [open_shard(folder, entry) for entry in record.shards]
+    return TokenStore(shards, vocab_size, parts)
+
+
+def open_shard(folder: Path, record: ShardRecord) -> Shard:
+    """Open the shard that a record names.
+
+    Raises:
+        CorpusError: it is missing or damaged, or is another one than the record says.
+    """
+    shard = Shard(folder / record.file)
+    if (len(shard.ids), shard.sha256) != (record.tokens, record.sha256):
+        raise CorpusError(f"is not the shard in {MANIFEST}", where=shard.path, fix=REBUILD)
+    return shard

@@ -1,0 +1,205 @@
+"""``corpus.json``: what a corpus holds, from what, and the one digest that names it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ingot.corpus.config import CorpusConfig, Weight
+from ingot.corpus.store.safe_open import REBUILD, read_whole
+from ingot.errors import CorpusError
+
+MANIFEST = "corpus.json"
+TOKENIZER = "tokenizer.json"
+FORMAT_VERSION: Literal[2] = 2
+
+_MAX_BYTES = 16 << 20
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0)]
+SplitMode = Literal["hash", "tail"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ShardRecord(_Part):
+    """One file of tokens."""
+
+    file: str = Field(pattern=r"^(train|validation)-[0-9]{5}\.tokens$")
+    tokens: int = Field(ge=1)
+    sha256: Sha256
+    source: Count = 0
+    """Which of the mixed sources it comes from; 0 if none are mixed."""
+
+
+class SplitRecord(_Part):
+    """The training or the held-out side."""
+
+    documents: Count
+    bytes: Count
+    """Length of the documents in UTF-8."""
+    tokens: int = Field(ge=1)
+    """All ids, the end-of-text ones included: one first and one after each document."""
+    shards: tuple[ShardRecord, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if self.tokens != sum(shard.tokens for shard in self.shards):
+            raise ValueError("tokens is not the sum over the shards")
+        return self
+
+
+class SideRecord(_Part):
+    """What one source gave to one side of the split."""
+
+    documents: Count = 0
+    bytes: Count = 0
+    tokens: Count = 0
+
+
+class SourceRecord(_Part):
+    """One of the sources that are mixed by weight."""
+
+    name: str = Field(min_length=1)
+    weight: Weight
+    """As given; only its ratio to the others counts."""
+    share: float = Field(gt=0, le=1)
+    """Share of the tokens that training draws from this source."""
+    train: SideRecord
+    validation: SideRecord
+
+
+class SkippedRecord(_Part):
+    """What was left out for one reason."""
+
+    count: Count
+    examples: tuple[str, ...]
+
+
+class BaselineRecord(_Part):
+    """Bits per byte that general compressors need for the held-out text, training text first."""
+
+    xz_9: float
+    zstd_19: float
+    training_bytes: Count
+    """Length of the training text given: the latest 64 MiB at most."""
+    validation_bytes: Count
+    """Length of the held-out text compressed: the first 8 MiB at most."""
+
+
+class CorpusManifest(_Part):
+    """The contents of ``corpus.json``."""
+
+    format: Literal[2] = FORMAT_VERSION
+    digest: Sha256
+    """SHA-256 over what the tokens are, and nothing about where they came from."""
+    vocab_size: int = Field(ge=257, le=1 << 20)
+    tokenizer_sha256: Sha256
+    split: SplitMode
+    """How text was held out: whole documents by their hash, or the tail of each document."""
+    train: SplitRecord
+    validation: SplitRecord
+    skipped: dict[str, SkippedRecord]
+    config: CorpusConfig
+    sources_fingerprint: Sha256
+    sources: tuple[SourceRecord, ...] = ()
+    """The sources in the order of their shards, if they are mixed by weight."""
+    baseline: BaselineRecord | None = None
+
+    @model_validator(mode="after")
+    def _sources_match_shards(self) -> Self:
+        for side, split in (("train", self.train), ("validation", self.validation)):
+            order = [shard.source for shard in split.shards]
+            if order != sorted(order) or order[-1] >= max(1, len(self.sources)):
+                raise ValueError(f"the {side} shards are not in the order of the sources")
+        for number, source in enumerate(self.sources):
+            tokens = sum(shard.tokens for shard in self.train.shards if shard.source == number)
+            if tokens == 0 or tokens != source.train.tokens:
+                raise ValueError(f"the tokens of {source.name} are not the sum over its shards")
+        return self
+
+    @classmethod
+    def read(cls, path: Path) -> CorpusManifest:
+        """Read and check a ``corpus.json``.
+
+        Raises:
+            CorpusError: it is missing, malformed, of another version, or at odds with its digest.
+        """
+        data = read_whole(path, _MAX_BYTES, fix="build the corpus first, or check the path")
+        try:
+            value = json.loads(data)
+            found = value.get("format") if isinstance(value, dict) else None
+            if isinstance(found, int) and found != FORMAT_VERSION:
+                raise CorpusError(
+                    f"has format version {found}, this Ingot reads {FORMAT_VERSION}",
+                    where=path,
+                    fix=REBUILD,
+                )
+            manifest = cls.model_validate_json(data, strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"])) or "manifest"
+            raise CorpusError(
+                f"is damaged ({field}: {first['msg']})", where=path, fix=REBUILD
+            ) from error
+        except (ValueError, RecursionError) as error:
+            raise CorpusError(f"is not JSON ({error})", where=path, fix=REBUILD) from error
+        if manifest.digest != manifest.content_digest():
+            raise CorpusError("does not match its own digest", where=path, fix=REBUILD)
+        return manifest
+
+    def content_digest(self) -> str:
+        """Return the digest that the contents ask for."""
+        return content_digest(
+            self.tokenizer_sha256, self.vocab_size, self.train, self.validation, self.sources
+        )
+
+    def summary(self) -> str:
+        """Return on one line what the corpus holds, what was left out, and how it is mixed."""
+        text = (
+            f"{self.train.documents:,} documents to train on ({self.train.tokens:,} tokens), "
+            f"{self.validation.documents:,} held out"
+        )
+        if self.skipped:
+            counts = (f"{entry.count:,} {reason}" for reason, entry in self.skipped.items())
+            text += f"; left out {', '.join(counts)}"
+        if self.sources:
+            shares = (
+                f"{source.name} {source.share:.1%} ({source.train.tokens:,} tokens)"
+                for source in self.sources
+            )
+            text += f"; training draws {', '.join(shares)}"
+        return text
+
+    def to_json(self) -> bytes:
+        """Return the bytes to write."""
+        return (self.model_dump_json(indent=2) + "\n").encode()
+
+
+def content_digest(
+    tokenizer_sha256: str,
+    vocab_size: int,
+    train: SplitRecord,
+    validation: SplitRecord,
+    sources: Sequence[SourceRecord] = (),
+) -> str:
+    """Return the SHA-256 over canonical JSON of the tokenizer, every shard and the weights."""
+    content: dict[str, object] = {
+        "format": FORMAT_VERSION,
+        "vocab_size": vocab_size,
+        "tokenizer_sha256": tokenizer_sha256,
+        "train": [[shard.tokens, shard.sha256] for shard in train.shards],
+        "validation": [[shard.tokens, shard.sha256] for shard in validation.shards],
+    }
+    if sources:
+        content["weights"] = [source.weight for source in sources]
+        content["train_sources"] = [shard.source for shard in train.shards]
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""A request and its answer: validation, sampling state, stop conditions and output."""

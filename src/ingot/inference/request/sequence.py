@@ -1,0 +1,167 @@
+"""A request inside the engine: what is asked of it, what it holds, what it has said."""
+
+from __future__ import annotations
+
+import enum
+import sys
+import time
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingot.inference.request.grammar import Guide
+
+FinishReason = Literal["stop", "length", "cancelled", "deadline", "error"]
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """How tokens are chosen. ``validate`` of ``ingot.inference`` checks the ranges."""
+
+    max_tokens: int = 256
+    """Most tokens to generate; 0 only with ``prompt_logprobs``."""
+    temperature: float = 1.0
+    """0 is greedy; higher is more varied. At most 10."""
+    top_p: float = 1.0
+    """Keep the likeliest tokens that together hold this much probability; in (0, 1]."""
+    top_k: int = 0
+    """Keep this many of the likeliest tokens; 0 keeps all."""
+    min_p: float = 0.0
+    """Drop tokens less likely than this share of the likeliest; in [0, 1]."""
+    typical_p: float = 1.0
+    """Keep the tokens whose surprise is nearest to the entropy and that together hold this
+    much probability; in (0, 1]."""
+    repetition_penalty: float = 1.0
+    """Divide positive scores of tokens in prompt or answer by this, multiply negative ones."""
+    presence_penalty: float = 0.0
+    """Take this from the score of every token that the answer holds; in [-2, 2]."""
+    frequency_penalty: float = 0.0
+    """Take this from a token's score for each time that the answer holds it; in [-2, 2]."""
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    """Token ids and what is added to their scores, after the penalties; in [-100, 100]."""
+    seed: int | None = None
+    """Same seed, prompt and ingot: same tokens. None draws a fresh seed."""
+    stop: tuple[str, ...] = ()
+    """Texts that end the answer; not part of it."""
+    stop_token_ids: tuple[int, ...] = ()
+    """Tokens that end the answer; not part of it."""
+    ignore_eos: bool = False
+    """Go on past the end-of-text token."""
+    logprobs: int | None = None
+    """Report the chosen log-probability and this many of the likeliest; None for neither."""
+    prompt_logprobs: int | None = None
+    """The same for the prompt's own tokens, on the first delta; None for neither."""
+    guide: Guide | None = None
+    """A grammar that the answer follows."""
+
+
+@dataclass(frozen=True)
+class TokenLogprob:
+    """Log-probabilities at one position, before penalties, bias, temperature and filters."""
+
+    token_id: int
+    logprob: float
+    top: tuple[tuple[int, float], ...]
+    """The likeliest tokens with their log-probabilities, likeliest first."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Where a sequence's time went, and what was saved."""
+
+    queue_s: float
+    """Seconds from its arrival to its first step."""
+    prefill_s: float
+    """Seconds from there to its first token."""
+    decode_s: float
+    """Seconds from there to its end."""
+    cached_tokens: int
+    """Tokens of the prompt that were found in the prefix cache."""
+    drafted_tokens: int
+    """Tokens guessed by speculation."""
+    accepted_tokens: int
+    """Guesses that were right."""
+
+
+class Delta(NamedTuple):
+    """What one step added to an answer."""
+
+    text: str
+    """New text, never half a character and never part of a stop text."""
+    token_ids: tuple[int, ...]
+    """Tokens generated since the last delta, the one that ended the answer left out."""
+    logprobs: tuple[TokenLogprob, ...] = ()
+    """One entry for each of ``token_ids`` where asked for."""
+    finish_reason: FinishReason | None = None
+    """Set on the last delta of an answer, and only there."""
+    error: str | None = None
+    """What went wrong where ``finish_reason`` is "error"."""
+    prompt_logprobs: tuple[TokenLogprob | None, ...] = ()
+    """On the first delta, where asked for: one entry for each token of the prompt, first None."""
+    timing: Timing | None = None
+    """On the last delta."""
+    embedding: NDArray[np.float32] | None = None
+    """On the last delta of a pooling request: the mean of the last hidden states (hidden,)."""
+
+
+class Status(enum.Enum):
+    """Where a sequence is in its life."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    FINISHED = "finished"
+
+
+@dataclass(eq=False)
+class Sequence:
+    """One prompt and its answer. Owned by the engine; others only hold it as a handle."""
+
+    id: int
+    prompt_ids: tuple[int, ...]
+    params: SamplingParams
+    seed: int
+    """The seed that sampling uses: the request's own, or one drawn for it."""
+    on_delta: Callable[[Delta], None]
+    """Called from the engine's thread for each delta; must not block."""
+    deadline: float | None = None
+    """``time.monotonic()`` after which the sequence ends with reason "deadline"."""
+    priority: int = 0
+    """Lower runs first."""
+    cache_salt: str = ""
+    """Only sequences with the same salt share cached prefixes."""
+    share: str = ""
+    """Whom the sequence counts against where many want to run."""
+    pooling: bool = False
+    """Asks for the mean of the hidden states instead of an answer."""
+    arrived: float = field(default_factory=time.monotonic)
+    output_ids: list[int] = field(default_factory=list)
+    block_table: list[int] = field(default_factory=list)
+    """Blocks of the key-value cache this sequence holds, in order."""
+    computed: int = 0
+    """Tokens of prompt and output whose keys and values are in the cache."""
+    cached_tokens: int | None = None
+    """How much of the prompt was found in the prefix cache; None before it first ran."""
+    charged: int = 0
+    """Tokens that were counted against its share; the prompt at once, when it first ran."""
+    status: Status = Status.WAITING
+    length: int = field(init=False)
+    """Tokens of prompt and output."""
+    token_bytes: bytearray = field(init=False)
+    """All of them, as int32 in the machine's order."""
+    may_reuse: bool = field(init=False)
+    """Whether cached blocks serve it; not where something is asked of every prompt token."""
+
+    def __post_init__(self) -> None:
+        self.length = len(self.prompt_ids)
+        self.token_bytes = bytearray(array("i", self.prompt_ids))
+        self.may_reuse = not self.pooling and self.params.prompt_logprobs is None
+
+    def append(self, token_id: int) -> None:
+        """Take the next token of the answer."""
+        self.output_ids.append(token_id)
+        self.length += 1
+        self.token_bytes += token_id.to_bytes(4, sys.byteorder)

@@ -1,0 +1,1 @@
+"""Continuous batching: the scheduler, the paged KV cache, prefix reuse and speculation."""

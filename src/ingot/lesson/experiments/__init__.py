@@ -1,0 +1,1 @@
+"""The lesson's experiments: each runs both phases and measures what differs."""

@@ -1,0 +1,83 @@
+"""What proves the answer to each practice question, in figures measured in this lesson."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+from pathlib import Path
+
+from ingot.artifact import verify
+from ingot.errors import ArtifactError, IngotError
+from ingot.lesson.experiments.full_size import Asked, Update
+from ingot.lesson.experiments.load import Timing
+from ingot.lesson.experiments.phases import Phases
+
+_WEIGHTS = "model.safetensors"
+
+
+def refused_tampering(ingot: Path, folder: Path) -> str:
+    """Flip one bit of the weights in a copy of an ingot; return the words it is refused with.
+
+    Raises:
+        IngotError: the copy passed.
+    """
+    copy = folder / "tampered.ingot"
+    shutil.copytree(ingot, copy)
+    path = copy / _WEIGHTS
+    path.chmod(stat.S_IRUSR | stat.S_IWUSR)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    try:
+        verify(copy)
+    except ArtifactError as refusal:
+        return str(refusal).replace(f"{copy}/", "")
+    finally:
+        shutil.rmtree(copy)
+    raise IngotError("one changed bit went unnoticed", where=copy)
+
+
+def gather(
+    update: Update, asked: Asked, phases: Phases, crowd: Timing, tampering: str
+) -> dict[str, str]:
+    """Return, for each question of the lesson by its name, the measurement that answers it."""
+    kept = phases.inference_digests[0] == phases.inference_digests[1]
+    flops = phases.training_flops / phases.inference_flops
+    memory = phases.training_bytes / (phases.served_bytes + phases.context * phases.kv_bytes)
+    step = phases.training_speeds[0].milliseconds
+    return {
+        "updates": (
+            f"one training update changed {update.changed:,} of {update.weights:,} weights "
+            f"(digest {update.digest_before[:8]} became {update.digest_after[:8]}); "
+            f"{asked.questions} answers changed {_none_or_some(asked)} "
+            f"(digest {asked.digest_before[:8]} before, {asked.digest_after[:8]} after)"
+        ),
+        "serves": (
+            f"{crowd.answers} users asked the engine at once: {crowd.answers} were answered in "
+            f"{_time(crowd.seconds)}, the first token after {_time(crowd.first_token_seconds)}; "
+            f"the training run read {phases.training_tokens:,} tokens and answered nobody"
+        ),
+        "unchanged": (
+            f"after {phases.requests} requests at once the digest over the weights is "
+            f"{'the same' if kept else 'another'}: {phases.inference_digests[1][:8]}; "
+            f"the cache took {phases.kv_bytes:,} bytes for every token they wrote"
+        ),
+        "needs": (
+            f"this small model read {phases.training_tokens:,} tokens; each cost {flops:.1f} times "
+            f"the work of a token served, and training held {memory:.1f} times the memory"
+        ),
+        "tuned": (
+            f"alone, a user had {phases.answer_tokens} tokens after "
+            f"{_time(phases.answer_seconds)}; one training update took {step:.0f} ms, "
+            "and nobody waited for it"
+        ),
+        "fixed": f"one bit of a copy was flipped, and it was refused: {tampering}",
+    }
+
+
+def _none_or_some(asked: Asked) -> str:
+    return "none" if asked.digest_before == asked.digest_after else "some"
+
+
+def _time(seconds: float) -> str:
+    return f"{1000 * seconds:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"

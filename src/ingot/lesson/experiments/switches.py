@@ -1,0 +1,116 @@
+"""Caching, quantization, batching: three switches on the real engine, and what each buys.
+
+Speed does not depend on what weights hold, so a model wide enough for memory to
+matter is filled with random numbers, sealed, and asked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from ingot.api import inference
+from ingot.artifact import Provenance, freeze
+from ingot.lesson.experiments.load import Timing, ask
+from ingot.model import ModelConfig, Tokenizer
+
+USERS = 8
+PROMPT_TOKENS = 32
+ANSWER_TOKENS = 16
+
+
+def _wide(vocab_size: int) -> ModelConfig:
+    """Return a model whose weights are well past a processor's nearest caches."""
+    return ModelConfig(
+        vocab_size=vocab_size,
+        hidden_size=768,
+        intermediate_size=2048,
+        num_hidden_layers=4,
+        num_attention_heads=12,
+        num_key_value_heads=4,
+        head_dim=64,
+        max_position_embeddings=128,
+    )
+
+
+@dataclass(frozen=True)
+class Switches:
+    """Which of the three are on."""
+
+    caching: bool = False
+    quantization: bool = False
+    batching: bool = False
+
+    def __str__(self) -> str:
+        names = [name for name, on in vars(self).items() if on]
+        return " + ".join(names) or "all off"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What users got with the switches in one position."""
+
+    switches: Switches
+    timing: Timing
+
+
+class Workbench:
+    """A wide model, loaded as often as quantization has positions; close it after use.
+
+    Args:
+        folder: Where its ingot goes.
+        tokenizer: Any; it decides the vocabulary.
+    """
+
+    def __init__(self, folder: Path, tokenizer: Tokenizer) -> None:
+        path = folder / "wide.ingot"
+        config = _wide(tokenizer.vocab_size)
+        rng = np.random.default_rng(0)
+        weights = {
+            name: rng.standard_normal(shape, dtype=np.float32) / np.float32(shape[-1] ** 0.5)
+            for name, shape in config.tensor_shapes().items()
+        }
+        freeze(weights, config, tokenizer, path, provenance=Provenance()).close()
+        self.parameters = config.parameters
+        self.can_quantize = inference.native_core_is_built()
+        """Only the C++ core runs 8-bit weights."""
+        self._prompts = rng.integers(1, tokenizer.vocab_size, (USERS, PROMPT_TOKENS)).tolist()
+        with contextlib.ExitStack() as stack:
+            self._models = {False: stack.enter_context(inference.load(path))}
+            if self.can_quantize:
+                self._models[True] = stack.enter_context(
+                    inference.load(path, executor="native-int8")
+                )
+            self._stack = stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def measure(self, switches: Switches) -> Measured:
+        """Let every user ask once with the switches so, and time it."""
+        timing = ask(
+            self._models[switches.quantization],
+            self._prompts,
+            tokens=ANSWER_TOKENS,
+            together=switches.batching,
+            cached=switches.caching,
+        )
+        return Measured(switches, timing)
+
+    def measure_in_turn(self) -> Iterator[Measured]:
+        """Measure all off, then each switch turned on with those before it left on."""
+        position = Switches()
+        yield self.measure(position)
+        for name in ("caching", "quantization", "batching"):
+            if name == "quantization" and not self.can_quantize:
+                continue
+            position = Switches(**{**vars(position), name: True})
+            yield self.measure(position)

@@ -1,0 +1,1 @@
+"""The lesson's report: tables and pictures of what the experiments measured."""

@@ -1,0 +1,144 @@
+"""The lesson's figures as tables and lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from ingot.lesson.experiments.full_size import Update
+from ingot.lesson.experiments.one_weight import Step, curve, decimal
+from ingot.lesson.experiments.phases import Phases, Speed
+from ingot.lesson.experiments.switches import Measured
+
+
+def one_weight(steps: Sequence[Step]) -> Table:
+    """Show each step of one weight, with the size of its error as a bar."""
+    table = _table("step", "weight", "prediction", "error", "change", "updated", "|error|")
+    bars = curve([step.error for step in steps])
+    for number, (step, bar) in enumerate(zip(steps, bars, strict=True), 1):
+        table.add_row(
+            str(number),
+            decimal(step.weight),
+            decimal(step.prediction),
+            decimal(step.error),
+            f"{'+' if step.change >= 0 else ''}{decimal(step.change)}",
+            Text(decimal(step.updated), style="bold"),
+            Text(bar, style="dark_orange"),
+        )
+    return table
+
+
+def update(shown: Update) -> Table:
+    """Show one update of a language model, token by token."""
+    table = _table("came", "the model's guess", "it gave what came", "after the update")
+    for guess in shown.guesses:
+        better = guess.after > guess.before
+        table.add_row(
+            Text(repr(guess.token), style="bold" if guess.token == guess.guess else ""),
+            Text(repr(guess.guess)),
+            f"{guess.before:.2%}",
+            Text(f"{guess.after:.2%}", style="green" if better else ""),
+        )
+    return table
+
+
+def phases(measured: Phases) -> Table:
+    """Show both phases side by side."""
+    table = _table("", "training", "inference")
+    for name, training, inference in phase_rows(measured):
+        table.add_row(Text(name, style="dim"), training, inference)
+    return table
+
+
+def phase_rows(measured: Phases) -> list[tuple[str, str, str]]:
+    """Return what there is to compare: (name, training, inference)."""
+    p = measured
+    rows = [
+        (
+            "weights",
+            f"{_digests(p.training_digests)} by one update",
+            f"{_digests(p.inference_digests)} by {p.requests} answers",
+        ),
+        ("memory: weights", size(p.weight_bytes), size(p.served_bytes)),
+        ("gradients", size(p.gradient_bytes), "none"),
+        ("optimizer", size(p.optimizer_bytes), "none"),
+        ("for the text", f"{size(p.activation_bytes)} a window", f"{size(p.kv_bytes)} a token"),
+        (
+            "work for a token",
+            f"{number(p.training_flops)}FLOP, both ways",
+            f"{number(p.inference_flops)}FLOP, forward only",
+        ),
+    ]
+    rows += [
+        (
+            f"{training.batch} at once",
+            _speed(training, "an update"),
+            _speed(inference, "a token for each"),
+        )
+        for training, inference in zip(p.training_speeds, p.inference_speeds, strict=True)
+    ]
+    rows += [
+        ("when", "once, offline", "for every token of every user"),
+        (
+            "cost in time",
+            f"{time(p.training_seconds)} in all, {p.training_tokens:,} tokens read",
+            f"{time(p.answer_seconds)} an answer of {p.answer_tokens} tokens",
+        ),
+        ("serving has cost as much after", "", f"{p.break_even:,.0f} answers"),
+    ]
+    return rows
+
+
+def switches(measured: Sequence[Measured]) -> Table:
+    """Show what each position of the switches gave."""
+    table = _table("switches", "tokens/s", "first token after", "all done after", "times as fast")
+    first = measured[0].timing
+    for entry in measured:
+        timing = entry.timing
+        table.add_row(
+            str(entry.switches),
+            f"{timing.tokens_per_second:,.0f}",
+            time(timing.first_token_seconds),
+            time(timing.seconds),
+            f"{first.seconds / timing.seconds:.1f}",
+        )
+    return table
+
+
+def size(count: float) -> str:
+    """Return a count of bytes for people."""
+    return f"{number(count)}B"
+
+
+def number(value: float) -> str:
+    """Return a number with three digits and a letter for its thousands, then a space."""
+    for letter in ("", "k", "M", "G", "T"):
+        if abs(value) < 999.5:
+            return f"{value:.3g} {letter}"
+        value /= 1000
+    return f"{value:.3g} P"
+
+
+def time(seconds: float) -> str:
+    """Return a time for people."""
+    if seconds < 1:
+        return f"{1000 * seconds:.3g} ms"
+    return f"{seconds:.3g} s" if seconds < 120 else f"{seconds / 60:.3g} min"
+
+
+def _digests(pair: tuple[str, str]) -> str:
+    before, after = (digest[:8] for digest in pair)
+    return f"unchanged ({before})" if before == after else f"changed ({before} to {after})"
+
+
+def _speed(speed: Speed, unit: str) -> str:
+    return f"{speed.tokens_per_second:,.0f} tokens/s, {speed.milliseconds:.3g} ms {unit}"
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, padding=(0, 1), header_style="dim")
+    for heading in headings:
+        table.add_column(heading)
+    return table

@@ -1,0 +1,1 @@
+"""The lesson in the terminal: scenes, drawing and questions."""

@@ -1,0 +1,181 @@
+"""API keys: a file of their hashes, and what each may use in a minute.
+
+The file is TOML, readable by the server alone; it never holds a key itself::
+
+    [[key]]
+    name = "alice"
+    sha256 = "…"                  # of the key's text
+    requests_per_minute = 600     # optional, as is the next
+    tokens_per_minute = 100000    # prompts and answers together
+    admin = false                 # whether it may exchange ingots
+
+``python -m ingot.server.access.new_key alice`` makes a key, shows it once on stderr, and
+prints its entry. Keys have 256 random bits, so a plain hash is enough: there is
+nothing to guess that salting or slow hashing would protect.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ingot.errors import UsageError
+from ingot.server.http.errors import ApiError
+
+_MAX_FILE_BYTES = 10_000_000
+_PerMinute = Annotated[int, Field(ge=1, lt=2**53)]
+
+
+class Key(BaseModel):
+    """One entry of the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._@-]{1,80}$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    requests_per_minute: _PerMinute | None = None
+    tokens_per_minute: _PerMinute | None = None
+    admin: bool = False
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    key: Annotated[list[Key], Field(min_length=1)]
+
+
+class Allowance:
+    """What may be used in a minute: it refills steadily, and is paid after use.
+
+    A request that uses more than is left puts it into debt; the next must wait
+    until that is worked off. So use over time is exact, whatever one request costs.
+    """
+
+    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit = per_minute
+        self._left = float(per_minute)
+        self._clock = clock
+        self._filled = clock()
+
+    def wait_s(self) -> float:
+        """Return the seconds until there is something left; 0 where there is."""
+        now = self._clock()
+        self._left = min(self._limit, self._left + (now - self._filled) * self._limit / 60)
+        self._filled = now
+        return max(0.0, (1 - self._left) * 60 / self._limit)
+
+    def use(self, count: int) -> None:
+        """Take from what is left."""
+        self._left -= count
+
+
+class Keys:
+    """The keys of a file, and what each has left of its minute.
+
+    Raises:
+        UsageError: the file is missing, unsafe or malformed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._keys = _read(path)
+        self._requests: dict[str, Allowance] = {}
+        self._tokens: dict[str, Allowance] = {}
+
+    def reload(self) -> None:
+        """Read the file again; what keys have used of their minute is kept where limits stay.
+
+        Raises:
+            UsageError: the file is not good; the keys read before stay in force.
+        """
+        before, self._keys = self._keys, _read(self._path)
+        same = {key.name for key in self._keys.values() if before.get(key.sha256) == key}
+        self._requests = {name: held for name, held in self._requests.items() if name in same}
+        self._tokens = {name: held for name, held in self._tokens.items() if name in same}
+
+    def find(self, presented: str) -> Key | None:
+        """Return whose key this is; None where it is nobody's.
+
+        The look-up is by hash, so its time says nothing about any key.
+        """
+        return self._keys.get(hashlib.sha256(presented.encode()).hexdigest())
+
+    def admit(self, key: Key) -> None:
+        """Count one request.
+
+        Raises:
+            ApiError: 429 where the key has used up its minute.
+        """
+        requests = _allowance(self._requests, key.name, key.requests_per_minute)
+        tokens = _allowance(self._tokens, key.name, key.tokens_per_minute)
+        for kind, allowance in (("requests", requests), ("tokens", tokens)):
+            if allowance and (wait := allowance.wait_s()) > 0:
+                raise ApiError(
+                    429,
+                    f"this key has used up its {kind} per minute; try again in {wait:.1f} s",
+                    code="rate_limit_exceeded",
+                    headers={"retry-after": str(max(1, -int(-wait // 1)))},
+                )
+        if requests:
+            requests.use(1)
+
+    def charge(self, key: Key, tokens: int) -> None:
+        """Count tokens read or written."""
+        if allowance := _allowance(self._tokens, key.name, key.tokens_per_minute):
+            allowance.use(tokens)
+
+
+def _allowance(held: dict[str, Allowance], name: str, per_minute: int | None) -> Allowance | None:
+    if per_minute is None:
+        return None
+    if name not in held:
+        held[name] = Allowance(per_minute)
+    return held[name]
+
+
+def _read(path: Path) -> dict[str, Key]:
+    """Return the file's keys by hash."""
+    try:
+        if path.stat().st_size > _MAX_FILE_BYTES:
+            raise UsageError("is too large to be a file of keys", where=path)
+        entries = _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).key
+    except OSError as error:
+        raise UsageError(f"cannot be read ({error.strerror})", where=path) from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise UsageError(f"is not TOML ({error})", where=path) from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise UsageError(
+            f"is no file of keys ({place}: {first['msg']})",
+            where=path,
+            fix="make entries with python -m ingot.server.access.new_key NAME",
+        ) from error
+    keys = {key.sha256: key for key in entries}
+    if len(keys) < len(entries) or len({key.name for key in entries}) < len(entries):
+        raise UsageError("names a key twice", where=path, fix="give each its own name and hash")
+    return keys
+
+
+def make_key(name: str) -> tuple[str, str]:
+    """Return a new key, and its entry for the file.
+
+    Raises:
+        UsageError: a name that the file cannot hold.
+    """
+    key = f"ingot-{secrets.token_urlsafe(32)}"
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    try:
+        Key(name=name, sha256=digest)
+    except ValidationError as error:
+        raise UsageError(
+            "is no name for a key", where=name[:80], fix="use letters, digits and . _ @ -"
+        ) from error
+    return key, f'[[key]]\nname = "{name}"\nsha256 = "{digest}"\n'

@@ -1,0 +1,97 @@
+"""One request's passage through the server: what its log line, metrics and trace are made of."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.requests import Request
+from starlette.types import Scope
+
+from ingot.server.access.api_keys import Key
+
+_SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+
+
+@dataclass
+class Visit:
+    """Filled in by whoever handles the request; read once it is over."""
+
+    id: str
+    """The client's own ``x-request-id`` where it sent a plain one."""
+    method: str
+    path: str
+    started: float = field(default_factory=time.perf_counter)
+    traceparent: str | None = None
+    """The client's trace context (W3C Trace Context)."""
+    key: Key | None = None
+    """Whose key was shown."""
+    user: str | None = None
+    """The end user that the client named."""
+    model: str | None = None
+    streamed: bool = False
+    status: int = 0
+    """HTTP status sent; 0 where the client left before there was one."""
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    first_token_s: float | None = None
+    """From the request's arrival to its first token."""
+    finished_s: float = 0.0
+    finish_reasons: list[str] = field(default_factory=list)
+    prompts: list[str] = field(default_factory=list)
+    """Texts asked about; empty unless the log is to hold them."""
+    held: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    """What the request holds until it is over, however it ends."""
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the request arrived."""
+        return time.perf_counter() - self.started
+
+    def log_fields(self) -> dict[str, Any]:
+        """Return what the log says of it; what is not known is left out."""
+        fields: dict[str, Any] = {
+            "request_id": self.id,
+            "method": self.method,
+            "path": self.path[:200],
+            "status": self.status,
+            "seconds": round(self.finished_s, 6),
+            "key": self.key.name if self.key else None,
+            "user": self.user,
+            "model": self.model,
+            "streamed": self.streamed or None,
+            "prompt_tokens": self.prompt_tokens or None,
+            "cached_tokens": self.cached_tokens or None,
+            "completion_tokens": self.completion_tokens or None,
+            "first_token_s": self.first_token_s and round(self.first_token_s, 6),
+            "finish_reasons": self.finish_reasons or None,
+            "prompts": self.prompts or None,
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+def visit_of(request: Request) -> Visit:
+    """Return the record of a request under way."""
+    visit: Visit = request.state.visit
+    return visit
+
+
+def open_visit(scope: Scope) -> Visit:
+    """Begin the record of a request and leave it in the scope's state."""
+    headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
+    sent = dict(headers)
+    own_id = sent.get(b"x-request-id", b"")
+    visit = Visit(
+        id=own_id.decode() if _SANE_ID.fullmatch(own_id) else uuid.uuid4().hex,
+        method=scope["method"],
+        path=scope["path"],
+        traceparent=sent[b"traceparent"].decode("latin-1") if b"traceparent" in sent else None,
+    )
+    scope.setdefault("state", {})["visit"] = visit
+    return visit

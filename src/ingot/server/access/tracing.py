@@ -1,0 +1,94 @@
+"""OpenTelemetry traces, where they are wanted: one span for each request.
+
+Attributes follow the GenAI conventions
+(https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/). They hold no
+text of prompts or answers.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ingot.errors import UsageError
+from ingot.server.access.request_context import Visit
+
+_EXPORT_S = 2.0  # a collector that is gone must not hold up the server's end for long
+
+
+class Tracer:
+    """Sends a span for each request that is over; does nothing without an endpoint.
+
+    Args:
+        endpoint: Where spans are sent over OTLP/HTTP; None for nowhere.
+
+    Raises:
+        UsageError: OpenTelemetry is not installed.
+    """
+
+    def __init__(self, endpoint: str | None) -> None:
+        self._provider: Any = None
+        if endpoint is None:
+            return
+        try:
+            from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+            from opentelemetry.sdk.resources import Resource
+            from opentelemetry.sdk.trace import TracerProvider
+            from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        except ImportError as error:
+            raise UsageError(
+                f"traces need {error.name}", where="otlp_endpoint", fix="install ingot[otel]"
+            ) from error
+        self._provider = TracerProvider(resource=Resource.create({"service.name": "ingot"}))
+        self._provider.add_span_processor(
+            BatchSpanProcessor(OTLPSpanExporter(endpoint, timeout=_EXPORT_S))
+        )
+        self._tracer = self._provider.get_tracer("ingot.server")
+
+    def record(self, visit: Visit) -> None:
+        """Send the span of a request that is over."""
+        if self._provider is None or visit.model is None:
+            return
+        from opentelemetry.trace import SpanKind, Status, StatusCode
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+        carrier = {"traceparent": visit.traceparent} if visit.traceparent else {}
+        end = time.time_ns()
+        span = self._tracer.start_span(
+            f"{_operation(visit.path)} {visit.model}",
+            context=TraceContextTextMapPropagator().extract(carrier),
+            kind=SpanKind.SERVER,
+            attributes=_attributes(visit),
+            start_time=end - int(visit.finished_s * 1e9),
+        )
+        if visit.status >= 500:
+            span.set_status(Status(StatusCode.ERROR))
+        span.end(end)
+
+    def close(self) -> None:
+        """Send what is left."""
+        if self._provider is not None:
+            self._provider.shutdown()
+
+
+def _operation(path: str) -> str:
+    """Return the conventions' name of what a route does."""
+    if path.endswith("/embeddings"):
+        return "embeddings"
+    return "text_completion" if path == "/v1/completions" else "chat"
+
+
+def _attributes(visit: Visit) -> dict[str, Any]:
+    fields = {
+        "gen_ai.operation.name": _operation(visit.path),
+        "gen_ai.provider.name": "ingot",
+        "gen_ai.request.model": visit.model,
+        "gen_ai.response.finish_reasons": visit.finish_reasons or None,
+        "gen_ai.usage.input_tokens": visit.prompt_tokens,
+        "gen_ai.usage.output_tokens": visit.completion_tokens,
+        "gen_ai.server.time_to_first_token": visit.first_token_s,
+        "http.response.status_code": visit.status,
+        "url.path": visit.path,
+        "ingot.request_id": visit.id,
+    }
+    return {name: value for name, value in fields.items() if value is not None}

@@ -1,0 +1,226 @@
+"""What ``/metrics`` reports.
+
+Engine and request figures bear vLLM's names, so that dashboards made for it work
+(https://docs.vllm.ai/en/latest/usage/metrics.html); durations also bear those of
+OpenTelemetry's GenAI conventions
+(https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics/). What neither
+names is under ``ingot:``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from ingot.inference import Delta, EngineStats
+from ingot.server.access.admission import Admission
+from ingot.server.access.request_context import Visit
+from ingot.server.engine.model_registry import Models
+
+_SECONDS = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1, 2.5, 5, 10, 25, 60, 120, 300, 600),
+)
+_TOKENS = tuple(4**power for power in range(1, 11))
+
+
+class Metrics:
+    """Counts requests as they end; asks the engines only when asked itself.
+
+    Args:
+        models: Whose engines are asked.
+        admission: What is open.
+        dropped_log_lines: How many lines the log has lost.
+    """
+
+    def __init__(
+        self, models: Models, admission: Admission, dropped_log_lines: Callable[[], int]
+    ) -> None:
+        registry = CollectorRegistry()
+        self._registry = registry
+        registry.register(_Engines(models, admission, dropped_log_lines))
+        model = ("model_name",)
+
+        def seconds(name: str, text: str) -> Histogram:
+            return Histogram(name, text, model, registry=registry, buckets=_SECONDS)
+
+        def tokens(name: str, text: str) -> Histogram:
+            return Histogram(name, text, model, registry=registry, buckets=_TOKENS)
+
+        first = "Seconds from a request's arrival to its first token."
+        each = "Seconds for each token after the first."
+        whole = "Seconds from a request's arrival to its end."
+        self._first = [
+            seconds("vllm:time_to_first_token_seconds", first),
+            seconds("gen_ai_server_time_to_first_token_seconds", first),
+        ]
+        self._each = [
+            seconds("vllm:request_time_per_output_token_seconds", each),
+            seconds("gen_ai_server_time_per_output_token_seconds", each),
+        ]
+        self._whole = [
+            seconds("vllm:e2e_request_latency_seconds", whole),
+            seconds("gen_ai_server_request_duration_seconds", whole),
+        ]
+        self._phases = {
+            "queue_s": seconds("vllm:request_queue_time_seconds", "Seconds spent waiting to run."),
+            "prefill_s": seconds("vllm:request_prefill_time_seconds", "Seconds of prefill."),
+            "decode_s": seconds("vllm:request_decode_time_seconds", "Seconds of decoding."),
+        }
+        self._read = tokens("vllm:request_prompt_tokens", "Tokens of a request's prompts.")
+        self._written = tokens("vllm:request_generation_tokens", "Tokens of a request's answers.")
+        self._succeeded = Counter(
+            "vllm:request_success",
+            "Answers completed, by the reason they ended.",
+            (*model, "finished_reason"),
+            registry=registry,
+        )
+        self._prompt_tokens = Counter(
+            "vllm:prompt_tokens", "Tokens of prompts read.", model, registry=registry
+        )
+        self._responses = Counter(
+            "ingot:http_responses",
+            "Responses by status; 0 where the client left before there was one.",
+            ("status",),
+            registry=registry,
+        )
+
+    def observe_end(self, model: str, delta: Delta) -> None:
+        """Count the end of one answer."""
+        if delta.finish_reason in ("stop", "length"):
+            self._succeeded.labels(model, delta.finish_reason).inc()
+        if delta.timing is not None:
+            for name, histogram in self._phases.items():
+                histogram.labels(model).observe(getattr(delta.timing, name))
+
+    def observe(self, visit: Visit) -> None:
+        """Count a request that is over."""
+        self._responses.labels(str(visit.status)).inc()
+        if visit.model is None or not visit.completion_tokens or visit.first_token_s is None:
+            return
+        name = visit.model
+        self._prompt_tokens.labels(name).inc(visit.prompt_tokens)
+        self._read.labels(name).observe(visit.prompt_tokens)
+        self._written.labels(name).observe(visit.completion_tokens)
+        for histogram in self._first:
+            histogram.labels(name).observe(visit.first_token_s)
+        for histogram in self._whole:
+            histogram.labels(name).observe(visit.finished_s)
+        if visit.completion_tokens > 1:
+            rest = (visit.finished_s - visit.first_token_s) / (visit.completion_tokens - 1)
+            for histogram in self._each:
+                histogram.labels(name).observe(rest)
+
+    def render(self) -> bytes:
+        """Return everything in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+class _Engines(Collector):
+    """Reads what the engines count themselves."""
+
+    def __init__(
+        self, models: Models, admission: Admission, dropped_log_lines: Callable[[], int]
+    ) -> None:
+        self._models = models
+        self._admission = admission
+        self._dropped_log_lines = dropped_log_lines
+
+    def collect(self) -> Iterator[Metric]:
+        stats = {name: model.loop.stats() for name, model in self._models.all.items()}
+        for name, text, read in _ENGINE_GAUGES:
+            gauge = GaugeMetricFamily(name, text, labels=("model_name",))
+            for model, figures in stats.items():
+                gauge.add_metric((model,), read(figures))
+            yield gauge
+        for name, text, read in _ENGINE_COUNTERS:
+            counter = CounterMetricFamily(name, text, labels=("model_name",))
+            for model, figures in stats.items():
+                counter.add_metric((model,), read(figures))
+            yield counter
+        info = GaugeMetricFamily(
+            "ingot:model_info", "The ingots served.", labels=("model_name", "digest")
+        )
+        for served in self._models.all.values():
+            info.add_metric((served.name, served.ingot.digest), 1)
+        yield info
+        admission = self._admission
+        yield GaugeMetricFamily(
+            "ingot:open_requests", "Requests running and waiting.", admission.open_requests
+        )
+        yield GaugeMetricFamily(
+            "ingot:open_tokens", "Tokens that those may take.", admission.open_tokens
+        )
+        yield CounterMetricFamily(
+            "ingot:log_lines_dropped", "Log lines lost.", self._dropped_log_lines()
+        )
+
+
+_Figures = tuple[str, str, Callable[[EngineStats], float]]
+_ENGINE_GAUGES: list[_Figures] = [
+    ("vllm:num_requests_running", "Sequences running.", lambda stats: stats.running),
+    ("vllm:num_requests_waiting", "Sequences waiting to run.", lambda stats: stats.waiting),
+    (
+        "vllm:kv_cache_usage_perc",
+        "Share of the key-value cache in use, from 0 to 1.",
+        lambda stats: 1 - stats.blocks_free / stats.blocks_total,
+    ),
+    (
+        "ingot:waiting_tokens",
+        "Tokens of the sequences that wait.",
+        lambda stats: stats.waiting_tokens,
+    ),
+    (
+        "ingot:kv_cache_blocks_cached",
+        "Blocks that can be found by the prefix they hold.",
+        lambda stats: stats.blocks_cached,
+    ),
+    (
+        "ingot:engine_failed",
+        "1 once an engine has stopped for good.",
+        lambda stats: stats.failed is not None,
+    ),
+]
+_ENGINE_COUNTERS: list[_Figures] = [
+    (
+        "vllm:generation_tokens",
+        "Tokens written since the start.",
+        lambda stats: stats.generated_tokens,
+    ),
+    (
+        "vllm:prefix_cache_queries",
+        "Prompt tokens looked up in the prefix cache.",
+        lambda stats: stats.queried_tokens,
+    ),
+    (
+        "vllm:prefix_cache_hits",
+        "Prompt tokens found in the prefix cache.",
+        lambda stats: stats.cached_tokens,
+    ),
+    (
+        "vllm:spec_decode_num_draft_tokens",
+        "Tokens guessed by speculation.",
+        lambda stats: stats.drafted_tokens,
+    ),
+    (
+        "vllm:spec_decode_num_accepted_tokens",
+        "Guesses that were right.",
+        lambda stats: stats.accepted_tokens,
+    ),
+    (
+        "vllm:num_preemptions",
+        "Sequences sent back to wait for want of cache blocks.",
+        lambda stats: stats.preemptions,
+    ),
+    ("ingot:prefill_tokens", "Prompt tokens computed.", lambda stats: stats.prefill_tokens),
+    ("ingot:engine_steps", "Steps run.", lambda stats: stats.steps),
+    ("ingot:engine_step_seconds", "Seconds spent in steps.", lambda stats: stats.step_s),
+    (
+        "ingot:executor_seconds",
+        "Seconds of these spent in the executor.",
+        lambda stats: stats.executor_s,
+    ),
+]

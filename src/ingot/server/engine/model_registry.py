@@ -1,0 +1,239 @@
+"""The models that are served, by name, and how one takes another's place."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from ingot.artifact import Ingot
+from ingot.errors import IngotError, ServeError, UsageError
+from ingot.inference import Delta, EngineLoop
+from ingot.server.engine.chat_template import Conversations
+from ingot.server.engine.grammars import Guides
+from ingot.server.engine.mailbox import Mailbox
+from ingot.server.http.errors import ApiError
+from ingot.server.http.process import return_memory
+from ingot.server.schemas.completions import Model
+
+_log = logging.getLogger(__name__)
+_CLOSE_S = 10.0
+
+Weights = Literal["stored", "int8"]
+"""What is computed with: the weights that were sealed, or those rounded to int8."""
+
+Loader = Callable[[Path, Weights], tuple[Ingot, EngineLoop]]
+"""Opens and verifies an ingot and starts its engine; raises ``IngotError``."""
+
+Said = tuple[Callable[[int, Delta], None], int, Delta]
+"""Who is to hear what a sequence said, the sequence's number, and what it was."""
+
+
+@dataclass(eq=False)
+class ServedModel:
+    """An open ingot, the engine that runs it, and who uses them now."""
+
+    name: str
+    ingot: Ingot
+    loop: EngineLoop
+    weights: Weights = "stored"
+    created: int = field(init=False)
+    """When the ingot was sealed, in seconds since 1970."""
+    _users: int = field(default=0, init=False)
+    _unused: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+
+    def __post_init__(self) -> None:
+        self.created = int((self.ingot.path / "ingot.json").stat().st_mtime)
+        self._unused.set()
+
+    @property
+    def description(self) -> Model:
+        """What clients are told of it."""
+        return Model(self.name, self.created, self.ingot.digest, self.loop.max_context)
+
+    @cached_property
+    def mailbox(self) -> Mailbox[Said]:
+        """What the engine's thread has to say to the event loop; first asked for on the loop."""
+        return Mailbox(lambda said: said[0](said[1], said[2]), self.loop.make_way)
+
+    @cached_property
+    def conversations(self) -> Conversations:
+        """What turns conversations into prompts."""
+        return Conversations(self.ingot)
+
+    @cached_property
+    def guides(self) -> Guides:
+        """What compiles grammars for it."""
+        return Guides(self.ingot.tokenizer)
+
+    @contextlib.contextmanager
+    def used(self) -> Iterator[None]:
+        """Keep it open inside the block, even if another takes its name meanwhile."""
+        self._users += 1
+        self._unused.clear()
+        try:
+            yield
+        finally:
+            self._users -= 1
+            if not self._users:
+                self._unused.set()
+
+    async def close_unused(self) -> None:
+        """Wait until nobody uses it; then end its engine and let go of its memory."""
+        await self._unused.wait()
+        await asyncio.to_thread(self.close)
+        await asyncio.to_thread(return_memory)
+
+    def close(self) -> None:
+        """End its engine and let go of its memory; once closed, nothing happens."""
+        self.close_conversations()
+        self.loop.close(_CLOSE_S)
+        self.ingot.close()
+
+    def close_conversations(self) -> None:
+        """End the process that renders its chat template, where there is one."""
+        if "conversations" in self.__dict__:
+            self.conversations.close()
+
+
+class Models:
+    """All that is served. Used on the event loop alone.
+
+    Args:
+        models: Those to begin with, at least one; the first is the default.
+        loader: Opens ingots for ``replace``; None permits none.
+
+    Raises:
+        UsageError: two have one name.
+    """
+
+    def __init__(self, models: Iterable[ServedModel], loader: Loader | None = None) -> None:
+        self._models: dict[str, ServedModel] = {}
+        for model in models:
+            if model.name in self._models:
+                raise UsageError(
+                    "names two ingots", where=model.name, fix="give one another name: NAME=PATH"
+                )
+            self._models[model.name] = model
+        self._loader = loader
+        self._exchanging = asyncio.Lock()
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._opened: list[ServedModel] = []
+        """Those that ``replace`` opened and that are not closed yet."""
+
+    @property
+    def all(self) -> Mapping[str, ServedModel]:
+        """Every model by name, in the order in which they came."""
+        return self._models
+
+    @property
+    def failed(self) -> str | None:
+        """Why an engine has stopped for good; None while all work."""
+        reasons = (model.loop.failed for model in self._models.values())
+        return next((reason for reason in reasons if reason is not None), None)
+
+    def find(self, name: str) -> ServedModel:
+        """Return the model of this name.
+
+        Raises:
+            ApiError: 404 where there is none.
+        """
+        if name in self._models:
+            return self._models[name]
+        known = ", ".join(map(repr, list(self._models)[:5]))
+        called = "the model is called" if len(self._models) == 1 else "the models are called"
+        raise ApiError(
+            404,
+            f"there is no model {name[:80]!r} here; {called} {known}",
+            param="model",
+            code="model_not_found",
+        )
+
+    async def replace(self, name: str, path: Path) -> ServedModel:
+        """Open an ingot and let it take the name; requests under way end on the one before.
+
+        The one before is closed, and its memory returned, once its last request is
+        answered. Both are in memory until then.
+
+        Raises:
+            ApiError: 400 where the ingot is refused; what was served stays.
+        """
+        async with self._exchanging:
+            return self._take_in(await self._open(name, path, "stored", field="path"))
+
+    async def round(self, name: str) -> ServedModel:
+        """Serve a copy of a model, rounded to int8, beside it as ``NAME:int8``.
+
+        Asked again it returns the copy that is there, while it is of the same ingot.
+
+        Raises:
+            ApiError: 404 where there is no such model, 409 where it is quantized already or its
+                folder holds another ingot by now, 400 where the copy cannot be made.
+        """
+        async with self._exchanging:
+            source = self.find(name)
+            if source.weights != "stored" or source.ingot.manifest.quantization is not None:
+                raise ApiError(409, f"{name!r} is quantized already", code="already_quantized")
+            copy = self._models.get(f"{name}:int8")
+            if copy and copy.weights == "int8" and copy.ingot.digest == source.ingot.digest:
+                return copy
+            path = source.ingot.path
+            copy = await self._open(f"{name}:int8", path, "int8", field="model")
+            if copy.ingot.digest != source.ingot.digest:
+                await asyncio.to_thread(copy.close)
+                raise ApiError(
+                    409,
+                    f"{path.name} holds another ingot than the one served as {name!r}; serve "
+                    "that first",
+                    param="model",
+                    code="ingot_changed",
+                )
+            return self._take_in(copy)
+
+    async def _open(self, name: str, path: Path, weights: Weights, *, field: str) -> ServedModel:
+        """Open an ingot, not yet served; ``field`` of the request is to blame where it fails."""
+        if self._loader is None:
+            raise ApiError(403, "this server was started without the means to open ingots")
+        try:
+            ingot, loop = await asyncio.to_thread(self._loader, path, weights)
+        except IngotError as error:
+            raise ApiError(400, str(error), param=field, code="ingot_refused") from error
+        return ServedModel(name, ingot, loop, weights)
+
+    def _take_in(self, model: ServedModel) -> ServedModel:
+        """Serve a model that was opened, in place of the one that had its name."""
+        before = self._models.get(model.name)
+        self._models[model.name] = model
+        self._opened.append(model)
+        if before is not None:
+            task = asyncio.create_task(self._retire(before))
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
+        return model
+
+    def close_opened(self) -> None:
+        """Close what ``replace`` opened, and the template processes of all; the server has ended.
+
+        Raises:
+            ServeError: an engine hangs.
+        """
+        for model in self._models.values():
+            model.close_conversations()
+        while self._opened:
+            self._opened.pop().close()
+
+    async def _retire(self, model: ServedModel) -> None:
+        digest = model.ingot.digest[:12]
+        try:
+            await model.close_unused()
+            if model in self._opened:
+                self._opened.remove(model)
+        except ServeError as error:
+            _log.error("ingot %s of model %s: %s", digest, model.name, error)
+        else:
+            _log.info("ingot %s of model %s is closed", digest, model.name)

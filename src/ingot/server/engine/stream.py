@@ -1,0 +1,144 @@
+"""The bridge between the engine's thread and the event loop: one ``Answers`` per request."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from typing import Self, TypeVar
+
+from ingot.inference import Delta, SamplingParams, Sequence
+from ingot.server.engine.model_registry import ServedModel
+
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True)
+class Terms:
+    """On what terms the engine runs the sequences of one request."""
+
+    timeout_s: float
+    """Longest it may all take."""
+    priority: int = 0
+    """Lower runs first."""
+    cache_salt: str = ""
+    """Only sequences with the same salt share cached prefixes."""
+    share: str = ""
+    """Whom the work counts against where many want to run."""
+
+
+class Answers:
+    """The sequences of one request and what they have said that nobody has taken yet.
+
+    Made and used on the event loop. Leaving the ``with`` block, for whatever
+    reason, cancels what still runs, so no way out leaves work behind. What a slow
+    reader leaves here is bounded by the request's ``max_tokens``.
+    """
+
+    def __init__(self, model: ServedModel, terms: Terms) -> None:
+        self._engine = model.loop
+        self._mailbox = model.mailbox
+        self._terms = terms
+        self._deadline = time.monotonic() + terms.timeout_s
+        self._sequences: list[Sequence] = []
+        self._finished: set[int] = set()
+        self._waiting: dict[int, list[Delta]] = {}
+        self._arrival: asyncio.Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+        self._sequences.clear()  # they refer to this, and so to the engine and all its memory
+
+    def end(self) -> None:
+        """Have the engine end what still runs; the last deltas then say "cancelled"."""
+        for index, sequence in enumerate(self._sequences):
+            if index not in self._finished:
+                self._engine.cancel(sequence)
+
+    @property
+    def open(self) -> bool:
+        """Whether something is still to come."""
+        return len(self._finished) < len(self._sequences)
+
+    @property
+    def spoken(self) -> bool:
+        """Whether something has arrived that nobody has taken yet."""
+        return bool(self._waiting)
+
+    def submit(self, prompt_ids: list[int], params: SamplingParams) -> None:
+        """Start the next sequence.
+
+        Raises:
+            IngotError: the engine does not take it.
+        """
+        terms = self._terms
+        self._sequences.append(
+            self._engine.submit(
+                prompt_ids,
+                params,
+                partial(self._hand_over, len(self._sequences)),
+                self._deadline,
+                priority=terms.priority,
+                cache_salt=terms.cache_salt,
+                share=terms.share,
+            )
+        )
+
+    def submit_pooling(self, prompt_ids: list[int]) -> None:
+        """Start the next sequence, which asks for an embedding.
+
+        Raises:
+            IngotError: the engine does not take it.
+        """
+        terms = self._terms
+        self._sequences.append(
+            self._engine.submit_pooling(
+                prompt_ids,
+                partial(self._hand_over, len(self._sequences)),
+                self._deadline,
+                priority=terms.priority,
+                share=terms.share,
+            )
+        )
+
+    async def take(self) -> list[tuple[int, Delta]]:
+        """Wait for something to arrive; return one joined delta for each sequence that spoke."""
+        if not self._waiting:
+            # A future, because an event makes one too, for every token, and costs as much again.
+            self._arrival = asyncio.get_running_loop().create_future()
+            await self._arrival
+        waiting, self._waiting = self._waiting, {}
+        taken = [(index, join(deltas)) for index, deltas in waiting.items()]
+        self._finished.update(index for index, delta in taken if delta.finish_reason)
+        return taken
+
+    def _hand_over(self, index: int, delta: Delta) -> None:
+        """Pass a delta on to the event loop; runs in the engine's thread."""
+        self._mailbox.put((self._receive, index, delta))
+
+    def _receive(self, index: int, delta: Delta) -> None:
+        self._waiting.setdefault(index, []).append(delta)
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
+
+
+def join(deltas: list[Delta]) -> Delta:
+    """Return consecutive deltas of one sequence as a single one."""
+    if len(deltas) == 1:
+        return deltas[0]
+    return deltas[-1]._replace(
+        text="".join(delta.text for delta in deltas),
+        token_ids=_joined(delta.token_ids for delta in deltas),
+        logprobs=_joined(delta.logprobs for delta in deltas),
+        prompt_logprobs=_joined(delta.prompt_logprobs for delta in deltas),
+    )
+
+
+def _joined(parts: Iterable[tuple[_Item, ...]]) -> tuple[_Item, ...]:
+    return tuple(chain.from_iterable(parts))

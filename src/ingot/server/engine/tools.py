@@ -1,0 +1,128 @@
+r"""Tools: told to the model, asked of it, and found in what it says.
+
+A call is written as Hermes and Qwen models write it:
+``<tool_call>\n{"name": …, "arguments": {…}}\n</tool_call>``. A template that has
+no place for tools gets them as a system message in the same form.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from ingot.server.schemas.chat import CalledFunction, MadeToolCall, Tool
+
+OPENING, CLOSING = "<tool_call>", "</tool_call>"
+
+
+def described(tools: Iterable[Tool]) -> list[dict[str, Any]]:
+    """Return tools as templates expect them."""
+    return [tool.model_dump(exclude_none=True) for tool in tools]
+
+
+def instructions(tools: Iterable[Tool]) -> str:
+    """Return the system message that tells a model of its tools."""
+    lines = "\n".join(json.dumps(tool) for tool in described(tools))
+    return (
+        f"You may call these functions:\n{lines}\nTo call one, write\n{OPENING}\n"
+        f'{{"name": NAME, "arguments": ARGUMENTS}}\n{CLOSING}'
+    )
+
+
+def written_call(name: str, arguments: str) -> str:
+    """Return a call as the model writes it."""
+    return f'{OPENING}\n{{"name": {json.dumps(name)}, "arguments": {arguments}}}\n{CLOSING}'
+
+
+def grammar(tools: Iterable[Tool], *, many: bool) -> str:
+    """Return the Lark grammar of one call, or of one or more, of these tools."""
+    rules, names = [], []
+    for number, tool in enumerate(tools):
+        parameters = tool.function.parameters or {"type": "object"}
+        schema = {
+            "type": "object",
+            "properties": {"name": {"const": tool.function.name}, "arguments": parameters},
+            "required": ["name", "arguments"],
+            "additionalProperties": False,
+        }
+        names.append(f"call_{number}")
+        rules.append(f"call_{number}: %json {json.dumps(schema)}")
+    start = 'call ("\\n" call)*' if many else "call"
+    call = f'"{OPENING}\\n" ({" | ".join(names)}) "\\n{CLOSING}"'
+    return "\n".join([f"start: {start}", f"call: {call}", *rules]) + "\n"
+
+
+@dataclass
+class ToolReader:
+    """Takes calls out of an answer's text as it comes.
+
+    Text is passed on at once, but for what may begin a call; a call is passed on
+    whole. What only looks like one is text; white space right after a call is not.
+    """
+
+    count: int = 0
+    """Calls found so far."""
+    _held: str = field(default="", repr=False)
+    _after_call: bool = field(default=False, repr=False)
+
+    def push(self, text: str) -> tuple[str, list[MadeToolCall]]:
+        """Take the next text; return what is plain text, and the calls now complete."""
+        self._held += text
+        plain: list[str] = []
+        calls: list[MadeToolCall] = []
+        while True:
+            before, opening, rest = self._held.partition(OPENING)
+            if not opening:
+                certain = len(before) - _overlap(before)
+                plain.append(self._plain(before[:certain]))
+                self._held = before[certain:]
+                break
+            inside, closing, after = rest.partition(CLOSING)
+            if not closing:
+                plain.append(self._plain(before))
+                self._held = opening + rest
+                break
+            call = self._call(inside)
+            plain.append(self._plain(before if call else before + opening + inside + closing))
+            if call:
+                calls.append(call)
+                self._after_call = True
+            self._held = after
+        return "".join(plain), calls
+
+    def flush(self) -> str:
+        """Return what was held back, when no more text comes."""
+        held, self._held = self._held, ""
+        return self._plain(held)
+
+    def _plain(self, text: str) -> str:
+        """Return text without the white space that follows a call."""
+        if self._after_call:
+            text = text.lstrip()
+            self._after_call = not text
+        return text
+
+    def _call(self, inside: str) -> MadeToolCall | None:
+        try:
+            orjson.loads(inside)  # strict, but large integers become floats
+            said = json.loads(inside)
+            name, arguments = said["name"], said["arguments"]
+            text = json.dumps(arguments, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        except (ValueError, RecursionError, KeyError, TypeError):
+            return None
+        if not isinstance(name, str) or not isinstance(arguments, dict):
+            return None
+        function = CalledFunction(name, text)
+        self.count += 1
+        return MadeToolCall(f"call_{uuid.uuid4().hex[:24]}", self.count - 1, function)
+
+
+def _overlap(text: str) -> int:
+    """Return how much of the text's end may begin a call."""
+    longest = min(len(text), len(OPENING) - 1)
+    return next((n for n in range(longest, 0, -1) if OPENING.startswith(text[-n:])), 0)

@@ -1,0 +1,1 @@
+"""HTTP/1.1 on sockets: listener, connections, protocol parser and error bodies."""

@@ -1,0 +1,65 @@
+"""``GET /ingots/{name}``: what was sealed with a model, and what follows from its sizes."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI, Response
+
+from ingot.artifact import Ingot
+from ingot.server.engine.service import Service
+from ingot.server.routes.health import json_response
+
+
+@dataclass(frozen=True)
+class IngotFacts:
+    """A model as its manifest has it."""
+
+    name: str
+    digest: str
+    dtype: str
+    tensors: int
+    parameters: int
+    weight_bytes: int
+    """As stored, and as mapped."""
+    kv_bytes_per_token: int
+    """Keys and values of one token of context, at two bytes a value."""
+    training_flops_per_token: float
+    """Forward and backward, in windows of the whole context."""
+    inference_flops_per_token: int
+    """Forward, with half a context before it."""
+    config: dict[str, Any]
+    """The model's sizes."""
+    provenance: dict[str, Any]
+    """Where it came from: recipe, tokens, FLOPs, wall time, losses."""
+
+
+def add_ingot_facts(app: FastAPI, service: Service) -> None:
+    """Add the address that describes an ingot."""
+
+    @app.get("/ingots/{name:path}", include_in_schema=False)
+    async def ingot_facts(name: str) -> Response:
+        """Describe a served ingot."""
+        model = service.models.find(name)
+        return json_response(facts_of(model.name, model.ingot))
+
+
+def facts_of(name: str, ingot: Ingot) -> IngotFacts:
+    """Return what there is to tell of an open ingot."""
+    config, manifest = ingot.config, ingot.manifest
+    context = config.max_position_embeddings
+    return IngotFacts(
+        name=name,
+        digest=manifest.digest,
+        dtype=manifest.dtype,
+        tensors=len(manifest.tensors),
+        parameters=config.parameters,
+        weight_bytes=sum(len(tensor.data) for tensor in ingot.tensors.values()),
+        kv_bytes_per_token=config.kv_bytes(),
+        training_flops_per_token=config.training_flops(context),
+        inference_flops_per_token=config.forward_flops((context + 1) // 2),
+        config=dataclasses.asdict(config),
+        provenance=manifest.provenance.model_dump(mode="json"),
+    )

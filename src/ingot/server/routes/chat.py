@@ -1,0 +1,182 @@
+"""``POST /v1/chat/completions``: answer a conversation."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+
+from ingot.inference import Delta, Guide
+from ingot.server.access.request_context import visit_of
+from ingot.server.engine.grammars import guide_of, tool_guide
+from ingot.server.engine.model_registry import ServedModel
+from ingot.server.engine.service import Service
+from ingot.server.engine.tools import ToolReader
+from ingot.server.http.errors import ApiError
+from ingot.server.routes.conversation import encode_conversation, tools_of
+from ingot.server.routes.generation import (
+    ChunkFrame,
+    GenerationResponse,
+    Order,
+    Tally,
+    server_sent_event,
+)
+from ingot.server.routes.logprobs import LogprobsWriter
+from ingot.server.routes.request_body import check_together, read_request, terms_of
+from ingot.server.schemas.chat import (
+    ChatChoice,
+    ChatChunk,
+    ChatChunkChoice,
+    ChatCompletion,
+    ChatLogprobs,
+    ChatMessage,
+    ChatRequest,
+    FinishReason,
+    MadeToolCall,
+)
+from ingot.server.schemas.openapi import body_of, responses_of
+
+
+def add_chat(app: FastAPI, service: Service) -> None:
+    """Add the address that answers conversations."""
+
+    @app.post(
+        "/v1/chat/completions",
+        response_model=ChatCompletion,
+        responses=responses_of(streamed=True),
+        openapi_extra=body_of(app, ChatRequest),
+    )
+    async def chat(http_request: Request) -> Response:
+        """Answer a conversation; streamed as server-sent events where `stream` is true."""
+        visit = visit_of(http_request)
+        visit.held.enter_context(service.admission.request())
+        request = await read_request(http_request, ChatRequest, service.config)
+        model = service.take_up(visit, request.model)
+        check_together(request, service.config, 1, request.n or 1)
+        _check(request)
+        told, wanted = tools_of(request.tools, request.tool_choice)
+        prompt = await encode_conversation(request.messages, told, model)
+        if service.config.log_prompts:
+            visit.prompts = [model.ingot.tokenizer.decode(prompt)]
+        if wanted:
+            many = request.parallel_tool_calls is not False
+            guide: Guide | None = await tool_guide(wanted, model.guides, many=many)
+        else:
+            guide = await guide_of(request, model.guides)
+        room = model.loop.max_context - len(prompt)
+        candidates = [
+            request.sampling(
+                choice,
+                max_tokens=min(request.most_tokens or room, room),
+                logprobs=request.logprobs_wanted,
+                guide=guide,
+            )
+            for choice in range(request.n or 1)
+        ]
+        terms = terms_of(visit, service.config, **request.terms)
+        order = Order(model, [prompt], candidates, terms, bool(request.stream))
+        return GenerationResponse(order, ChatWriter(request, bool(told), model), service, visit)
+
+
+def _check(request: ChatRequest) -> None:
+    """Refuse fields that are right alone but not together."""
+    wrong: list[tuple[str, str]] = []
+    if request.max_tokens is not None and request.max_completion_tokens is not None:
+        wrong.append(("max_tokens", "says the same as max_completion_tokens; leave one out"))
+    if request.top_logprobs is not None and not request.logprobs:
+        wrong.append(("top_logprobs", "only goes with logprobs=true"))
+    if request.tool_choice not in (None, "none") and not request.tools:
+        wrong.append(("tool_choice", "needs tools"))
+    if request.parallel_tool_calls is False and not request.tools:
+        wrong.append(("parallel_tool_calls", "needs tools"))
+    guided = request.response_format is not None and request.response_format.type != "text"
+    if guided and request.tool_choice not in (None, "none", "auto"):
+        wrong.append(("response_format", "contradicts tool_choice, which asks for a call"))
+    for name, problem in wrong:
+        raise ApiError(400, f"{name} {problem}", param=name, code="invalid_value")
+
+
+class ChatWriter:
+    """Puts answers into the form of OpenAI's chat."""
+
+    def __init__(self, request: ChatRequest, reads_tools: bool, model: ServedModel) -> None:
+        self._request = request
+        self._model = model
+        self._id = f"chatcmpl-{uuid.uuid4().hex}"
+        self._created = int(time.time())
+        choices = range(request.n or 1)
+        self._logprobs = [LogprobsWriter(model.ingot.tokenizer) for _ in choices]
+        self._frame = ChunkFrame(ChatChunk(*self._head(), [], None, None))
+        self._readers = [ToolReader() if reads_tools else None for _ in choices]
+
+    def whole(self, answers: list[Delta], tally: Tally) -> bytes:
+        """Return the body."""
+        choices = []
+        for index, answer in enumerate(answers):
+            content, calls = answer.text, None
+            if reader := self._readers[index]:
+                text, found = reader.push(answer.text)
+                content, calls = text + reader.flush(), found or None
+            message = ChatMessage(content if content or not calls else None, calls)
+            reason = self._reason(index, answer) or "stop"
+            choices.append(ChatChoice(index, message, self._scored(index, answer), reason))
+        return orjson.dumps(ChatCompletion(*self._head(), choices, tally.usage(), tally.timing))
+
+    def opening(self) -> Iterator[bytes]:
+        """Return who speaks, for each answer."""
+        for index in range(len(self._readers)):
+            yield self._chunk(index, {"role": "assistant", "content": ""}, None, None)
+
+    def pieces(self, index: int, delta: Delta) -> Iterator[bytes]:
+        """Return the chunks with what is new: text, calls, the end."""
+        text = delta.text
+        calls: list[MadeToolCall] = []
+        if reader := self._readers[index]:
+            text, calls = reader.push(delta.text)
+            if delta.finish_reason:
+                text += reader.flush()
+        scored, reason = self._scored(index, delta), self._reason(index, delta)
+        new: dict[str, Any] = {"content": text} if text else {}
+        if calls:
+            new["tool_calls"] = calls
+        if new or scored or reason:
+            yield self._chunk(index, new, scored, reason)
+
+    def closing(self, tally: Tally) -> Iterator[bytes]:
+        """Return the count of tokens, where it is wanted, and the end."""
+        if self._request.wants_usage:
+            last = ChatChunk(*self._head(), [], tally.usage(), tally.timing)
+            yield server_sent_event(orjson.dumps(last))
+        yield server_sent_event(b"[DONE]")
+
+    def fault(self, error: ApiError) -> bytes:
+        """Return the error as an event."""
+        return server_sent_event(error.body.to_json())
+
+    def _chunk(
+        self,
+        index: int,
+        new: dict[str, Any],
+        logprobs: ChatLogprobs | None,
+        reason: FinishReason | None,
+    ) -> bytes:
+        choice = ChatChunkChoice(index, new, logprobs, reason)
+        return self._frame.event(choice)
+
+    def _scored(self, index: int, delta: Delta) -> ChatLogprobs | None:
+        return self._logprobs[index].write_chat(delta.logprobs) if delta.logprobs else None
+
+    def _reason(self, index: int, delta: Delta) -> FinishReason | None:
+        reader = self._readers[index]
+        if delta.finish_reason is None:
+            return None
+        if delta.finish_reason == "length":
+            return "length"
+        return "tool_calls" if reader and reader.count else "stop"
+
+    def _head(self) -> tuple[str, int, str, str]:
+        return self._id, self._created, self._model.name, self._model.ingot.digest

@@ -1,0 +1,178 @@
+"""``POST /v1/completions``: continue prompts."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from typing import Literal, cast
+
+import orjson
+from fastapi import FastAPI, Request, Response
+
+from ingot.inference import Delta
+from ingot.server.access.request_context import visit_of
+from ingot.server.engine.grammars import guide_of
+from ingot.server.engine.model_registry import ServedModel
+from ingot.server.engine.service import Service
+from ingot.server.http.errors import ApiError
+from ingot.server.routes.generation import (
+    ChunkFrame,
+    GenerationResponse,
+    Order,
+    Tally,
+    server_sent_event,
+)
+from ingot.server.routes.logprobs import LogprobsWriter
+from ingot.server.routes.prompts import encode_prompts
+from ingot.server.routes.request_body import check_together, read_request, terms_of
+from ingot.server.schemas.completions import Choice, Completion, CompletionRequest, Logprobs
+from ingot.server.schemas.openapi import body_of, responses_of
+
+
+def add_completions(app: FastAPI, service: Service) -> None:
+    """Add the address that continues prompts."""
+
+    @app.post(
+        "/v1/completions",
+        response_model=Completion,
+        responses=responses_of(streamed=True),
+        openapi_extra=body_of(app, CompletionRequest),
+    )
+    async def completions(http_request: Request) -> Response:
+        """Continue each prompt; streamed as server-sent events where `stream` is true."""
+        visit = visit_of(http_request)
+        visit.held.enter_context(service.admission.request())
+        request = await read_request(http_request, CompletionRequest, service.config)
+        model = service.take_up(visit, request.model)
+        check_together(request, service.config, len(request.prompts), request.candidates_per_prompt)
+        _check(request)
+        prompts = await encode_prompts(request.prompts, model)
+        if service.config.log_prompts:
+            visit.prompts = [model.ingot.tokenizer.decode(ids) for ids in prompts]
+        guide = await guide_of(request, model.guides)
+        order = Order(
+            model=model,
+            prompts=prompts,
+            candidates=[
+                request.sampling_params(choice, guide)
+                for choice in range(request.candidates_per_prompt)
+            ],
+            terms=terms_of(visit, service.config, **request.terms),
+            stream=bool(request.stream),
+        )
+        return GenerationResponse(order, CompletionWriter(request, prompts, model), service, visit)
+
+
+def _check(request: CompletionRequest) -> None:
+    """Refuse fields that are right alone but not together."""
+    wrong: list[tuple[str, str]] = []
+    if request.best_of is not None:
+        if request.best_of < request.choices_per_prompt:
+            wrong.append(("best_of", "is less than n; raise it, or leave it out"))
+        elif request.stream and request.best_of > request.choices_per_prompt:
+            wrong.append(("best_of", "is chosen from whole answers; leave out stream"))
+    if request.max_tokens == 0 and not request.scores_prompt:
+        wrong.append(("max_tokens", "is 0, which goes with echo and logprobs alone"))
+    for name, problem in wrong:
+        raise ApiError(400, f"{name} {problem}", param=name, code="invalid_value")
+
+
+class CompletionWriter:
+    """Puts answers into the form of OpenAI's completions."""
+
+    def __init__(
+        self, request: CompletionRequest, prompts: list[list[int]], model: ServedModel
+    ) -> None:
+        self._request = request
+        self._prompts = prompts
+        self._model = model
+        self._id = f"cmpl-{uuid.uuid4().hex}"
+        self._created = int(time.time())
+        count = len(prompts) * request.candidates_per_prompt
+        self._logprobs = [LogprobsWriter(model.ingot.tokenizer) for _ in range(count)]
+        self._begun: set[int] = set()
+        self._frame = ChunkFrame(self._completion([], None))
+
+    def whole(self, answers: list[Delta], tally: Tally) -> bytes:
+        """Return the body: the best ``n`` of each prompt's candidates."""
+        made, wanted = self._request.candidates_per_prompt, self._request.choices_per_prompt
+        chosen: list[int] = []
+        for first in range(0, len(answers), made):
+            group = range(first, first + made)
+            if made > wanted:
+                group_by_rank = sorted(group, key=lambda index: -_mean_logprob(answers[index]))
+                chosen += group_by_rank[:wanted]
+            else:
+                chosen += group
+        choices = [
+            self._choice(place, source, answers[source]) for place, source in enumerate(chosen)
+        ]
+        return orjson.dumps(self._completion(choices, tally))
+
+    def opening(self) -> Iterable[bytes]:
+        """Return no event: the first text comes first."""
+        return ()
+
+    def pieces(self, index: int, delta: Delta) -> Iterator[bytes]:
+        """Return a chunk, where there is something to say."""
+        choice = self._choice(index, index, delta)
+        if choice.text or choice.finish_reason or choice.logprobs:
+            yield self._frame.event(choice)
+
+    def closing(self, tally: Tally) -> Iterator[bytes]:
+        """Return the count of tokens, where it is wanted, and the end."""
+        if self._request.wants_usage:
+            yield server_sent_event(orjson.dumps(self._completion([], tally)))
+        yield server_sent_event(b"[DONE]")
+
+    def fault(self, error: ApiError) -> bytes:
+        """Return the error as an event."""
+        return server_sent_event(error.body.to_json())
+
+    def _choice(self, place: int, source: int, delta: Delta) -> Choice:
+        """Translate what one sequence said; the first of it brings the prompt where echoed."""
+        text = delta.text
+        asks_logprobs = self._request.logprobs is not None
+        scored: list[Logprobs] = []
+        if self._request.echo and source not in self._begun:
+            prompt = self._prompts[source // self._request.candidates_per_prompt]
+            text = self._model.ingot.tokenizer.decode(prompt) + text
+            if asks_logprobs:
+                scored.append(self._logprobs[source].write_prompt(prompt, delta.prompt_logprobs))
+        self._begun.add(source)
+        if asks_logprobs and delta.logprobs:
+            scored.append(self._logprobs[source].write(delta.logprobs))
+        # The type as a text: made anew for every token, it would cost as much as all the rest.
+        reason = cast("Literal['stop', 'length'] | None", delta.finish_reason)
+        return Choice(place, text, _joined(scored), reason)
+
+    def _completion(self, choices: list[Choice], tally: Tally | None) -> Completion:
+        model = self._model
+        return Completion(
+            self._id,
+            self._created,
+            model.name,
+            model.ingot.digest,
+            choices,
+            tally.usage() if tally else None,
+            tally.timing if tally else None,
+        )
+
+
+def _joined(parts: list[Logprobs]) -> Logprobs | None:
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    first, second = parts
+    return Logprobs(
+        first.tokens + second.tokens,
+        first.token_logprobs + second.token_logprobs,
+        first.top_logprobs + second.top_logprobs,
+        first.text_offset + second.text_offset,
+    )
+
+
+def _mean_logprob(answer: Delta) -> float:
+    """Return an answer's log-probability per token; of an empty one, 0."""
+    entries = answer.logprobs
+    return sum(entry.logprob for entry in entries) / len(entries) if entries else 0.0

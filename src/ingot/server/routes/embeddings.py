@@ -1,0 +1,138 @@
+"""``POST /v1/embeddings``: the mean of a text's last hidden states, in OpenAI's form.
+
+Source: https://platform.openai.com/docs/api-reference/embeddings
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from pydantic import Field
+
+from ingot.errors import ServeError
+from ingot.inference import Delta, SamplingParams
+from ingot.server.access.request_context import visit_of
+from ingot.server.engine.service import Service
+from ingot.server.http.errors import ApiError
+from ingot.server.routes.generation import GenerationResponse, Order, Tally
+from ingot.server.routes.prompts import encode_prompts
+from ingot.server.routes.request_body import read_request, terms_of
+from ingot.server.schemas.common import Prompt, Strict, kind_of
+from ingot.server.schemas.openapi import body_of, responses_of
+
+
+class EmbeddingsRequest(Strict):
+    """The body of ``POST /v1/embeddings``."""
+
+    model: str
+    input: Prompt
+    encoding_format: Literal["float", "base64"] | None = "float"
+    """How the numbers are written; base64 is of float32, little end first."""
+    user: Annotated[str, Field(max_length=128)] | None = None
+
+    @property
+    def inputs(self) -> list[str] | list[list[int]]:
+        """The inputs, as a list whatever form they came in."""
+        given: Any = self.input
+        return [given] if kind_of(given) in ("text", "ids") else given
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """One input's embedding."""
+
+    index: int
+    embedding: list[float] | str
+    object: Literal["embedding"] = "embedding"
+
+
+@dataclass(frozen=True)
+class EmbeddingsUsage:
+    """Tokens read."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """The answer to a request."""
+
+    data: list[Embedding]
+    model: str
+    system_fingerprint: str
+    usage: EmbeddingsUsage
+    object: Literal["list"] = "list"
+
+
+def add_embeddings(app: FastAPI, service: Service) -> None:
+    """Add the address that embeds texts."""
+
+    @app.post(
+        "/v1/embeddings",
+        response_model=Embeddings,
+        responses=responses_of(),
+        openapi_extra=body_of(app, EmbeddingsRequest),
+    )
+    async def embeddings(http_request: Request) -> Response:
+        """Return the mean of each input's last hidden states."""
+        visit = visit_of(http_request)
+        visit.held.enter_context(service.admission.request())
+        request = await read_request(http_request, EmbeddingsRequest, service.config)
+        model = service.take_up(visit, request.model)
+        prompts = await encode_prompts(request.inputs, model, field="input")
+        if service.config.log_prompts:
+            visit.prompts = [model.ingot.tokenizer.decode(ids) for ids in prompts]
+        order = Order(
+            model=model,
+            prompts=prompts,
+            candidates=[SamplingParams(max_tokens=1)],
+            terms=terms_of(visit, service.config, user=request.user),
+            stream=False,
+            pooling=True,
+        )
+        writer = _Writer(request, model.name, model.ingot.digest)
+        return GenerationResponse(order, writer, service, visit)
+
+
+class _Writer:
+    """Puts embeddings into the form of OpenAI's; nothing of it is streamed."""
+
+    def __init__(self, request: EmbeddingsRequest, model: str, digest: str) -> None:
+        self._request = request
+        self._model = model
+        self._digest = digest
+
+    def whole(self, answers: list[Delta], tally: Tally) -> bytes:
+        data = [Embedding(index, self._written(answer)) for index, answer in enumerate(answers)]
+        read = tally.prompt_tokens
+        return orjson.dumps(
+            Embeddings(data, self._model, self._digest, EmbeddingsUsage(read, read))
+        )
+
+    def opening(self) -> Iterable[bytes]:
+        return ()
+
+    def pieces(self, index: int, delta: Delta) -> Iterable[bytes]:
+        del index, delta
+        return ()
+
+    def closing(self, tally: Tally) -> Iterable[bytes]:
+        del tally
+        return ()
+
+    def fault(self, error: ApiError) -> bytes:
+        return error.body.to_json()
+
+    def _written(self, answer: Delta) -> list[float] | str:
+        if answer.embedding is None:
+            raise ServeError("gave no embedding", where="engine")
+        numbers = answer.embedding.astype("<f4")
+        if self._request.encoding_format == "base64":
+            return base64.b64encode(numbers.tobytes()).decode()
+        return [float(number) for number in numbers]

@@ -1,0 +1,322 @@
+"""Answering a request that generates: from what the engine is asked to the last byte sent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import orjson
+from fastapi import Response
+from starlette.types import Receive, Scope, Send
+
+from ingot.errors import IngotError
+from ingot.inference import Delta, QueueFull, SamplingParams
+from ingot.server.access.request_context import Visit
+from ingot.server.engine.model_registry import ServedModel
+from ingot.server.engine.service import Service
+from ingot.server.engine.stream import Answers, Terms, join
+from ingot.server.http.connection import while_connected
+from ingot.server.http.errors import ApiError, from_ingot_error
+from ingot.server.schemas.completions import (
+    CompletionTokensDetails,
+    PromptTokensDetails,
+    TimingReport,
+    Usage,
+)
+
+_GRACE_S = 5.0  # at its deadline the engine ends a request itself; past this it must be hanging
+_GOODBYE_S = 1.0
+_BAD_ENDS = frozenset({"error", "cancelled", "deadline"})
+_STREAM_HEADERS = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-cache",
+    "x-accel-buffering": "no",  # tells nginx to pass tokens on at once
+}
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the engine is asked for one request."""
+
+    model: ServedModel
+    prompts: list[list[int]]
+    candidates: list[SamplingParams]
+    """How each of a prompt's answers is sampled; the same for every prompt."""
+    terms: Terms
+    stream: bool
+    pooling: bool = False
+    """Asks for embeddings instead of answers."""
+
+    @property
+    def sequences(self) -> int:
+        """Answers to be made."""
+        return len(self.prompts) * len(self.candidates)
+
+    @property
+    def most_tokens(self) -> int:
+        """Tokens that it may take: prompts and longest answers."""
+        room = self.model.loop.max_context
+        return sum(
+            min(len(prompt) + params.max_tokens, room)
+            for prompt in self.prompts
+            for params in self.candidates
+        )
+
+
+@dataclass
+class Tally:
+    """Tokens read and written, and where the time went."""
+
+    prompt_tokens: int
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    accepted_tokens: int = 0
+    """Guesses of speculation that were right."""
+    rejected_tokens: int = 0
+    timing: TimingReport = field(default_factory=lambda: TimingReport(0.0, 0.0, 0.0))
+
+    def usage(self) -> Usage:
+        """Return it as OpenAI's API reports it."""
+        read, written = self.prompt_tokens, self.completion_tokens
+        return Usage(
+            read,
+            written,
+            read + written,
+            PromptTokensDetails(self.cached_tokens),
+            CompletionTokensDetails(self.accepted_tokens, self.rejected_tokens),
+        )
+
+    def count_end(self, delta: Delta, *, counts_prompt: bool) -> None:
+        """Count the last delta of an answer; each prompt's cached tokens count once."""
+        timing = delta.timing
+        if timing is None:
+            return
+        if counts_prompt:
+            self.cached_tokens += timing.cached_tokens
+        self.accepted_tokens += timing.accepted_tokens
+        self.rejected_tokens += timing.drafted_tokens - timing.accepted_tokens
+        whole = timing.queue_s + timing.prefill_s + timing.decode_s
+        before = self.timing
+        if whole >= before.queue_s + before.prefill_s + before.decode_s:
+            self.timing = TimingReport(timing.queue_s, timing.prefill_s, timing.decode_s)
+
+
+class Writer(Protocol):
+    """Puts answers into the form of one route. Events are whole: framed, ready to be sent."""
+
+    def whole(self, answers: list[Delta], tally: Tally) -> bytes:
+        """Return the body of an answer that is not streamed."""
+
+    def opening(self) -> Iterable[bytes]:
+        """Return the events that come before any text."""
+
+    def pieces(self, index: int, delta: Delta) -> Iterable[bytes]:
+        """Return the events that say what sequence ``index`` has just said."""
+
+    def closing(self, tally: Tally) -> Iterable[bytes]:
+        """Return the events after the last text."""
+
+    def fault(self, error: ApiError) -> bytes:
+        """Return the event that ends a stream with an error."""
+
+
+class GenerationResponse(Response):
+    """Has the engine carry out an order and sends the answer.
+
+    The sequences live no longer than the call that sends: when it ends, by
+    success, error, deadline or a lost client, those still running are cancelled.
+
+    Args:
+        order: What is asked.
+        writer: Puts it into the route's form.
+        service: The server's parts.
+        visit: The request's record.
+    """
+
+    def __init__(self, order: Order, writer: Writer, service: Service, visit: Visit) -> None:
+        super().__init__()
+        self._order = order
+        self._writer = writer
+        self._service = service
+        self._visit = visit
+        self._started = False
+        self._ended_by_hand = False
+        self._spoken: set[int] = set()
+        self._tally = Tally(sum(map(len, order.prompts)))
+        visit.streamed = order.stream
+        visit.prompt_tokens = self._tally.prompt_tokens
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer over ASGI.
+
+        Raises:
+            ApiError: nothing has been sent yet, and this is to be sent instead.
+        """
+        del scope
+        order = self._order
+        work = self._stream if order.stream else self._whole
+        self._visit.held.enter_context(self._service.admission.tokens(order.most_tokens))
+        with (
+            Answers(order.model, order.terms) as answers,
+            self._service.activity.underway(self._visit, lambda: self._end_by_hand(answers)),
+        ):
+            self._submit(answers)
+            try:
+                async with asyncio.timeout(order.terms.timeout_s + _GRACE_S):
+                    await while_connected(receive, work(answers, send))
+            except TimeoutError as error:
+                await self._break_off(self._too_late(), send, error)
+            except asyncio.CancelledError as error:
+                await self._break_off(_stopping(), send, error)
+
+    def _submit(self, answers: Answers) -> None:
+        """Start every sequence; where one is refused, leaving ``answers`` ends the others."""
+        try:
+            for prompt in self._order.prompts:
+                for params in self._order.candidates:
+                    if self._order.pooling:
+                        answers.submit_pooling(prompt)
+                    else:
+                        answers.submit(prompt, params)
+        except QueueFull as error:
+            raise self._service.admission.come_back(error.what) from error
+        except IngotError as error:
+            raise from_ingot_error(error) from error
+
+    def _end_by_hand(self, answers: Answers) -> None:
+        """End the answers where they are, for somebody who asked for that."""
+        self._ended_by_hand = True
+        answers.end()
+
+    async def _whole(self, answers: Answers, send: Send) -> None:
+        """Wait for all of the answer, then send it."""
+        pieces: list[list[Delta]] = [[] for _ in range(self._order.sequences)]
+        while answers.open:
+            for index, delta in await answers.take():
+                self._check_end(index, delta)
+                self._count(index, delta)
+                pieces[index].append(delta)
+        body = self._writer.whole([join(deltas) for deltas in pieces], self._tally)
+        await self._start(send, {"content-type": "application/json"})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _stream(self, answers: Answers, send: Send) -> None:
+        """Send each piece as it comes, as server-sent events."""
+        await self._start(send, _STREAM_HEADERS)
+        await self._send_events(send, self._writer.opening())
+        broken = False
+        while answers.open and not broken:
+            events: list[bytes] = []
+            try:
+                for index, delta in await answers.take():
+                    if said := _without_bad_end(delta):
+                        self._count(index, said)
+                        events += self._writer.pieces(index, said)
+                    self._check_end(index, delta)
+            except ApiError as error:  # what came before it is sent all the same
+                broken = True
+                events.append(self._writer.fault(error))
+            await self._send_events(send, events)
+            if answers.spoken:
+                await asyncio.sleep(0)  # neither sending nor taking would let others have a turn
+        if not broken:
+            await self._send_events(send, self._writer.closing(self._tally))
+        await send({"type": "http.response.body"})
+
+    async def _break_off(self, fault: ApiError, send: Send, cause: BaseException) -> None:
+        """Tell the client why there is no more to come, in the way that is still open."""
+        if not self._started:
+            raise fault from cause
+        if self._order.stream:
+            with contextlib.suppress(TimeoutError):  # it may have stopped reading
+                async with asyncio.timeout(_GOODBYE_S):
+                    await self._send_events(send, [self._writer.fault(fault)])
+                    await send({"type": "http.response.body"})
+
+    async def _start(self, send: Send, headers: Mapping[str, str]) -> None:
+        """Send the head of the answer; from here on no other status can be sent."""
+        self._started = True
+        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": 200, "headers": raw})
+
+    async def _send_events(self, send: Send, events: Iterable[bytes]) -> None:
+        """Send events in one write."""
+        if body := b"".join(events):
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+
+    def _count(self, index: int, delta: Delta) -> None:
+        """Count what a sequence has said."""
+        visit, done = self._visit, len(delta.token_ids)
+        self._tally.completion_tokens += done
+        visit.completion_tokens += done
+        if index not in self._spoken:
+            self._spoken.add(index)
+            done += len(self._order.prompts[index // len(self._order.candidates)])
+            if visit.first_token_s is None:
+                visit.first_token_s = visit.elapsed_s
+        self._service.admission.progress(done)
+        if visit.key is not None and self._service.keys is not None:
+            self._service.keys.charge(visit.key, done)
+
+    def _check_end(self, index: int, delta: Delta) -> None:
+        """Count an answer's end; refuse one in another way than an answer may end."""
+        if delta.finish_reason is None:
+            return
+        if delta.finish_reason == "error":
+            if (delta.error or "").startswith("guide:"):  # what it asked for cannot be followed
+                raise ApiError(400, f"the grammar failed: {delta.error}", code="invalid_grammar")
+            raise ApiError(500, f"the engine failed: {delta.error}", code="engine_failed")
+        if delta.finish_reason == "cancelled":
+            raise _ended_by_hand() if self._ended_by_hand else _stopping()
+        if delta.finish_reason == "deadline":
+            raise self._too_late()
+        first_of_prompt = index % len(self._order.candidates) == 0
+        self._tally.count_end(delta, counts_prompt=first_of_prompt)
+        self._visit.cached_tokens = self._tally.cached_tokens
+        self._visit.finish_reasons.append(delta.finish_reason)
+        self._service.metrics.observe_end(self._order.model.name, delta)
+
+    def _too_late(self) -> ApiError:
+        limit = f"the answer was not complete within {self._order.terms.timeout_s:g} s"
+        return ApiError(504, f"{limit}; ask for fewer tokens", code="deadline_exceeded")
+
+
+def _without_bad_end(delta: Delta) -> Delta | None:
+    """Return what was said, without an end that comes as an error; None where nothing was."""
+    if delta.finish_reason not in _BAD_ENDS:
+        return delta
+    return delta._replace(finish_reason=None) if delta.text or delta.token_ids else None
+
+
+def _stopping() -> ApiError:
+    return ApiError(503, "the server is stopping", code="stopping")
+
+
+def _ended_by_hand() -> ApiError:
+    return ApiError(409, "the request was ended by hand, at the server", code="cancelled")
+
+
+class ChunkFrame:
+    """The parts of a streamed answer's chunks that are the same in all, written once.
+
+    Args:
+        empty: A chunk without choices.
+    """
+
+    def __init__(self, empty: object) -> None:
+        # A quotation mark inside a text is escaped, so only the field itself reads like this.
+        before, _, after = orjson.dumps(empty).partition(b'"choices":[]')
+        self._before = b'data: %b"choices":[' % before
+        self._after = b"]%b\n\n" % after
+
+    def event(self, choice: object) -> bytes:
+        """Return a chunk of one choice as a whole event."""
+        return self._before + orjson.dumps(choice) + self._after
+
+
+def server_sent_event(data: bytes, kind: str | None = None) -> bytes:
+    """Return a whole event. Source: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), data) if kind else b"data: %b\n\n" % data

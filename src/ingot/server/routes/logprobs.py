@@ -1,0 +1,87 @@
+"""Log-probabilities in the forms of OpenAI's completions and chat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ingot.inference import TokenLogprob
+from ingot.model.tokenizer import END_OF_TEXT, StreamDecoder, Tokenizer
+from ingot.server.schemas.chat import ChatLogprobs, ChatTokenLogprob, TopLogprob
+from ingot.server.schemas.completions import Logprobs
+
+
+class LogprobsWriter:
+    """Writes one choice's log-probabilities, piece by piece as its tokens come."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._decoder = StreamDecoder(tokenizer)
+        self._offset = 0
+
+    def write(self, entries: Iterable[TokenLogprob]) -> Logprobs:
+        """Return the next tokens' log-probabilities; offsets go on from the last call."""
+        written = Logprobs(tokens=[], token_logprobs=[], top_logprobs=[], text_offset=[])
+        for entry in entries:
+            token = self.name(entry.token_id)
+            top = {self.name(token_id): logprob for token_id, logprob in entry.top}
+            written.tokens.append(token)
+            written.token_logprobs.append(entry.logprob)
+            written.top_logprobs.append(top | {token: entry.logprob})
+            written.text_offset.append(self._offset)
+            self._offset += len(self._decoder.push(entry.token_id))
+        return written
+
+    def write_prompt(
+        self, prompt_ids: Iterable[int], entries: Sequence[TokenLogprob | None]
+    ) -> Logprobs:
+        """Return a prompt's log-probabilities, null for its first token; offsets go on from it.
+
+        Args:
+            prompt_ids: The prompt.
+            entries: What the engine says of each of its tokens.
+        """
+        written = Logprobs(tokens=[], token_logprobs=[], top_logprobs=[], text_offset=[])
+        for token_id, entry in zip(prompt_ids, entries, strict=True):
+            if entry is not None:
+                part = self.write([entry])
+                written.tokens.extend(part.tokens)
+                written.token_logprobs.extend(part.token_logprobs)
+                written.top_logprobs.extend(part.top_logprobs)
+                written.text_offset.extend(part.text_offset)
+                continue
+            written.tokens.append(self.name(token_id))
+            written.token_logprobs.append(None)
+            written.top_logprobs.append(None)
+            written.text_offset.append(self._offset)
+            self._offset += len(self._decoder.push(token_id))
+        return written
+
+    def write_chat(self, entries: Iterable[TokenLogprob]) -> ChatLogprobs:
+        """Return the next tokens' log-probabilities as chat has them."""
+        return ChatLogprobs(
+            [
+                ChatTokenLogprob(
+                    self.name(entry.token_id),
+                    entry.logprob,
+                    self._bytes(entry.token_id),
+                    [TopLogprob(self.name(id_), p, self._bytes(id_)) for id_, p in entry.top],
+                )
+                for entry in entries
+            ]
+        )
+
+    def _bytes(self, token_id: int) -> list[int]:
+        known = token_id < self._tokenizer.vocab_size
+        return list(self._tokenizer.token_bytes(token_id)) if known else []
+
+    def name(self, token_id: int) -> str:
+        """Return a token's text, which differs from every other token's."""
+        if token_id == self._tokenizer.eos_id:
+            return END_OF_TEXT
+        if token_id >= self._tokenizer.vocab_size:  # rows that only pad the embedding table
+            return f"<unused {token_id}>"
+        data = self._tokenizer.token_bytes(token_id)
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError:
+            return "bytes:" + "".join(f"\\x{byte:02x}" for byte in data)

@@ -1,0 +1,158 @@
+"""Reading a request's body: within a size and a time, and every fault of it named."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+from collections.abc import Collection, Sequence
+from typing import TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from starlette.requests import ClientDisconnect
+
+from ingot.server.access.request_context import Visit
+from ingot.server.config import ServerConfig
+from ingot.server.engine.stream import Terms
+from ingot.server.http.errors import ApiError
+from ingot.server.schemas.common import GenerationFields
+
+_Body = TypeVar("_Body", bound=BaseModel)
+_UNION_TAGS = frozenset({"text", "texts", "ids", "lists"})  # pydantic adds them to error paths
+
+
+async def read_request(request: Request, kind: type[_Body], config: ServerConfig) -> _Body:
+    """Return the checked body of ``request``.
+
+    Raises:
+        ApiError: 400, 408, 413 or 415, naming what is wrong.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        # Also keeps out other sites' pages: a browser asks before it sends JSON across sites.
+        raise ApiError(415, "the body must be sent with Content-Type: application/json")
+    body = await _read_body(request, config)
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        # A misspelt field comes first: it may be why another one is missing.
+        found.sort(key=lambda fault: fault["type"] != "extra_forbidden")
+        raise _describe(found[0], kind.model_fields) from error
+
+
+def check_together(
+    request: GenerationFields, config: ServerConfig, prompts: int, candidates: int
+) -> None:
+    """Refuse fields that are right alone but not together.
+
+    Args:
+        request: What is asked.
+        config: Limits.
+        prompts: How many prompts it has.
+        candidates: How many answers are made to each.
+
+    Raises:
+        ApiError: 400.
+    """
+    if request.stream_options is not None and not request.stream:
+        raise ApiError(
+            400,
+            "stream_options only goes with stream=true; leave it out",
+            param="stream_options",
+            code="invalid_value",
+        )
+    if (count := prompts * candidates) > config.max_sequences:
+        raise ApiError(
+            400,
+            f"{count} answers are asked for (prompts times n or best_of), at most "
+            f"{config.max_sequences} go in one request",
+            param="n",
+            code="invalid_value",
+        )
+
+
+def terms_of(
+    visit: Visit,
+    config: ServerConfig,
+    *,
+    user: str | None = None,
+    timeout: float | None = None,
+    priority: int | None = None,
+    cache_salt: str | None = None,
+) -> Terms:
+    """Return on what terms the engine runs a request, from the fields that it gave.
+
+    Cached prefixes are shared within one key alone, so that nobody can learn from
+    timing what holders of other keys have asked.
+    """
+    visit.user = user
+    key = visit.key.name if visit.key else ""
+    return Terms(
+        timeout_s=min(timeout or config.request_timeout_s, config.request_timeout_s),
+        priority=priority or 0,
+        cache_salt=f"{key}/{cache_salt or ''}",
+        share=f"{key}/{user or ''}",
+    )
+
+
+async def _read_body(request: Request, config: ServerConfig) -> bytes:
+    """Read a body that is neither too large nor too slow."""
+    body = bytearray()
+    too_large = ApiError(
+        413,
+        f"the body is larger than {config.max_body_bytes} bytes; send fewer or shorter prompts",
+        code="body_too_large",
+        headers={"connection": "close"},
+    )
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > config.max_body_bytes:
+        raise too_large
+    try:
+        async with asyncio.timeout(config.body_timeout_s):
+            async for piece in request.stream():
+                body += piece
+                if len(body) > config.max_body_bytes:
+                    raise too_large
+    except TimeoutError as error:
+        raise ApiError(
+            408,
+            f"the body did not arrive within {config.body_timeout_s:g} s",
+            code="body_timeout",
+            headers={"connection": "close"},
+        ) from error
+    except ClientDisconnect as error:
+        raise ApiError(400, "the client left before its body was complete") from error
+    return bytes(body)
+
+
+def _describe(error: ErrorDetails, fields: Collection[str]) -> ApiError:
+    """Turn pydantic's finding into one line that names the field."""
+    if error["type"] == "json_invalid":
+        fault = error["msg"].removeprefix("Invalid JSON: ")
+        return ApiError(400, f"the body is not valid JSON: {fault}", code="invalid_json")
+    if not error["loc"]:
+        return ApiError(400, "the body must be a JSON object", code="invalid_type")
+    name = str(error["loc"][0])
+    path = [name, *(part for part in error["loc"][1:] if part not in _UNION_TAGS)]
+    if error["type"] == "extra_forbidden":
+        return _unknown_field(path, fields)
+    place = name + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path[1:])
+    if error["type"] == "missing":
+        return ApiError(400, f"{place!r} is required", param=name, code="missing_field")
+    message = f"{place}: {error['msg'][0].lower()}{error['msg'][1:]}"
+    return ApiError(400, message, param=name, code="invalid_value")
+
+
+def _unknown_field(path: Sequence[int | str], fields: Collection[str]) -> ApiError:
+    """Name a field that is not supported, and the supported one that it resembles."""
+    place = ".".join(str(part)[:60] for part in path)
+    near = difflib.get_close_matches(str(path[-1])[:60], fields, n=1) if len(path) == 1 else []
+    advice = f"did you mean {near[0]!r}?" if near else "leave it out"
+    return ApiError(
+        400,
+        f"{place!r} is not a field that is supported; {advice}",
+        param=place,
+        code="unknown_field",
+    )

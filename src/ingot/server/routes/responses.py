@@ -1,0 +1,185 @@
+"""``POST /v1/responses``: text in, text out, in the form of OpenAI's newer API."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import orjson
+from fastapi import FastAPI, Request, Response
+
+from ingot.inference import Delta
+from ingot.server.access.request_context import visit_of
+from ingot.server.engine.grammars import format_guide
+from ingot.server.engine.model_registry import ServedModel
+from ingot.server.engine.service import Service
+from ingot.server.http.errors import ApiError
+from ingot.server.routes.generation import GenerationResponse, Order, Tally, server_sent_event
+from ingot.server.routes.prompts import check_ids
+from ingot.server.routes.request_body import read_request, terms_of
+from ingot.server.schemas.openapi import body_of, responses_of
+from ingot.server.schemas.responses import InputMessage, ResponsesRequest
+
+Status = Literal["in_progress", "completed", "incomplete", "failed"]
+
+
+def add_responses(app: FastAPI, service: Service) -> None:
+    """Add the address of the newer API."""
+
+    @app.post(
+        "/v1/responses",
+        responses=responses_of(streamed=True),
+        openapi_extra=body_of(app, ResponsesRequest),
+    )
+    async def responses(http_request: Request) -> Response:
+        """Answer an input; streamed as server-sent events where `stream` is true."""
+        visit = visit_of(http_request)
+        visit.held.enter_context(service.admission.request())
+        request = await read_request(http_request, ResponsesRequest, service.config)
+        model = service.take_up(visit, request.model)
+        prompt = await model.conversations.encode(_messages(request), {})
+        check_ids(prompt, model, "input")
+        if service.config.log_prompts:
+            visit.prompts = [model.ingot.tokenizer.decode(prompt)]
+        wanted = request.text.format if request.text else None
+        guide = await format_guide(wanted, model.guides, "text")
+        room = model.loop.max_context - len(prompt)
+        limit = min(request.max_output_tokens or room, room)
+        params = request.sampling_fields.sampling(0, max_tokens=limit, guide=guide)
+        terms = terms_of(visit, service.config, user=request.user)
+        order = Order(model, [prompt], [params], terms, bool(request.stream))
+        return GenerationResponse(order, ResponsesWriter(request, model), service, visit)
+
+
+def _messages(request: ResponsesRequest) -> list[dict[str, Any]]:
+    """Return the input as a conversation."""
+    said = [{"role": "system", "content": request.instructions}] if request.instructions else []
+    if isinstance(request.input, str):
+        return [*said, {"role": "user", "content": request.input}]
+    return [*said, *map(_message, request.input)]
+
+
+def _message(message: InputMessage) -> dict[str, Any]:
+    content = message.content
+    text = content if isinstance(content, str) else "".join(part.text for part in content)
+    return {"role": "system" if message.role == "developer" else message.role, "content": text}
+
+
+class ResponsesWriter:
+    """Puts an answer into the form of OpenAI's responses: one message of one text."""
+
+    def __init__(self, request: ResponsesRequest, model: ServedModel) -> None:
+        self._request = request
+        self._model = model
+        self._id = f"resp_{uuid.uuid4().hex}"
+        self._item_id = f"msg_{uuid.uuid4().hex}"
+        self._created = int(time.time())
+        self._events = 0
+        self._text: list[str] = []
+        self._cut = False
+
+    def whole(self, answers: list[Delta], tally: Tally) -> bytes:
+        """Return the body."""
+        self._hear(answers[0])
+        return orjson.dumps(self._response(self._end(), tally))
+
+    def opening(self) -> Iterator[bytes]:
+        """Return the events that announce the message."""
+        yield self._event("response.created", response=self._response("in_progress"))
+        yield self._event("response.in_progress", response=self._response("in_progress"))
+        item = self._item("in_progress") | {"content": []}
+        yield self._event("response.output_item.added", output_index=0, item=item)
+        yield self._event("response.content_part.added", **self._place(), part=_part(""))
+
+    def pieces(self, index: int, delta: Delta) -> Iterator[bytes]:
+        """Return the event with what is new."""
+        del index
+        self._hear(delta)
+        if delta.text:
+            yield self._event(
+                "response.output_text.delta", **self._place(), delta=delta.text, logprobs=[]
+            )
+
+    def closing(self, tally: Tally) -> Iterator[bytes]:
+        """Return the events that say it is complete."""
+        text, end = "".join(self._text), self._end()
+        yield self._event("response.output_text.done", **self._place(), text=text, logprobs=[])
+        yield self._event("response.content_part.done", **self._place(), part=_part(text))
+        yield self._event("response.output_item.done", output_index=0, item=self._item(end))
+        yield self._event(f"response.{end}", response=self._response(end, tally))
+
+    def fault(self, error: ApiError) -> bytes:
+        """Return the error as an event."""
+        detail = error.body.error
+        return self._event("error", code=detail.code, message=detail.message, param=detail.param)
+
+    def _hear(self, delta: Delta) -> None:
+        self._text.append(delta.text)
+        self._cut = delta.finish_reason == "length"
+
+    def _end(self) -> Status:
+        return "incomplete" if self._cut else "completed"
+
+    def _event(self, kind: str, **fields: Any) -> bytes:
+        event = {"type": kind, "sequence_number": self._events} | fields
+        self._events += 1
+        return server_sent_event(orjson.dumps(event), kind)
+
+    def _place(self) -> dict[str, Any]:
+        return {"item_id": self._item_id, "output_index": 0, "content_index": 0}
+
+    def _item(self, status: Status) -> dict[str, Any]:
+        return {
+            "id": self._item_id,
+            "type": "message",
+            "role": "assistant",
+            "status": status,
+            "content": [_part("".join(self._text))],
+        }
+
+    def _response(self, status: Status, tally: Tally | None = None) -> dict[str, Any]:
+        request = self._request
+        return {
+            "id": self._id,
+            "object": "response",
+            "created_at": self._created,
+            "model": self._model.name,
+            "system_fingerprint": self._model.ingot.digest,
+            "status": status,
+            "error": None,
+            "incomplete_details": {"reason": "max_output_tokens"} if self._cut else None,
+            "instructions": request.instructions,
+            "max_output_tokens": request.max_output_tokens,
+            "metadata": {},
+            "output": [] if tally is None else [self._item(status)],
+            "parallel_tool_calls": False,
+            "store": False,
+            "temperature": request.temperature,
+            "text": (request.text.model_dump(by_alias=True) if request.text else None)
+            or {"format": {"type": "text"}},
+            "tool_choice": "none",
+            "tools": [],
+            "top_p": request.top_p,
+            "usage": _usage(tally) if tally else None,
+            "timing": tally.timing if tally else None,
+        }
+
+
+def _part(text: str) -> dict[str, Any]:
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+def _usage(tally: Tally) -> dict[str, Any]:
+    usage = tally.usage()
+    return {
+        "input_tokens": usage.prompt_tokens,
+        "input_tokens_details": {
+            "cached_tokens": usage.prompt_tokens_details.cached_tokens,
+            "cache_write_tokens": 0,
+        },
+        "output_tokens": usage.completion_tokens,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": usage.total_tokens,
+    }

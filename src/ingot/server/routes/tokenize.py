@@ -1,0 +1,83 @@
+"""``/tokenize`` and ``/detokenize``: a model's own tokens, as vLLM's routes give them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from fastapi import FastAPI, Request, Response
+
+from ingot.server.access.request_context import visit_of
+from ingot.server.engine.service import Service
+from ingot.server.http.errors import ApiError
+from ingot.server.routes.health import json_response
+from ingot.server.routes.request_body import read_request
+from ingot.server.schemas.common import Strict, TokenIds
+from ingot.server.schemas.openapi import body_of, responses_of
+
+
+class TokenizeRequest(Strict):
+    """The body of ``POST /tokenize``."""
+
+    model: str
+    prompt: str
+
+
+class DetokenizeRequest(Strict):
+    """The body of ``POST /detokenize``."""
+
+    model: str
+    tokens: TokenIds
+
+
+@dataclass(frozen=True)
+class Tokenized:
+    """A text's tokens."""
+
+    count: int
+    max_model_len: int
+    tokens: list[int]
+
+
+@dataclass(frozen=True)
+class Detokenized:
+    """Tokens' text."""
+
+    prompt: str
+
+
+def add_tokens(app: FastAPI, service: Service) -> None:
+    """Add the addresses that turn text into tokens and back."""
+
+    @app.post(
+        "/tokenize",
+        response_model=Tokenized,
+        responses=responses_of(),
+        openapi_extra=body_of(app, TokenizeRequest),
+    )
+    async def tokenize(http_request: Request) -> Response:
+        """Return the tokens of a text."""
+        request = await read_request(http_request, TokenizeRequest, service.config)
+        model = service.take_up(visit_of(http_request), request.model)
+        ids = await asyncio.to_thread(model.ingot.tokenizer.encode, request.prompt)
+        return json_response(Tokenized(len(ids), model.loop.max_context, ids))
+
+    @app.post(
+        "/detokenize",
+        response_model=Detokenized,
+        responses=responses_of(),
+        openapi_extra=body_of(app, DetokenizeRequest),
+    )
+    async def detokenize(http_request: Request) -> Response:
+        """Return the text of tokens; bytes that are not UTF-8 become U+FFFD."""
+        request = await read_request(http_request, DetokenizeRequest, service.config)
+        model = service.take_up(visit_of(http_request), request.model)
+        tokenizer = model.ingot.tokenizer
+        if request.tokens and (highest := max(request.tokens)) >= tokenizer.vocab_size:
+            raise ApiError(
+                400,
+                f"tokens: {highest} is not one of the model's {tokenizer.vocab_size} tokens",
+                param="tokens",
+                code="invalid_value",
+            )
+        return json_response(Detokenized(tokenizer.decode(request.tokens)))

@@ -1,0 +1,177 @@
+"""OpenAI's completions format: what may be asked, and what is answered.
+
+Answers are plain dataclasses, which orjson writes fastest.
+Source: https://platform.openai.com/docs/api-reference/completions
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from ingot.inference import SamplingParams
+from ingot.inference.request.grammar import Guide
+from ingot.server.schemas.common import (
+    MAX_CHOICES,
+    MAX_TOP_LOGPROBS,
+    GenerationFields,
+    Prompt,
+    kind_of,
+)
+
+
+class CompletionRequest(GenerationFields):
+    """The body of ``POST /v1/completions``. Null stands for the default everywhere."""
+
+    prompt: Prompt
+    max_tokens: Annotated[int, Field(ge=0, lt=2**31)] | None = 16
+    """0 only with ``echo``: score the prompt and write nothing."""
+    best_of: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
+    """Make so many answers and return the ``n`` whose tokens were likeliest on average."""
+    logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
+    echo: bool | None = False
+    """Begin the answer with the prompt; with ``logprobs``, score the prompt too."""
+
+    @property
+    def choices_per_prompt(self) -> int:
+        """Answers returned to each prompt."""
+        return self.n or 1
+
+    @property
+    def candidates_per_prompt(self) -> int:
+        """Answers made to each prompt."""
+        return self.best_of or self.choices_per_prompt
+
+    @property
+    def prompts(self) -> list[str] | list[list[int]]:
+        """The prompts, as a list whatever form they came in."""
+        prompt: Any = self.prompt
+        return [prompt] if kind_of(prompt) in ("text", "ids") else prompt
+
+    @property
+    def scores_prompt(self) -> bool:
+        """Whether the answer holds the prompt's log-probabilities."""
+        return bool(self.echo) and self.logprobs is not None
+
+    def sampling_params(self, choice: int, guide: Guide | None = None) -> SamplingParams:
+        """Return how choice number ``choice`` of a prompt is sampled."""
+        ranked = self.candidates_per_prompt > self.choices_per_prompt
+        return self.sampling(
+            choice,
+            max_tokens=16 if self.max_tokens is None else self.max_tokens,
+            logprobs=0 if ranked and self.logprobs is None else self.logprobs,
+            prompt_logprobs=self.logprobs if self.scores_prompt else None,
+            guide=guide,
+        )
+
+
+@dataclass(frozen=True)
+class Logprobs:
+    r"""Log-probabilities of a choice's tokens; all lists have one entry for each token.
+
+    A token that is not whole UTF-8 is written ``bytes:\xe2\x82``, as OpenAI does.
+    """
+
+    tokens: list[str]
+    token_logprobs: list[float | None]
+    """Null for the first token of a prompt, which nothing precedes."""
+    top_logprobs: list[dict[str, float] | None]
+    """The likeliest tokens and the chosen one, so at most one more than were asked for."""
+    text_offset: list[int]
+    """Where each token starts in the choice's text, in characters."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One answer, or in a stream the next piece of it."""
+
+    index: int
+    """Place of the prompt times ``n``, plus place among its answers."""
+    text: str
+    logprobs: Logprobs | None
+    finish_reason: Literal["stop", "length"] | None
+
+
+@dataclass(frozen=True)
+class PromptTokensDetails:
+    """What is known of the prompts' tokens."""
+
+    cached_tokens: int
+    """Those found in the prefix cache."""
+
+
+@dataclass(frozen=True)
+class CompletionTokensDetails:
+    """What speculation did for the answers: tokens guessed, then checked."""
+
+    accepted_prediction_tokens: int
+    rejected_prediction_tokens: int
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens read and written. A prompt counts once, however many answers it gets."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
+    completion_tokens_details: CompletionTokensDetails
+
+
+@dataclass(frozen=True)
+class TimingReport:
+    """Where the time went, in seconds: of the answer that took longest, where there are many."""
+
+    queue_s: float
+    prefill_s: float
+    decode_s: float
+
+
+@dataclass(frozen=True)
+class Completion:
+    """The answer to a request, or in a stream one chunk of it."""
+
+    id: str
+    created: int
+    model: str
+    system_fingerprint: str
+    """The ingot's digest: the weights that wrote this."""
+    choices: list[Choice]
+    usage: Usage | None
+    timing: TimingReport | None
+    """Goes with ``usage``."""
+    object: Literal["text_completion"] = "text_completion"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that can be asked."""
+
+    id: str
+    created: int
+    digest: str
+    """SHA-256 over everything in the ingot."""
+    max_model_len: int
+    """Longest prompt and answer together, in tokens."""
+    object: Literal["model"] = "model"
+    owned_by: str = "ingot"
+
+
+@dataclass(frozen=True)
+class ModelList:
+    """All models that can be asked."""
+
+    data: list[Model]
+    object: Literal["list"] = "list"
+
+
+@dataclass(frozen=True)
+class Health:
+    """Whether the engines work."""
+
+    status: Literal["ok", "failed"]
+    digest: str
+    """Of the first model."""

@@ -1,0 +1,101 @@
+"""OpenAI's responses format, as far as text in and text out need it.
+
+Source: https://platform.openai.com/docs/api-reference/responses
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, JsonValue, Tag
+
+from ingot.server.schemas.common import (
+    Count,
+    JsonObjectFormat,
+    Name,
+    SamplingFields,
+    Strict,
+    TextFormat,
+)
+
+
+class InputText(Strict):
+    """A piece of a message."""
+
+    type: Literal["input_text", "output_text"]
+    text: str
+
+
+def _kind(value: object) -> str | None:
+    if isinstance(value, str):
+        return "text"
+    return "items" if isinstance(value, list) else None
+
+
+_Content = Annotated[
+    Annotated[str, Tag("text")]
+    | Annotated[list[InputText], Field(max_length=1024, fail_fast=True), Tag("items")],
+    Discriminator(
+        _kind,
+        custom_error_type="content_type",
+        custom_error_message="must be a string or a list of text parts",
+    ),
+]
+
+
+class InputMessage(Strict):
+    """Something that was said."""
+
+    type: Literal["message"] = "message"
+    role: Literal["user", "assistant", "system", "developer"]
+    content: _Content
+
+
+class SchemaFormat(Strict):
+    """JSON that follows a schema."""
+
+    type: Literal["json_schema"]
+    name: Name = "answer"
+    description: str | None = None
+    schema_: Annotated[dict[str, JsonValue], Field(alias="schema")]
+    strict: bool | None = None
+    """The answer always follows the schema, whether this is set or not."""
+
+
+class TextOptions(Strict):
+    """What form the text has."""
+
+    format: (
+        Annotated[TextFormat | JsonObjectFormat | SchemaFormat, Field(discriminator="type")] | None
+    ) = None
+
+
+class ResponsesRequest(Strict):
+    """The body of ``POST /v1/responses``. Null stands for the default everywhere."""
+
+    model: str
+    input: Annotated[
+        Annotated[str, Tag("text")]
+        | Annotated[list[InputMessage], Field(min_length=1, max_length=4096), Tag("items")],
+        Discriminator(
+            _kind,
+            custom_error_type="input_type",
+            custom_error_message="must be a string or a list of messages",
+        ),
+    ]
+    instructions: str | None = None
+    """Goes before the input, as the system's word."""
+    max_output_tokens: Count | None = None
+    """Null takes what the context holds."""
+    temperature: Annotated[float, Field(ge=0, le=10)] | None = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = 1.0
+    text: TextOptions | None = None
+    stream: bool | None = False
+    store: Literal[False] | None = False
+    """Nothing is ever stored, so true is refused."""
+    user: Annotated[str, Field(max_length=128)] | None = None
+
+    @property
+    def sampling_fields(self) -> SamplingFields:
+        """How tokens are chosen."""
+        return SamplingFields(temperature=self.temperature, top_p=self.top_p)

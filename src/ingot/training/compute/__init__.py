@@ -1,0 +1,1 @@
+"""The forward and backward pass: compilation, precision, attention and fused modules."""

@@ -1,0 +1,73 @@
+"""Who sees whom in training: several examples in one window, none seeing another."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from ingot.model.config import ModelConfig
+from ingot.model.transformer import Attend, band
+from ingot.training.compute.precision import on_device
+from ingot.training.native.attention import can_fuse, fused_attention, fused_attention_from
+
+
+def attention_for(
+    config: ModelConfig, ids: Tensor, segments: NDArray[np.int32] | None
+) -> Attend | None:
+    """Return how windows of ``ids`` (B, T) attend; None for the model's own way.
+
+    Args:
+        config: Of the model.
+        ids: Tokens, on the device that computes.
+        segments: Segment of each position, (B, T), equal numbers side by side; None for one.
+    """
+    window, device = config.sliding_window, ids.device
+    if can_fuse(config.head_dim, len(ids) * config.num_key_value_heads, device):
+        if segments is None and (window is None or window >= ids.shape[1]):
+            return fused_attention
+        starts = first_seen(np.zeros(ids.shape, np.int32) if segments is None else segments, window)
+        return fused_attention_from(torch.from_numpy(starts))
+    if segments is None:
+        return None
+    return segment_attention(on_device(segments, device), window)
+
+
+def first_seen(segments: NDArray[np.int32], window: int | None) -> NDArray[np.int32]:
+    """Return the first place that each sees, (B, T): of its segment, and within the window."""
+    places = np.arange(segments.shape[1], dtype=np.int64)
+    starts = places - segment_positions(segments)
+    if window is not None:
+        starts = np.maximum(starts, places + 1 - window)
+    return starts.astype(np.int32)
+
+
+def segment_attention(segments: Tensor, window: int | None = None) -> Attend:
+    """Return causal attention that does not cross from one segment to another.
+
+    Args:
+        segments: Segment of each position, (B, T); equal numbers, same segment.
+        window: Tokens that each token attends to, itself included; None for all before it.
+    """
+    near = band(window, segments.shape[1], segments.device)
+    seen = (segments[:, :, None] == segments[:, None, :]) & near
+    seen = seen[:, None]  # all heads alike
+
+    def attend(_layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        mixed = functional.scaled_dot_product_attention(
+            q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=seen, enable_gqa=True
+        )
+        return mixed.transpose(1, 2)
+
+    return attend
+
+
+def segment_positions(segments: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return each token's place in its own segment, (B, T): 0 where a new one begins."""
+    places = np.broadcast_to(np.arange(segments.shape[1], dtype=np.int64), segments.shape)
+    starts = np.zeros(segments.shape, dtype=np.int64)
+    new = segments[:, 1:] != segments[:, :-1]
+    starts[:, 1:] = np.where(new, places[:, 1:], 0)
+    return places - np.maximum.accumulate(starts, axis=1)

@@ -1,0 +1,1 @@
+"""The recipe: every setting of a training run, importable without PyTorch."""

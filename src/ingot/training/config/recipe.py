@@ -1,0 +1,253 @@
+"""The recipe: everything that decides how a run goes, typed, checked and written down."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ingot.corpus import CorpusConfig
+from ingot.errors import RecipeError
+from ingot.files import write_atomic
+from ingot.model.config import ModelConfig
+from ingot.training.config.cost import CostConfig
+from ingot.training.config.task import TaskConfig
+from ingot.training.loop.guard import GuardConfig
+from ingot.training.lora.adapter import LoraConfig
+from ingot.training.monitoring.trackers import WandbConfig
+from ingot.training.optim.optimizer import OptimizerConfig
+from ingot.training.optim.schedule import ScheduleConfig
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ModelRecipe(_Section):
+    """Sizes of the model; the vocabulary comes with the corpus."""
+
+    hidden_size: int = Field(256, ge=8, le=65_536)
+    intermediate_size: int = Field(704, ge=8, le=1 << 20)
+    num_hidden_layers: int = Field(4, ge=1, le=512)
+    num_attention_heads: int = Field(4, ge=1, le=1024)
+    num_key_value_heads: int = Field(2, ge=1, le=1024)
+    head_dim: int = Field(64, ge=2, le=1024)
+    rope_theta: float = Field(10_000.0, gt=1)
+    tie_word_embeddings: bool = False
+    sliding_window: int | None = Field(None, ge=1, le=1 << 20)
+    """Tokens that each token attends to, itself included; none attends to all."""
+
+    def config(self, vocab_size: int, context: int) -> ModelConfig:
+        """Return the model's full configuration."""
+        return ModelConfig(
+            vocab_size=vocab_size, max_position_embeddings=context, **self.model_dump()
+        )
+
+
+class BatchRecipe(_Section):
+    """How many tokens each update sees."""
+
+    context: int = Field(256, ge=8, le=1 << 20)
+    """Tokens in one window, and the longest context of the model."""
+    sequences: int = Field(8, ge=1, le=65_536)
+    """Windows in one forward and backward pass; pairs, where preferences are learnt."""
+    accumulation: int = Field(1, ge=1, le=65_536)
+    """Passes whose gradients are added before one update, over all processes together."""
+    recompute: bool = False
+    """Compute each block once more in the backward pass instead of keeping what it computed."""
+
+    @property
+    def windows(self) -> int:
+        """Windows in one update."""
+        return self.sequences * self.accumulation
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in one update of plain text."""
+        return self.context * self.windows
+
+
+class RunRecipe(_Section):
+    """How long the run is and what it reports on the way."""
+
+    budget_seconds: float | None = Field(None, gt=0)
+    """Wall time to train for; the schedule follows the clock."""
+    steps: int | None = Field(None, ge=1)
+    """Updates to train for; the schedule follows the step, so runs repeat to the bit."""
+    epochs: float | None = Field(None, gt=0, le=1e6)
+    """Passes over the data to train for; they repeat to the bit too."""
+    seed: int = Field(0, ge=0, lt=1 << 63)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of matrix products; auto takes bfloat16 where the machine has it."""
+    warm_start: bool = True
+    """Begin from the corpus's own bigram statistics (vocabularies up to 8,192)."""
+    evaluations: int = Field(4, ge=1)
+    """Evenly spaced passes over the held-out text, the last one at the end."""
+    evaluation_overlap: float = Field(0.5, ge=0, lt=1)
+    """Share of each held-out window that only gives context: more sees more and costs more."""
+    measure_peak: bool = True
+    """Time matrix products before a run of fixed length, to tell the share of the peak."""
+    samples: int = Field(10, ge=0)
+    """Times on the way that the model is asked to write something."""
+    checkpoint_seconds: float = Field(60.0, gt=0)
+    """Longest time between two checkpoints."""
+    keep_checkpoints: int = Field(2, ge=1)
+    """Latest checkpoints to keep, beside the best one."""
+    compile: bool = False
+    """Fuse what lies between matrix products with torch.compile: a minute at the start, then
+    faster updates where there are no kernels of our own; on CPUs it needs a C++ compiler."""
+    shard: bool = False
+    """Cut weights, gradients and moments among the processes of ``torchrun``, so that each holds
+    a part instead of a copy; alone there is nothing to cut."""
+
+
+class Recipe(_Section):
+    """One run, whole. Exactly one of ``run.steps``, ``epochs`` and ``budget_seconds`` is set."""
+
+    task: TaskConfig = TaskConfig()
+    corpus: CorpusConfig = CorpusConfig()
+    model: ModelRecipe = ModelRecipe()
+    batch: BatchRecipe = BatchRecipe()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    lora: LoraConfig | None = None
+    """Train a low-rank adapter instead of the whole model."""
+    guard: GuardConfig = GuardConfig()
+    cost: CostConfig = CostConfig()
+    wandb: WandbConfig = WandbConfig()
+    run: RunRecipe = RunRecipe()
+
+    def checked(self) -> Recipe:
+        """Return the recipe if its parts fit together.
+
+        Raises:
+            RecipeError: the run has no length or several, the model's parts clash, or a task
+                lacks what it begins from.
+        """
+        lengths = (self.run.steps, self.run.epochs, self.run.budget_seconds)
+        if sum(length is not None for length in lengths) != 1:
+            raise RecipeError(
+                "exactly one of run.steps, run.epochs and run.budget_seconds must be set",
+                where="recipe",
+                fix="give one of them",
+            )
+        if self.task.start is None and (self.lora or self.task.kind != "text"):
+            raise RecipeError(
+                "chat, preferences and adapters need a trained model to begin from",
+                where="task.start",
+                fix="name an ingot: --from my.ingot",
+            )
+        if self.run.compile and self.run.shard:
+            raise RecipeError(
+                "cut weights are not compiled", where="run.compile", fix="set it or run.shard"
+            )
+        self.model.config(257, self.batch.context)
+        return self
+
+    def to_toml(self) -> str:
+        """Return the recipe as TOML; unset values are left out."""
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+    def save(self, path: Path) -> None:
+        """Write the recipe to a file."""
+        write_atomic(path, self.to_toml().encode())
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """Return the tables of a recipe file, not yet checked.
+
+    Raises:
+        RecipeError: the file is missing or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"cannot be read ({error.strerror})", where=path) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"is not valid TOML ({error})", where=path) from error
+
+
+def parse_overrides(settings: Iterable[str]) -> dict[str, Any]:
+    """Turn ``section.key=value`` settings into recipe tables.
+
+    Raises:
+        RecipeError: a setting has no ``=`` or no section.
+    """
+    tables: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        section, dot, name = key.strip().partition(".")
+        if not (equals and dot and name):
+            raise RecipeError(
+                "is not a setting", where=f"--set {setting}", fix="write section.key=value"
+            )
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text.strip()
+        tables.setdefault(section, {})[name] = value
+    return tables
+
+
+def merge(*tables: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay recipe tables over each other; later ones win key by key."""
+    merged: dict[str, Any] = {}
+    for table in tables:
+        for section, values in table.items():
+            if isinstance(values, Mapping) and isinstance(merged.get(section), dict):
+                merged[section] = {**merged[section], **values}
+            else:
+                merged[section] = dict(values) if isinstance(values, Mapping) else values
+    return merged
+
+
+def make_recipe(tables: Mapping[str, Any], *, where: object = "recipe") -> Recipe:
+    """Check recipe tables and return the recipe.
+
+    Raises:
+        RecipeError: an unknown key (the nearest right one is named), or a wrong type or range.
+    """
+    try:
+        return Recipe.model_validate(tables).checked()
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            raise RecipeError(f"unknown key {key!r}", where=where, fix=_suggestion(key)) from error
+        problem = first["msg"][0].lower() + first["msg"][1:]
+        raise RecipeError(
+            f"{key} = {first['input']!r}: {problem}", where=where, fix="correct the value"
+        ) from error
+
+
+def known_keys() -> list[str]:
+    """Every key a recipe may hold, as ``section.key``."""
+    keys: list[str] = []
+    for section, field in Recipe.model_fields.items():
+        kinds = get_args(field.annotation) or (field.annotation,)
+        kind = kinds[0]
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            keys += [f"{section}.{name}" for name in kind.model_fields]
+    return keys
+
+
+def _suggestion(key: str) -> str:
+    """Name the known key that is most like ``key``, as a whole and in its last part."""
+    name = key.rpartition(".")[2]
+
+    def likeness(candidate: str) -> float:
+        whole = difflib.SequenceMatcher(None, key, candidate).ratio()
+        last = difflib.SequenceMatcher(None, name, candidate.rpartition(".")[2]).ratio()
+        return whole + last
+
+    sections = list(Recipe.model_fields)
+    nearest = max(known_keys() + sections, key=likeness)
+    if likeness(nearest) < 1.2:
+        return f"the sections are {', '.join(sections)}"
+    return f"did you mean {nearest!r}?"

@@ -1,0 +1,1 @@
+"""Training data other than a corpus: JSONL records, conversations and preference pairs."""

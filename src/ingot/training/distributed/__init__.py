@@ -1,0 +1,1 @@
+"""Data-parallel and fully sharded training over several processes."""

@@ -1,0 +1,216 @@
+"""What a run learns and how it is judged: plain text, conversations, or preferences."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from ingot.corpus import Sampler, TokenStore
+from ingot.model import Tokenizer
+from ingot.model.chat import ChatTemplate
+from ingot.model.transformer import Transformer
+from ingot.training.compute.precision import Precision
+from ingot.training.evaluation.evaluate import evaluate
+from ingot.training.objectives import (
+    Batch,
+    FineTuning,
+    Objective,
+    Preference,
+    Pretraining,
+    read_examples,
+    read_pairs,
+)
+from ingot.training.objectives.held_out import choose_held_out
+from ingot.training.objectives.ngram_soft_labels import NgramTeacher
+from ingot.training.run_folder.run import Run
+
+_PROMPT_TOKENS = 12
+_FORWARD_COST = 1 / 3  # of a token of training: forward without backward
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well a model does on what was held out."""
+
+    loss: float
+    """Nats for each prediction that counts; for preferences the loss of a pair."""
+    bits_per_byte: float | None
+    """None where the loss is not that of a text."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task with its data, ready to be trained on."""
+
+    objective: Objective
+    score: Callable[[Transformer], Score]
+    score_cost: float
+    """Of one ``score``, in tokens of training."""
+    prompt: list[int]
+    """Beginning of something held out, for the model to continue."""
+    bytes_per_token: float | None
+    """UTF-8 bytes of a mean token that counts; None where the loss is not that of a text."""
+    note: str = ""
+    """What became of the data, in a line, where somebody should know."""
+    text: TokenStore | None = None
+    """What a model that begins anew can be prepared on."""
+
+
+def open_task(run: Run, model: Transformer, precision: Precision) -> Task:
+    """Open the data of a run.
+
+    Args:
+        run: The run.
+        model: The model with its starting weights, on its device; only preferences look at it.
+        precision: The arithmetic to use.
+
+    Raises:
+        CorpusError: data is missing, malformed or too little.
+        TrainingError: data has changed since the run began.
+    """
+    if run.recipe.task.kind == "text":
+        return _text(run, precision)
+    return (
+        _examples(run, precision)
+        if run.recipe.task.kind == "chat"
+        else _pairs(run, model, precision)
+    )
+
+
+def _text(run: Run, precision: Precision) -> Task:
+    corpus, recipe = run.corpus, run.recipe
+    sampler = Sampler(
+        corpus.train,
+        context=recipe.batch.context,
+        batch=recipe.batch.windows,
+        seed=recipe.run.seed,
+    )
+    eos_id = corpus.tokenizer.eos_id if recipe.task.separate_documents else None
+    held_out, size = corpus.validation, corpus.manifest.validation.bytes
+    overlap = recipe.run.evaluation_overlap
+
+    def score(model: Transformer) -> Score:
+        scored = evaluate(model, held_out, size, precision=precision, overlap=overlap)
+        return Score(scored.loss, scored.bits_per_byte, scored.seconds)
+
+    order = recipe.task.teacher_order
+    vocab_size = corpus.tokenizer.vocab_size
+    teacher = NgramTeacher(corpus.train, vocab_size=vocab_size, order=order) if order else None
+    return Task(
+        objective=Pretraining(
+            sampler, eos_id=eos_id, teacher=teacher, teacher_epochs=recipe.task.teacher_epochs
+        ),
+        score=score,
+        score_cost=len(held_out) * _FORWARD_COST / (1 - overlap),
+        prompt=held_out.read(1, min(_PROMPT_TOKENS, len(held_out) - 1)).tolist(),
+        bytes_per_token=run.record.bytes_per_token,
+        text=corpus.train,
+    )
+
+
+def _examples(run: Run, precision: Precision) -> Task:
+    recipe, tokenizer = run.recipe, run.tokenizer
+    context = recipe.batch.context
+    with ChatTemplate() as template:
+        read = read_examples(
+            run.data, tokenizer, template, context=context, too_long=recipe.task.too_long
+        )
+    chosen = choose_held_out(read.contents(), recipe.task.held_out)
+    learnt, held_out = read.part(~chosen), read.part(chosen)
+    seed, eos_id = recipe.run.seed, tokenizer.eos_id
+    judge = FineTuning(
+        held_out, context=context, batch=recipe.batch.sequences, seed=seed, eos_id=eos_id
+    )
+    first = held_out.answers[: held_out.starts[1]]
+    bytes_per_token = _bytes_per_token(tokenizer, held_out.ids[held_out.answers].tolist())
+
+    def score(model: Transformer) -> Score:
+        loss, seconds = _mean_loss(judge, model, precision)
+        return Score(loss, loss / math.log(2) / bytes_per_token, seconds)
+
+    return Task(
+        objective=FineTuning(
+            learnt, context=context, batch=recipe.batch.windows, seed=seed, eos_id=eos_id
+        ),
+        score=score,
+        score_cost=len(held_out.ids) * _FORWARD_COST,
+        prompt=held_out.ids[: int(first.argmax())].tolist(),
+        bytes_per_token=bytes_per_token,
+        note=_lost("conversations", read.cut, read.left_out),
+    )
+
+
+def _pairs(run: Run, model: Transformer, precision: Precision) -> Task:
+    recipe, tokenizer = run.recipe, run.tokenizer
+    with ChatTemplate() as template:
+        read = read_pairs(
+            run.data,
+            tokenizer,
+            template,
+            context=recipe.batch.context,
+            too_long=recipe.task.too_long,
+        )
+    chosen = choose_held_out(read.contents(), recipe.task.held_out)
+
+    def objective(part: np.ndarray[tuple[int], np.dtype[np.bool_]], batch: int) -> Preference:
+        return Preference(
+            read.part(part),
+            model,
+            batch=batch,
+            beta=recipe.task.beta,
+            seed=recipe.run.seed,
+            eos_id=tokenizer.eos_id,
+            precision=precision,
+        )
+
+    judge = objective(chosen, recipe.batch.sequences)
+    example = read.part(chosen).pairs[0].chosen
+
+    def score(model: Transformer) -> Score:
+        loss, seconds = _mean_loss(judge, model, precision)
+        return Score(loss, None, seconds)
+
+    return Task(
+        objective=objective(~chosen, recipe.batch.windows),
+        score=score,
+        score_cost=sum(batch.ids.size for batch in judge.all_batches()) * _FORWARD_COST,
+        prompt=example.ids[: int(example.counted.argmax())].tolist(),
+        bytes_per_token=None,
+        note=_lost("pairs", read.cut, read.left_out),
+    )
+
+
+def _lost(what: str, cut: int, left_out: int) -> str:
+    """Tell how many examples were too long, if any."""
+    if not cut and not left_out:
+        return ""
+    return f"too long for the context: {cut} {what} were cut, {left_out} left out"
+
+
+class _Judge(Protocol):
+    def all_batches(self) -> Iterable[Batch]: ...
+
+    def loss(self, model: Transformer, batch: Batch, device: torch.device) -> torch.Tensor: ...
+
+
+@torch.no_grad()
+def _mean_loss(judge: _Judge, model: Transformer, precision: Precision) -> tuple[float, float]:
+    """Return the mean loss over everything held out, and the seconds it took."""
+    started = time.perf_counter()
+    total = weight = 0.0
+    for batch in judge.all_batches():
+        with precision.autocast():
+            total += judge.loss(model, batch, precision.device).item()
+        weight += batch.weight
+    return total / weight, time.perf_counter() - started
+
+
+def _bytes_per_token(tokenizer: Tokenizer, ids: list[int]) -> float:
+    return max(len(tokenizer.decode(ids).encode()), 1) / len(ids)

@@ -1,0 +1,140 @@
+"""Telling of a run: to its record, to whoever watches, and at its end."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ingot.training.monitoring.events import Event, Observer, Stepped
+from ingot.training.monitoring.metrics import Metrics
+from ingot.training.monitoring.trackers import open_boards
+from ingot.training.run_folder.checkpoint import RunState
+from ingot.training.run_folder.run import Run
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a run ended."""
+
+    steps: int
+    tokens: int
+    flops: float
+    seconds: float
+    training_loss: float
+    validation_loss: float
+    bits_per_byte: float | None
+    """None where the loss is not that of a text."""
+    tokens_per_second: float
+    """Median over the updates of this sitting."""
+    share_of_peak: float | None
+    """Median over the updates of this sitting; None where the peak was not measured."""
+    energy_kwh: float | None = None
+    """None where the machine's power was not given."""
+    money: float | None = None
+    """None where no price was given."""
+
+
+class Teller:
+    """Passes events on, and works out speeds; where it does not lead it is silent.
+
+    Args:
+        run: The run.
+        observe: Called with each event.
+        bytes_per_token: UTF-8 bytes of a mean token that counts, if the loss is a text's.
+        leads: Whether this process is the one that tells.
+        devices: How many there are of what the run's peak was measured on.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        observe: Observer,
+        bytes_per_token: float | None,
+        *,
+        leads: bool,
+        devices: int = 1,
+    ) -> None:
+        self._run, self._watcher, self._leads = run, observe, leads
+        self._bits = None if bytes_per_token is None else 1 / math.log(2) / bytes_per_token
+        self._config = run.model_config
+        peak = run.record.peak_flops
+        self._peak = peak * devices if peak else None
+        self._speeds: list[float] = []
+        self._context = run.recipe.batch.context
+        self._metrics: Observer | None = None
+
+    @contextlib.contextmanager
+    def recording(self, *, from_step: int) -> Iterator[None]:
+        """Keep the run's record open; what it holds past ``from_step`` will be redone."""
+        if not self._leads:
+            yield
+            return
+        recipe = self._run.recipe
+        tables = recipe.model_dump(mode="json")
+        boards = open_boards(self._run.path, recipe.wandb, tables, from_step=from_step)
+        with Metrics(self._run.path, boards, from_step=from_step) as self._metrics:
+            yield
+
+    def __call__(self, event: Event) -> None:
+        """Tell of one event."""
+        if self._leads:
+            if self._metrics:
+                self._metrics(event)
+            self._watcher(event)
+
+    def count(self, speed: float, context: int) -> None:
+        """Take in the tokens per second of the last few seconds, and how long windows were."""
+        self._speeds.append(speed)
+        self._context = context
+
+    def stepped(
+        self,
+        state: RunState,
+        loss: float,
+        norm: float,
+        rate: float,
+        share: float,
+        seconds: tuple[float, float],
+    ) -> None:
+        """Tell of an update that was made; ``seconds`` are those so far and those left."""
+        cost = self._run.recipe.cost
+        speed = self._speeds[-1]
+        flops = speed * self._config.training_flops(self._context)
+        self(
+            Stepped(
+                step=state.step,
+                progress=share,
+                loss=loss,
+                bits_per_byte=None if self._bits is None else loss * self._bits,
+                learning_rate=rate,
+                gradient_norm=norm,
+                tokens=state.tokens,
+                tokens_per_second=speed,
+                flops_per_second=flops,
+                share_of_peak=flops / self._peak if self._peak else None,
+                seconds_left=seconds[1],
+                energy_kwh=cost.energy_kwh(seconds[0]),
+                money=cost.money(seconds[0]),
+            )
+        )
+
+    def result(self, state: RunState) -> TrainingResult:
+        """Return how the run ended."""
+        speed = statistics.median(self._speeds) if self._speeds else 0.0
+        flops = speed * self._config.training_flops(self._context)
+        return TrainingResult(
+            steps=state.step,
+            tokens=state.tokens,
+            flops=state.flops,
+            seconds=state.elapsed,
+            training_loss=state.training_loss or 0.0,
+            validation_loss=state.validation_loss or 0.0,
+            bits_per_byte=state.bits_per_byte,
+            tokens_per_second=speed,
+            share_of_peak=flops / self._peak if self._peak else None,
+            energy_kwh=self._run.recipe.cost.energy_kwh(state.elapsed),
+            money=self._run.recipe.cost.money(state.elapsed),
+        )

@@ -1,0 +1,1 @@
+"""The run folder: run metadata, checkpoints and trained weights on disk."""

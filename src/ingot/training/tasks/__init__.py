@@ -1,1 +1,0 @@
-"""What a run learns: text, talks or preferences, and from where."""

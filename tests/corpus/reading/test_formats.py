@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import gzip
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import zstandard
+from pyarrow import parquet
+
+from ingot.corpus import Reason
+from ingot.errors import CorpusError
+
+Read = Callable[..., Any]
+
+
+def compress(path: Path) -> list[Path]:
+    """Return the file itself and its .gz and .zst copies."""
+    data = path.read_bytes()
+    packed = [path, path.with_name(path.name + ".gz"), path.with_name(path.name + ".zst")]
+    packed[1].write_bytes(gzip.compress(data))
+    packed[2].write_bytes(zstandard.compress(data))
+    return packed
+
+
+def test_every_format_reads_the_same_in_every_compression(tmp_path: Path, read: Read) -> None:
+    texts = [f"document {number}: Grüße" for number in range(600)]
+    (tmp_path / "a.txt").write_text(texts[0])
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in texts))
+    parquet.write_table(pa.table({"id": range(600), "text": texts}), tmp_path / "a.parquet")
+    for name, expected in [("a.txt", texts[:1]), ("a.jsonl", texts), ("a.parquet", texts)]:
+        for path in compress(tmp_path / name):
+            documents, report = read(path)
+            assert [document.text for document in documents] == expected, path.name
+            assert not report.skipped
+            assert report.source_bytes == path.stat().st_size
+
+
+def test_jsonl_origins_are_lines_and_blank_lines_mean_nothing(tmp_path: Path, read: Read) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "one"}\n\n  \n{"text": "four"}')
+    documents, report = read(path)
+    assert [document.origin for document in documents] == [f"{path}:1", f"{path}:4"]
+    assert not report.skipped
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"body": "x", "title": "y"}', r"has no field 'text'; set json_field to one of 'body'"),
+        ('{"text": ', r"is not valid JSON \(.*\); correct or remove the line"),
+        ('["text"]', r"is not a JSON object"),
+        ('{"text": 5}', r"field 'text' is int, not text"),
+        ('{"text": ["a"]}', r"field 'text' is list, not text"),
+        ("[" * 100_000, r"is not valid JSON"),
+    ],
+)
+def test_bad_jsonl_is_refused_by_file_and_line(
+    tmp_path: Path, read: Read, line: str, message: str
+) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(f'{{"text": "fine"}}\n{line}\n')
+    with pytest.raises(CorpusError, match=rf"a\.jsonl:2: {message}"):
+        read(path)
+
+
+def test_the_field_can_be_chosen(tmp_path: Path, read: Read) -> None:
+    (tmp_path / "a.jsonl").write_text('{"body": "x"}')
+    parquet.write_table(pa.table({"body": ["y"]}), tmp_path / "b.parquet")
+    documents, _ = read(tmp_path, json_field="body")
+    assert [document.text for document in documents] == ["x", "y"]
+
+
+def test_jsonl_lines_that_are_not_text_are_counted(tmp_path: Path, read: Read) -> None:
+    path = tmp_path / "a.jsonl"
+    lines = [b'{"text": "\xff"}', b'{"text": "\\ud800"}', b'{"text": null}', b'{"text": "ok"}']
+    path.write_bytes(b"\n".join(lines))
+    documents, report = read(path)
+    assert [document.text for document in documents] == ["ok"]
+    assert report.skipped[Reason.NOT_UTF8].examples == [f"{path}:1", f"{path}:2"]
+    assert report.skipped[Reason.EMPTY].examples == [f"{path}:3"]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array(["a", None, "b"]),
+        pa.array(["a", None, "b"], pa.large_string()),
+        pa.array(["a", None, "b"]).dictionary_encode(),
+    ],
+    ids=["string", "large string", "dictionary"],
+)
+def test_parquet_text_columns_of_every_kind(tmp_path: Path, read: Read, column: pa.Array) -> None:
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pa.table({"text": column}), path)
+    documents, report = read(path)
+    assert [(document.text, document.origin) for document in documents] == [
+        ("a", f"{path}:1"),
+        ("b", f"{path}:3"),
+    ]
+    assert report.skipped[Reason.EMPTY].count == 1
+
+
+def test_parquet_bytes_that_are_not_utf8_are_counted(tmp_path: Path, read: Read) -> None:
+    path = tmp_path / "a.parquet"
+    raw = pa.array([b"ok", b"\xff\xfe"], pa.binary()).view(pa.string())
+    parquet.write_table(pa.table({"text": raw}), path)
+    documents, report = read(path)
+    assert [document.text for document in documents] == ["ok"]
+    assert report.skipped[Reason.NOT_UTF8].examples == [f"{path}:2"]
+
+
+def test_bad_parquet_is_refused_by_name(tmp_path: Path, read: Read) -> None:
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pa.table({"body": ["x"], "text": [1]}), path)
+    with pytest.raises(CorpusError, match=r"a\.parquet: column 'text' is int64, not text"):
+        read(path)
+    with pytest.raises(CorpusError, match=r"has no column 'prose'; .* one of 'body', 'text'"):
+        read(path, json_field="prose")
+    whole = path.read_bytes()
+    for data in (b"not parquet at all", whole[:-20], whole[:4] + bytes(40) + whole[44:], b""):
+        path.write_bytes(data)
+        with pytest.raises(CorpusError, match=r"a\.parquet: cannot be read as Parquet"):
+            read(path, json_field="body")
+
+
+def test_a_missing_pyarrow_is_said_clearly(
+    tmp_path: Path, read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.parquet"
+    path.write_bytes(b"PAR1")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(CorpusError, match=r"needs pyarrow.*pip install 'ingot\[train\]'"):
+        read(path)
+
+
+def test_a_jsonl_line_without_end_is_refused(
+    tmp_path: Path, read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingot.corpus.reading.formats._LINE_BYTES", 1 << 20)
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "fine"}\n"' + "x" * (1 << 21))
+    with pytest.raises(CorpusError, match=r"a\.jsonl:2: line is longer than 1 MiB"):
+        read(path)

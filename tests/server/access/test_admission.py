@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+
+from ingot.server import ServerConfig
+from ingot.server.access.admission import Admission, Meter
+from ingot.server.http.errors import ApiError
+
+
+class Clock:
+    """A clock that is moved by hand."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_meter_measures_the_last_minute() -> None:
+    clock = Clock()
+    meter = Meter(clock)
+    assert meter.per_second() == 0
+    for _ in range(300):
+        meter.add(5)
+        clock.now += 0.1
+    assert meter.per_second() == pytest.approx(50, rel=0.05)
+    clock.now += 61
+    assert meter.per_second() == 0
+
+
+def test_requests_are_bounded_and_freed() -> None:
+    admission = Admission(ServerConfig(max_open_requests=2))
+    with admission.request(), admission.request():
+        assert admission.open_requests == 2
+        with pytest.raises(ApiError) as caught, admission.request():
+            pass
+        assert caught.value.status == 429
+    assert admission.open_requests == 0
+    with contextlib.suppress(LookupError), admission.request():
+        raise LookupError
+    assert admission.open_requests == 0
+
+
+def test_tokens_are_bounded_and_freed() -> None:
+    admission = Admission(ServerConfig(max_open_tokens=100))
+    with admission.tokens(60):
+        assert admission.open_tokens == 60
+        with admission.tokens(40), pytest.raises(ApiError) as caught, admission.tokens(1):
+            pass
+        assert caught.value.status == 429
+    with admission.tokens(100):
+        pass
+    with pytest.raises(ApiError) as caught, admission.tokens(101):
+        pass
+    assert caught.value.status == 400  # it would never fit
+    assert admission.open_tokens == 0
+
+
+def test_retry_after_follows_the_measured_rate() -> None:
+    clock = Clock()
+    admission = Admission(ServerConfig(max_open_tokens=1000), clock)
+    assert admission.come_back("", 500).headers["retry-after"] == "1"  # nothing measured yet
+    for _ in range(10):
+        admission.progress(20)
+        clock.now += 1
+    assert admission.come_back("", 500).headers["retry-after"] == "25"
+    assert admission.come_back("", 10**9).headers["retry-after"] == "300"
+    for _ in range(5):
+        with admission.request():
+            clock.now += 4
+    assert 3 <= int(admission.come_back("").headers["retry-after"]) <= 5

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ingot.artifact import Ingot, open_ingot
+from ingot.errors import ArtifactError
+from ingot.model.chat import DEFAULT_TEMPLATE
+from ingot.server.engine.chat_template import source_of
+
+
+def test_an_ingot_without_a_template_gets_the_default_one(ingot: Ingot) -> None:
+    assert source_of(ingot) == DEFAULT_TEMPLATE
+
+
+def test_a_template_that_was_changed_after_sealing_is_refused(
+    ingot_path: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "changed.ingot"
+    shutil.copytree(ingot_path, path)
+    with open_ingot(path) as ingot:
+        file = path / "tokenizer_config.json"
+        file.chmod(0o644)
+        config = json.loads(file.read_text()) | {"chat_template": "{{ 'mine' }}"}
+        file.write_text(json.dumps(config))
+        with pytest.raises(ArtifactError, match="not the file that was sealed"):
+            source_of(ingot)
+        file.unlink()
+        with pytest.raises(ArtifactError, match="cannot be read"):
+            source_of(ingot)

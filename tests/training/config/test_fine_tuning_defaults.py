@@ -1,0 +1,303 @@
+"""Going on from an ingot, from the first file to the next ingot: text, talks, preferences."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ingot.api import training
+from ingot.artifact import open_ingot
+from ingot.corpus import Corpus
+from ingot.errors import (
+    ArtifactError,
+    CorpusError,
+    IngotError,
+    Interrupted,
+    RecipeError,
+    TrainingError,
+)
+from ingot.training import open_run
+from ingot.training.evaluation.scoring import open_model
+from ingot.training.monitoring.events import Evaluated, Event, Started, Stepped
+from ingot.training.run_folder import checkpoint
+from ingot.training.run_folder.trained_weights import trained_weights
+
+NewRun = Callable[..., Any]
+QUICK = ("run.evaluations=1", "batch.sequences=4", "run.measure_peak=false", "run.samples=1")
+
+
+@pytest.fixture(scope="module")
+def base(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model of source code, sealed."""
+    folder = tmp_path_factory.mktemp("base")
+    sizes = "hidden_size=32 intermediate_size=64 num_hidden_layers=2 head_dim=16"
+    settings = [f"model.{size}" for size in sizes.split()]
+    settings += ["model.num_attention_heads=2", "model.num_key_value_heads=1", "batch.context=64"]
+    settings += ["run.steps=40", "run.evaluations=1"]
+    run = training.train(corpus.path, out=folder / "run", settings=settings)
+    training.freeze(run.path, folder / "base.ingot").close()
+    return folder / "base.ingot"
+
+
+@pytest.fixture(scope="module")
+def talks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Questions with one right answer each."""
+    path = tmp_path_factory.mktemp("talks") / "talks.jsonl"
+    answers = ("yes", "no", "maybe")
+    lines = [
+        [
+            {"role": "user", "content": f"say {answers[number % 3]}"},
+            {"role": "assistant", "content": answers[number % 3] * (1 + number % 2)},
+        ]
+        for number in range(60)
+    ]
+    path.write_text("".join(json.dumps({"messages": line}) + "\n" for line in lines))
+    return path
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pairs") / "pairs.jsonl"
+    lines = [
+        {"prompt": f"x{number} = ", "chosen": "None", "rejected": "self"} for number in range(40)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def watched() -> tuple[list[Event], training.Watcher]:
+    events: list[Event] = []
+    return events, training.Watcher(training=events.append)
+
+
+def weights_of(model: Path) -> dict[str, torch.Tensor]:
+    return dict(open_model(model)[0].state_dict())
+
+
+def losses(events: list[Event]) -> list[float]:
+    return [event.loss for event in events if isinstance(event, Stepped)]
+
+
+def test_more_text_goes_on_where_the_ingot_was(base: Path, source: Path, tmp_path: Path) -> None:
+    events, watcher = watched()
+    settings = ["run.steps=10", *QUICK]
+    run = training.train(
+        source / "corpus", out=tmp_path / "run", start=base, settings=settings, watcher=watcher
+    )
+    assert losses(events)[0] < 4.5  # a fresh model of 384 tokens would begin at 5.95
+    with training.freeze(run.path, tmp_path / "next.ingot") as ingot, open_ingot(base) as parent:
+        assert ingot.manifest.provenance.parent == parent.digest
+        assert ingot.tokenizer.to_json() == parent.tokenizer.to_json()
+        assert ingot.config == parent.config
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_talks_are_learnt(base: Path, talks: Path, tmp_path: Path, lora: bool) -> None:
+    events, watcher = watched()
+    settings = ["run.epochs=6", "run.evaluations=3", "batch.sequences=4"]
+    settings += ["lora.rank=4", "optimizer.adapter_lr=0.01"] if lora else []
+    run = training.train(
+        talks,
+        out=tmp_path / "run",
+        start=base,
+        task="chat",
+        settings=settings,
+        watcher=watcher,
+    )
+    judged = [event for event in events if isinstance(event, Evaluated)]
+    assert min(event.loss for event in judged) < 0.95 * losses(events)[0]
+    assert judged[-1].bits_per_byte is not None
+    training.freeze(run.path, tmp_path / "talker.ingot").close()
+    tuned, before = weights_of(tmp_path / "talker.ingot"), weights_of(base)
+    assert tuned.keys() == before.keys()
+    changed = {name for name in tuned if not torch.equal(tuned[name], before[name])}
+    if lora:
+        assert changed == {name for name in tuned if "_proj" in name}
+    else:
+        assert changed == tuned.keys()
+
+
+def test_an_adapter_can_be_kept(base: Path, talks: Path, tmp_path: Path) -> None:
+    settings = ["run.steps=3", "lora.rank=4", *QUICK]
+    run = training.train(
+        talks, out=tmp_path / "run", start=base, task="chat", settings=settings
+    ).path
+    training.adapter(run, tmp_path / "adapter")
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert (config["r"], config["peft_type"]) == (4, "LORA")
+    assert (tmp_path / "adapter" / "adapter_model.safetensors").is_file()
+    with pytest.raises(IngotError, match="holds something else"):
+        training.adapter(run, talks.parent)
+
+
+def test_preferences_move_the_model(base: Path, pairs: Path, tmp_path: Path) -> None:
+    events, watcher = watched()
+    settings = ["run.steps=12", *QUICK, "optimizer.method=adamw", "optimizer.matrix_lr=0.003"]
+    run = training.train(
+        pairs,
+        out=tmp_path / "run",
+        start=base,
+        task="preference",
+        settings=settings,
+        watcher=watcher,
+    )
+    assert losses(events)[0] == pytest.approx(0.6931, abs=1e-3)  # no difference yet: log 2
+    assert run.result.validation_loss < 0.5
+    assert run.result.bits_per_byte is None
+
+
+@pytest.mark.parametrize("task", ["chat", pytest.param("preference", marks=pytest.mark.long)])
+def test_an_interrupted_run_goes_on_to_the_bit(
+    base: Path, talks: Path, pairs: Path, tmp_path: Path, task: Any
+) -> None:
+    data = talks if task == "chat" else pairs
+    settings = ["run.steps=9", "lora.rank=4", *QUICK]
+    whole = training.train(data, out=tmp_path / "whole", start=base, task=task, settings=settings)
+    watcher = training.Watcher(
+        training=lambda event: (
+            watcher.interrupted.set() if isinstance(event, Stepped) and event.step == 4 else None
+        )
+    )
+    with pytest.raises(Interrupted):
+        training.train(
+            data,
+            out=tmp_path / "parts",
+            start=base,
+            task=task,
+            settings=settings,
+            watcher=watcher,
+        )
+    parts = training.resume(tmp_path / "parts")
+    one, other = (
+        trained_weights(open_run(run.path), checkpoint.latest(run.path)) for run in (whole, parts)
+    )
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert whole.result.validation_loss == parts.result.validation_loss
+
+
+@pytest.mark.parametrize("task", ["chat", "preference"])
+def test_an_update_waits_for_no_value(
+    base: Path, talks: Path, pairs: Path, tmp_path: Path, task: Any, waits: Any
+) -> None:
+    data = talks if task == "chat" else pairs
+    settings = ["run.steps=2", *QUICK]
+    run = training.train(data, out=tmp_path / "run", start=base, task=task, settings=settings)
+    assert run.result.steps == 2
+    assert not waits.seen
+
+
+def test_what_does_not_fit_is_refused(
+    base: Path, corpus: Corpus, talks: Path, pairs: Path, source: Path, tmp_path: Path
+) -> None:
+    out, quick = tmp_path / "run", ["run.steps=1", *QUICK]
+    with pytest.raises(RecipeError, match="name an ingot"):
+        training.train(talks, out=out, task="chat", settings=quick)
+    with pytest.raises(RecipeError, match="name an ingot"):
+        training.train(source, out=out, settings=[*quick, "lora.rank=4"])
+    with pytest.raises(RecipeError, match=r"model\.hidden_size: is 64 in the recipe, but 32"):
+        training.train(corpus.path, out=out, start=base, settings=[*quick, "model.hidden_size=64"])
+    with pytest.raises(CorpusError, match=r"talks\.jsonl:1: .*chosen"):
+        training.train(talks, out=tmp_path / "a", start=base, task="preference", settings=quick)
+    with pytest.raises(CorpusError, match=r"pairs\.jsonl:1: .*messages"):
+        training.train(pairs, out=tmp_path / "b", start=base, task="chat", settings=quick)
+    with pytest.raises(CorpusError, match="cannot be read"):
+        training.train(
+            tmp_path / "none.jsonl", out=tmp_path / "c", start=base, task="chat", settings=quick
+        )
+    with pytest.raises(ArtifactError):
+        training.train(
+            talks, out=tmp_path / "d", start=tmp_path / "none", task="chat", settings=quick
+        )
+    with pytest.raises(RecipeError, match=r"task\.kind"):
+        training.train(talks, out=tmp_path / "e", start=base, task="dance", settings=quick)  # type: ignore[arg-type]
+
+
+def test_data_that_changed_is_refused_on_resume(base: Path, talks: Path, tmp_path: Path) -> None:
+    data = shutil.copy(talks, tmp_path / "talks.jsonl")
+    run = training.train(
+        data, out=tmp_path / "run", start=base, task="chat", settings=["run.steps=1", *QUICK]
+    )
+    data.write_text(data.read_text().splitlines(keepends=True)[0])
+    with pytest.raises(TrainingError, match=r"changed since the run began .its digest was"):
+        training.resume(run.path)
+
+
+def test_documents_kept_apart_are_another_loss(corpus: Corpus, tmp_path: Path) -> None:
+    lost = []
+    for apart in ("false", "true"):
+        events, watcher = watched()
+        settings = ["run.steps=3", f"task.separate_documents={apart}", "run.warm_start=false"]
+        settings += ["batch.context=2048", "model.hidden_size=16", "optimizer.method=adamw"]
+        settings += ["model.num_hidden_layers=1", "model.num_attention_heads=1"]
+        settings += ["model.num_key_value_heads=1", "run.evaluations=1", "batch.sequences=1"]
+        training.train(corpus.path, out=tmp_path / apart, settings=settings, watcher=watcher)
+        lost.append(losses(events))
+    assert lost[0][0] == pytest.approx(lost[1][0], rel=1e-5)  # at first no block does anything
+    assert lost[0][2] != pytest.approx(lost[1][2], rel=1e-5)
+
+
+def test_passes_of_unequal_numbers_of_answers_count_by_the_answers(
+    base: Path, tmp_path: Path
+) -> None:
+    """A mean of the passes' means would weigh an answer of one word as one of thirty."""
+    lines = [
+        [
+            {"role": "user", "content": f"count to {number}"},
+            {"role": "assistant", "content": " ".join(map(str, range(1 + number % 30)))},
+        ]
+        for number in range(60)
+    ]
+    data = tmp_path / "talks.jsonl"
+    data.write_text("".join(json.dumps({"messages": line}) + "\n" for line in lines))
+    first: list[Stepped] = []
+    for sequences, passes in ((8, 1), (2, 4)):
+        events, watcher = watched()
+        settings = [f"batch.sequences={sequences}", f"batch.accumulation={passes}"]
+        settings += ["run.steps=1", "run.precision=float32", "run.evaluations=1"]
+        out = tmp_path / str(passes)
+        training.train(data, out=out, start=base, task="chat", settings=settings, watcher=watcher)
+        first.append(next(event for event in events if isinstance(event, Stepped)))
+    assert first[1].loss == pytest.approx(first[0].loss, rel=1e-6)
+    assert first[1].gradient_norm == pytest.approx(first[0].gradient_norm, rel=1e-6)
+
+
+def test_conversations_that_were_cut_are_told(base: Path, talks: Path, tmp_path: Path) -> None:
+    data = tmp_path / "talks.jsonl"
+    long = {"role": "assistant", "content": "no " * 500}
+    line = json.dumps({"messages": [{"role": "user", "content": "talk"}, long]})
+    data.write_text(talks.read_text() + line + "\n")
+    events, watcher = watched()
+    settings = ["run.steps=1", *QUICK]
+    training.train(
+        data, out=tmp_path / "run", start=base, task="chat", settings=settings, watcher=watcher
+    )
+    note = next(event.note for event in events if isinstance(event, Started))
+    assert note.endswith("too long for the context: 1 conversations were cut, 0 left out")
+
+
+def test_a_model_with_a_sliding_window_is_gone_on_with(
+    base: Path, corpus: Corpus, tmp_path: Path
+) -> None:
+    settings = ["run.steps=2", "model.sliding_window=8", "batch.context=64", *QUICK]
+    settings += ["model.hidden_size=32", "model.num_hidden_layers=1", "model.head_dim=16"]
+    first = training.train(corpus.path, out=tmp_path / "first", settings=settings)
+    training.freeze(first.path, tmp_path / "narrow.ingot").close()
+    second = training.train(
+        corpus.path,
+        out=tmp_path / "second",
+        start=tmp_path / "narrow.ingot",
+        settings=["run.steps=1", *QUICK],
+    )
+    assert second.recipe.model.sliding_window == 8
+
+
+def test_text_that_is_in_no_file_is_built_first(tmp_path: Path) -> None:
+    for text in ("-", "hf:someone/something"):
+        with pytest.raises(CorpusError, match=r"ingot data build .* --out my_corpus"):
+            training.train(text, out=tmp_path / "run", budget="10s")

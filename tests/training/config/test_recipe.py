@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ingot.errors import RecipeError
+from ingot.training.config.recipe import (
+    Recipe,
+    known_keys,
+    make_recipe,
+    merge,
+    parse_overrides,
+    read_recipe,
+)
+
+LENGTH = {"run": {"steps": 5}}
+
+
+def test_a_saved_recipe_reads_back_the_same(tmp_path: Path) -> None:
+    recipe = make_recipe(merge(LENGTH, {"optimizer": {"betas": [0.8, 0.9], "clip_norm": 1.5}}))
+    recipe.save(tmp_path / "recipe.toml")
+    assert make_recipe(read_recipe(tmp_path / "recipe.toml")) == recipe
+
+
+@pytest.mark.parametrize(
+    ("tables", "suggested"),
+    [
+        ({"model": {"hiden_size": 64}}, "model.hidden_size"),
+        ({"batch": {"muon_lr": 0.1}}, "optimizer.muon_lr"),
+        ({"modle": {}}, "'model'"),
+    ],
+)
+def test_an_unknown_key_is_refused_and_the_nearest_named(
+    tables: dict[str, dict[str, float]], suggested: str
+) -> None:
+    with pytest.raises(RecipeError, match="unknown key") as caught:
+        make_recipe(merge(LENGTH, tables))
+    assert suggested in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "optimizer.muon_lr=0",
+        "optimizer.muon_lr=-1",
+        "optimizer.muon_lr=1e9",
+        "optimizer.muon_lr=NaN",
+        "model.hidden_size=many",
+        "model.head_dim=15",
+        "model.num_key_value_heads=3",
+        "batch.context=0",
+        "run.seed=-1",
+        "schedule.shape=square",
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_name(setting: str) -> None:
+    key = setting.partition("=")[0]
+    with pytest.raises(RecipeError) as caught:
+        make_recipe(merge(LENGTH, parse_overrides([setting])))
+    assert key in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("run", [{}, {"steps": 3, "budget_seconds": 3.0}])
+def test_the_length_is_given_exactly_once(run: dict[str, float]) -> None:
+    with pytest.raises(RecipeError, match="exactly one of"):
+        make_recipe({"run": run})
+
+
+@pytest.mark.parametrize("setting", ["hidden_size=3", "model.hidden_size", "=", "model.=3"])
+def test_a_malformed_setting_is_refused(setting: str) -> None:
+    with pytest.raises(RecipeError, match=r"section\.key=value"):
+        parse_overrides([setting])
+
+
+def test_overrides_read_numbers_words_and_lists() -> None:
+    settings = ["model.hidden_size=64", "schedule.shape=cosine", "optimizer.betas=[0.8, 0.9]"]
+    assert parse_overrides(settings) == {
+        "model": {"hidden_size": 64},
+        "schedule": {"shape": "cosine"},
+        "optimizer": {"betas": [0.8, 0.9]},
+    }
+
+
+def test_later_tables_win_key_by_key() -> None:
+    merged = merge({"a": {"x": 1, "y": 1}}, {"a": {"y": 2}}, {"b": {"z": 3}})
+    assert merged == {"a": {"x": 1, "y": 2}, "b": {"z": 3}}
+
+
+@pytest.mark.parametrize("text", ["model = [", b"\xff\xfe"])
+def test_a_file_that_is_not_toml_is_refused(tmp_path: Path, text: str | bytes) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(RecipeError, match=r"recipe\.toml"):
+        read_recipe(path)
+
+
+def test_every_section_is_known() -> None:
+    assert {key.partition(".")[0] for key in known_keys()} == set(Recipe.model_fields)

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ingot.errors import TrainingError
+from ingot.training.run_folder import checkpoint
+from ingot.training.run_folder.checkpoint import RunState
+
+WEIGHTS = {"a.weight": torch.arange(12.0).reshape(3, 4), "b.weight": torch.ones(2)}
+MOMENTS = {"step.a.weight": torch.tensor(3.0), "exp_avg.a.weight": torch.full((3, 4), 0.5)}
+
+
+def save(run: Path, step: int, **state: object) -> Path:
+    return checkpoint.save(run, RunState(step=step, **state), WEIGHTS, MOMENTS)  # type: ignore[arg-type]
+
+
+def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
+    folder = save(tmp_path, 7, tokens=99, sampler={"epoch": 1}, training_loss=2.5)
+    state = checkpoint.read_state(folder)
+    assert (state.step, state.tokens, state.sampler, state.training_loss) == (
+        7,
+        99,
+        {"epoch": 1},
+        2.5,
+    )
+    for expected, read in (
+        (WEIGHTS, checkpoint.read_weights(folder)),
+        (MOMENTS, checkpoint.read_optimizer(folder)),
+    ):
+        assert read.keys() == expected.keys()
+        assert all(torch.equal(read[name], expected[name]) for name in expected)
+
+
+def test_the_latest_and_the_best_survive_pruning(tmp_path: Path) -> None:
+    for step in (1, 2, 3, 4, 5):
+        save(tmp_path, step, best_step=2)
+    checkpoint.prune(tmp_path, keep=2, best_step=2)
+    kept = [checkpoint.read_state(folder).step for folder in checkpoint.folders(tmp_path)]
+    assert kept == [2, 4, 5]
+    assert checkpoint.latest(tmp_path).name == "step-00000005"
+    assert checkpoint.best(tmp_path).name == "step-00000002"
+
+
+def test_a_run_without_checkpoints_says_so(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="has no checkpoint"):
+        checkpoint.latest(tmp_path)
+
+
+def test_half_a_checkpoint_is_never_taken_for_one(tmp_path: Path) -> None:
+    save(tmp_path, 1)
+    draft = tmp_path / "checkpoints" / ".draft-00000002"
+    draft.mkdir()
+    (draft / checkpoint.MODEL).write_bytes(b"half")
+    assert checkpoint.latest(tmp_path).name == "step-00000001"
+    assert save(tmp_path, 2).name == "step-00000002"  # and the leftovers are in nobody's way
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_a_damaged_file_is_refused_by_name(tmp_path: Path, data: st.DataObject) -> None:
+    folder = save(tmp_path, 1)
+    name = data.draw(st.sampled_from([checkpoint.MODEL, checkpoint.OPTIMIZER]))
+    path = folder / name
+    content = bytearray(path.read_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    if data.draw(st.booleans()):
+        content[place] ^= 1 << data.draw(st.integers(0, 7))
+    else:
+        del content[place:]
+    path.write_bytes(content)
+    read = checkpoint.read_weights if name == checkpoint.MODEL else checkpoint.read_optimizer
+    with pytest.raises(TrainingError) as caught:
+        read(folder)
+    assert name in str(caught.value)
+
+
+def test_a_damaged_or_missing_state_is_refused_by_name(tmp_path: Path) -> None:
+    folder = save(tmp_path, 1)
+    path = folder / checkpoint.STATE
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(TrainingError, match="is damaged"):
+        checkpoint.read_state(folder)
+    path.unlink()
+    with pytest.raises(TrainingError, match="cannot be read"):
+        checkpoint.read_state(folder)
+
+
+def test_a_disk_that_fills_up_costs_nothing_that_was_saved(tmp_path: Path) -> None:
+    """A real limit on what the process may write stands in for the full disk."""
+    save(tmp_path, 1)
+    script = (
+        "import errno, resource, signal, sys, torch\n"
+        "from pathlib import Path\n"
+        "from ingot.errors import ResourceError\n"
+        "from ingot.training import checkpoint\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "state = checkpoint.RunState(step=2)\n"
+        "try:\n"
+        "    checkpoint.save(Path(sys.argv[1]), state, {'w': torch.ones(100_000)}, {})\n"
+        "except ResourceError as error:\n"
+        "    sys.exit(42)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], check=False, timeout=60, capture_output=True
+    )
+    assert done.returncode == 42, done.stderr.decode()
+    assert [folder.name for folder in checkpoint.folders(tmp_path)] == ["step-00000001"]
+    assert not list((tmp_path / "checkpoints").glob(".draft-*"))
+    checkpoint.read_weights(checkpoint.latest(tmp_path))
+
+
+def test_what_a_killed_process_left_is_swept_away(tmp_path: Path) -> None:
+    folder = save(tmp_path, 1)
+    for name in (".draft-00000002", ".doomed-step-00000000"):
+        shutil.copytree(folder, folder.with_name(name))
+    checkpoint.sweep(tmp_path)
+    assert list((tmp_path / "checkpoints").iterdir()) == [folder]
+    checkpoint.sweep(tmp_path / "none")
