@@ -205,7 +205,7 @@ def test_a_request_is_shown_and_ended_in_serve(
     expect(running).to_contain_text("small")
     running.get_by_role("button", name="End request").click()
     expect(room).to_contain_text("No request is being answered.")
-    expect(page.locator("#status")).to_contain_text("ended by hand")
+    expect(page.locator("#status")).to_contain_text("was cancelled")
     used = room.get_by_role("region", name="What each key has used")
     expect(used).to_contain_text("no key")
     assert model.loop.stats().running == 0

@@ -47,8 +47,8 @@ def test_openapi_describes_what_there_is(http: httpx.Client) -> None:
         "/admin/ingots",
         "/admin/verify",
         "/admin/activity",
-        "/admin/end",
-        "/admin/rounded",
+        "/admin/cancel",
+        "/admin/quantize",
     }
     body = document["paths"]["/v1/completions"]["post"]["requestBody"]
     assert body["content"]["application/json"]["schema"]["$ref"].endswith("/CompletionRequest")

@@ -45,9 +45,9 @@ def activity(server: Server, key: str = "") -> Any:
     return answer.json()
 
 
-def end(server: Server, number: int, key: str = "") -> httpx.Response:
+def cancel(server: Server, number: int, key: str = "") -> httpx.Response:
     return httpx.post(
-        f"{server.url}/admin/end",
+        f"{server.url}/admin/cancel",
         json={"number": number},
         headers=with_key(key),
         timeout=30,
@@ -55,7 +55,7 @@ def end(server: Server, number: int, key: str = "") -> httpx.Response:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_request_is_listed_while_it_runs_and_can_be_ended(
+def test_a_request_is_listed_while_it_runs_and_can_be_cancelled(
     server: Server, engine: EngineLoop, wait_until: Callable[..., None], stream: bool
 ) -> None:
     before = {use["key"]: use["requests"] for use in activity(server)["keys"]}
@@ -65,17 +65,17 @@ def test_a_request_is_listed_while_it_runs_and_can_be_ended(
     assert (listed["model"], listed["streamed"], listed["key"]) == ("tiny", stream, "")
     assert listed["prompt_tokens"] > 0
     assert listed["seconds"] > 0
-    assert end(server, listed["number"]).json() == {"number": listed["number"]}
+    assert cancel(server, listed["number"]).json() == {"number": listed["number"]}
     asking.join()
     assert asking.status == (200 if stream else 409)
-    assert "ended by hand" in asking.text
+    assert "was cancelled" in asking.text
     wait_until(lambda: engine.stats().running == 0)
     report = activity(server)
     assert report["requests"] == []
     (use,) = report["keys"]
     assert use["requests"] == before.get("", 0) + 1
     assert use["completion_tokens"] > 2
-    assert end(server, listed["number"]).status_code == 404
+    assert cancel(server, listed["number"]).status_code == 404
 
 
 def test_a_key_sees_and_ends_its_own_requests_alone(
@@ -91,9 +91,9 @@ def test_a_key_sees_and_ends_its_own_requests_alone(
         (mine,) = activity(server, one)["requests"]
         (theirs,) = activity(server, other)["requests"]
         assert (mine["key"], theirs["key"]) == ("one", "other")
-        assert end(server, theirs["number"], one).status_code == 404
-        assert end(server, mine["number"], one).status_code == 200
-        assert end(server, theirs["number"], chief).status_code == 200
+        assert cancel(server, theirs["number"], one).status_code == 404
+        assert cancel(server, mine["number"], one).status_code == 200
+        assert cancel(server, theirs["number"], chief).status_code == 200
         for each in asking:
             each.join()
         wait_until(lambda: not activity(server, chief)["requests"])

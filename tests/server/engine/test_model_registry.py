@@ -76,8 +76,8 @@ class Served:
         url = f"{self.server.url}/admin/ingots"
         return httpx.post(url, json=body, headers=self.admin, timeout=60)
 
-    def round(self, model: str, headers: dict[str, str]) -> httpx.Response:
-        url = f"{self.server.url}/admin/rounded"
+    def quantize(self, model: str, headers: dict[str, str]) -> httpx.Response:
+        url = f"{self.server.url}/admin/quantize"
         return httpx.post(url, json={"model": model}, headers=headers, timeout=60)
 
     def ask(self, **fields: Any) -> httpx.Response:
@@ -244,21 +244,21 @@ def test_weights_that_loading_converted_are_not_called_false(ingot_path: Path) -
 
 @pytest.mark.skipif(not native_core_is_built(), reason="installed without the native core")
 def test_a_copy_in_int8_is_served_beside_the_model(served: Served, other_path: Path) -> None:
-    assert served.round("tiny", served.user).status_code == 403
-    said = served.round("tiny", served.admin)
+    assert served.quantize("tiny", served.user).status_code == 403
+    said = served.quantize("tiny", served.admin)
     assert said.status_code == 200, said.text
     assert (said.json()["id"], said.json()["digest"]) == ("tiny:int8", served.opened[0][0].digest)
     assert served.ask(model="tiny:int8", max_tokens=5).status_code == 200
     body = {"model": "tiny:int8"}
     verified = httpx.post(f"{served.server.url}/admin/verify", json=body, headers=served.admin)
     assert (verified.status_code, verified.json()["error"]["code"]) == (409, "not_comparable")
-    assert served.round("tiny", served.admin).json() == said.json()
+    assert served.quantize("tiny", served.admin).json() == said.json()
     assert len(served.opened) == 2  # the copy that was there
-    refused = served.round("tiny:int8", served.admin)
+    refused = served.quantize("tiny:int8", served.admin)
     assert (refused.status_code, refused.json()["error"]["code"]) == (409, "already_quantized")
-    assert served.round("none", served.admin).status_code == 404
+    assert served.quantize("none", served.admin).status_code == 404
     assert served.exchange(other_path).status_code == 200
-    renewed = served.round("tiny", served.admin).json()
+    renewed = served.quantize("tiny", served.admin).json()
     assert renewed["digest"] == served.opened[2][0].digest != said.json()["digest"]
 
 
@@ -272,7 +272,7 @@ def test_no_copy_is_made_of_an_ingot_that_is_not_served(
     with served.server:
         shutil.rmtree(path)
         shutil.copytree(other_path, path)
-        said = served.round("tiny", served.admin)
+        said = served.quantize("tiny", served.admin)
         assert (said.status_code, said.json()["error"]["code"]) == (409, "ingot_changed")
         assert served.ask(model="tiny:int8", max_tokens=1).status_code == 404
         assert served.ask(max_tokens=1).status_code == 200
@@ -290,5 +290,5 @@ def test_without_keys_only_a_private_server_makes_copies(
     config = ServerConfig(port=0, allow_public=public)
     with inference.load(ingot_path) as model, inference.serve(model, config) as server:
         body = {"model": ingot_path.name.removesuffix(".ingot")}
-        response = httpx.post(f"{server.url}/admin/rounded", json=body, timeout=60)
+        response = httpx.post(f"{server.url}/admin/quantize", json=body, timeout=60)
         assert response.status_code == status, response.text

@@ -48,7 +48,7 @@ class Use:
 @dataclass(frozen=True)
 class _Entry:
     visit: Visit
-    end: Callable[[], None]
+    cancel: Callable[[], None]
 
 
 class Activity:
@@ -64,10 +64,10 @@ class Activity:
         self._use: dict[str, Use] = {}
 
     @contextmanager
-    def underway(self, visit: Visit, end: Callable[[], None]) -> Iterator[None]:
-        """List a request while it is being answered; ``end`` breaks it off."""
+    def underway(self, visit: Visit, cancel: Callable[[], None]) -> Iterator[None]:
+        """List a request while it is being answered; ``cancel`` stops it."""
         number = next(self._numbers)
-        self._underway[number] = _Entry(visit, end)
+        self._underway[number] = _Entry(visit, cancel)
         try:
             yield
         finally:
@@ -107,12 +107,12 @@ class Activity:
         own = None if key is None or key.admin else key.name
         return [use for name, use in sorted(self._use.items()) if own in (None, name)]
 
-    def end(self, number: int, key: Key | None) -> bool:
-        """Break a request off; return whether there is one that ``key`` may break off."""
+    def cancel(self, number: int, key: Key | None) -> bool:
+        """Cancel a request; return False if ``key`` may see no request of this number."""
         entry = self._underway.get(number)
         if entry is None or not _may(key, entry.visit):
             return False
-        entry.end()
+        entry.cancel()
         return True
 
 

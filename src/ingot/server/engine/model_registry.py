@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 _CLOSE_S = 10.0
 
 Weights = Literal["stored", "int8"]
-"""What is computed with: the weights that were sealed, or those rounded to int8."""
+"""What is computed with: the sealed weights, or the same weights quantized to int8."""
 
 Loader = Callable[[Path, Weights], tuple[Ingot, EngineLoop]]
 """Opens and verifies an ingot and starts its engine; raises ``IngotError``."""
@@ -166,8 +166,8 @@ class Models:
         async with self._exchanging:
             return self._take_in(await self._open(name, path, "stored", field="path"))
 
-    async def round(self, name: str) -> ServedModel:
-        """Serve a copy of a model, rounded to int8, beside it as ``NAME:int8``.
+    async def quantize(self, name: str) -> ServedModel:
+        """Serve a copy of a model, quantized to int8, beside it as ``NAME:int8``.
 
         Asked again it returns the copy that is there, while it is of the same ingot.
 

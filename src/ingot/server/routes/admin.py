@@ -30,8 +30,8 @@ class ExchangeRequest(Strict):
     """The ingot's folder, on the server's machine."""
 
 
-class RoundRequest(Strict):
-    """The body of ``POST /admin/rounded``."""
+class QuantizeRequest(Strict):
+    """The body of ``POST /admin/quantize``."""
 
     model: str
 
@@ -42,16 +42,16 @@ class VerifyRequest(Strict):
     model: str
 
 
-class EndRequest(Strict):
-    """The body of ``POST /admin/end``."""
+class CancelRequest(Strict):
+    """The body of ``POST /admin/cancel``."""
 
     number: Annotated[int, Field(ge=1, lt=2**53)]
     """The request's number, as ``GET /admin/activity`` lists it."""
 
 
 @dataclass(frozen=True)
-class Ended:
-    """A request that is being ended."""
+class Cancelled:
+    """A request that was cancelled."""
 
     number: int
 
@@ -100,20 +100,20 @@ def add_admin(app: FastAPI, service: Service) -> None:
         return json_response(model.description)
 
     @app.post(
-        "/admin/rounded",
+        "/admin/quantize",
         response_model=Model,
         responses=responses_of(),
-        openapi_extra=body_of(app, RoundRequest),
+        openapi_extra=body_of(app, QuantizeRequest),
     )
-    async def rounded(http_request: Request) -> Response:
+    async def quantize(http_request: Request) -> Response:
         """Serve a copy of a model in int8 beside it, as `NAME:int8`, to compare the two.
 
         Needs a key that has `admin`, or a server that is private and asks for no keys.
         """
         if service.keys is not None or service.config.allow_public:
             _check_admin(http_request)
-        request = await read_request(http_request, RoundRequest, service.config)
-        model = await service.models.round(request.model)
+        request = await read_request(http_request, QuantizeRequest, service.config)
+        model = await service.models.quantize(request.model)
         return json_response(model.description)
 
     @app.post(
@@ -143,7 +143,7 @@ def add_admin(app: FastAPI, service: Service) -> None:
 
 
 def add_activity(app: FastAPI, service: Service) -> None:
-    """Add the addresses that show what is being answered, and end it."""
+    """Add the routes that list running requests and cancel them."""
 
     @app.get("/admin/activity", response_model=Report, responses=responses_of())
     async def activity(http_request: Request) -> Response:
@@ -153,17 +153,17 @@ def add_activity(app: FastAPI, service: Service) -> None:
         return json_response(report)
 
     @app.post(
-        "/admin/end",
-        response_model=Ended,
+        "/admin/cancel",
+        response_model=Cancelled,
         responses=responses_of(),
-        openapi_extra=body_of(app, EndRequest),
+        openapi_extra=body_of(app, CancelRequest),
     )
-    async def end(http_request: Request) -> Response:
-        """End a request that is being answered, as if its client had gone."""
-        request = await read_request(http_request, EndRequest, service.config)
-        if not service.activity.end(request.number, visit_of(http_request).key):
-            raise ApiError(404, "no such request is being answered", code="not_found")
-        return json_response(Ended(request.number))
+    async def cancel(http_request: Request) -> Response:
+        """Cancel a running request, as if its client had disconnected."""
+        request = await read_request(http_request, CancelRequest, service.config)
+        if not service.activity.cancel(request.number, visit_of(http_request).key):
+            raise ApiError(404, "no running request has this number", code="not_found")
+        return json_response(Cancelled(request.number))
 
 
 def _check_admin(http_request: Request) -> None:

@@ -143,7 +143,7 @@ class GenerationResponse(Response):
         self._service = service
         self._visit = visit
         self._started = False
-        self._ended_by_hand = False
+        self._cancelled = False
         self._spoken: set[int] = set()
         self._tally = Tally(sum(map(len, order.prompts)))
         visit.streamed = order.stream
@@ -161,7 +161,7 @@ class GenerationResponse(Response):
         self._visit.held.enter_context(self._service.admission.tokens(order.most_tokens))
         with (
             Answers(order.model, order.terms) as answers,
-            self._service.activity.underway(self._visit, lambda: self._end_by_hand(answers)),
+            self._service.activity.underway(self._visit, lambda: self._cancel(answers)),
         ):
             self._submit(answers)
             try:
@@ -186,9 +186,9 @@ class GenerationResponse(Response):
         except IngotError as error:
             raise from_ingot_error(error) from error
 
-    def _end_by_hand(self, answers: Answers) -> None:
-        """End the answers where they are, for somebody who asked for that."""
-        self._ended_by_hand = True
+    def _cancel(self, answers: Answers) -> None:
+        """Stop the answers where they are; the client gets an error."""
+        self._cancelled = True
         answers.end()
 
     async def _whole(self, answers: Answers, send: Send) -> None:
@@ -270,7 +270,7 @@ class GenerationResponse(Response):
                 raise ApiError(400, f"the grammar failed: {delta.error}", code="invalid_grammar")
             raise ApiError(500, f"the engine failed: {delta.error}", code="engine_failed")
         if delta.finish_reason == "cancelled":
-            raise _ended_by_hand() if self._ended_by_hand else _stopping()
+            raise _cancelled() if self._cancelled else _stopping()
         if delta.finish_reason == "deadline":
             raise self._too_late()
         first_of_prompt = index % len(self._order.candidates) == 0
@@ -295,8 +295,8 @@ def _stopping() -> ApiError:
     return ApiError(503, "the server is stopping", code="stopping")
 
 
-def _ended_by_hand() -> ApiError:
-    return ApiError(409, "the request was ended by hand, at the server", code="cancelled")
+def _cancelled() -> ApiError:
+    return ApiError(409, "the request was cancelled through /admin/cancel", code="cancelled")
 
 
 class ChunkFrame:

@@ -17,7 +17,7 @@ _ERRORS: dict[int, str] = {
     401: "No key was shown, or one that is not accepted.",
     403: "The key may not do this.",
     404: "There is no such model.",
-    409: "The request was ended by hand, or what is asked for cannot be had of this model.",
+    409: "The request was cancelled, or this model cannot do what it asks for.",
     408: "The body came too slowly.",
     413: "The body is too large.",
     415: "The body is not sent as JSON.",

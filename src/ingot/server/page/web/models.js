@@ -38,9 +38,9 @@ export async function facts(model) {
   return known.get(model.digest);
 }
 
-// Has the server serve a copy in int8 beside a model, and returns that; the model itself stays.
-export async function rounded(model) {
-  const { id } = await json("admin/rounded", { body: { model: model.id } });
+// Asks the server to serve an int8 copy beside a model; returns the copy.
+export async function quantize(model) {
+  const { id } = await json("admin/quantize", { body: { model: model.id } });
   if (!list.some((each) => each.id === id)) await load();
   return byName(id);
 }

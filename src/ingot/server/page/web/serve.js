@@ -121,7 +121,7 @@ function drawActivity({ requests, keys }) {
 const ender = ({ number, id }) =>
   button("End", async () => {
     try {
-      await json("admin/end", { body: { number } });
+      await json("admin/cancel", { body: { number } });
       read();
     } catch (error) {
       if (error.status !== 404) say(explain(error), true); // 404: it has just ended by itself

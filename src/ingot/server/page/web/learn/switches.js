@@ -45,7 +45,7 @@ async function tried(on) {
   const { caching, quantization, batching } = on;
   const name = NAMES.filter((each) => on[each]).join(" + ") || "all off";
   const sealed = await models.needed();
-  const model = quantization ? await models.rounded(sealed) : sealed;
+  const model = quantization ? await models.quantize(sealed) : sealed;
   if (caching) {
     const { seconds } = await many(model, Array(USERS).fill(TEXT), () => ({ tokens: TOKENS, temperature: 0 }), batching);
     return { name, seconds };
