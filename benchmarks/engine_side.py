@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingot.artifact import open_ingot
-from ingot.inference import Delta, Engine, EngineConfig, SamplingParams
+from ingot.inference import Engine, EngineConfig, OutputDelta, SamplingParams
 from ingot.inference.executors.native import NativeExecutor
 
 _BLOCK, _BLOCKS = 16, 2304
@@ -51,11 +51,11 @@ class OurEngine:
         self._count += 1
         number = self._count
 
-        def on_delta(delta: Delta) -> None:
+        def on_output(delta: OutputDelta) -> None:
             self._made += [number] * len(delta.token_ids)
 
         params = SamplingParams(max_tokens=answer, temperature=0.0, ignore_eos=True)
-        self._engine.add(ids, params, on_delta)
+        self._engine.add(ids, params, on_output)
         return number
 
     def step(self) -> list[int]:

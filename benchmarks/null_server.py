@@ -15,7 +15,7 @@ from collections.abc import Sequence as Seq
 from pathlib import Path
 
 from ingot.artifact import open_ingot
-from ingot.inference import Delta, EngineStats, SamplingParams, Sequence, Timing
+from ingot.inference import EngineStats, OutputDelta, SamplingParams, Sequence, Timing
 from ingot.server import Server, ServerConfig
 
 _IDLE = EngineStats(
@@ -39,8 +39,8 @@ _IDLE = EngineStats(
     preemptions=0,
     failed=None,
 )
-_TOKEN = Delta(" word", (1,))
-_LAST = Delta("", (), (), "length", None, (), Timing(0.0, 0.0, 0.0, 0, 0, 0))
+_TOKEN = OutputDelta(" word", (1,))
+_LAST = OutputDelta("", (), (), "length", None, (), Timing(0.0, 0.0, 0.0, 0, 0, 0))
 
 
 class NullLoop:
@@ -64,13 +64,13 @@ class NullLoop:
         self,
         prompt_ids: Seq[int],
         params: SamplingParams,
-        on_delta: Callable[[Delta], None],
+        on_output: Callable[[OutputDelta], None],
         deadline: float | None = None,
         **_: object,
     ) -> Sequence:
         """Start a sequence."""
         del deadline
-        sequence = Sequence(next(self._ids), tuple(prompt_ids), params, 0, on_delta)
+        sequence = Sequence(next(self._ids), tuple(prompt_ids), params, 0, on_output)
         self._live[sequence.id] = sequence, params.max_tokens
         self._arrived.set()
         return sequence
@@ -93,7 +93,7 @@ class NullLoop:
             if not live:
                 self._arrived.clear()
             for number, (sequence, left) in live:
-                sequence.on_delta(_TOKEN if left else _LAST)
+                sequence.on_output(_TOKEN if left else _LAST)
                 if left and number in self._live:
                     self._live[number] = sequence, left - 1
                 else:

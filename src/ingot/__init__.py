@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ingot.api.inference import Answer, Model, load, serve
+    from ingot.api.inference import GenerationResult, Model, load, serve
     from ingot.api.training import Watcher, build_corpus, evaluate, freeze, resume, train
 
 # OpenMP's threads spin while they wait for each other; on a machine that also does other work
@@ -32,11 +32,11 @@ _PHASES = {
         "resume",
         "train",
     ),
-    "ingot.api.inference": ("Answer", "Model", "load", "serve"),
+    "ingot.api.inference": ("GenerationResult", "Model", "load", "serve"),
 }
 
 __all__ = [
-    "Answer",
+    "GenerationResult",
     "Model",
     "Watcher",
     "build_corpus",

@@ -12,7 +12,7 @@ import pytest
 
 from ingot.artifact import Ingot, Provenance, freeze, open_ingot
 from ingot.errors import ServeError
-from ingot.inference import Delta, Engine, EngineConfig, SamplingParams
+from ingot.inference import Engine, EngineConfig, OutputDelta, SamplingParams
 from ingot.inference.executors.base import Chunk, Drawn
 from ingot.model import ModelConfig, Tokenizer
 
@@ -166,9 +166,9 @@ class Receiver:
     """Collects an answer and checks that it ends once."""
 
     def __init__(self) -> None:
-        self.deltas: list[Delta] = []
+        self.deltas: list[OutputDelta] = []
 
-    def __call__(self, delta: Delta) -> None:
+    def __call__(self, delta: OutputDelta) -> None:
         assert self.reason is None, "a delta after the last one"
         self.deltas.append(delta)
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from ingot.errors import ServeError, UsageError
 from ingot.inference import (
-    Delta,
     Engine,
     EngineConfig,
+    OutputDelta,
     QueueFull,
     SamplingParams,
     Sequence,
@@ -48,7 +48,7 @@ class Asked:
     arrives: int  # the step before which it is added
     leaves: int | None  # the step before which it is cancelled
     priority: int
-    share: str
+    tenant: str
     salt: str
 
 
@@ -114,7 +114,7 @@ def test_any_mix_on_any_cache_gives_the_same_answers(  # noqa: PLR0917
                     SamplingParams(max_tokens=asked.max_tokens, seed=number % 3),
                     receivers[number],
                     priority=asked.priority,
-                    share=asked.share,
+                    tenant=asked.tenant,
                     cache_salt=asked.salt,
                 )
             if asked.leaves == clock and number in live:
@@ -280,9 +280,9 @@ def test_cancelling_frees_the_blocks_before_the_next_step(
 
 def test_cancelling_from_within_a_receiver(make_engine: Any) -> None:
     engine, _ = make_engine()
-    said: list[Delta] = []
+    said: list[OutputDelta] = []
 
-    def cancel(delta: Delta) -> None:
+    def cancel(delta: OutputDelta) -> None:
         said.append(delta)
         engine.cancel(sequence)
 
@@ -307,9 +307,9 @@ def test_a_receiver_that_raises_harms_no_other(
     make_engine: Any, expected: Any, receiver: Any
 ) -> None:
     engine, _ = make_engine()
-    said: list[Delta] = []
+    said: list[OutputDelta] = []
 
-    def broken(delta: Delta) -> None:
+    def broken(delta: OutputDelta) -> None:
         said.append(delta)
         raise RuntimeError("no more")
 
@@ -471,17 +471,17 @@ def test_the_urgent_go_first_and_those_sent_back_lose_nothing(
         assert receiver.token_ids == expected([number], PARAMS)
 
 
-def test_one_share_cannot_crowd_out_another(make_engine: Any, make_receiver: Any) -> None:
+def test_one_tenant_cannot_crowd_out_another(make_engine: Any, make_receiver: Any) -> None:
     engine, _ = make_engine(max_sequences=2)
     ended: list[str] = []
 
-    def note(share: str) -> Any:
-        return lambda delta: ended.append(share) if delta.finish_reason else None
+    def note(tenant: str) -> Any:
+        return lambda delta: ended.append(tenant) if delta.finish_reason else None
 
     for _ in range(10):
-        engine.add([1, 2], PARAMS, note("many"), share="many")
+        engine.add([1, 2], PARAMS, note("many"), tenant="many")
     for _ in range(2):
-        engine.add([1, 2], PARAMS, note("few"), share="few")
+        engine.add([1, 2], PARAMS, note("few"), tenant="few")
     run(engine)
     assert "few" in ended[:2]
     assert ended.index("few", ended.index("few") + 1) <= 4
@@ -545,7 +545,7 @@ def test_deadlines_of_what_has_ended_are_forgotten(make_engine: Any) -> None:
         ({"priority": True}, "priority: True is not allowed"),
         ({"priority": 1 << 31}, "priority: 2147483648 is not allowed"),
         ({"cache_salt": "a" * 257}, "cache_salt: is not a short text"),
-        ({"share": None}, "share: is not a short text"),
+        ({"tenant": None}, "tenant: is not a short text"),
     ],
 )
 def test_a_bad_standing_is_refused(make_engine: Any, standing: Any, message: str) -> None:

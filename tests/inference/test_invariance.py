@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingot.artifact import Ingot
-from ingot.inference import Delta, Engine, EngineConfig, Guide, SamplingParams, TokenLogprob
+from ingot.inference import Engine, EngineConfig, Grammar, OutputDelta, SamplingParams, TokenLogprob
 from ingot.inference.executors.base import Chunk, Executor, Hidden
 from ingot.inference.executors.native import NativeExecutor
 from ingot.inference.executors.torch import TorchExecutor
-from ingot.inference.request.grammar_compiler import GuideCompiler
+from ingot.inference.request.grammar_compiler import GrammarCompiler
 from ingot.inference.request.validator import Standing
 
 BLOCKS, BLOCK = 40, 16
@@ -111,12 +111,12 @@ def torch_model(ingot: Ingot, make_receiver: Any) -> Runner:
 
 
 @pytest.fixture(scope="module")
-def digits(ingot: Ingot) -> Guide:
-    return GuideCompiler(ingot.tokenizer).compile("regex", r"([0-9]{2}[a-f ])+")
+def digits(ingot: Ingot) -> Grammar:
+    return GrammarCompiler(ingot.tokenizer).compile("regex", r"([0-9]{2}[a-f ])+")
 
 
 def scores(receiver: Any) -> list[TokenLogprob | None]:
-    deltas: list[Delta] = receiver.deltas
+    deltas: list[OutputDelta] = receiver.deltas
     return [one for delta in deltas for one in (*delta.prompt_logprobs, *delta.logprobs)]
 
 
@@ -124,7 +124,7 @@ def scores(receiver: Any) -> list[TokenLogprob | None]:
 @given(requests, limits, st.integers(8, BLOCKS), st.booleans())
 def test_native_answers_are_the_same_bits_however_they_are_scheduled(
     native: Runner,
-    digits: Guide,
+    digits: Grammar,
     requests: list[Request],
     limits: dict[str, Any],
     blocks: int,
@@ -133,7 +133,7 @@ def test_native_answers_are_the_same_bits_however_they_are_scheduled(
     limits["max_sequences"] = min(limits["max_sequences"], limits["max_step_tokens"])
     if guided:
         prompt, params, arrives = requests[0]
-        requests[0] = prompt, replace(params, guide=digits), arrives
+        requests[0] = prompt, replace(params, grammar=digits), arrives
     wanted = native.alone(requests)
     got = native.run(requests, blocks, **limits)
     for one, other in zip(wanted, got, strict=True):

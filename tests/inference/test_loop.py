@@ -13,7 +13,7 @@ import pytest
 
 from ingot.artifact import Ingot
 from ingot.errors import ServeError, UsageError
-from ingot.inference import Delta, Engine, EngineConfig, EngineLoop, QueueFull, SamplingParams
+from ingot.inference import Engine, EngineConfig, EngineLoop, OutputDelta, QueueFull, SamplingParams
 from ingot.inference.executors.torch import TorchExecutor
 from ingot.model import ModelConfig
 
@@ -25,9 +25,9 @@ class Answer:
     """An answer that a test waits for."""
 
     def __init__(self) -> None:
-        self.said: queue.Queue[Delta] = queue.Queue()
+        self.said: queue.Queue[OutputDelta] = queue.Queue()
 
-    def wait(self) -> list[Delta]:
+    def wait(self) -> list[OutputDelta]:
         deltas = [self.said.get(timeout=20)]
         while deltas[-1].finish_reason is None:
             deltas.append(self.said.get(timeout=20))
@@ -41,7 +41,7 @@ class Gate:
         self.reached, self.open = threading.Event(), threading.Event()
         self.answer = Answer()
 
-    def __call__(self, delta: Delta) -> None:
+    def __call__(self, delta: OutputDelta) -> None:
         self.reached.set()
         assert self.open.wait(20)
         self.answer.said.put(delta)
@@ -60,7 +60,7 @@ def make_loop(make_engine: Any) -> Iterator[Callable[..., EngineLoop]]:
         loop.close(0)
 
 
-def ids(deltas: list[Delta]) -> list[int]:
+def ids(deltas: list[OutputDelta]) -> list[int]:
     return [token for delta in deltas for token in delta.token_ids]
 
 
@@ -145,7 +145,7 @@ def test_a_bad_request_is_refused_where_it_is_made(make_loop: Any) -> None:
 def test_a_receiver_that_raises_harms_no_other(make_loop: Any, expected: Any) -> None:
     loop = make_loop()
 
-    def broken(delta: Delta) -> None:
+    def broken(delta: OutputDelta) -> None:
         raise RuntimeError("no more")
 
     loop.submit([1], PARAMS, broken)
@@ -299,9 +299,9 @@ def test_standing_reaches_the_engine(make_loop: Any) -> None:
     order: queue.Queue[str] = queue.Queue()
     standings: list[tuple[str, dict[str, Any]]] = [
         ("last", {"priority": 1}),
-        ("first", {"share": "a", "cache_salt": "x"}),
-        ("third", {"share": "a"}),
-        ("second", {"share": "b"}),
+        ("first", {"tenant": "a", "cache_salt": "x"}),
+        ("third", {"tenant": "a"}),
+        ("second", {"tenant": "b"}),
     ]
     for name, standing in standings:
         loop.submit([2] * 9, PARAMS, named(order, name), **standing)
@@ -309,7 +309,7 @@ def test_standing_reaches_the_engine(make_loop: Any) -> None:
     assert [order.get(timeout=20) for _ in standings] == ["first", "second", "third", "last"]
 
 
-def named(order: queue.Queue[str], name: str) -> Callable[[Delta], None]:
+def named(order: queue.Queue[str], name: str) -> Callable[[OutputDelta], None]:
     return lambda delta: order.put(name) if delta.finish_reason else None
 
 

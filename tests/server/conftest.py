@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from ingot.artifact import Ingot, Provenance, freeze, open_ingot
-from ingot.inference import Delta, Engine, EngineLoop, SamplingParams
+from ingot.inference import Engine, EngineLoop, OutputDelta, SamplingParams
 from ingot.inference.executors.torch import TorchExecutor
 from ingot.model import ModelConfig, Tokenizer
 from ingot.server import Server, ServerConfig
@@ -98,11 +98,11 @@ def count_tokens(ingot: Ingot) -> Callable[[str | list[int]], int]:
 
 
 @pytest.fixture(scope="session")
-def ask_engine(ingot: Ingot, engine: EngineLoop) -> Callable[[str, SamplingParams], Delta]:
+def ask_engine(ingot: Ingot, engine: EngineLoop) -> Callable[[str, SamplingParams], OutputDelta]:
     """Ask the engine itself, without HTTP, and return all it says as one delta."""
 
-    def ask(prompt: str, params: SamplingParams) -> Delta:
-        said: queue.Queue[Delta] = queue.Queue()
+    def ask(prompt: str, params: SamplingParams) -> OutputDelta:
+        said: queue.Queue[OutputDelta] = queue.Queue()
         engine.submit(ingot.tokenizer.encode(prompt), params, said.put)
         deltas = [said.get(timeout=30)]
         while deltas[-1].finish_reason is None:

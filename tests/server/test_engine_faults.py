@@ -13,11 +13,11 @@ import pytest
 
 from ingot.artifact import Ingot
 from ingot.errors import ServeError
-from ingot.inference import Delta, Engine, EngineConfig, EngineLoop
+from ingot.inference import Engine, EngineConfig, EngineLoop, OutputDelta
 from ingot.inference.executors.base import Chunk, Drawn
 from ingot.inference.executors.torch import TorchExecutor
 from ingot.server import Server, ServerConfig
-from ingot.server.engine.stream import Answers
+from ingot.server.engine.stream import OutputStream
 
 ASKED = {"model": "tiny", "prompt": "def", "max_tokens": 500, "ignore_eos": True}
 
@@ -101,14 +101,14 @@ def test_a_failure_ends_a_stream_with_an_error_event(failing: httpx.Client) -> N
 def test_what_was_said_before_the_failure_is_sent_even_to_a_late_reader(
     failing: httpx.Client, doomed: EngineLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    take = Answers.take
+    take = OutputStream.take
 
-    async def take_late(answers: Answers) -> list[tuple[int, Delta]]:
+    async def take_late(stream: OutputStream) -> list[tuple[int, OutputDelta]]:
         while doomed.failed is None:
             await asyncio.sleep(0.01)
-        return await take(answers)
+        return await take(stream)
 
-    monkeypatch.setattr(Answers, "take", take_late)
+    monkeypatch.setattr(OutputStream, "take", take_late)
     asked = ASKED | {"stream": True, "logprobs": 0}
     response = failing.post("/v1/completions", json=asked)
     events = [line.removeprefix("data: ") for line in response.text.splitlines() if line]

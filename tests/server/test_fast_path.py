@@ -7,7 +7,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.types import Receive, Scope, Send
 
 from ingot.server import Server
-from ingot.server.fast_path import Direct
+from ingot.server.fast_path import FastPathMiddleware
 from ingot.server.http.errors import ApiError
 
 PATHS = ["/v1/completions", "/v1/chat/completions", "/v1/responses", "/v1/embeddings"]
@@ -17,7 +17,7 @@ async def not_direct(scope: Scope, receive: Receive, send: Send) -> None:
     await Response("the framework")(scope, receive, send)
 
 
-def ask(app: Direct, method: str, path: str) -> httpx.Response:
+def ask(app: FastPathMiddleware, method: str, path: str) -> httpx.Response:
     async def main() -> httpx.Response:
         transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
@@ -37,7 +37,7 @@ def test_only_what_generates_goes_past_the_framework() -> None:
     async def tokenize() -> Response:
         return Response("never reached by this way")
 
-    app = Direct(not_direct, routes)
+    app = FastPathMiddleware(not_direct, routes)
     assert ask(app, "POST", "/v1/completions").text == "straight to /v1/completions"
     for method, path in [
         ("GET", "/v1/completions"), ("POST", "/tokenize"), ("POST", "/v1/completions/"),
@@ -53,7 +53,7 @@ def test_a_refusal_has_the_form_of_all_others() -> None:
     async def responses(http_request: Request) -> Response:
         raise ApiError(418, f"{http_request.method} refused", code="teapot")
 
-    answer = ask(Direct(not_direct, routes), "POST", "/v1/responses")
+    answer = ask(FastPathMiddleware(not_direct, routes), "POST", "/v1/responses")
     assert answer.status_code == 418
     assert answer.json()["error"]["message"] == "POST refused"
 

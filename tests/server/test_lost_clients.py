@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from ingot.artifact import Ingot
-from ingot.inference import Delta, EngineLoop, SamplingParams
+from ingot.inference import EngineLoop, OutputDelta, SamplingParams
 from ingot.server import Server, ServerConfig
 
 LONG = {"model": "tiny", "prompt": ["def"] * 16, "max_tokens": 1500, "ignore_eos": True}
@@ -33,7 +33,7 @@ def witness(ingot: Ingot, engine: EngineLoop, wait_until: Wait) -> Iterator[Call
     If it does, the others were cancelled: by themselves they would have outlived it.
     """
     params = SamplingParams(max_tokens=1500, ignore_eos=True)
-    said: list[Delta] = []
+    said: list[OutputDelta] = []
     sequence = engine.submit(ingot.tokenizer.encode("def"), params, said.append)
 
     def alone() -> bool:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 from ingot.artifact import Ingot, open_ingot
 from ingot.errors import ServeError, UsageError
 from ingot.inference import (
-    Delta,
     Engine,
     EngineConfig,
     EngineLoop,
+    OutputDelta,
     SamplingParams,
     TokenLogprob,
     validate,
@@ -33,7 +33,7 @@ _CLOSE_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True)
-class Answer:
+class GenerationResult:
     """What a model answered. ``str()`` of it is the text."""
 
     text: str
@@ -61,7 +61,9 @@ class Model:
         """The ingot's digest."""
         return self.ingot.digest
 
-    def generate(self, prompt: str, *, timeout: float = _TIMEOUT, **sampling: Any) -> Answer:
+    def generate(
+        self, prompt: str, *, timeout: float = _TIMEOUT, **sampling: Any
+    ) -> GenerationResult:
         """Return the whole answer to a prompt.
 
         Args:
@@ -75,7 +77,7 @@ class Model:
         """
         started = time.perf_counter()
         deltas = list(self._deltas(prompt, timeout, sampling))
-        return Answer(
+        return GenerationResult(
             text="".join(delta.text for delta in deltas),
             token_ids=tuple(token for delta in deltas for token in delta.token_ids),
             logprobs=tuple(entry for delta in deltas for entry in delta.logprobs),
@@ -101,7 +103,9 @@ class Model:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _deltas(self, prompt: str, timeout: float, sampling: dict[str, Any]) -> Iterator[Delta]:
+    def _deltas(
+        self, prompt: str, timeout: float, sampling: dict[str, Any]
+    ) -> Iterator[OutputDelta]:
         unknown = sampling.keys() - SamplingParams.__dataclass_fields__.keys()
         if unknown:
             raise UsageError(

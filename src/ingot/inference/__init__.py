@@ -3,18 +3,24 @@
 from ingot.inference.config import EngineConfig
 from ingot.inference.engine import Engine, QueueFull
 from ingot.inference.loop import EngineLoop
-from ingot.inference.request.grammar import Guide
-from ingot.inference.request.sequence import Delta, SamplingParams, Sequence, Timing, TokenLogprob
+from ingot.inference.request.grammar import Grammar
+from ingot.inference.request.sequence import (
+    OutputDelta,
+    SamplingParams,
+    Sequence,
+    Timing,
+    TokenLogprob,
+)
 from ingot.inference.request.validation import validate
 from ingot.inference.stats import EngineStats
 
 __all__ = [
-    "Delta",
     "Engine",
     "EngineConfig",
     "EngineLoop",
     "EngineStats",
-    "Guide",
+    "Grammar",
+    "OutputDelta",
     "QueueFull",
     "SamplingParams",
     "Sequence",

@@ -12,9 +12,15 @@ from dataclasses import asdict
 from ingot.errors import ServeError
 from ingot.inference.config import EngineConfig, check_limits
 from ingot.inference.executors.base import Chunk, Executor, Hidden, Result
-from ingot.inference.request.output import Answer, News
-from ingot.inference.request.sequence import Delta, FinishReason, SamplingParams, Sequence, Status
-from ingot.inference.request.validator import Intake, Standing
+from ingot.inference.request.output import SequenceOutput, StepOutput
+from ingot.inference.request.sequence import (
+    FinishReason,
+    OutputDelta,
+    SamplingParams,
+    Sequence,
+    Status,
+)
+from ingot.inference.request.validator import RequestValidator, Standing
 from ingot.inference.scheduling.batch import chunk_for
 from ingot.inference.scheduling.kv_cache import KVCache
 from ingot.inference.scheduling.scheduler import Piece, Scheduler
@@ -63,8 +69,8 @@ class Engine:
             if config.speculation
             else None
         )
-        self._intake = Intake(tokenizer, self.max_context, executor.features)
-        self._answers: dict[Sequence, Answer] = {}
+        self._validator = RequestValidator(tokenizer, self.max_context, executor.features)
+        self._outputs: dict[Sequence, SequenceOutput] = {}
         self._cancelled: set[Sequence] = set()
         self._deadlines: list[tuple[float, int, Sequence]] = []  # a heap
         self._counters = Counters()
@@ -84,31 +90,31 @@ class Engine:
         self,
         prompt_ids: Seq[int],
         params: SamplingParams,
-        on_delta: Callable[[Delta], None],
+        on_output: Callable[[OutputDelta], None],
         deadline: float | None = None,
         *,
         priority: int = 0,
         cache_salt: str = "",
-        share: str = "",
+        tenant: str = "",
     ) -> Sequence:
         """Take a sequence in; it runs in the steps that follow.
 
         Args:
             prompt_ids: At least one token id, and fewer than the context holds.
             params: How to choose tokens.
-            on_delta: Called in ``step`` for each piece of the answer.
+            on_output: Called in ``step`` for each piece of the answer.
             deadline: ``time.monotonic()`` after which it ends with reason "deadline".
             priority: Lower runs first, and may send those of higher back to wait.
             cache_salt: Only sequences with the same salt share cached prefixes.
-            share: Whom it counts against: of equal priority, the share served least is next.
+            tenant: Whom it counts against: of equal priority, the tenant served least is next.
 
         Raises:
             UsageError: a prompt or parameter that cannot be answered.
             QueueFull: too many wait already.
             ServeError: the engine has failed.
         """
-        standing = Standing(deadline, priority, cache_salt, share)
-        sequence = self.prepare(prompt_ids, params, on_delta, standing)
+        standing = Standing(deadline, priority, cache_salt, tenant)
+        sequence = self.prepare(prompt_ids, params, on_output, standing)
         self.check_room()
         self.enqueue(sequence)
         return sequence
@@ -117,7 +123,7 @@ class Engine:
         self,
         prompt_ids: Seq[int],
         params: SamplingParams | None,
-        on_delta: Callable[[Delta], None],
+        on_output: Callable[[OutputDelta], None],
         standing: Standing,
     ) -> Sequence:
         """Check what ``add`` takes and return the sequence without taking it in; any thread may.
@@ -126,16 +132,16 @@ class Engine:
             prompt_ids: The prompt.
             params: How to choose tokens; None asks for the mean of the prompt's last hidden
                 states instead, which the one delta then holds.
-            on_delta: Called in ``step``.
+            on_output: Called in ``step``.
             standing: How it stands to the others.
 
         Raises:
             UsageError: a prompt or parameter that cannot be answered.
         """
         if params is None:
-            sequence = self._intake.pooling(prompt_ids, on_delta, standing)
+            sequence = self._validator.pooling(prompt_ids, on_output, standing)
         else:
-            sequence = self._intake.sampling(prompt_ids, params, on_delta, standing)
+            sequence = self._validator.sampling(prompt_ids, params, on_output, standing)
         self._scheduler.check_fits(sequence)
         return sequence
 
@@ -158,11 +164,11 @@ class Engine:
 
     def enqueue(self, sequence: Sequence) -> None:
         """Take in a sequence that ``prepare`` made."""
-        self._answers[sequence] = Answer(sequence, self._tokenizer, self.max_context)
+        self._outputs[sequence] = SequenceOutput(sequence, self._tokenizer, self.max_context)
         self._scheduler.add(sequence)
         if sequence.deadline is not None:
-            if len(self._deadlines) > 2 * len(self._answers) + 16:
-                self._deadlines = [one for one in self._deadlines if one[2] in self._answers]
+            if len(self._deadlines) > 2 * len(self._outputs) + 16:
+                self._deadlines = [one for one in self._deadlines if one[2] in self._outputs]
                 heapq.heapify(self._deadlines)
             heapq.heappush(self._deadlines, (sequence.deadline, sequence.id, sequence))
 
@@ -188,7 +194,7 @@ class Engine:
         swept = self._sweep(began)
         pieces = self._scheduler.schedule()
         if self._speculator is not None:
-            self._speculator.draft(pieces, self._answers)
+            self._speculator.draft(pieces, self._outputs)
         work = self._chunks(pieces, began)
         if not work:
             return swept or bool(pieces)
@@ -264,24 +270,24 @@ class Engine:
         """Describe the step to the executor; a sequence that cannot go on ends here."""
         work: list[tuple[Piece, Chunk]] = []
         for piece in pieces:
-            answer = self._answers[piece.sequence]
-            if answer.started is None:
-                self._note_start(piece.sequence, answer, now)
+            output = self._outputs[piece.sequence]
+            if output.started is None:
+                self._note_start(piece.sequence, output, now)
             try:
-                work.append((piece, chunk_for(piece, answer)))
+                work.append((piece, chunk_for(piece, output)))
             except ServeError as error:
                 self._finish(piece.sequence, "error", error=str(error))
         return work
 
-    def _note_start(self, sequence: Sequence, answer: Answer, now: float) -> None:
-        answer.started = now
+    def _note_start(self, sequence: Sequence, output: SequenceOutput, now: float) -> None:
+        output.started = now
         if sequence.may_reuse:
             self._counters.queried_tokens += len(sequence.prompt_ids)
             self._counters.cached_tokens += sequence.cached_tokens or 0
 
     def _take(self, piece: Piece, result: Result, now: float) -> None:
         """Put away what the executor returned for a piece, and say what it adds."""
-        sequence, answer = piece.sequence, self._answers[piece.sequence]
+        sequence, output = piece.sequence, self._outputs[piece.sequence]
         first = sequence.computed == 0
         if sequence.computed < len(sequence.prompt_ids):
             self._counters.prefill_tokens += piece.count
@@ -291,44 +297,44 @@ class Engine:
         try:
             if isinstance(result, Hidden):
                 last = sequence.computed == sequence.length
-                news = answer.pool(result.states, first=first, last=last)
+                step_output = output.pool(result.states, first=first, last=last)
             else:
-                news = answer.take(result, piece.drafts, now)
+                step_output = output.take(result, piece.drafts, now)
         except ServeError as error:
             self._finish(sequence, "error", error=str(error))
             return
-        if news is not None:
-            self._spread(piece, news)
+        if step_output is not None:
+            self._spread(piece, step_output)
 
-    def _spread(self, piece: Piece, news: News) -> None:
+    def _spread(self, piece: Piece, step_output: StepOutput) -> None:
         """Say what is new, or the last of it."""
         sequence, counters = piece.sequence, self._counters
-        counters.generated_tokens += len(news.delta.token_ids) or 1
+        counters.generated_tokens += len(step_output.delta.token_ids) or 1
         if piece.drafts:
             counters.drafted_tokens += len(piece.drafts)
-            counters.accepted_tokens += news.accepted
-            self._scheduler.ran(sequence, news.accepted)
-        if news.reason is None:
-            self._say(sequence, news.delta)
+            counters.accepted_tokens += step_output.accepted
+            self._scheduler.ran(sequence, step_output.accepted)
+        if step_output.reason is None:
+            self._say(sequence, step_output.delta)
         else:
-            self._finish(sequence, news.reason, news.delta)
+            self._finish(sequence, step_output.reason, step_output.delta)
 
     def _finish(
         self,
         sequence: Sequence,
         reason: FinishReason,
-        last: Delta | None = None,
+        last: OutputDelta | None = None,
         error: str | None = None,
     ) -> None:
         """Free what a sequence holds, then say the last of it."""
         self._scheduler.finish(sequence)
-        answer = self._answers.pop(sequence)
-        self._say(sequence, answer.last_delta(last, reason, time.monotonic(), error))
+        output = self._outputs.pop(sequence)
+        self._say(sequence, output.last_delta(last, reason, time.monotonic(), error))
 
-    def _say(self, sequence: Sequence, delta: Delta) -> None:
+    def _say(self, sequence: Sequence, delta: OutputDelta) -> None:
         """Hand a delta over; a receiver that raises loses its sequence, and harms no other."""
         try:
-            sequence.on_delta(delta)
+            sequence.on_output(delta)
         except Exception:
             _log.exception("sequence %d: its receiver failed, so it is cancelled", sequence.id)
             self.cancel(sequence)

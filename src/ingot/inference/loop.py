@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ingot.errors import IngotError, ServeError
 from ingot.inference.engine import Engine
-from ingot.inference.request.sequence import Delta, SamplingParams, Sequence
+from ingot.inference.request.sequence import OutputDelta, SamplingParams, Sequence
 from ingot.inference.request.validator import Standing
 from ingot.inference.stats import EngineStats
 
@@ -52,16 +52,16 @@ class EngineLoop:
         self,
         prompt_ids: Seq[int],
         params: SamplingParams,
-        on_delta: Callable[[Delta], None],
+        on_output: Callable[[OutputDelta], None],
         deadline: float | None = None,
         *,
         priority: int = 0,
         cache_salt: str = "",
-        share: str = "",
+        tenant: str = "",
     ) -> Sequence:
         """Start a sequence; arguments as for ``Engine.add``.
 
-        ``on_delta`` is called in the engine's thread and must not block. The last
+        ``on_output`` is called in the engine's thread and must not block. The last
         delta, and only that, has a finish reason; it always comes.
 
         Raises:
@@ -69,25 +69,25 @@ class EngineLoop:
             QueueFull: too many wait already.
             ServeError: the engine has failed or is closing.
         """
-        standing = Standing(deadline, priority, cache_salt, share)
-        return self._submit(self._engine.prepare(prompt_ids, params, on_delta, standing))
+        standing = Standing(deadline, priority, cache_salt, tenant)
+        return self._submit(self._engine.prepare(prompt_ids, params, on_output, standing))
 
     def submit_pooling(
         self,
         prompt_ids: Seq[int],
-        on_delta: Callable[[Delta], None],
+        on_output: Callable[[OutputDelta], None],
         deadline: float | None = None,
         *,
         priority: int = 0,
-        share: str = "",
+        tenant: str = "",
     ) -> Sequence:
         """Ask for the mean of a prompt's last hidden states; as ``submit`` otherwise.
 
         There is one delta. Where its reason is "stop", its ``embedding`` is the mean:
         float32 (hidden,), not normalised.
         """
-        standing = Standing(deadline, priority, share=share)
-        return self._submit(self._engine.prepare(prompt_ids, None, on_delta, standing))
+        standing = Standing(deadline, priority, tenant=tenant)
+        return self._submit(self._engine.prepare(prompt_ids, None, on_output, standing))
 
     def _submit(self, sequence: Sequence) -> Sequence:
         with self._changed:
@@ -106,7 +106,7 @@ class EngineLoop:
 
     def stream(
         self, prompt_ids: Seq[int], params: SamplingParams, timeout: float
-    ) -> Iterator[Delta]:
+    ) -> Iterator[OutputDelta]:
         """Yield an answer as it comes; leaving the iterator early cancels the rest.
 
         The sequence is submitted when the first delta is asked for.
@@ -119,7 +119,7 @@ class EngineLoop:
         Raises:
             IngotError: as ``submit``; or a ServeError if the engine no longer answers.
         """
-        said: queue.SimpleQueue[Delta] = queue.SimpleQueue()
+        said: queue.SimpleQueue[OutputDelta] = queue.SimpleQueue()
         deadline = time.monotonic() + timeout
         sequence = self.submit(prompt_ids, params, said.put, deadline)
         try:
@@ -137,7 +137,7 @@ class EngineLoop:
         Raises:
             IngotError: as ``submit_pooling``; or a ServeError if it takes longer.
         """
-        said: queue.SimpleQueue[Delta] = queue.SimpleQueue()
+        said: queue.SimpleQueue[OutputDelta] = queue.SimpleQueue()
         deadline = time.monotonic() + timeout
         sequence = self.submit_pooling(prompt_ids, said.put, deadline)
         try:
@@ -248,7 +248,7 @@ class EngineLoop:
         self._engine.abort(f"{kind}{error}")
 
 
-def _until_last(said: queue.SimpleQueue[Delta], deadline: float) -> Iterator[Delta]:
+def _until_last(said: queue.SimpleQueue[OutputDelta], deadline: float) -> Iterator[OutputDelta]:
     """Yield deltas as they come, up to the last.
 
     Raises:

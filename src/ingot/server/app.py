@@ -7,14 +7,14 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from ingot.server.engine.service import Service
-from ingot.server.fast_path import Direct
+from ingot.server.fast_path import FastPathMiddleware
 from ingot.server.http.errors import (
     ApiError,
     answer_api_error,
     answer_http_exception,
     answer_unexpected,
 )
-from ingot.server.middleware import Gate
+from ingot.server.middleware import AuthMiddleware
 from ingot.server.page.files import add_page
 from ingot.server.routes.admin import add_activity, add_admin
 from ingot.server.routes.chat import add_chat
@@ -52,8 +52,8 @@ def create_app(service: Service) -> FastAPI:
         add(app, service)
     add_page(app, service)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # FastAPI's way to extend it
-    app.add_middleware(Direct, routes=app)
-    app.add_middleware(Gate, service=service)
+    app.add_middleware(FastPathMiddleware, routes=app)
+    app.add_middleware(AuthMiddleware, service=service)
     if origins := service.config.cors_origins:
         # Outside the gate: a browser's question beforehand shows no key.
         app.add_middleware(

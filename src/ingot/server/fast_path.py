@@ -15,7 +15,7 @@ _PATHS = frozenset({"/v1/completions", "/v1/chat/completions", "/v1/responses", 
 _Handler = Callable[[Request], Awaitable[Response]]
 
 
-class Direct:
+class FastPathMiddleware:
     """ASGI middleware that hands a request that generates straight to its handler.
 
     FastAPI would look for the route, then for dependencies that these handlers do not

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ingot.server.access.api_keys import Key
-from ingot.server.access.request_context import Visit, open_visit
+from ingot.server.access.request_context import RequestContext, open_context
 from ingot.server.engine.service import Service
 from ingot.server.http.errors import ApiError
 from ingot.server.http.hosts import host_name, is_address
@@ -20,7 +20,7 @@ _OPEN_PATHS = frozenset({"/health"}) | page_files().keys()
 _QUIET_PATHS = frozenset({"/health", "/ready", "/metrics"})
 
 
-class Gate:
+class AuthMiddleware:
     """ASGI middleware around the whole application.
 
     A request's own name for the server must be one that the server goes by, so that
@@ -44,37 +44,37 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        visit = open_visit(scope)
-        request_id = (b"x-request-id", visit.id.encode())
+        context = open_context(scope)
+        request_id = (b"x-request-id", context.id.encode())
 
         async def send_noting(message: Message) -> None:
             if message["type"] == "http.response.start":
-                visit.status = message["status"]
+                context.status = message["status"]
                 message["headers"] = [*message.get("headers", ()), request_id]
             await send(message)
 
         try:
-            with visit.held:
+            with context.held:
                 try:
-                    self._check(scope, visit)
+                    self._check(scope, context)
                 except ApiError as error:
                     await error.response()(scope, receive, send_noting)
                 else:
                     await self._app(scope, receive, send_noting)
         finally:
-            self._record(visit)
+            self._record(context)
 
-    def _check(self, scope: Scope, visit: Visit) -> None:
+    def _check(self, scope: Scope, context: RequestContext) -> None:
         """Refuse a request that may not be made."""
         headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
         sent = dict(headers)
         self._check_host(sent.get(b"host", b""))
         keys = self._service.keys
-        if keys is None or visit.path in _OPEN_PATHS:
+        if keys is None or context.path in _OPEN_PATHS:
             return
-        visit.key = self._key(sent.get(b"authorization", b""))
-        if visit.method == "POST":
-            keys.admit(visit.key)
+        context.key = self._key(sent.get(b"authorization", b""))
+        if context.method == "POST":
+            keys.admit(context.key)
 
     def _check_host(self, sent: bytes) -> None:
         host = host_name(sent.decode("latin-1"))
@@ -101,11 +101,11 @@ class Gate:
             )
         return found
 
-    def _record(self, visit: Visit) -> None:
+    def _record(self, context: RequestContext) -> None:
         """Log, count and trace a request that is over."""
-        visit.finished_s = visit.elapsed_s
-        self._service.metrics.observe(visit)
-        self._service.activity.count(visit)
-        self._service.tracer.record(visit)
-        if self._service.config.log_requests and visit.path not in _QUIET_PATHS:
-            _log.info("request", extra={FIELDS: visit.log_fields()})
+        context.finished_s = context.elapsed_s
+        self._service.metrics.observe(context)
+        self._service.activity.count(context)
+        self._service.tracer.record(context)
+        if self._service.config.log_requests and context.path not in _QUIET_PATHS:
+            _log.info("request", extra={FIELDS: context.log_fields()})

@@ -242,7 +242,7 @@ def test_only_what_the_mask_allows_is_drawn(params: dict[str, Any]) -> None:
 
 
 def test_a_mask_that_allows_nothing_is_an_error() -> None:
-    with pytest.raises(ServeError, match="guide: allows no token at position 3"):
+    with pytest.raises(ServeError, match="grammar: allows no token at position 3"):
         draw(np.zeros(70, dtype=np.float32), masked([], 70, 3))
 
 

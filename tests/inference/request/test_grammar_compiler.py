@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from ingot.artifact import Ingot
 from ingot.errors import ServeError, UsageError
-from ingot.inference import Engine, EngineConfig, Guide, SamplingParams
+from ingot.inference import Engine, EngineConfig, Grammar, SamplingParams
 from ingot.inference.executors.torch import TorchExecutor
-from ingot.inference.request.grammar_compiler import MAX_GRAMMAR_BYTES, GuideCompiler
+from ingot.inference.request.grammar_compiler import MAX_GRAMMAR_BYTES, GrammarCompiler
 from ingot.model import Tokenizer
 
 SCHEMA = json.dumps(
@@ -30,8 +30,8 @@ SCHEMA = json.dumps(
 
 
 @pytest.fixture(scope="module")
-def compiler(tokenizer: Tokenizer) -> GuideCompiler:
-    return GuideCompiler(tokenizer)
+def compiler(tokenizer: Tokenizer) -> GrammarCompiler:
+    return GrammarCompiler(tokenizer)
 
 
 def allowed(mask: np.ndarray, size: int) -> set[int]:
@@ -39,9 +39,9 @@ def allowed(mask: np.ndarray, size: int) -> set[int]:
     return set(np.flatnonzero(bits).tolist())
 
 
-def accepts(guide: Guide, tokenizer: Tokenizer, text: str) -> bool:
+def accepts(grammar: Grammar, tokenizer: Tokenizer, text: str) -> bool:
     """Whether the whole of a text follows a grammar, each token allowed by its mask."""
-    state = guide.start()
+    state = grammar.start()
     for token in tokenizer.encode(text):
         if token not in allowed(state.mask(), tokenizer.vocab_size):
             assert not state.accept(token)
@@ -60,20 +60,20 @@ def accepts(guide: Guide, tokenizer: Tokenizer, text: str) -> bool:
     ],
 )
 def test_a_grammar_allows_its_language_and_no_more(
-    compiler: GuideCompiler,
+    compiler: GrammarCompiler,
     tokenizer: Tokenizer,
     kind: Any,
     grammar: str,
     good: list[str],
     bad: list[str],
 ) -> None:
-    guide = compiler.compile(kind, grammar)
-    assert [text for text in good if not accepts(guide, tokenizer, text)] == []
-    assert [text for text in bad if accepts(guide, tokenizer, text)] == []
+    grammar = compiler.compile(kind, grammar)
+    assert [text for text in good if not accepts(grammar, tokenizer, text)] == []
+    assert [text for text in bad if accepts(grammar, tokenizer, text)] == []
 
 
 def test_the_end_is_allowed_only_where_the_grammar_is_satisfied(
-    compiler: GuideCompiler, tokenizer: Tokenizer
+    compiler: GrammarCompiler, tokenizer: Tokenizer
 ) -> None:
     state = compiler.compile("regex", "ab*").start()
     a, b = (tokenizer.encode(text)[0] for text in "ab")
@@ -84,7 +84,7 @@ def test_the_end_is_allowed_only_where_the_grammar_is_satisfied(
 
 
 def test_what_was_taken_back_may_come_otherwise(
-    compiler: GuideCompiler, tokenizer: Tokenizer
+    compiler: GrammarCompiler, tokenizer: Tokenizer
 ) -> None:
     state = compiler.compile("regex", "(ab|cd)").start()
     a, b, c, d = (tokenizer.encode(text)[0] for text in "abcd")
@@ -99,11 +99,11 @@ def test_what_was_taken_back_may_come_otherwise(
     assert state.complete
 
 
-def test_sequences_share_a_guide_and_not_where_they_are(
-    compiler: GuideCompiler, tokenizer: Tokenizer
+def test_sequences_share_a_grammar_and_not_where_they_are(
+    compiler: GrammarCompiler, tokenizer: Tokenizer
 ) -> None:
-    guide = compiler.compile("regex", "ab")
-    one, two = guide.start(), guide.start()
+    grammar = compiler.compile("regex", "ab")
+    one, two = grammar.start(), grammar.start()
     assert one.accept(tokenizer.encode("a")[0])
     assert two.accept(tokenizer.encode("a")[0])
     assert (one.mask() == two.mask()).all()
@@ -143,7 +143,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("kind", "grammar"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_compiled_is_refused_in_one_line(
-    compiler: GuideCompiler, kind: Any, grammar: str
+    compiler: GrammarCompiler, kind: Any, grammar: str
 ) -> None:
     with pytest.raises(UsageError) as caught:
         compiler.compile(kind, grammar)
@@ -164,7 +164,7 @@ def test_what_cannot_be_compiled_is_refused_in_one_line(
     ],
 )
 def test_a_bomb_ends_in_an_error_at_worst(
-    compiler: GuideCompiler, tokenizer: Tokenizer, kind: Any, grammar: str
+    compiler: GrammarCompiler, tokenizer: Tokenizer, kind: Any, grammar: str
 ) -> None:
     rng = np.random.default_rng(0)
     with contextlib.suppress(UsageError, ServeError):
@@ -179,10 +179,10 @@ def test_a_bomb_ends_in_an_error_at_worst(
 def test_compiling_has_a_time_limit_and_does_not_pile_up(
     tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compiler, go = GuideCompiler(tokenizer, timeout_s=0.05), threading.Event()
+    compiler, go = GrammarCompiler(tokenizer, timeout_s=0.05), threading.Event()
     compile_one = compiler._compile
 
-    def hanging(*args: Any) -> Guide:
+    def hanging(*args: Any) -> Grammar:
         assert go.wait(20)
         return compile_one(*args)
 
@@ -227,7 +227,7 @@ def answer(
 )
 def test_every_answer_follows_its_grammar(
     ingot: Ingot,
-    compiler: GuideCompiler,
+    compiler: GrammarCompiler,
     make_receiver: Any,
     seeds: list[int],
     temperature: float,
@@ -235,9 +235,9 @@ def test_every_answer_follows_its_grammar(
     speculation: int,
 ) -> None:
     pattern = r"(ab|cd)(ab|cd)(ab|cd)+[0-9]{2,4}"
-    guide = compiler.compile("regex", pattern)
+    grammar = compiler.compile("regex", pattern)
     params = [
-        SamplingParams(max_tokens=40, temperature=temperature, seed=seed, guide=guide)
+        SamplingParams(max_tokens=40, temperature=temperature, seed=seed, grammar=grammar)
         for seed in seeds
     ]
     receivers = answer(
@@ -260,11 +260,11 @@ def test_every_answer_follows_its_grammar(
 
 
 def test_an_answer_ends_where_the_grammar_does(
-    ingot: Ingot, compiler: GuideCompiler, make_receiver: Any
+    ingot: Ingot, compiler: GrammarCompiler, make_receiver: Any
 ) -> None:
-    guide = compiler.compile("json_schema", SCHEMA)
+    grammar = compiler.compile("json_schema", SCHEMA)
     params = [
-        SamplingParams(max_tokens=120, temperature=0.7, seed=n, guide=guide) for n in range(6)
+        SamplingParams(max_tokens=120, temperature=0.7, seed=n, grammar=grammar) for n in range(6)
     ]
     ended = [one for one in answer(ingot, make_receiver, params) if one.reason == "stop"]
     assert ended
@@ -273,13 +273,13 @@ def test_an_answer_ends_where_the_grammar_does(
 
 
 def test_a_complete_answer_needs_no_step_to_end(
-    ingot: Ingot, compiler: GuideCompiler, make_receiver: Any
+    ingot: Ingot, compiler: GrammarCompiler, make_receiver: Any
 ) -> None:
     receivers = [make_receiver(), make_receiver()]
     executor = TorchExecutor(ingot, num_blocks=40, block_size=4)
     engine = Engine(executor, ingot.tokenizer, EngineConfig(num_blocks=40, block_size=4))
     for receiver in receivers:
-        engine.add([5], SamplingParams(guide=compiler.compile("regex", "abba")), receiver)
+        engine.add([5], SamplingParams(grammar=compiler.compile("regex", "abba")), receiver)
     while engine.step():
         pass
     assert [receiver.text for receiver in receivers] == ["abba"] * 2
@@ -288,21 +288,21 @@ def test_a_complete_answer_needs_no_step_to_end(
 
 
 def test_a_stop_text_goes_before_the_grammar(
-    ingot: Ingot, compiler: GuideCompiler, make_receiver: Any
+    ingot: Ingot, compiler: GrammarCompiler, make_receiver: Any
 ) -> None:
-    guide = compiler.compile("regex", "abcdef")
-    params = SamplingParams(guide=guide, stop=("de",))
+    grammar = compiler.compile("regex", "abcdef")
+    params = SamplingParams(grammar=grammar, stop=("de",))
     (receiver,) = answer(ingot, make_receiver, [params])
     assert (receiver.text, receiver.reason) == ("abc", "stop")
 
 
 def test_a_grammar_too_costly_to_follow_ends_its_sequence_alone(
-    ingot: Ingot, compiler: GuideCompiler, make_receiver: Any
+    ingot: Ingot, compiler: GrammarCompiler, make_receiver: Any
 ) -> None:
-    guide = compiler.compile("grammar", 'start: a\na: a a a | a a | "x" | ')
-    bomb = SamplingParams(max_tokens=120, guide=guide, logit_bias=((0, -100.0),))
+    grammar = compiler.compile("grammar", 'start: a\na: a a a | a a | "x" | ')
+    bomb = SamplingParams(max_tokens=120, grammar=grammar, logit_bias=((0, -100.0),))
     plain = SamplingParams(max_tokens=40, seed=1, ignore_eos=True)
     first, second = answer(ingot, make_receiver, [bomb, plain])
     assert first.reason == "error"
-    assert "guide: Parser Error" in first.deltas[-1].error
+    assert "grammar: Parser Error" in first.deltas[-1].error
     assert (second.reason, len(second.token_ids)) == ("length", 40)

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from ingot.errors import UsageError
-from ingot.inference import Guide, SamplingParams, validate
-from ingot.inference.request.grammar import GuideState
+from ingot.inference import Grammar, SamplingParams, validate
+from ingot.inference.request.grammar import GrammarState
 
 NAN, INF = math.nan, math.inf
 
 
-class AnyText(Guide):
-    def start(self) -> GuideState:
+class AnyText(Grammar):
+    def start(self) -> GrammarState:
         raise NotImplementedError
 
 
@@ -49,7 +49,7 @@ REFUSED: dict[str, list[Any]] = {
         tuple((token, 0.0) for token in range(1025)),
     ],
     "stop_token_ids": [None, 1, [1], (-1,), (True,), (1.0,), ("1",), (10**400,), (1,) * 17],
-    "guide": ["a*", 1, object()],
+    "grammar": ["a*", 1, object()],
 }
 TAKEN: dict[str, list[Any]] = {
     "max_tokens": [1, COUNT - 1],
@@ -68,7 +68,7 @@ TAKEN: dict[str, list[Any]] = {
     "frequency_penalty": [-2, 0, 2.0],
     "logit_bias": [(), ((0, -100), (COUNT - 1, 100.0))],
     "stop_token_ids": [(), (0,) * 16],
-    "guide": [None, AnyText()],
+    "grammar": [None, AnyText()],
 }
 
 
@@ -100,6 +100,6 @@ def test_no_tokens_are_asked_for_only_with_scores_of_the_prompt() -> None:
         validate(SamplingParams(max_tokens=-1, prompt_logprobs=0))
 
 
-def test_a_guide_ends_the_answer_itself() -> None:
+def test_a_grammar_ends_the_answer_itself() -> None:
     with pytest.raises(UsageError, match="ignore_eos: would go on"):
-        validate(SamplingParams(guide=AnyText(), ignore_eos=True))
+        validate(SamplingParams(grammar=AnyText(), ignore_eos=True))

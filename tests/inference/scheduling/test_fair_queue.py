@@ -12,10 +12,10 @@ from ingot.inference.scheduling.fair_queue import FairQueue
 names = itertools.count()
 
 
-def sequence(share: str = "", priority: int = 0, tokens: int = 1) -> Sequence:
+def sequence(tenant: str = "", priority: int = 0, tokens: int = 1) -> Sequence:
     params = SamplingParams()
     return Sequence(
-        next(names), (1,) * tokens, params, 0, lambda _: None, priority=priority, share=share
+        next(names), (1,) * tokens, params, 0, lambda _: None, priority=priority, tenant=tenant
     )
 
 
@@ -26,7 +26,7 @@ def take(queue: FairQueue) -> Sequence:
     return first
 
 
-def test_one_share_is_served_in_order() -> None:
+def test_one_tenant_is_served_in_order() -> None:
     queue, ones = FairQueue(), [sequence() for _ in range(5)]
     for one in ones:
         queue.push(one)
@@ -41,27 +41,27 @@ def test_lower_priority_numbers_go_first() -> None:
     assert [take(queue).priority for _ in range(5)] == [-2, -2, 0, 3, 3]
 
 
-def test_the_share_served_least_goes_first() -> None:
+def test_the_tenant_served_least_goes_first() -> None:
     queue = FairQueue()
-    for share in "aaaabb":
-        queue.push(sequence(share))
+    for tenant in "aaaabb":
+        queue.push(sequence(tenant))
     turns = []
     for _ in range(6):
         one = take(queue)
         queue.charge(one, 10)
-        turns.append(one.share)
+        turns.append(one.tenant)
     assert "".join(turns) == "ababaa"
 
 
-def test_a_costly_share_gets_fewer_turns() -> None:
+def test_a_costly_tenant_gets_fewer_turns() -> None:
     queue = FairQueue()
-    for share in "ab" * 40:
-        queue.push(sequence(share))
+    for tenant in "ab" * 40:
+        queue.push(sequence(tenant))
     turns = []
     for _ in range(44):
         one = take(queue)
-        queue.charge(one, 100 if one.share == "a" else 10)
-        turns.append(one.share)
+        queue.charge(one, 100 if one.tenant == "a" else 10)
+        turns.append(one.tenant)
     assert turns.count("a") == 4
 
 
@@ -77,7 +77,7 @@ def test_nobody_saves_up_service_by_being_idle() -> None:
     for _ in range(10):
         one = take(queue)
         queue.charge(one, 10)
-        turns.append(one.share)
+        turns.append(one.tenant)
     assert turns.count("busy") >= 4
 
 
@@ -92,11 +92,11 @@ def test_leaving_and_coming_back_wipes_no_debt_out() -> None:
     for _ in range(4):
         one = take(queue)
         queue.charge(one, 100)
-        turns.append(one.share)
+        turns.append(one.tenant)
     assert turns == ["modest", "modest", "modest", "greedy"]
 
 
-def test_what_was_preempted_goes_before_others_of_its_share() -> None:
+def test_what_was_preempted_goes_before_others_of_its_tenant() -> None:
     queue, first, second = FairQueue(), sequence("a"), sequence("a")
     queue.push(first)
     queue.push_back(second)
@@ -108,16 +108,16 @@ def test_debts_are_kept_for_each_priority() -> None:
     queue.charge(sequence("a", priority=0), 1000)
     queue.push(sequence("a", priority=5))
     queue.push(sequence("b", priority=5))
-    assert take(queue).share == "a"
+    assert take(queue).tenant == "a"
 
 
-def test_the_memory_of_shares_that_left_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_of_tenants_that_left_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ingot.inference.scheduling.fair_queue._REMEMBERED", 8)
     queue, debtor = FairQueue(), sequence("debtor")
     queue.push(debtor)
     queue.charge(take(queue), 10_000)
     for number in range(200):
-        queue.push(sequence(f"share {number}", priority=number % 3))
+        queue.push(sequence(f"tenant {number}", priority=number % 3))
         queue.charge(take(queue), 0 if number % 3 else 1)
     assert len(queue._served) < 20
     assert queue._served[0, "debtor"] == 10_000
@@ -136,8 +136,8 @@ def test_the_turn_is_always_the_least_served_of_the_best_priority(
     queue, waiting = FairQueue(), list[Sequence]()
     for move in moves:
         if isinstance(move, tuple):
-            share, priority, tokens = move
-            waiting.append(sequence(share, priority, tokens))
+            tenant, priority, tokens = move
+            waiting.append(sequence(tenant, priority, tokens))
             queue.push(waiting[-1])
         elif move % 3 == 0 and waiting:
             queue.remove(waiting.pop(move % len(waiting)))
@@ -147,11 +147,11 @@ def test_the_turn_is_always_the_least_served_of_the_best_priority(
             first = queue.first()
             assert first is not None
             best = min(one.priority for one in waiting)
-            served = {one: queue._served[one.priority, one.share] for one in waiting}
+            served = {one: queue._served[one.priority, one.tenant] for one in waiting}
             rivals = [one for one in waiting if one.priority == best]
             assert first.priority == best
             assert served[first] == min(served[one] for one in rivals)
-            assert first is next(one for one in rivals if one.share == first.share)
+            assert first is next(one for one in rivals if one.tenant == first.tenant)
             queue.remove(first)
             waiting.remove(first)
         assert len(queue) == len(waiting)

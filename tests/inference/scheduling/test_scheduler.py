@@ -14,7 +14,7 @@ names = itertools.count()
 
 
 def sequence(
-    prompt: int, max_tokens: int = 8, *, priority: int = 0, share: str = "", first: int = 1
+    prompt: int, max_tokens: int = 8, *, priority: int = 0, tenant: str = "", first: int = 1
 ) -> Sequence:
     params = SamplingParams(max_tokens=max_tokens)
     return Sequence(
@@ -24,7 +24,7 @@ def sequence(
         0,
         lambda _: None,
         priority=priority,
-        share=share,
+        tenant=tenant,
     )
 
 
@@ -69,7 +69,7 @@ def test_decodes_come_before_a_long_prompt() -> None:
     ]
 
 
-def test_prompts_share_a_step_oldest_first() -> None:
+def test_prompts_tenant_a_step_oldest_first() -> None:
     room, sizes = scheduler(), (6, 6, 6)
     first, second, third = (sequence(size) for size in sizes)
     for one in (first, second, third):
@@ -194,20 +194,20 @@ def test_an_equal_takes_no_block_that_a_running_one_needs_now() -> None:
     assert room.preemptions == 0
 
 
-def test_shares_take_turns() -> None:
+def test_tenants_take_turns() -> None:
     room = scheduler(most=1)
-    for share in "aaab":
-        room.add(sequence(4, share=share))
+    for tenant in "aaab":
+        room.add(sequence(4, tenant=tenant))
     turns = []
     for _ in range(4):
         (one,) = step(room)
-        turns.append(one.share)
+        turns.append(one.tenant)
         room.finish(one)
     assert turns == ["a", "b", "a", "a"]
 
 
 def test_reading_costs_one_and_writing_two_and_nothing_is_charged_twice() -> None:
-    room, one = scheduler(blocks=8), sequence(9, 20, share="a")
+    room, one = scheduler(blocks=8), sequence(9, 20, tenant="a")
     room.add(one)
     for _ in range(3):
         step(room)
@@ -220,7 +220,7 @@ def test_reading_costs_one_and_writing_two_and_nothing_is_charged_twice() -> Non
 
 
 def test_a_cached_prefix_is_neither_run_nor_charged() -> None:
-    room, first, second = scheduler(reuse=True), sequence(13, share="a"), sequence(13, share="b")
+    room, first, second = scheduler(reuse=True), sequence(13, tenant="a"), sequence(13, tenant="b")
     room.add(first)
     step(room)
     room.add(second)

@@ -61,13 +61,15 @@ def test_tokens_are_bounded_and_freed() -> None:
 def test_retry_after_follows_the_measured_rate() -> None:
     clock = Clock()
     admission = Admission(ServerConfig(max_open_tokens=1000), clock)
-    assert admission.come_back("", 500).headers["retry-after"] == "1"  # nothing measured yet
+    assert (
+        admission.retry_after_error("", 500).headers["retry-after"] == "1"
+    )  # nothing measured yet
     for _ in range(10):
         admission.progress(20)
         clock.now += 1
-    assert admission.come_back("", 500).headers["retry-after"] == "25"
-    assert admission.come_back("", 10**9).headers["retry-after"] == "300"
+    assert admission.retry_after_error("", 500).headers["retry-after"] == "25"
+    assert admission.retry_after_error("", 10**9).headers["retry-after"] == "300"
     for _ in range(5):
         with admission.request():
             clock.now += 4
-    assert 3 <= int(admission.come_back("").headers["retry-after"]) <= 5
+    assert 3 <= int(admission.retry_after_error("").headers["retry-after"]) <= 5

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from ingot.artifact import Ingot
-from ingot.inference import Delta, EngineLoop, SamplingParams
+from ingot.inference import EngineLoop, OutputDelta, SamplingParams
 from ingot.server import Server, ServerConfig
 
 
@@ -157,7 +157,7 @@ def test_a_reader_that_stops_is_given_up(
         "logprobs": 20,
     }
     body = json.dumps(asked).encode()
-    said: list[Delta] = []
+    said: list[OutputDelta] = []
     # Begins before the others, so it would end before them if they were not given up.
     params = SamplingParams(max_tokens=1500, ignore_eos=True)
     witness = engine.submit([1], params, said.append)

@@ -11,10 +11,10 @@ import pytest
 from openai.types import Completion
 
 from ingot.artifact import Ingot
-from ingot.inference import Delta, EngineLoop, SamplingParams
+from ingot.inference import EngineLoop, OutputDelta, SamplingParams
 
 PROMPT = "def area(width"
-Ask = Callable[[str, SamplingParams], Delta]
+Ask = Callable[[str, SamplingParams], OutputDelta]
 
 
 def streamed_text(chunks: list[Completion], index: int = 0) -> str:

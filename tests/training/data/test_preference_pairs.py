@@ -12,7 +12,7 @@ from ingot.errors import CorpusError
 from ingot.model import Tokenizer
 from ingot.model.chat import ChatTemplate
 from ingot.training.data.preference_pairs import read_pairs
-from ingot.training.objectives.answers import Answer
+from ingot.training.objectives.answers import ScoredTokens
 
 TALK = [
     {"role": "user", "content": "One?"},
@@ -37,7 +37,7 @@ def write(tmp_path: Path) -> Any:
     return write
 
 
-def answer_of(answer: Answer, tokenizer: Tokenizer) -> str:
+def answer_of(answer: ScoredTokens, tokenizer: Tokenizer) -> str:
     assert answer.ids[answer.counted][-1] == tokenizer.eos_id
     return tokenizer.decode(answer.ids[answer.counted].tolist())
 

@@ -9,15 +9,15 @@ import torch
 from ingot.model.transformer import Transformer
 from ingot.training.compute.precision import Precision
 from ingot.training.objectives import answers as answers_module
-from ingot.training.objectives.answers import Answer, log_probabilities, padded
+from ingot.training.objectives.answers import ScoredTokens, log_probabilities, padded
 
 
-def some_answers() -> list[Answer]:
+def some_answers() -> list[ScoredTokens]:
     random = np.random.default_rng(2)
     made = []
     for length in (12, 3, 30, 7, 30, 2):
         ids = random.integers(1, 300, length).astype(np.int32)
-        made.append(Answer(ids, np.arange(length) > length // 2))
+        made.append(ScoredTokens(ids, np.arange(length) > length // 2))
     return made
 
 

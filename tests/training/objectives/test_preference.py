@@ -17,7 +17,7 @@ from ingot.model.chat import ChatTemplate
 from ingot.model.transformer import Transformer
 from ingot.training.compute.precision import Precision
 from ingot.training.data.preference_pairs import Pairs, read_pairs
-from ingot.training.objectives.answers import Answer
+from ingot.training.objectives.answers import ScoredTokens
 from ingot.training.objectives.preference import Preference, PreferenceBatch
 
 NewModel = Callable[..., Transformer]
@@ -60,7 +60,7 @@ def new_objective(pairs: Pairs, tokenizer: Tokenizer) -> Callable[..., Preferenc
 NewObjective = Callable[..., Preference]
 
 
-def log_probability(model: Transformer, answer: Answer) -> Tensor:
+def log_probability(model: Transformer, answer: ScoredTokens) -> Tensor:
     """Of one answer by itself, token by token."""
     ids = torch.from_numpy(answer.ids.astype(np.int64))
     scores = model.logits(model(ids[None, :-1]))[0].log_softmax(-1)

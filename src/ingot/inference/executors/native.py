@@ -163,7 +163,7 @@ def _drawn(row: SamplingRow, choice: _Choice, earlier: tuple[Drawn, ...] = ()) -
     """Check a choice of the core and give it its type."""
     token, logprob, top = choice
     if token == _NONE_ALLOWED:
-        raise ServeError(f"allows no token at position {row.position}", where="guide")
+        raise ServeError(f"allows no token at position {row.position}", where="grammar")
     if token < 0:
         raise ServeError(
             f"some scores are not finite at position {row.position}",

@@ -74,7 +74,7 @@ def _masked(
     """Return scores with those that the mask does not allow at minus infinity."""
     bits = np.unpackbits(mask.view(np.uint8), count=logits.size, bitorder="little")
     if not bits.any():
-        raise ServeError(f"allows no token at position {position}", where="guide")
+        raise ServeError(f"allows no token at position {position}", where="grammar")
     return np.where(bits.view(np.bool_), logits, np.float32(-np.inf))
 
 

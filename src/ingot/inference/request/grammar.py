@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class GuideState(ABC):
+class GrammarState(ABC):
     """Where one answer is in its grammar. Not thread-safe."""
 
     @abstractmethod
@@ -42,9 +42,9 @@ class GuideState(ABC):
         """Whether nothing but the end of the text may come."""
 
 
-class Guide(ABC):
+class Grammar(ABC):
     """A compiled grammar; any number of sequences and threads may share it."""
 
     @abstractmethod
-    def start(self) -> GuideState:
+    def start(self) -> GrammarState:
         """Return a state at the grammar's beginning."""

@@ -19,7 +19,7 @@ from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 from numpy.typing import NDArray
 
 from ingot.errors import ServeError, UsageError
-from ingot.inference.request.grammar import Guide, GuideState
+from ingot.inference.request.grammar import Grammar, GrammarState
 from ingot.model.tokenizer import Tokenizer
 
 GrammarKind = Literal["json_schema", "json_object", "regex", "grammar"]
@@ -50,7 +50,7 @@ def _limits() -> LLParserLimits:
     )
 
 
-class GuideCompiler:
+class GrammarCompiler:
     """Compiles grammars for one tokenizer, a few at once; any thread may.
 
     Args:
@@ -65,8 +65,8 @@ class GuideCompiler:
         self._backend: LLTokenizer | None = None
         self._places = threading.BoundedSemaphore(_MOST_COMPILING)
 
-    def compile(self, kind: GrammarKind, text: str = "") -> Guide:
-        """Return the guide that a request may carry.
+    def compile(self, kind: GrammarKind, text: str = "") -> Grammar:
+        """Return the grammar that a request may carry.
 
         Args:
             kind: What ``text`` is: a JSON schema, nothing (any JSON object), a regular
@@ -83,14 +83,14 @@ class GuideCompiler:
         deadline = time.monotonic() + self._timeout_s
         if not self._places.acquire(timeout=self._timeout_s):
             raise self._too_slow(kind)
-        result: Future[Guide] = Future()
+        result: Future[Grammar] = Future()
         _start_deep(self._run, result, kind, text)
         try:
             return result.result(max(deadline - time.monotonic(), 0.0))
         except TooLate:
             raise self._too_slow(kind) from None
 
-    def _run(self, result: Future[Guide], kind: GrammarKind, text: str) -> None:
+    def _run(self, result: Future[Grammar], kind: GrammarKind, text: str) -> None:
         """Compile in a thread of its own; who asked may have stopped waiting."""
         try:
             result.set_result(self._compile(kind, text))
@@ -104,20 +104,20 @@ class GuideCompiler:
             f"does not compile within {self._timeout_s:g} s", where=kind, fix="simplify it"
         )
 
-    def _compile(self, kind: GrammarKind, text: str) -> Guide:
+    def _compile(self, kind: GrammarKind, text: str) -> Grammar:
         try:
-            grammar = _grammar(kind, text)
+            source = _library_form(kind, text)
         except ValueError as error:
             raise UsageError(_short(str(error)), where=kind, fix="correct it") from error
-        matcher = LLMatcher(self._library_tokenizer(), grammar, log_level=0, limits=_limits())
+        matcher = LLMatcher(self._library_tokenizer(), source, log_level=0, limits=_limits())
         if matcher.is_error():
             raise UsageError(_short(matcher.get_error()), where=kind, fix="correct or simplify it")
-        guide = _Compiled(matcher)
+        grammar = _CompiledGrammar(matcher)
         try:
-            guide.start().mask()
+            grammar.start().mask()
         except ServeError as error:
             raise UsageError(error.what, where=kind, fix="correct or simplify it") from error
-        return guide
+        return grammar
 
     def _library_tokenizer(self) -> LLTokenizer:
         with self._lock:
@@ -138,22 +138,22 @@ def _start_deep(work: Callable[..., None], *args: Any) -> None:
     with _stack_size:
         usual = threading.stack_size(_STACK_BYTES)
         try:
-            threading.Thread(target=work, args=args, name="ingot-guide", daemon=True).start()
+            threading.Thread(target=work, args=args, name="ingot-grammar", daemon=True).start()
         finally:
             threading.stack_size(usual)
 
 
-class _Compiled(Guide):
+class _CompiledGrammar(Grammar):
     """A matcher that is only ever copied."""
 
     def __init__(self, matcher: LLMatcher) -> None:
         self._matcher = matcher
 
-    def start(self) -> GuideState:
-        return _State(self._matcher.deep_copy())
+    def start(self) -> GrammarState:
+        return _MatcherState(self._matcher.deep_copy())
 
 
-class _State(GuideState):
+class _MatcherState(GrammarState):
     """A matcher of one sequence."""
 
     def __init__(self, matcher: LLMatcher) -> None:
@@ -163,7 +163,7 @@ class _State(GuideState):
         mask = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint32)
         self._check()
         if not mask.any():
-            raise ServeError("allows no token here", where="guide")
+            raise ServeError("allows no token here", where="grammar")
         return mask
 
     def accept(self, token_id: int) -> bool:
@@ -181,10 +181,10 @@ class _State(GuideState):
 
     def _check(self) -> None:
         if self._matcher.is_error():
-            raise ServeError(_short(self._matcher.get_error()), where="guide")
+            raise ServeError(_short(self._matcher.get_error()), where="grammar")
 
 
-def _grammar(kind: GrammarKind, text: str) -> str:
+def _library_form(kind: GrammarKind, text: str) -> str:
     """Return the library's own form of a grammar.
 
     Raises:

@@ -10,23 +10,29 @@ from numpy.typing import NDArray
 from ingot.inference.executors.base import Drawn
 from ingot.inference.request.detokenizer import Detokenizer
 from ingot.inference.request.penalties import Penalties, needs_penalties
-from ingot.inference.request.sequence import Delta, FinishReason, Sequence, Timing, TokenLogprob
+from ingot.inference.request.sequence import (
+    FinishReason,
+    OutputDelta,
+    Sequence,
+    Timing,
+    TokenLogprob,
+)
 from ingot.model.tokenizer import Tokenizer
 
-_NOTHING = Delta("", ())
+_NOTHING = OutputDelta("", ())
 
 
-class News(NamedTuple):
+class StepOutput(NamedTuple):
     """What a step added to an answer."""
 
-    delta: Delta
+    delta: OutputDelta
     reason: FinishReason | None
     """Why the answer ends here; None where it goes on."""
     accepted: int
     """Guesses that were right and are part of the answer."""
 
 
-class Answer:
+class SequenceOutput:
     """A sequence's output and all that depends on it; kept through preemption.
 
     Args:
@@ -44,7 +50,7 @@ class Answer:
         "_sequence",
         "_text",
         "drafted",
-        "guide",
+        "grammar",
         "penalties",
         "scored",
         "started",
@@ -67,7 +73,7 @@ class Answer:
         self.drafted = 0
         """Tokens guessed so far."""
         self.penalties = Penalties(params, sequence.prompt_ids) if needs_penalties(params) else None
-        self.guide = params.guide.start() if params.guide else None
+        self.grammar = params.grammar.start() if params.grammar else None
         self.scored: list[TokenLogprob | None] | None = None
         """Log-probabilities of the prompt as far as known; None: not asked for, or said."""
         if params.prompt_logprobs is not None:
@@ -84,7 +90,7 @@ class Answer:
 
     def suppose(self, token_id: int) -> bool:
         """Go on as if a token had been said; return whether the answer's grammar allows it."""
-        if self.guide is not None and not self.guide.accept(token_id):
+        if self.grammar is not None and not self.grammar.accept(token_id):
             return False
         if self.penalties is not None:
             self.penalties.append(token_id)
@@ -92,13 +98,13 @@ class Answer:
 
     def take_back(self, token_ids: list[int]) -> None:
         """Undo ``suppose`` of these tokens."""
-        if self.guide is not None:
-            self.guide.rollback(len(token_ids))
+        if self.grammar is not None:
+            self.grammar.rollback(len(token_ids))
         if self.penalties is not None:
             for token_id in token_ids:
                 self.penalties.take_back(token_id)
 
-    def take(self, drawn: Drawn, drafts: tuple[int, ...], now: float) -> News | None:
+    def take(self, drawn: Drawn, drafts: tuple[int, ...], now: float) -> StepOutput | None:
         """Take what was drawn after the known tokens and after each of the guesses.
 
         A guess is right where it is the token drawn; past the first wrong one, draws
@@ -132,10 +138,10 @@ class Answer:
                 break
         self._accepted += accepted
         logprobs = [one.logprob for one in draws[: len(tokens)] if one.logprob is not None]
-        delta = Delta(text, tuple(tokens), tuple(logprobs), None, None, self._say_scores())
-        return News(delta, reason, accepted)
+        delta = OutputDelta(text, tuple(tokens), tuple(logprobs), None, None, self._say_scores())
+        return StepOutput(delta, reason, accepted)
 
-    def pool(self, states: NDArray[np.float32], *, first: bool, last: bool) -> News | None:
+    def pool(self, states: NDArray[np.float32], *, first: bool, last: bool) -> StepOutput | None:
         """Take hidden states (tokens, hidden) of the prompt, in order.
 
         Args:
@@ -148,11 +154,11 @@ class Answer:
         if not last:
             return None
         mean = (self._pooled / len(self._sequence.prompt_ids)).astype(np.float32)
-        return News(Delta("", (), embedding=mean), "stop", 0)
+        return StepOutput(OutputDelta("", (), embedding=mean), "stop", 0)
 
     def last_delta(
-        self, delta: Delta | None, reason: FinishReason, now: float, error: str | None
-    ) -> Delta:
+        self, delta: OutputDelta | None, reason: FinishReason, now: float, error: str | None
+    ) -> OutputDelta:
         """Return what ends the answer: ``delta``, and all that was held back."""
         delta = delta or _NOTHING
         return delta._replace(
@@ -162,16 +168,16 @@ class Answer:
             timing=self._timing(now),
         )
 
-    def _take_one(self, drawn: Drawn, now: float) -> News:
+    def _take_one(self, drawn: Drawn, now: float) -> StepOutput:
         """Take one draw: what ``take`` does in most steps, at a third of the time."""
         if self._first_token is None:
             self._first_token = now
         token_id = drawn.token_id
         if reason := self._ends_before(token_id):
-            return News(_NOTHING, reason, 0)
+            return StepOutput(_NOTHING, reason, 0)
         text = self._keep(token_id)
         logprobs = () if drawn.logprob is None else (drawn.logprob,)
-        return News(Delta(text, (token_id,), logprobs), self._ends_here(), 0)
+        return StepOutput(OutputDelta(text, (token_id,), logprobs), self._ends_here(), 0)
 
     def _score(self, drawn: Drawn) -> tuple[Drawn, ...]:
         """Put away what reports on the prompt; return the draws."""
@@ -201,13 +207,13 @@ class Answer:
         self._sequence.append(token_id)
         if self.penalties is not None:
             self.penalties.append(token_id)
-        if self.guide is not None:
-            self.guide.accept(token_id)
+        if self.grammar is not None:
+            self.grammar.accept(token_id)
         return self._text.push(token_id)
 
     def _ends_here(self) -> FinishReason | None:
         """Tell why the answer ends with its last token, if it does."""
-        if self._text.stopped or (self.guide is not None and self.guide.complete):
+        if self._text.stopped or (self.grammar is not None and self.grammar.complete):
             return "stop"
         return "length" if len(self._sequence.output_ids) >= self._last else None
 

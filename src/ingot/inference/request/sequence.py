@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ingot.inference.request.grammar import Guide
+from ingot.inference.request.grammar import Grammar
 
 FinishReason = Literal["stop", "length", "cancelled", "deadline", "error"]
 
@@ -55,7 +55,7 @@ class SamplingParams:
     """Report the chosen log-probability and this many of the likeliest; None for neither."""
     prompt_logprobs: int | None = None
     """The same for the prompt's own tokens, on the first delta; None for neither."""
-    guide: Guide | None = None
+    grammar: Grammar | None = None
     """A grammar that the answer follows."""
 
 
@@ -87,7 +87,7 @@ class Timing:
     """Guesses that were right."""
 
 
-class Delta(NamedTuple):
+class OutputDelta(NamedTuple):
     """What one step added to an answer."""
 
     text: str
@@ -125,7 +125,7 @@ class Sequence:
     params: SamplingParams
     seed: int
     """The seed that sampling uses: the request's own, or one drawn for it."""
-    on_delta: Callable[[Delta], None]
+    on_output: Callable[[OutputDelta], None]
     """Called from the engine's thread for each delta; must not block."""
     deadline: float | None = None
     """``time.monotonic()`` after which the sequence ends with reason "deadline"."""
@@ -133,8 +133,8 @@ class Sequence:
     """Lower runs first."""
     cache_salt: str = ""
     """Only sequences with the same salt share cached prefixes."""
-    share: str = ""
-    """Whom the sequence counts against where many want to run."""
+    tenant: str = ""
+    """Whose work it is: tenants of one priority get equal service."""
     pooling: bool = False
     """Asks for the mean of the hidden states instead of an answer."""
     arrived: float = field(default_factory=time.monotonic)
@@ -146,7 +146,7 @@ class Sequence:
     cached_tokens: int | None = None
     """How much of the prompt was found in the prefix cache; None before it first ran."""
     charged: int = 0
-    """Tokens that were counted against its share; the prompt at once, when it first ran."""
+    """Tokens that were counted against its tenant; the prompt at once, when it first ran."""
     status: Status = Status.WAITING
     length: int = field(init=False)
     """Tokens of prompt and output."""

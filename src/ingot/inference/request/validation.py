@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ingot.errors import UsageError
-from ingot.inference.request.grammar import Guide
+from ingot.inference.request.grammar import Grammar
 from ingot.inference.request.sequence import SamplingParams
 
 MAX_TEMPERATURE = 10.0
@@ -40,7 +40,7 @@ def validate(params: SamplingParams) -> None:
         raise UsageError(_shown(params.ignore_eos), where="ignore_eos", fix="give true or false")
     _stop(params.stop)
     _stop_token_ids(params.stop_token_ids)
-    _guide(params)
+    _grammar(params)
 
 
 def _filters(params: SamplingParams) -> None:
@@ -84,11 +84,11 @@ def _logit_bias(pairs: object) -> None:
         raise UsageError("names a token twice", where="logit_bias", fix="give each token once")
 
 
-def _guide(params: SamplingParams) -> None:
-    if params.guide is None:
+def _grammar(params: SamplingParams) -> None:
+    if params.grammar is None:
         return
-    if not isinstance(params.guide, Guide):
-        raise UsageError(_shown(params.guide), where="guide", fix="give one that was compiled")
+    if not isinstance(params.grammar, Grammar):
+        raise UsageError(_shown(params.grammar), where="grammar", fix="give one that was compiled")
     if params.ignore_eos:
         raise UsageError(
             "would go on past the end of what the grammar allows",

@@ -9,11 +9,11 @@ from collections.abc import Sequence as Seq
 from dataclasses import dataclass, replace
 
 from ingot.errors import UsageError
-from ingot.inference.request.sequence import Delta, SamplingParams, Sequence
+from ingot.inference.request.sequence import OutputDelta, SamplingParams, Sequence
 from ingot.inference.request.validation import validate
 from ingot.model.tokenizer import Tokenizer
 
-_MAX_NAME = 256  # characters of a salt or share
+_MAX_NAME = 256  # characters of a salt or tenant
 _MAX_PRIORITY = (1 << 31) - 1
 _NEUTRAL = SamplingParams()
 _ADJUSTING = (
@@ -35,11 +35,11 @@ class Standing:
     """Lower runs first."""
     cache_salt: str = ""
     """Only sequences with the same salt share cached prefixes."""
-    share: str = ""
+    tenant: str = ""
     """Whom it counts against where many want to run."""
 
 
-class Intake:
+class RequestValidator:
     """Makes sequences; any thread may.
 
     Args:
@@ -58,7 +58,7 @@ class Intake:
         self,
         prompt_ids: Seq[int],
         params: SamplingParams,
-        on_delta: Callable[[Delta], None],
+        on_output: Callable[[OutputDelta], None],
         standing: Standing,
     ) -> Sequence:
         """Return a sequence that asks for an answer.
@@ -80,10 +80,10 @@ class Intake:
                 where="prompt",
                 fix="send a shorter one",
             )
-        return self._sequence(prompt_ids, params, on_delta, standing)
+        return self._sequence(prompt_ids, params, on_output, standing)
 
     def pooling(
-        self, prompt_ids: Seq[int], on_delta: Callable[[Delta], None], standing: Standing
+        self, prompt_ids: Seq[int], on_output: Callable[[OutputDelta], None], standing: Standing
     ) -> Sequence:
         """Return a sequence that asks for the mean of the hidden states.
 
@@ -99,13 +99,13 @@ class Intake:
             )
         # One more token counts than is ever run, so the prompt alone must fit.
         params = replace(_NEUTRAL, max_tokens=1)
-        return self._sequence(prompt_ids, params, on_delta, standing, pooling=True)
+        return self._sequence(prompt_ids, params, on_output, standing, pooling=True)
 
     def _sequence(
         self,
         prompt_ids: Seq[int],
         params: SamplingParams,
-        on_delta: Callable[[Delta], None],
+        on_output: Callable[[OutputDelta], None],
         standing: Standing,
         *,
         pooling: bool = False,
@@ -119,11 +119,11 @@ class Intake:
             tuple(prompt_ids),
             params,
             secrets.randbits(64) if params.seed is None else params.seed,
-            on_delta,
+            on_output,
             standing.deadline,
             standing.priority,
             standing.cache_salt,
-            standing.share,
+            standing.tenant,
             pooling,
         )
 
@@ -146,8 +146,8 @@ class Intake:
         if params.prompt_logprobs is not None:
             self._require("given", "prompt_logprobs")
             self._require("earlier", "prompt_logprobs")
-        if params.guide is not None:
-            self._require("mask", "guide")
+        if params.grammar is not None:
+            self._require("mask", "grammar")
 
     def _require(self, feature: str, field: str) -> None:
         if feature not in self._features:
@@ -166,7 +166,7 @@ def _check_standing(standing: Standing) -> None:
             where="priority",
             fix=f"give a whole number from {-_MAX_PRIORITY} to {_MAX_PRIORITY}",
         )
-    for name, text in (("cache_salt", standing.cache_salt), ("share", standing.share)):
+    for name, text in (("cache_salt", standing.cache_salt), ("tenant", standing.tenant)):
         if not isinstance(text, str) or len(text) > _MAX_NAME:
             raise UsageError(
                 "is not a short text", where=name, fix=f"give at most {_MAX_NAME} characters"

@@ -6,12 +6,12 @@ from collections.abc import Sequence as Seq
 from dataclasses import replace
 
 from ingot.inference.executors.base import Chunk, SamplingRow
-from ingot.inference.request.output import Answer
+from ingot.inference.request.output import SequenceOutput
 from ingot.inference.request.sequence import Sequence
 from ingot.inference.scheduling.scheduler import Piece
 
 
-def chunk_for(piece: Piece, answer: Answer) -> Chunk:
+def chunk_for(piece: Piece, output: SequenceOutput) -> Chunk:
     """Describe a piece of work to the executor.
 
     Guesses that could not be part of the answer are taken off the piece.
@@ -24,12 +24,12 @@ def chunk_for(piece: Piece, answer: Answer) -> Chunk:
     known = _known_tokens(sequence, start, end)
     if sequence.pooling:
         return Chunk(known, start, sequence.block_table, None, hidden=True)
-    if answer.scored is None and not piece.drafts:
-        row = _draw(sequence, answer, end) if end == sequence.length else None
+    if output.scored is None and not piece.drafts:
+        row = _draw(sequence, output, end) if end == sequence.length else None
         return Chunk(known, start, sequence.block_table, row)
-    rows = _scores(sequence, answer, start, end)
+    rows = _scores(sequence, output, start, end)
     if end == sequence.length:
-        rows += _draws(piece, answer)
+        rows += _draws(piece, output)
     return Chunk(
         [*known, *piece.drafts],
         start,
@@ -46,38 +46,38 @@ def _known_tokens(sequence: Sequence, start: int, end: int) -> Seq[int]:
     return [*sequence.prompt_ids[start:end], *sequence.output_ids[: max(end - prompt, 0)]]
 
 
-def _draw(sequence: Sequence, answer: Answer, position: int) -> SamplingRow:
+def _draw(sequence: Sequence, output: SequenceOutput, position: int) -> SamplingRow:
     """Ask for the token at ``position`` as things stand."""
     return SamplingRow(
         sequence.params,
         sequence.seed,
         position,
         None,
-        None if answer.penalties is None else answer.penalties.adjustment(),
-        None if answer.guide is None else answer.guide.mask(),
+        None if output.penalties is None else output.penalties.adjustment(),
+        None if output.grammar is None else output.grammar.mask(),
     )
 
 
-def _draws(piece: Piece, answer: Answer) -> list[SamplingRow]:
+def _draws(piece: Piece, output: SequenceOutput) -> list[SamplingRow]:
     """Ask for the token after the known ones and after each guess, as if those before were said."""
     sequence, said = piece.sequence, list[int]()
-    rows = [_draw(sequence, answer, sequence.length)]
+    rows = [_draw(sequence, output, sequence.length)]
     for token_id in piece.drafts:
-        if answer.ends_with(token_id) or not answer.suppose(token_id):
+        if output.ends_with(token_id) or not output.suppose(token_id):
             break
         said.append(token_id)
-        rows.append(_draw(sequence, answer, sequence.length + len(said)))
-    answer.take_back(said)
+        rows.append(_draw(sequence, output, sequence.length + len(said)))
+    output.take_back(said)
     piece.drafts = tuple(said)
-    answer.drafted += len(said)
+    output.drafted += len(said)
     return rows
 
 
-def _scores(sequence: Sequence, answer: Answer, start: int, end: int) -> list[SamplingRow]:
+def _scores(sequence: Sequence, output: SequenceOutput, start: int, end: int) -> list[SamplingRow]:
     """Ask for the scores, where still wanted, of what follows each prompt token in [start, end)."""
-    if answer.scored is None:
+    if output.scored is None:
         return []
-    prompt, first = sequence.prompt_ids, max(start + 1, len(answer.scored))
+    prompt, first = sequence.prompt_ids, max(start + 1, len(output.scored))
     params = replace(sequence.params, logprobs=sequence.params.prompt_logprobs)
     return [
         SamplingRow(params, sequence.seed, position, given=prompt[position])

@@ -1,8 +1,8 @@
-"""Who may run next: by priority, then the share that was served least, then the oldest.
+"""Who may run next: by priority, then the tenant that was served least, then the oldest.
 
-Fair sharing by virtual token counters (VTC, arXiv:2401.00588): each share has a
+Fair sharing by virtual token counters (VTC, arXiv:2401.00588): each tenant has a
 counter of the service it was given, in tokens read plus twice the tokens written,
-and the least served share is next. A share that comes with nothing waiting starts
+and the least served tenant is next. A tenant that comes with nothing waiting starts
 no lower than the one last chosen: nobody saves up service by being idle. Each
 priority keeps counters of its own.
 """
@@ -20,23 +20,23 @@ READ_COST = 1
 """Service of one prompt token that was computed."""
 WRITE_COST = 2
 """Service of one token drawn."""
-_REMEMBERED = 4_096  # counters of shares that do not wait
+_REMEMBERED = 4_096  # counters of tenants that do not wait
 
-_Line = tuple[int, str]  # priority and share
+_Line = tuple[int, str]  # priority and tenant
 
 
 class FairQueue:
-    """The sequences that wait; an operation takes time logarithmic in the shares that wait."""
+    """The sequences that wait; an operation takes time logarithmic in the tenants that wait."""
 
     def __init__(self) -> None:
         self._lines: dict[_Line, OrderedDict[Sequence, None]] = {}
         self._order: list[tuple[int, float, int, str]] = []
-        """A heap of (priority, counter when pushed, serial, share). Counters only grow, so an
+        """A heap of (priority, counter when pushed, serial, tenant). Counters only grow, so an
         entry behind its counter is pushed again when it comes up; some lines are gone."""
         self._serials = itertools.count()
         self._served: dict[_Line, float] = {}
         self._floors: dict[int, float] = {}
-        """For each priority the counter of the share last chosen."""
+        """For each priority the counter of the tenant last chosen."""
         self._count = 0
         self.tokens = 0
         """Tokens of all that wait."""
@@ -49,19 +49,19 @@ class FairQueue:
             yield from line
 
     def push(self, sequence: Sequence) -> None:
-        """Let a new sequence wait behind the others of its share."""
+        """Let a new sequence wait behind the others of its tenant."""
         self._line(sequence)[sequence] = None
         self._count += 1
         self.tokens += sequence.length
 
     def push_back(self, sequence: Sequence) -> None:
-        """Let a sequence that was preempted wait in front of the others of its share."""
+        """Let a sequence that was preempted wait in front of the others of its tenant."""
         self.push(sequence)
         self._line(sequence).move_to_end(sequence, last=False)
 
     def remove(self, sequence: Sequence) -> None:
         """Take a sequence out, wherever it stands."""
-        name = sequence.priority, sequence.share
+        name = sequence.priority, sequence.tenant
         line = self._lines[name]
         del line[sequence]
         if not line:
@@ -72,8 +72,8 @@ class FairQueue:
     def first(self) -> Sequence | None:
         """Return the sequence whose turn it is."""
         while self._order:
-            priority, counter, _, share = self._order[0]
-            name = priority, share
+            priority, counter, _, tenant = self._order[0]
+            name = priority, tenant
             line = self._lines.get(name)
             if line is None:
                 heapq.heappop(self._order)
@@ -85,13 +85,13 @@ class FairQueue:
         return None
 
     def charge(self, sequence: Sequence, service: float) -> None:
-        """Count service that a sequence was given against its share."""
-        name = sequence.priority, sequence.share
+        """Count service that a sequence was given against its tenant."""
+        name = sequence.priority, sequence.tenant
         self._served[name] = self._served.get(name, 0.0) + service
 
     def _line(self, sequence: Sequence) -> OrderedDict[Sequence, None]:
         """Return the line a sequence stands in, opened where nobody did."""
-        name = sequence.priority, sequence.share
+        name = sequence.priority, sequence.tenant
         if name not in self._lines:
             self._lines[name] = OrderedDict()
             floor = self._floors.get(sequence.priority, 0.0)
@@ -106,8 +106,8 @@ class FairQueue:
         return self._lines[name]
 
     def _entry(self, name: _Line) -> tuple[int, float, int, str]:
-        priority, share = name
-        return priority, self._served[name], next(self._serials), share
+        priority, tenant = name
+        return priority, self._served[name], next(self._serials), tenant
 
     def _forget(self) -> None:
         """Keep the counters of those who wait, and the largest debts of those who do not."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Mapping
 
-from ingot.inference.request.output import Answer
+from ingot.inference.request.output import SequenceOutput
 from ingot.inference.request.sequence import Sequence
 from ingot.inference.scheduling.kv_cache import KVCache
 from ingot.inference.scheduling.scheduler import Piece
@@ -36,7 +36,7 @@ class Speculator:
         self._max_step_tokens = max_step_tokens
         self._cache = cache
 
-    def draft(self, pieces: Iterable[Piece], answers: Mapping[Sequence, Answer]) -> None:
+    def draft(self, pieces: Iterable[Piece], answers: Mapping[Sequence, SequenceOutput]) -> None:
         """Set ``drafts`` of the pieces that run a sequence's last known token alone."""
         budget = self._max_step_tokens - sum(piece.count for piece in pieces)
         for piece in pieces:

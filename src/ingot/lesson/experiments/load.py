@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ingot.api.inference import Model
 from ingot.errors import ServeError
-from ingot.inference import Delta, SamplingParams
+from ingot.inference import OutputDelta, SamplingParams
 
 _TIMEOUT_S = 120.0
 
@@ -35,7 +35,7 @@ class Timing:
 
 
 @dataclass
-class _Answer:
+class _Received:
     """One answer under way."""
 
     ids: list[int]
@@ -94,10 +94,10 @@ def _run(
     """Submit all prompts; return each answer's ids and when its first token came."""
     params = SamplingParams(max_tokens=tokens, temperature=0.0, ignore_eos=True)
     finished = threading.Semaphore(0)
-    answers = [_Answer([]) for _ in prompts]
+    answers = [_Received([]) for _ in prompts]
 
-    def listener(answer: _Answer) -> Callable[[Delta], None]:
-        def listen(delta: Delta) -> None:
+    def listener(answer: _Received) -> Callable[[OutputDelta], None]:
+        def listen(delta: OutputDelta) -> None:
             if answer.first is None:
                 answer.first = time.perf_counter() - started
             answer.ids += delta.token_ids

@@ -75,7 +75,7 @@ class Admission:
             ApiError: 429 where too many are open.
         """
         if self._requests >= self._max_requests:
-            raise self.come_back(f"{self._requests} requests are open already")
+            raise self.retry_after_error(f"{self._requests} requests are open already")
         self._requests += 1
         try:
             yield
@@ -99,7 +99,7 @@ class Admission:
                 code="invalid_value",
             )
         if (excess := self._tokens + count - self._max_tokens) > 0:
-            raise self.come_back(f"{self._tokens} tokens are asked for already", excess)
+            raise self.retry_after_error(f"{self._tokens} tokens are asked for already", excess)
         self._tokens += count
         try:
             yield
@@ -110,7 +110,7 @@ class Admission:
         """Count tokens that the engine has read or written."""
         self._done_tokens.add(tokens)
 
-    def come_back(self, why: str, excess_tokens: int = 0) -> ApiError:
+    def retry_after_error(self, why: str, excess_tokens: int = 0) -> ApiError:
         """Return the refusal that says when to come back, from the rates measured.
 
         Args:

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ingot.server.access.api_keys import Key
-from ingot.server.access.request_context import Visit
+from ingot.server.access.request_context import RequestContext
 
 NOBODY = ""  # where no key is asked for
 _MOST_LISTED = 500
 
 
 @dataclass(frozen=True)
-class Underway:
+class InFlightRequest:
     """One request that is being answered, as its owner may see it: no text of it."""
 
     number: int
@@ -33,7 +33,7 @@ class Underway:
 
 
 @dataclass
-class Use:
+class KeyUsage:
     """What a key has used since the server started."""
 
     key: str
@@ -47,7 +47,7 @@ class Use:
 
 @dataclass(frozen=True)
 class _Entry:
-    visit: Visit
+    context: RequestContext
     cancel: Callable[[], None]
 
 
@@ -60,61 +60,63 @@ class Activity:
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
-        self._underway: dict[int, _Entry] = {}
-        self._use: dict[str, Use] = {}
+        self._in_flight: dict[int, _Entry] = {}
+        self._usage: dict[str, KeyUsage] = {}
 
     @contextmanager
-    def underway(self, visit: Visit, cancel: Callable[[], None]) -> Iterator[None]:
+    def track(self, context: RequestContext, cancel: Callable[[], None]) -> Iterator[None]:
         """List a request while it is being answered; ``cancel`` stops it."""
         number = next(self._numbers)
-        self._underway[number] = _Entry(visit, cancel)
+        self._in_flight[number] = _Entry(context, cancel)
         try:
             yield
         finally:
-            del self._underway[number]
+            del self._in_flight[number]
 
-    def count(self, visit: Visit) -> None:
+    def count(self, context: RequestContext) -> None:
         """Add a request that is over to what its key has used."""
-        if visit.model is None and visit.status != 429:
+        if context.model is None and context.status != 429:
             return  # it asked for no model
-        name = visit.key.name if visit.key else NOBODY
-        use = self._use.setdefault(name, Use(name))
+        name = context.key.name if context.key else NOBODY
+        use = self._usage.setdefault(name, KeyUsage(name))
         use.requests += 1
-        use.refused += visit.status == 429
-        use.prompt_tokens += visit.prompt_tokens
-        use.cached_tokens += visit.cached_tokens
-        use.completion_tokens += visit.completion_tokens
+        use.refused += context.status == 429
+        use.prompt_tokens += context.prompt_tokens
+        use.cached_tokens += context.cached_tokens
+        use.completion_tokens += context.completion_tokens
 
-    def requests(self, key: Key | None) -> list[Underway]:
-        """Return what ``key`` may see of the requests under way, oldest first, at most 500."""
-        seen = ((n, entry.visit) for n, entry in self._underway.items() if _may(key, entry.visit))
+    def requests(self, key: Key | None) -> list[InFlightRequest]:
+        """Return what ``key`` may see of the requests in flight, oldest first, at most 500."""
+        seen = (
+            (n, entry.context) for n, entry in self._in_flight.items() if _may(key, entry.context)
+        )
         return [
-            Underway(
+            InFlightRequest(
                 number,
-                visit.id,
-                visit.model or "",
-                visit.key.name if visit.key else NOBODY,
-                visit.streamed,
-                visit.elapsed_s,
-                visit.prompt_tokens,
-                visit.completion_tokens,
+                context.id,
+                context.model or "",
+                context.key.name if context.key else NOBODY,
+                context.streamed,
+                context.elapsed_s,
+                context.prompt_tokens,
+                context.completion_tokens,
             )
-            for number, visit in itertools.islice(seen, _MOST_LISTED)
+            for number, context in itertools.islice(seen, _MOST_LISTED)
         ]
 
-    def use(self, key: Key | None) -> list[Use]:
+    def usage(self, key: Key | None) -> list[KeyUsage]:
         """Return what ``key`` may see of what keys have used, by name."""
         own = None if key is None or key.admin else key.name
-        return [use for name, use in sorted(self._use.items()) if own in (None, name)]
+        return [use for name, use in sorted(self._usage.items()) if own in (None, name)]
 
     def cancel(self, number: int, key: Key | None) -> bool:
         """Cancel a request; return False if ``key`` may see no request of this number."""
-        entry = self._underway.get(number)
-        if entry is None or not _may(key, entry.visit):
+        entry = self._in_flight.get(number)
+        if entry is None or not _may(key, entry.context):
             return False
         entry.cancel()
         return True
 
 
-def _may(key: Key | None, visit: Visit) -> bool:
-    return key is None or key.admin or (visit.key is not None and visit.key.name == key.name)
+def _may(key: Key | None, context: RequestContext) -> bool:
+    return key is None or key.admin or (context.key is not None and context.key.name == key.name)

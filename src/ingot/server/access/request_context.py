@@ -19,7 +19,7 @@ _SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
 @dataclass
-class Visit:
+class RequestContext:
     """Filled in by whoever handles the request; read once it is over."""
 
     id: str
@@ -76,22 +76,22 @@ class Visit:
         return {name: value for name, value in fields.items() if value is not None}
 
 
-def visit_of(request: Request) -> Visit:
+def context_of(request: Request) -> RequestContext:
     """Return the record of a request under way."""
-    visit: Visit = request.state.visit
-    return visit
+    context: RequestContext = request.state.context
+    return context
 
 
-def open_visit(scope: Scope) -> Visit:
+def open_context(scope: Scope) -> RequestContext:
     """Begin the record of a request and leave it in the scope's state."""
     headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
     sent = dict(headers)
     own_id = sent.get(b"x-request-id", b"")
-    visit = Visit(
+    context = RequestContext(
         id=own_id.decode() if _SANE_ID.fullmatch(own_id) else uuid.uuid4().hex,
         method=scope["method"],
         path=scope["path"],
         traceparent=sent[b"traceparent"].decode("latin-1") if b"traceparent" in sent else None,
     )
-    scope.setdefault("state", {})["visit"] = visit
-    return visit
+    scope.setdefault("state", {})["context"] = context
+    return context

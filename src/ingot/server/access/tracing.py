@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 from ingot.errors import UsageError
-from ingot.server.access.request_context import Visit
+from ingot.server.access.request_context import RequestContext
 
 _EXPORT_S = 2.0  # a collector that is gone must not hold up the server's end for long
 
@@ -45,23 +45,23 @@ class Tracer:
         )
         self._tracer = self._provider.get_tracer("ingot.server")
 
-    def record(self, visit: Visit) -> None:
+    def record(self, context: RequestContext) -> None:
         """Send the span of a request that is over."""
-        if self._provider is None or visit.model is None:
+        if self._provider is None or context.model is None:
             return
         from opentelemetry.trace import SpanKind, Status, StatusCode
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-        carrier = {"traceparent": visit.traceparent} if visit.traceparent else {}
+        carrier = {"traceparent": context.traceparent} if context.traceparent else {}
         end = time.time_ns()
         span = self._tracer.start_span(
-            f"{_operation(visit.path)} {visit.model}",
+            f"{_operation(context.path)} {context.model}",
             context=TraceContextTextMapPropagator().extract(carrier),
             kind=SpanKind.SERVER,
-            attributes=_attributes(visit),
-            start_time=end - int(visit.finished_s * 1e9),
+            attributes=_attributes(context),
+            start_time=end - int(context.finished_s * 1e9),
         )
-        if visit.status >= 500:
+        if context.status >= 500:
             span.set_status(Status(StatusCode.ERROR))
         span.end(end)
 
@@ -78,17 +78,17 @@ def _operation(path: str) -> str:
     return "text_completion" if path == "/v1/completions" else "chat"
 
 
-def _attributes(visit: Visit) -> dict[str, Any]:
+def _attributes(context: RequestContext) -> dict[str, Any]:
     fields = {
-        "gen_ai.operation.name": _operation(visit.path),
+        "gen_ai.operation.name": _operation(context.path),
         "gen_ai.provider.name": "ingot",
-        "gen_ai.request.model": visit.model,
-        "gen_ai.response.finish_reasons": visit.finish_reasons or None,
-        "gen_ai.usage.input_tokens": visit.prompt_tokens,
-        "gen_ai.usage.output_tokens": visit.completion_tokens,
-        "gen_ai.server.time_to_first_token": visit.first_token_s,
-        "http.response.status_code": visit.status,
-        "url.path": visit.path,
-        "ingot.request_id": visit.id,
+        "gen_ai.request.model": context.model,
+        "gen_ai.response.finish_reasons": context.finish_reasons or None,
+        "gen_ai.usage.input_tokens": context.prompt_tokens,
+        "gen_ai.usage.output_tokens": context.completion_tokens,
+        "gen_ai.server.time_to_first_token": context.first_token_s,
+        "http.response.status_code": context.status,
+        "url.path": context.path,
+        "ingot.request_id": context.id,
     }
     return {name: value for name, value in fields.items() if value is not None}

@@ -8,10 +8,10 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from ingot.errors import IngotError
-from ingot.inference import Guide
-from ingot.inference.request.grammar_compiler import GrammarKind, GuideCompiler
+from ingot.inference import Grammar
+from ingot.inference.request.grammar_compiler import GrammarCompiler, GrammarKind
 from ingot.model.tokenizer import Tokenizer
-from ingot.server.engine.tools import grammar
+from ingot.server.engine.tools import call_grammar
 from ingot.server.http.errors import ApiError
 from ingot.server.schemas.chat import Tool
 from ingot.server.schemas.common import (
@@ -30,7 +30,7 @@ _WAIT_S = 10.0
 Format = TextFormat | JsonObjectFormat | JsonSchemaFormat | SchemaFormat
 
 
-class Guides:
+class GrammarCache:
     """One model's compiled grammars; those used last are kept. Used on the event loop alone.
 
     Args:
@@ -38,12 +38,12 @@ class Guides:
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self._compiler = GuideCompiler(tokenizer)
+        self._compiler = GrammarCompiler(tokenizer)
         self._places = asyncio.Semaphore(_AT_ONCE)
-        self._kept: OrderedDict[tuple[GrammarKind, str], Guide] = OrderedDict()
+        self._kept: OrderedDict[tuple[GrammarKind, str], Grammar] = OrderedDict()
 
-    async def compile(self, kind: GrammarKind, text: str, field: str) -> Guide:
-        """Return a grammar's guide.
+    async def compile(self, kind: GrammarKind, text: str, field: str) -> Grammar:
+        """Return a compiled grammar, from the cache where it is there.
 
         Args:
             kind: What the text is.
@@ -61,7 +61,7 @@ class Guides:
         self._kept.move_to_end(key)
         return self._kept[key]
 
-    async def _compiled(self, kind: GrammarKind, text: str, field: str) -> Guide:
+    async def _compiled(self, kind: GrammarKind, text: str, field: str) -> Grammar:
         try:
             await asyncio.wait_for(self._places.acquire(), _WAIT_S)
         except TimeoutError as error:
@@ -79,7 +79,7 @@ class Guides:
             self._places.release()
 
 
-async def guide_of(request: GenerationFields, guides: Guides) -> Guide | None:
+async def request_grammar(request: GenerationFields, grammars: GrammarCache) -> Grammar | None:
     """Return the grammar that a request's answer follows, if any.
 
     Raises:
@@ -87,7 +87,7 @@ async def guide_of(request: GenerationFields, guides: Guides) -> Guide | None:
     """
     outputs = request.structured_outputs
     if outputs is None:
-        return await format_guide(request.response_format, guides, "response_format")
+        return await format_grammar(request.response_format, grammars, "response_format")
     if request.response_format is not None:
         raise ApiError(
             400,
@@ -95,10 +95,12 @@ async def guide_of(request: GenerationFields, guides: Guides) -> Guide | None:
             param="structured_outputs",
             code="invalid_value",
         )
-    return await guides.compile(*_chosen(outputs), "structured_outputs")
+    return await grammars.compile(*_chosen(outputs), "structured_outputs")
 
 
-async def format_guide(wanted: Format | None, guides: Guides, field: str) -> Guide | None:
+async def format_grammar(
+    wanted: Format | None, grammars: GrammarCache, field: str
+) -> Grammar | None:
     """Return the grammar of a form that an answer is to have; None for plain text.
 
     Raises:
@@ -107,18 +109,18 @@ async def format_guide(wanted: Format | None, guides: Guides, field: str) -> Gui
     if wanted is None or isinstance(wanted, TextFormat):
         return None
     if isinstance(wanted, JsonObjectFormat):
-        return await guides.compile("json_object", "", field)
+        return await grammars.compile("json_object", "", field)
     schema = wanted.json_schema.schema_ if isinstance(wanted, JsonSchemaFormat) else wanted.schema_
-    return await guides.compile("json_schema", json.dumps(schema), field)
+    return await grammars.compile("json_schema", json.dumps(schema), field)
 
 
-async def tool_guide(tools: Sequence[Tool], guides: Guides, *, many: bool) -> Guide:
+async def tool_grammar(tools: Sequence[Tool], grammars: GrammarCache, *, many: bool) -> Grammar:
     """Return the grammar of a call, or of one or more, of these tools.
 
     Raises:
         ApiError: 400 where a schema of theirs is not good.
     """
-    return await guides.compile("grammar", grammar(tools, many=many), "tools")
+    return await grammars.compile("grammar", call_grammar(tools, many=many), "tools")
 
 
 def _chosen(outputs: StructuredOutputs) -> tuple[GrammarKind, str]:

@@ -15,9 +15,9 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ingot.inference import Delta, EngineStats
+from ingot.inference import EngineStats, OutputDelta
 from ingot.server.access.admission import Admission
-from ingot.server.access.request_context import Visit
+from ingot.server.access.request_context import RequestContext
 from ingot.server.engine.model_registry import Models
 
 _SECONDS = (
@@ -88,7 +88,7 @@ class Metrics:
             registry=registry,
         )
 
-    def observe_end(self, model: str, delta: Delta) -> None:
+    def observe_end(self, model: str, delta: OutputDelta) -> None:
         """Count the end of one answer."""
         if delta.finish_reason in ("stop", "length"):
             self._succeeded.labels(model, delta.finish_reason).inc()
@@ -96,21 +96,21 @@ class Metrics:
             for name, histogram in self._phases.items():
                 histogram.labels(model).observe(getattr(delta.timing, name))
 
-    def observe(self, visit: Visit) -> None:
+    def observe(self, context: RequestContext) -> None:
         """Count a request that is over."""
-        self._responses.labels(str(visit.status)).inc()
-        if visit.model is None or not visit.completion_tokens or visit.first_token_s is None:
+        self._responses.labels(str(context.status)).inc()
+        if context.model is None or not context.completion_tokens or context.first_token_s is None:
             return
-        name = visit.model
-        self._prompt_tokens.labels(name).inc(visit.prompt_tokens)
-        self._read.labels(name).observe(visit.prompt_tokens)
-        self._written.labels(name).observe(visit.completion_tokens)
+        name = context.model
+        self._prompt_tokens.labels(name).inc(context.prompt_tokens)
+        self._read.labels(name).observe(context.prompt_tokens)
+        self._written.labels(name).observe(context.completion_tokens)
         for histogram in self._first:
-            histogram.labels(name).observe(visit.first_token_s)
+            histogram.labels(name).observe(context.first_token_s)
         for histogram in self._whole:
-            histogram.labels(name).observe(visit.finished_s)
-        if visit.completion_tokens > 1:
-            rest = (visit.finished_s - visit.first_token_s) / (visit.completion_tokens - 1)
+            histogram.labels(name).observe(context.finished_s)
+        if context.completion_tokens > 1:
+            rest = (context.finished_s - context.first_token_s) / (context.completion_tokens - 1)
             for histogram in self._each:
                 histogram.labels(name).observe(rest)
 

@@ -13,9 +13,9 @@ from typing import Literal
 
 from ingot.artifact import Ingot
 from ingot.errors import IngotError, ServeError, UsageError
-from ingot.inference import Delta, EngineLoop
+from ingot.inference import EngineLoop, OutputDelta
 from ingot.server.engine.chat_template import Conversations
-from ingot.server.engine.grammars import Guides
+from ingot.server.engine.grammars import GrammarCache
 from ingot.server.engine.mailbox import Mailbox
 from ingot.server.http.errors import ApiError
 from ingot.server.http.process import return_memory
@@ -30,7 +30,7 @@ Weights = Literal["stored", "int8"]
 Loader = Callable[[Path, Weights], tuple[Ingot, EngineLoop]]
 """Opens and verifies an ingot and starts its engine; raises ``IngotError``."""
 
-Said = tuple[Callable[[int, Delta], None], int, Delta]
+Said = tuple[Callable[[int, OutputDelta], None], int, OutputDelta]
 """Who is to hear what a sequence said, the sequence's number, and what it was."""
 
 
@@ -67,9 +67,9 @@ class ServedModel:
         return Conversations(self.ingot)
 
     @cached_property
-    def guides(self) -> Guides:
+    def grammars(self) -> GrammarCache:
         """What compiles grammars for it."""
-        return Guides(self.ingot.tokenizer)
+        return GrammarCache(self.ingot.tokenizer)
 
     @contextlib.contextmanager
     def used(self) -> Iterator[None]:

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import chain
 from typing import Self, TypeVar
 
-from ingot.inference import Delta, SamplingParams, Sequence
+from ingot.inference import OutputDelta, SamplingParams, Sequence
 from ingot.server.engine.model_registry import ServedModel
 
 _Item = TypeVar("_Item")
@@ -26,11 +26,11 @@ class Terms:
     """Lower runs first."""
     cache_salt: str = ""
     """Only sequences with the same salt share cached prefixes."""
-    share: str = ""
+    tenant: str = ""
     """Whom the work counts against where many want to run."""
 
 
-class Answers:
+class OutputStream:
     """The sequences of one request and what they have said that nobody has taken yet.
 
     Made and used on the event loop. Leaving the ``with`` block, for whatever
@@ -45,7 +45,7 @@ class Answers:
         self._deadline = time.monotonic() + terms.timeout_s
         self._sequences: list[Sequence] = []
         self._finished: set[int] = set()
-        self._waiting: dict[int, list[Delta]] = {}
+        self._waiting: dict[int, list[OutputDelta]] = {}
         self._arrival: asyncio.Future[None] | None = None
 
     def __enter__(self) -> Self:
@@ -86,7 +86,7 @@ class Answers:
                 self._deadline,
                 priority=terms.priority,
                 cache_salt=terms.cache_salt,
-                share=terms.share,
+                tenant=terms.tenant,
             )
         )
 
@@ -103,11 +103,11 @@ class Answers:
                 partial(self._hand_over, len(self._sequences)),
                 self._deadline,
                 priority=terms.priority,
-                share=terms.share,
+                tenant=terms.tenant,
             )
         )
 
-    async def take(self) -> list[tuple[int, Delta]]:
+    async def take(self) -> list[tuple[int, OutputDelta]]:
         """Wait for something to arrive; return one joined delta for each sequence that spoke."""
         if not self._waiting:
             # A future, because an event makes one too, for every token, and costs as much again.
@@ -118,17 +118,17 @@ class Answers:
         self._finished.update(index for index, delta in taken if delta.finish_reason)
         return taken
 
-    def _hand_over(self, index: int, delta: Delta) -> None:
+    def _hand_over(self, index: int, delta: OutputDelta) -> None:
         """Pass a delta on to the event loop; runs in the engine's thread."""
         self._mailbox.put((self._receive, index, delta))
 
-    def _receive(self, index: int, delta: Delta) -> None:
+    def _receive(self, index: int, delta: OutputDelta) -> None:
         self._waiting.setdefault(index, []).append(delta)
         if self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)
 
 
-def join(deltas: list[Delta]) -> Delta:
+def join(deltas: list[OutputDelta]) -> OutputDelta:
     """Return consecutive deltas of one sequence as a single one."""
     if len(deltas) == 1:
         return deltas[0]

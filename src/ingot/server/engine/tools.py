@@ -39,7 +39,7 @@ def written_call(name: str, arguments: str) -> str:
     return f'{OPENING}\n{{"name": {json.dumps(name)}, "arguments": {arguments}}}\n{CLOSING}'
 
 
-def grammar(tools: Iterable[Tool], *, many: bool) -> str:
+def call_grammar(tools: Iterable[Tool], *, many: bool) -> str:
     """Return the Lark grammar of one call, or of one or more, of these tools."""
     rules, names = [], []
     for number, tool in enumerate(tools):

@@ -10,8 +10,8 @@ from typing import Annotated
 from fastapi import FastAPI, Request, Response
 from pydantic import Field
 
-from ingot.server.access.in_flight import Underway, Use
-from ingot.server.access.request_context import visit_of
+from ingot.server.access.in_flight import InFlightRequest, KeyUsage
+from ingot.server.access.request_context import context_of
 from ingot.server.engine.service import Service
 from ingot.server.http.errors import ApiError
 from ingot.server.routes.health import json_response
@@ -60,9 +60,9 @@ class Cancelled:
 class Report:
     """What is being answered, and what was."""
 
-    requests: list[Underway]
+    requests: list[InFlightRequest]
     """Under way, oldest first, at most 500."""
-    keys: list[Use]
+    keys: list[KeyUsage]
     """What each key has used since the server started."""
 
 
@@ -125,7 +125,7 @@ def add_admin(app: FastAPI, service: Service) -> None:
     async def verify(http_request: Request) -> Response:
         """Hash the weights in the server's memory and compare them with the manifest."""
         request = await read_request(http_request, VerifyRequest, service.config)
-        model = service.take_up(visit_of(http_request), request.model)
+        model = service.take_up(context_of(http_request), request.model)
         async with verifying:  # one at a time: it reads all of the weights
             tensors = await asyncio.to_thread(model.loop.weight_digests)
         if not tensors:
@@ -148,8 +148,8 @@ def add_activity(app: FastAPI, service: Service) -> None:
     @app.get("/admin/activity", response_model=Report, responses=responses_of())
     async def activity(http_request: Request) -> Response:
         """Say what is being answered: for a key its own, for one that has `admin` all."""
-        key = visit_of(http_request).key
-        report = Report(service.activity.requests(key), service.activity.use(key))
+        key = context_of(http_request).key
+        report = Report(service.activity.requests(key), service.activity.usage(key))
         return json_response(report)
 
     @app.post(
@@ -161,13 +161,13 @@ def add_activity(app: FastAPI, service: Service) -> None:
     async def cancel(http_request: Request) -> Response:
         """Cancel a running request, as if its client had disconnected."""
         request = await read_request(http_request, CancelRequest, service.config)
-        if not service.activity.cancel(request.number, visit_of(http_request).key):
+        if not service.activity.cancel(request.number, context_of(http_request).key):
             raise ApiError(404, "no running request has this number", code="not_found")
         return json_response(Cancelled(request.number))
 
 
 def _check_admin(http_request: Request) -> None:
-    key = visit_of(http_request).key
+    key = context_of(http_request).key
     if key is None or not key.admin:
         raise ApiError(
             403,

@@ -10,9 +10,9 @@ from typing import Any
 import orjson
 from fastapi import FastAPI, Request, Response
 
-from ingot.inference import Delta, Guide
-from ingot.server.access.request_context import visit_of
-from ingot.server.engine.grammars import guide_of, tool_guide
+from ingot.inference import Grammar, OutputDelta
+from ingot.server.access.request_context import context_of
+from ingot.server.engine.grammars import request_grammar, tool_grammar
 from ingot.server.engine.model_registry import ServedModel
 from ingot.server.engine.service import Service
 from ingot.server.engine.tools import ToolReader
@@ -20,9 +20,9 @@ from ingot.server.http.errors import ApiError
 from ingot.server.routes.conversation import encode_conversation, tools_of
 from ingot.server.routes.generation import (
     ChunkFrame,
+    GenerationRequest,
     GenerationResponse,
-    Order,
-    Tally,
+    UsageCounter,
     server_sent_event,
 )
 from ingot.server.routes.logprobs import LogprobsWriter
@@ -52,34 +52,36 @@ def add_chat(app: FastAPI, service: Service) -> None:
     )
     async def chat(http_request: Request) -> Response:
         """Answer a conversation; streamed as server-sent events where `stream` is true."""
-        visit = visit_of(http_request)
-        visit.held.enter_context(service.admission.request())
+        context = context_of(http_request)
+        context.held.enter_context(service.admission.request())
         request = await read_request(http_request, ChatRequest, service.config)
-        model = service.take_up(visit, request.model)
+        model = service.take_up(context, request.model)
         check_together(request, service.config, 1, request.n or 1)
         _check(request)
         told, wanted = tools_of(request.tools, request.tool_choice)
         prompt = await encode_conversation(request.messages, told, model)
         if service.config.log_prompts:
-            visit.prompts = [model.ingot.tokenizer.decode(prompt)]
+            context.prompts = [model.ingot.tokenizer.decode(prompt)]
         if wanted:
             many = request.parallel_tool_calls is not False
-            guide: Guide | None = await tool_guide(wanted, model.guides, many=many)
+            grammar: Grammar | None = await tool_grammar(wanted, model.grammars, many=many)
         else:
-            guide = await guide_of(request, model.guides)
+            grammar = await request_grammar(request, model.grammars)
         room = model.loop.max_context - len(prompt)
         candidates = [
             request.sampling(
                 choice,
                 max_tokens=min(request.most_tokens or room, room),
                 logprobs=request.logprobs_wanted,
-                guide=guide,
+                grammar=grammar,
             )
             for choice in range(request.n or 1)
         ]
-        terms = terms_of(visit, service.config, **request.terms)
-        order = Order(model, [prompt], candidates, terms, bool(request.stream))
-        return GenerationResponse(order, ChatWriter(request, bool(told), model), service, visit)
+        terms = terms_of(context, service.config, **request.terms)
+        generation = GenerationRequest(model, [prompt], candidates, terms, bool(request.stream))
+        return GenerationResponse(
+            generation, ChatWriter(request, bool(told), model), service, context
+        )
 
 
 def _check(request: ChatRequest) -> None:
@@ -113,7 +115,7 @@ class ChatWriter:
         self._frame = ChunkFrame(ChatChunk(*self._head(), [], None, None))
         self._readers = [ToolReader() if reads_tools else None for _ in choices]
 
-    def whole(self, answers: list[Delta], tally: Tally) -> bytes:
+    def whole(self, answers: list[OutputDelta], counter: UsageCounter) -> bytes:
         """Return the body."""
         choices = []
         for index, answer in enumerate(answers):
@@ -124,14 +126,14 @@ class ChatWriter:
             message = ChatMessage(content if content or not calls else None, calls)
             reason = self._reason(index, answer) or "stop"
             choices.append(ChatChoice(index, message, self._scored(index, answer), reason))
-        return orjson.dumps(ChatCompletion(*self._head(), choices, tally.usage(), tally.timing))
+        return orjson.dumps(ChatCompletion(*self._head(), choices, counter.usage(), counter.timing))
 
     def opening(self) -> Iterator[bytes]:
         """Return who speaks, for each answer."""
         for index in range(len(self._readers)):
             yield self._chunk(index, {"role": "assistant", "content": ""}, None, None)
 
-    def pieces(self, index: int, delta: Delta) -> Iterator[bytes]:
+    def pieces(self, index: int, delta: OutputDelta) -> Iterator[bytes]:
         """Return the chunks with what is new: text, calls, the end."""
         text = delta.text
         calls: list[MadeToolCall] = []
@@ -146,10 +148,10 @@ class ChatWriter:
         if new or scored or reason:
             yield self._chunk(index, new, scored, reason)
 
-    def closing(self, tally: Tally) -> Iterator[bytes]:
+    def closing(self, counter: UsageCounter) -> Iterator[bytes]:
         """Return the count of tokens, where it is wanted, and the end."""
         if self._request.wants_usage:
-            last = ChatChunk(*self._head(), [], tally.usage(), tally.timing)
+            last = ChatChunk(*self._head(), [], counter.usage(), counter.timing)
             yield server_sent_event(orjson.dumps(last))
         yield server_sent_event(b"[DONE]")
 
@@ -167,10 +169,10 @@ class ChatWriter:
         choice = ChatChunkChoice(index, new, logprobs, reason)
         return self._frame.event(choice)
 
-    def _scored(self, index: int, delta: Delta) -> ChatLogprobs | None:
+    def _scored(self, index: int, delta: OutputDelta) -> ChatLogprobs | None:
         return self._logprobs[index].write_chat(delta.logprobs) if delta.logprobs else None
 
-    def _reason(self, index: int, delta: Delta) -> FinishReason | None:
+    def _reason(self, index: int, delta: OutputDelta) -> FinishReason | None:
         reader = self._readers[index]
         if delta.finish_reason is None:
             return None

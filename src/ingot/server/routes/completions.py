@@ -10,17 +10,17 @@ from typing import Literal, cast
 import orjson
 from fastapi import FastAPI, Request, Response
 
-from ingot.inference import Delta
-from ingot.server.access.request_context import visit_of
-from ingot.server.engine.grammars import guide_of
+from ingot.inference import OutputDelta
+from ingot.server.access.request_context import context_of
+from ingot.server.engine.grammars import request_grammar
 from ingot.server.engine.model_registry import ServedModel
 from ingot.server.engine.service import Service
 from ingot.server.http.errors import ApiError
 from ingot.server.routes.generation import (
     ChunkFrame,
+    GenerationRequest,
     GenerationResponse,
-    Order,
-    Tally,
+    UsageCounter,
     server_sent_event,
 )
 from ingot.server.routes.logprobs import LogprobsWriter
@@ -41,27 +41,29 @@ def add_completions(app: FastAPI, service: Service) -> None:
     )
     async def completions(http_request: Request) -> Response:
         """Continue each prompt; streamed as server-sent events where `stream` is true."""
-        visit = visit_of(http_request)
-        visit.held.enter_context(service.admission.request())
+        context = context_of(http_request)
+        context.held.enter_context(service.admission.request())
         request = await read_request(http_request, CompletionRequest, service.config)
-        model = service.take_up(visit, request.model)
+        model = service.take_up(context, request.model)
         check_together(request, service.config, len(request.prompts), request.candidates_per_prompt)
         _check(request)
         prompts = await encode_prompts(request.prompts, model)
         if service.config.log_prompts:
-            visit.prompts = [model.ingot.tokenizer.decode(ids) for ids in prompts]
-        guide = await guide_of(request, model.guides)
-        order = Order(
+            context.prompts = [model.ingot.tokenizer.decode(ids) for ids in prompts]
+        grammar = await request_grammar(request, model.grammars)
+        generation = GenerationRequest(
             model=model,
             prompts=prompts,
             candidates=[
-                request.sampling_params(choice, guide)
+                request.sampling_params(choice, grammar)
                 for choice in range(request.candidates_per_prompt)
             ],
-            terms=terms_of(visit, service.config, **request.terms),
+            terms=terms_of(context, service.config, **request.terms),
             stream=bool(request.stream),
         )
-        return GenerationResponse(order, CompletionWriter(request, prompts, model), service, visit)
+        return GenerationResponse(
+            generation, CompletionWriter(request, prompts, model), service, context
+        )
 
 
 def _check(request: CompletionRequest) -> None:
@@ -94,7 +96,7 @@ class CompletionWriter:
         self._begun: set[int] = set()
         self._frame = ChunkFrame(self._completion([], None))
 
-    def whole(self, answers: list[Delta], tally: Tally) -> bytes:
+    def whole(self, answers: list[OutputDelta], counter: UsageCounter) -> bytes:
         """Return the body: the best ``n`` of each prompt's candidates."""
         made, wanted = self._request.candidates_per_prompt, self._request.choices_per_prompt
         chosen: list[int] = []
@@ -108,29 +110,29 @@ class CompletionWriter:
         choices = [
             self._choice(place, source, answers[source]) for place, source in enumerate(chosen)
         ]
-        return orjson.dumps(self._completion(choices, tally))
+        return orjson.dumps(self._completion(choices, counter))
 
     def opening(self) -> Iterable[bytes]:
         """Return no event: the first text comes first."""
         return ()
 
-    def pieces(self, index: int, delta: Delta) -> Iterator[bytes]:
+    def pieces(self, index: int, delta: OutputDelta) -> Iterator[bytes]:
         """Return a chunk, where there is something to say."""
         choice = self._choice(index, index, delta)
         if choice.text or choice.finish_reason or choice.logprobs:
             yield self._frame.event(choice)
 
-    def closing(self, tally: Tally) -> Iterator[bytes]:
+    def closing(self, counter: UsageCounter) -> Iterator[bytes]:
         """Return the count of tokens, where it is wanted, and the end."""
         if self._request.wants_usage:
-            yield server_sent_event(orjson.dumps(self._completion([], tally)))
+            yield server_sent_event(orjson.dumps(self._completion([], counter)))
         yield server_sent_event(b"[DONE]")
 
     def fault(self, error: ApiError) -> bytes:
         """Return the error as an event."""
         return server_sent_event(error.body.to_json())
 
-    def _choice(self, place: int, source: int, delta: Delta) -> Choice:
+    def _choice(self, place: int, source: int, delta: OutputDelta) -> Choice:
         """Translate what one sequence said; the first of it brings the prompt where echoed."""
         text = delta.text
         asks_logprobs = self._request.logprobs is not None
@@ -147,7 +149,7 @@ class CompletionWriter:
         reason = cast("Literal['stop', 'length'] | None", delta.finish_reason)
         return Choice(place, text, _joined(scored), reason)
 
-    def _completion(self, choices: list[Choice], tally: Tally | None) -> Completion:
+    def _completion(self, choices: list[Choice], counter: UsageCounter | None) -> Completion:
         model = self._model
         return Completion(
             self._id,
@@ -155,8 +157,8 @@ class CompletionWriter:
             model.name,
             model.ingot.digest,
             choices,
-            tally.usage() if tally else None,
-            tally.timing if tally else None,
+            counter.usage() if counter else None,
+            counter.timing if counter else None,
         )
 
 
@@ -172,7 +174,7 @@ def _joined(parts: list[Logprobs]) -> Logprobs | None:
     )
 
 
-def _mean_logprob(answer: Delta) -> float:
+def _mean_logprob(answer: OutputDelta) -> float:
     """Return an answer's log-probability per token; of an empty one, 0."""
     entries = answer.logprobs
     return sum(entry.logprob for entry in entries) / len(entries) if entries else 0.0

@@ -15,11 +15,11 @@ from fastapi import FastAPI, Request, Response
 from pydantic import Field
 
 from ingot.errors import ServeError
-from ingot.inference import Delta, SamplingParams
-from ingot.server.access.request_context import visit_of
+from ingot.inference import OutputDelta, SamplingParams
+from ingot.server.access.request_context import context_of
 from ingot.server.engine.service import Service
 from ingot.server.http.errors import ApiError
-from ingot.server.routes.generation import GenerationResponse, Order, Tally
+from ingot.server.routes.generation import GenerationRequest, GenerationResponse, UsageCounter
 from ingot.server.routes.prompts import encode_prompts
 from ingot.server.routes.request_body import read_request, terms_of
 from ingot.server.schemas.common import Prompt, Strict, kind_of
@@ -81,23 +81,23 @@ def add_embeddings(app: FastAPI, service: Service) -> None:
     )
     async def embeddings(http_request: Request) -> Response:
         """Return the mean of each input's last hidden states."""
-        visit = visit_of(http_request)
-        visit.held.enter_context(service.admission.request())
+        context = context_of(http_request)
+        context.held.enter_context(service.admission.request())
         request = await read_request(http_request, EmbeddingsRequest, service.config)
-        model = service.take_up(visit, request.model)
+        model = service.take_up(context, request.model)
         prompts = await encode_prompts(request.inputs, model, field="input")
         if service.config.log_prompts:
-            visit.prompts = [model.ingot.tokenizer.decode(ids) for ids in prompts]
-        order = Order(
+            context.prompts = [model.ingot.tokenizer.decode(ids) for ids in prompts]
+        generation = GenerationRequest(
             model=model,
             prompts=prompts,
             candidates=[SamplingParams(max_tokens=1)],
-            terms=terms_of(visit, service.config, user=request.user),
+            terms=terms_of(context, service.config, user=request.user),
             stream=False,
             pooling=True,
         )
         writer = _Writer(request, model.name, model.ingot.digest)
-        return GenerationResponse(order, writer, service, visit)
+        return GenerationResponse(generation, writer, service, context)
 
 
 class _Writer:
@@ -108,9 +108,9 @@ class _Writer:
         self._model = model
         self._digest = digest
 
-    def whole(self, answers: list[Delta], tally: Tally) -> bytes:
+    def whole(self, answers: list[OutputDelta], counter: UsageCounter) -> bytes:
         data = [Embedding(index, self._written(answer)) for index, answer in enumerate(answers)]
-        read = tally.prompt_tokens
+        read = counter.prompt_tokens
         return orjson.dumps(
             Embeddings(data, self._model, self._digest, EmbeddingsUsage(read, read))
         )
@@ -118,18 +118,18 @@ class _Writer:
     def opening(self) -> Iterable[bytes]:
         return ()
 
-    def pieces(self, index: int, delta: Delta) -> Iterable[bytes]:
+    def pieces(self, index: int, delta: OutputDelta) -> Iterable[bytes]:
         del index, delta
         return ()
 
-    def closing(self, tally: Tally) -> Iterable[bytes]:
-        del tally
+    def closing(self, counter: UsageCounter) -> Iterable[bytes]:
+        del counter
         return ()
 
     def fault(self, error: ApiError) -> bytes:
         return error.body.to_json()
 
-    def _written(self, answer: Delta) -> list[float] | str:
+    def _written(self, answer: OutputDelta) -> list[float] | str:
         if answer.embedding is None:
             raise ServeError("gave no embedding", where="engine")
         numbers = answer.embedding.astype("<f4")

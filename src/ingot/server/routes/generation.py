@@ -13,11 +13,11 @@ from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
 from ingot.errors import IngotError
-from ingot.inference import Delta, QueueFull, SamplingParams
-from ingot.server.access.request_context import Visit
+from ingot.inference import OutputDelta, QueueFull, SamplingParams
+from ingot.server.access.request_context import RequestContext
 from ingot.server.engine.model_registry import ServedModel
 from ingot.server.engine.service import Service
-from ingot.server.engine.stream import Answers, Terms, join
+from ingot.server.engine.stream import OutputStream, Terms, join
 from ingot.server.http.connection import while_connected
 from ingot.server.http.errors import ApiError, from_ingot_error
 from ingot.server.schemas.completions import (
@@ -38,7 +38,7 @@ _STREAM_HEADERS = {
 
 
 @dataclass(frozen=True)
-class Order:
+class GenerationRequest:
     """What the engine is asked for one request."""
 
     model: ServedModel
@@ -67,7 +67,7 @@ class Order:
 
 
 @dataclass
-class Tally:
+class UsageCounter:
     """Tokens read and written, and where the time went."""
 
     prompt_tokens: int
@@ -89,7 +89,7 @@ class Tally:
             CompletionTokensDetails(self.accepted_tokens, self.rejected_tokens),
         )
 
-    def count_end(self, delta: Delta, *, counts_prompt: bool) -> None:
+    def count_end(self, delta: OutputDelta, *, counts_prompt: bool) -> None:
         """Count the last delta of an answer; each prompt's cached tokens count once."""
         timing = delta.timing
         if timing is None:
@@ -107,16 +107,16 @@ class Tally:
 class Writer(Protocol):
     """Puts answers into the form of one route. Events are whole: framed, ready to be sent."""
 
-    def whole(self, answers: list[Delta], tally: Tally) -> bytes:
+    def whole(self, answers: list[OutputDelta], counter: UsageCounter) -> bytes:
         """Return the body of an answer that is not streamed."""
 
     def opening(self) -> Iterable[bytes]:
         """Return the events that come before any text."""
 
-    def pieces(self, index: int, delta: Delta) -> Iterable[bytes]:
+    def pieces(self, index: int, delta: OutputDelta) -> Iterable[bytes]:
         """Return the events that say what sequence ``index`` has just said."""
 
-    def closing(self, tally: Tally) -> Iterable[bytes]:
+    def closing(self, counter: UsageCounter) -> Iterable[bytes]:
         """Return the events after the last text."""
 
     def fault(self, error: ApiError) -> bytes:
@@ -124,30 +124,36 @@ class Writer(Protocol):
 
 
 class GenerationResponse(Response):
-    """Has the engine carry out an order and sends the answer.
+    """Has the engine carry out an generation and sends the answer.
 
     The sequences live no longer than the call that sends: when it ends, by
     success, error, deadline or a lost client, those still running are cancelled.
 
     Args:
-        order: What is asked.
+        generation: What is asked.
         writer: Puts it into the route's form.
         service: The server's parts.
-        visit: The request's record.
+        context: The request's record.
     """
 
-    def __init__(self, order: Order, writer: Writer, service: Service, visit: Visit) -> None:
+    def __init__(
+        self,
+        generation: GenerationRequest,
+        writer: Writer,
+        service: Service,
+        context: RequestContext,
+    ) -> None:
         super().__init__()
-        self._order = order
+        self._generation = generation
         self._writer = writer
         self._service = service
-        self._visit = visit
+        self._context = context
         self._started = False
         self._cancelled = False
         self._spoken: set[int] = set()
-        self._tally = Tally(sum(map(len, order.prompts)))
-        visit.streamed = order.stream
-        visit.prompt_tokens = self._tally.prompt_tokens
+        self._counter = UsageCounter(sum(map(len, generation.prompts)))
+        context.streamed = generation.stream
+        context.prompt_tokens = self._counter.prompt_tokens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer over ASGI.
@@ -156,54 +162,54 @@ class GenerationResponse(Response):
             ApiError: nothing has been sent yet, and this is to be sent instead.
         """
         del scope
-        order = self._order
-        work = self._stream if order.stream else self._whole
-        self._visit.held.enter_context(self._service.admission.tokens(order.most_tokens))
+        generation = self._generation
+        work = self._stream if generation.stream else self._whole
+        self._context.held.enter_context(self._service.admission.tokens(generation.most_tokens))
         with (
-            Answers(order.model, order.terms) as answers,
-            self._service.activity.underway(self._visit, lambda: self._cancel(answers)),
+            OutputStream(generation.model, generation.terms) as answers,
+            self._service.activity.track(self._context, lambda: self._cancel(answers)),
         ):
             self._submit(answers)
             try:
-                async with asyncio.timeout(order.terms.timeout_s + _GRACE_S):
+                async with asyncio.timeout(generation.terms.timeout_s + _GRACE_S):
                     await while_connected(receive, work(answers, send))
             except TimeoutError as error:
                 await self._break_off(self._too_late(), send, error)
             except asyncio.CancelledError as error:
                 await self._break_off(_stopping(), send, error)
 
-    def _submit(self, answers: Answers) -> None:
+    def _submit(self, answers: OutputStream) -> None:
         """Start every sequence; where one is refused, leaving ``answers`` ends the others."""
         try:
-            for prompt in self._order.prompts:
-                for params in self._order.candidates:
-                    if self._order.pooling:
+            for prompt in self._generation.prompts:
+                for params in self._generation.candidates:
+                    if self._generation.pooling:
                         answers.submit_pooling(prompt)
                     else:
                         answers.submit(prompt, params)
         except QueueFull as error:
-            raise self._service.admission.come_back(error.what) from error
+            raise self._service.admission.retry_after_error(error.what) from error
         except IngotError as error:
             raise from_ingot_error(error) from error
 
-    def _cancel(self, answers: Answers) -> None:
+    def _cancel(self, answers: OutputStream) -> None:
         """Stop the answers where they are; the client gets an error."""
         self._cancelled = True
         answers.end()
 
-    async def _whole(self, answers: Answers, send: Send) -> None:
+    async def _whole(self, answers: OutputStream, send: Send) -> None:
         """Wait for all of the answer, then send it."""
-        pieces: list[list[Delta]] = [[] for _ in range(self._order.sequences)]
+        pieces: list[list[OutputDelta]] = [[] for _ in range(self._generation.sequences)]
         while answers.open:
             for index, delta in await answers.take():
                 self._check_end(index, delta)
                 self._count(index, delta)
                 pieces[index].append(delta)
-        body = self._writer.whole([join(deltas) for deltas in pieces], self._tally)
+        body = self._writer.whole([join(deltas) for deltas in pieces], self._counter)
         await self._start(send, {"content-type": "application/json"})
         await send({"type": "http.response.body", "body": body})
 
-    async def _stream(self, answers: Answers, send: Send) -> None:
+    async def _stream(self, answers: OutputStream, send: Send) -> None:
         """Send each piece as it comes, as server-sent events."""
         await self._start(send, _STREAM_HEADERS)
         await self._send_events(send, self._writer.opening())
@@ -223,14 +229,14 @@ class GenerationResponse(Response):
             if answers.spoken:
                 await asyncio.sleep(0)  # neither sending nor taking would let others have a turn
         if not broken:
-            await self._send_events(send, self._writer.closing(self._tally))
+            await self._send_events(send, self._writer.closing(self._counter))
         await send({"type": "http.response.body"})
 
     async def _break_off(self, fault: ApiError, send: Send, cause: BaseException) -> None:
         """Tell the client why there is no more to come, in the way that is still open."""
         if not self._started:
             raise fault from cause
-        if self._order.stream:
+        if self._generation.stream:
             with contextlib.suppress(TimeoutError):  # it may have stopped reading
                 async with asyncio.timeout(_GOODBYE_S):
                     await self._send_events(send, [self._writer.fault(fault)])
@@ -247,44 +253,44 @@ class GenerationResponse(Response):
         if body := b"".join(events):
             await send({"type": "http.response.body", "body": body, "more_body": True})
 
-    def _count(self, index: int, delta: Delta) -> None:
+    def _count(self, index: int, delta: OutputDelta) -> None:
         """Count what a sequence has said."""
-        visit, done = self._visit, len(delta.token_ids)
-        self._tally.completion_tokens += done
-        visit.completion_tokens += done
+        context, done = self._context, len(delta.token_ids)
+        self._counter.completion_tokens += done
+        context.completion_tokens += done
         if index not in self._spoken:
             self._spoken.add(index)
-            done += len(self._order.prompts[index // len(self._order.candidates)])
-            if visit.first_token_s is None:
-                visit.first_token_s = visit.elapsed_s
+            done += len(self._generation.prompts[index // len(self._generation.candidates)])
+            if context.first_token_s is None:
+                context.first_token_s = context.elapsed_s
         self._service.admission.progress(done)
-        if visit.key is not None and self._service.keys is not None:
-            self._service.keys.charge(visit.key, done)
+        if context.key is not None and self._service.keys is not None:
+            self._service.keys.charge(context.key, done)
 
-    def _check_end(self, index: int, delta: Delta) -> None:
+    def _check_end(self, index: int, delta: OutputDelta) -> None:
         """Count an answer's end; refuse one in another way than an answer may end."""
         if delta.finish_reason is None:
             return
         if delta.finish_reason == "error":
-            if (delta.error or "").startswith("guide:"):  # what it asked for cannot be followed
+            if (delta.error or "").startswith("grammar:"):  # what it asked for cannot be followed
                 raise ApiError(400, f"the grammar failed: {delta.error}", code="invalid_grammar")
             raise ApiError(500, f"the engine failed: {delta.error}", code="engine_failed")
         if delta.finish_reason == "cancelled":
             raise _cancelled() if self._cancelled else _stopping()
         if delta.finish_reason == "deadline":
             raise self._too_late()
-        first_of_prompt = index % len(self._order.candidates) == 0
-        self._tally.count_end(delta, counts_prompt=first_of_prompt)
-        self._visit.cached_tokens = self._tally.cached_tokens
-        self._visit.finish_reasons.append(delta.finish_reason)
-        self._service.metrics.observe_end(self._order.model.name, delta)
+        first_of_prompt = index % len(self._generation.candidates) == 0
+        self._counter.count_end(delta, counts_prompt=first_of_prompt)
+        self._context.cached_tokens = self._counter.cached_tokens
+        self._context.finish_reasons.append(delta.finish_reason)
+        self._service.metrics.observe_end(self._generation.model.name, delta)
 
     def _too_late(self) -> ApiError:
-        limit = f"the answer was not complete within {self._order.terms.timeout_s:g} s"
+        limit = f"the answer was not complete within {self._generation.terms.timeout_s:g} s"
         return ApiError(504, f"{limit}; ask for fewer tokens", code="deadline_exceeded")
 
 
-def _without_bad_end(delta: Delta) -> Delta | None:
+def _without_bad_end(delta: OutputDelta) -> OutputDelta | None:
     """Return what was said, without an end that comes as an error; None where nothing was."""
     if delta.finish_reason not in _BAD_ENDS:
         return delta

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.requests import ClientDisconnect
 
-from ingot.server.access.request_context import Visit
+from ingot.server.access.request_context import RequestContext
 from ingot.server.config import ServerConfig
 from ingot.server.engine.stream import Terms
 from ingot.server.http.errors import ApiError
@@ -74,7 +74,7 @@ def check_together(
 
 
 def terms_of(
-    visit: Visit,
+    context: RequestContext,
     config: ServerConfig,
     *,
     user: str | None = None,
@@ -87,13 +87,13 @@ def terms_of(
     Cached prefixes are shared within one key alone, so that nobody can learn from
     timing what holders of other keys have asked.
     """
-    visit.user = user
-    key = visit.key.name if visit.key else ""
+    context.user = user
+    key = context.key.name if context.key else ""
     return Terms(
         timeout_s=min(timeout or config.request_timeout_s, config.request_timeout_s),
         priority=priority or 0,
         cache_salt=f"{key}/{cache_salt or ''}",
-        share=f"{key}/{user or ''}",
+        tenant=f"{key}/{user or ''}",
     )
 
 

@@ -10,13 +10,18 @@ from typing import Any, Literal
 import orjson
 from fastapi import FastAPI, Request, Response
 
-from ingot.inference import Delta
-from ingot.server.access.request_context import visit_of
-from ingot.server.engine.grammars import format_guide
+from ingot.inference import OutputDelta
+from ingot.server.access.request_context import context_of
+from ingot.server.engine.grammars import format_grammar
 from ingot.server.engine.model_registry import ServedModel
 from ingot.server.engine.service import Service
 from ingot.server.http.errors import ApiError
-from ingot.server.routes.generation import GenerationResponse, Order, Tally, server_sent_event
+from ingot.server.routes.generation import (
+    GenerationRequest,
+    GenerationResponse,
+    UsageCounter,
+    server_sent_event,
+)
 from ingot.server.routes.prompts import check_ids
 from ingot.server.routes.request_body import read_request, terms_of
 from ingot.server.schemas.openapi import body_of, responses_of
@@ -35,22 +40,22 @@ def add_responses(app: FastAPI, service: Service) -> None:
     )
     async def responses(http_request: Request) -> Response:
         """Answer an input; streamed as server-sent events where `stream` is true."""
-        visit = visit_of(http_request)
-        visit.held.enter_context(service.admission.request())
+        context = context_of(http_request)
+        context.held.enter_context(service.admission.request())
         request = await read_request(http_request, ResponsesRequest, service.config)
-        model = service.take_up(visit, request.model)
+        model = service.take_up(context, request.model)
         prompt = await model.conversations.encode(_messages(request), {})
         check_ids(prompt, model, "input")
         if service.config.log_prompts:
-            visit.prompts = [model.ingot.tokenizer.decode(prompt)]
+            context.prompts = [model.ingot.tokenizer.decode(prompt)]
         wanted = request.text.format if request.text else None
-        guide = await format_guide(wanted, model.guides, "text")
+        grammar = await format_grammar(wanted, model.grammars, "text")
         room = model.loop.max_context - len(prompt)
         limit = min(request.max_output_tokens or room, room)
-        params = request.sampling_fields.sampling(0, max_tokens=limit, guide=guide)
-        terms = terms_of(visit, service.config, user=request.user)
-        order = Order(model, [prompt], [params], terms, bool(request.stream))
-        return GenerationResponse(order, ResponsesWriter(request, model), service, visit)
+        params = request.sampling_fields.sampling(0, max_tokens=limit, grammar=grammar)
+        terms = terms_of(context, service.config, user=request.user)
+        generation = GenerationRequest(model, [prompt], [params], terms, bool(request.stream))
+        return GenerationResponse(generation, ResponsesWriter(request, model), service, context)
 
 
 def _messages(request: ResponsesRequest) -> list[dict[str, Any]]:
@@ -80,10 +85,10 @@ class ResponsesWriter:
         self._text: list[str] = []
         self._cut = False
 
-    def whole(self, answers: list[Delta], tally: Tally) -> bytes:
+    def whole(self, answers: list[OutputDelta], counter: UsageCounter) -> bytes:
         """Return the body."""
         self._hear(answers[0])
-        return orjson.dumps(self._response(self._end(), tally))
+        return orjson.dumps(self._response(self._end(), counter))
 
     def opening(self) -> Iterator[bytes]:
         """Return the events that announce the message."""
@@ -93,7 +98,7 @@ class ResponsesWriter:
         yield self._event("response.output_item.added", output_index=0, item=item)
         yield self._event("response.content_part.added", **self._place(), part=_part(""))
 
-    def pieces(self, index: int, delta: Delta) -> Iterator[bytes]:
+    def pieces(self, index: int, delta: OutputDelta) -> Iterator[bytes]:
         """Return the event with what is new."""
         del index
         self._hear(delta)
@@ -102,20 +107,20 @@ class ResponsesWriter:
                 "response.output_text.delta", **self._place(), delta=delta.text, logprobs=[]
             )
 
-    def closing(self, tally: Tally) -> Iterator[bytes]:
+    def closing(self, counter: UsageCounter) -> Iterator[bytes]:
         """Return the events that say it is complete."""
         text, end = "".join(self._text), self._end()
         yield self._event("response.output_text.done", **self._place(), text=text, logprobs=[])
         yield self._event("response.content_part.done", **self._place(), part=_part(text))
         yield self._event("response.output_item.done", output_index=0, item=self._item(end))
-        yield self._event(f"response.{end}", response=self._response(end, tally))
+        yield self._event(f"response.{end}", response=self._response(end, counter))
 
     def fault(self, error: ApiError) -> bytes:
         """Return the error as an event."""
         detail = error.body.error
         return self._event("error", code=detail.code, message=detail.message, param=detail.param)
 
-    def _hear(self, delta: Delta) -> None:
+    def _hear(self, delta: OutputDelta) -> None:
         self._text.append(delta.text)
         self._cut = delta.finish_reason == "length"
 
@@ -139,7 +144,7 @@ class ResponsesWriter:
             "content": [_part("".join(self._text))],
         }
 
-    def _response(self, status: Status, tally: Tally | None = None) -> dict[str, Any]:
+    def _response(self, status: Status, counter: UsageCounter | None = None) -> dict[str, Any]:
         request = self._request
         return {
             "id": self._id,
@@ -153,7 +158,7 @@ class ResponsesWriter:
             "instructions": request.instructions,
             "max_output_tokens": request.max_output_tokens,
             "metadata": {},
-            "output": [] if tally is None else [self._item(status)],
+            "output": [] if counter is None else [self._item(status)],
             "parallel_tool_calls": False,
             "store": False,
             "temperature": request.temperature,
@@ -162,8 +167,8 @@ class ResponsesWriter:
             "tool_choice": "none",
             "tools": [],
             "top_p": request.top_p,
-            "usage": _usage(tally) if tally else None,
-            "timing": tally.timing if tally else None,
+            "usage": _usage(counter) if counter else None,
+            "timing": counter.timing if counter else None,
         }
 
 
@@ -171,8 +176,8 @@ def _part(text: str) -> dict[str, Any]:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
-def _usage(tally: Tally) -> dict[str, Any]:
-    usage = tally.usage()
+def _usage(counter: UsageCounter) -> dict[str, Any]:
+    usage = counter.usage()
     return {
         "input_tokens": usage.prompt_tokens,
         "input_tokens_details": {

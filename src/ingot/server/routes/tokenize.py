@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fastapi import FastAPI, Request, Response
 
-from ingot.server.access.request_context import visit_of
+from ingot.server.access.request_context import context_of
 from ingot.server.engine.service import Service
 from ingot.server.http.errors import ApiError
 from ingot.server.routes.health import json_response
@@ -58,7 +58,7 @@ def add_tokens(app: FastAPI, service: Service) -> None:
     async def tokenize(http_request: Request) -> Response:
         """Return the tokens of a text."""
         request = await read_request(http_request, TokenizeRequest, service.config)
-        model = service.take_up(visit_of(http_request), request.model)
+        model = service.take_up(context_of(http_request), request.model)
         ids = await asyncio.to_thread(model.ingot.tokenizer.encode, request.prompt)
         return json_response(Tokenized(len(ids), model.loop.max_context, ids))
 
@@ -71,7 +71,7 @@ def add_tokens(app: FastAPI, service: Service) -> None:
     async def detokenize(http_request: Request) -> Response:
         """Return the text of tokens; bytes that are not UTF-8 become U+FFFD."""
         request = await read_request(http_request, DetokenizeRequest, service.config)
-        model = service.take_up(visit_of(http_request), request.model)
+        model = service.take_up(context_of(http_request), request.model)
         tokenizer = model.ingot.tokenizer
         if request.tokens and (highest := max(request.tokens)) >= tokenizer.vocab_size:
             raise ApiError(

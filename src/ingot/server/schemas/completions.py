@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ingot.inference import SamplingParams
-from ingot.inference.request.grammar import Guide
+from ingot.inference.request.grammar import Grammar
 from ingot.server.schemas.common import (
     MAX_CHOICES,
     MAX_TOP_LOGPROBS,
@@ -55,7 +55,7 @@ class CompletionRequest(GenerationFields):
         """Whether the answer holds the prompt's log-probabilities."""
         return bool(self.echo) and self.logprobs is not None
 
-    def sampling_params(self, choice: int, guide: Guide | None = None) -> SamplingParams:
+    def sampling_params(self, choice: int, grammar: Grammar | None = None) -> SamplingParams:
         """Return how choice number ``choice`` of a prompt is sampled."""
         ranked = self.candidates_per_prompt > self.choices_per_prompt
         return self.sampling(
@@ -63,7 +63,7 @@ class CompletionRequest(GenerationFields):
             max_tokens=16 if self.max_tokens is None else self.max_tokens,
             logprobs=0 if ranked and self.logprobs is None else self.logprobs,
             prompt_logprobs=self.logprobs if self.scores_prompt else None,
-            guide=guide,
+            grammar=grammar,
         )
 
 

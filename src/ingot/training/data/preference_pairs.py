@@ -15,7 +15,7 @@ from ingot.model import Tokenizer
 from ingot.model.chat import ANSWERER, ChatTemplate, EncodedChat
 from ingot.training.data.conversations import AT_ONCE, TooLong, encode, messages_of, refuse_long
 from ingot.training.data.jsonl import Record, read_records
-from ingot.training.objectives.answers import Answer
+from ingot.training.objectives.answers import ScoredTokens
 
 _SIDES = ("chosen", "rejected")
 
@@ -24,8 +24,8 @@ _SIDES = ("chosen", "rejected")
 class Pair:
     """Two answers to one prompt."""
 
-    chosen: Answer
-    rejected: Answer
+    chosen: ScoredTokens
+    rejected: ScoredTokens
 
 
 @dataclass(frozen=True)
@@ -136,17 +136,17 @@ def _conversations(record: Record) -> list[list[dict[str, str]]]:
     return [[*asked, {"role": ANSWERER, "content": answer}] for answer in answers]
 
 
-def _continuation(prompt: str, answer: str, tokenizer: Tokenizer) -> Answer:
+def _continuation(prompt: str, answer: str, tokenizer: Tokenizer) -> ScoredTokens:
     """Encode a plain text and its continuation, which ends the text."""
     before, after = tokenizer.encode(prompt), [*tokenizer.encode(answer), tokenizer.eos_id]
     ids = np.array(before + after, np.int32)
-    return Answer(ids, np.arange(len(ids)) >= len(before))
+    return ScoredTokens(ids, np.arange(len(ids)) >= len(before))
 
 
-def _last_answer(chat: EncodedChat) -> Answer:
+def _last_answer(chat: EncodedChat) -> ScoredTokens:
     """Count a conversation's last answer alone; earlier ones belong to the prompt."""
     said = np.array(chat.answers)
     end = len(said) - int(said[::-1].argmax())
     start = end - int((~said[:end][::-1]).argmax())
     places = np.arange(len(said))
-    return Answer(np.array(chat.ids, np.int32), (start <= places) & (places < end))
+    return ScoredTokens(np.array(chat.ids, np.int32), (start <= places) & (places < end))

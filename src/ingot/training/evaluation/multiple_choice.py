@@ -20,7 +20,7 @@ from ingot.model.transformer import Transformer
 from ingot.training.compute.precision import Precision
 from ingot.training.data.jsonl import Record, kind_of, read_records
 from ingot.training.evaluation.scoring import open_model
-from ingot.training.objectives.answers import Answer, log_probabilities
+from ingot.training.objectives.answers import ScoredTokens, log_probabilities
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def answer_questions(
     """
     started = time.perf_counter()
     context = model.config.max_position_embeddings
-    rows: list[Answer] = []
+    rows: list[ScoredTokens] = []
     shortened = 0
     for question in questions:
         for choice in question.choices:
@@ -158,14 +158,14 @@ def _question(record: Record) -> Question:
     return Question(asked, tuple(f" {text}" for text in texts), answer, record.origin)
 
 
-def _encode(question: Question, choice: str, tokenizer: Tokenizer) -> Answer:
+def _encode(question: Question, choice: str, tokenizer: Tokenizer) -> ScoredTokens:
     """Begin a document with the question and one choice, each encoded by itself."""
     before, after = tokenizer.encode(question.prompt), tokenizer.encode(choice)
     ids = np.array([tokenizer.eos_id, *before, *after], np.int32)
-    return Answer(ids, np.arange(len(ids)) > len(before))
+    return ScoredTokens(ids, np.arange(len(ids)) > len(before))
 
 
-def _shorten(row: Answer, context: int, origin: str) -> Answer:
+def _shorten(row: ScoredTokens, context: int, origin: str) -> ScoredTokens:
     """Drop a question's beginning until it fits with its choice."""
     excess = max(0, len(row.ids) - (context + 1))
     if excess and row.counted[excess]:
@@ -174,7 +174,7 @@ def _shorten(row: Answer, context: int, origin: str) -> Answer:
             where=origin,
             fix="shorten the choice, or use a model with a longer context",
         )
-    return Answer(row.ids[excess:], row.counted[excess:]) if excess else row
+    return ScoredTokens(row.ids[excess:], row.counted[excess:]) if excess else row
 
 
 def _standard_error(share: float, count: int) -> float:

@@ -18,7 +18,7 @@ _TOKENS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
+class ScoredTokens:
     """A prompt with one answer to it, as tokens."""
 
     ids: NDArray[np.int32]
@@ -26,12 +26,12 @@ class Answer:
     counted: NDArray[np.bool_]
     """Which of them are the answer's, (N,); never the first, which nothing predicts."""
 
-    def cut(self, length: int) -> Answer:
+    def cut(self, length: int) -> ScoredTokens:
         """Return the first ``length`` tokens."""
-        return Answer(self.ids[:length], self.counted[:length])
+        return ScoredTokens(self.ids[:length], self.counted[:length])
 
 
-def padded(answers: Sequence[Answer], eos_id: int) -> Batch:
+def padded(answers: Sequence[ScoredTokens], eos_id: int) -> Batch:
     """Put answers into rows as long as the longest; what fills them up comes last, uncounted."""
     length = max(len(answer.ids) for answer in answers)
     ids = np.full((len(answers), length), eos_id, np.int64)
@@ -44,7 +44,7 @@ def padded(answers: Sequence[Answer], eos_id: int) -> Batch:
 
 @torch.no_grad()
 def log_probabilities(
-    model: Transformer, answers: Sequence[Answer], eos_id: int, precision: Precision
+    model: Transformer, answers: Sequence[ScoredTokens], eos_id: int, precision: Precision
 ) -> NDArray[np.float32]:
     """Return each answer's log-probability after its prompt, in nats.
 
