@@ -1,5 +1,4 @@
-"""Ingot from Python; the command line is a thin skin over this package.
+"""Python API: training and inference, one module for each phase.
 
-Each phase is imported only when it is used: loading an ingot does not import
-what training needs.
+A phase is imported when it is first used: loading an ingot does not import PyTorch.
 """

@@ -1,4 +1,4 @@
-"""The wall: the ingot, a sealed, immutable and verifiable model."""
+"""The ingot: a sealed, immutable, verifiable model; freezing, quantization, verification."""
 
 from ingot.artifact.format.manifest import FileRecord, Manifest, Provenance, TensorRecord
 from ingot.artifact.format.sealed_memory import SealedBuffer

@@ -1,4 +1,4 @@
-"""Raw text to token shards, and token shards to training windows."""
+"""Text corpora: raw text to token shards, and token shards to training batches."""
 
 from ingot.corpus.build.build import build_corpus, sources_fingerprint
 from ingot.corpus.build.compression_baseline import compressed_bits_per_byte

@@ -1,4 +1,4 @@
-"""Phase 2, inference: a frozen model answers many at once. Importing this loads no PyTorch."""
+"""Phase 2, inference: batched generation from a frozen model; imports no PyTorch."""
 
 from ingot.inference.config import EngineConfig
 from ingot.inference.engine import Engine, QueueFull

@@ -1,4 +1,4 @@
-"""The one architecture that both phases share."""
+"""The model architecture that both phases share: configuration, module, tokenizer, chat."""
 
 from ingot.model.config import ModelConfig
 from ingot.model.tokenizer import StreamDecoder, Tokenizer

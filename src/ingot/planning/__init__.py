@@ -1,4 +1,4 @@
-"""Measure this machine, predict, choose."""
+"""Planning: measure the machine, predict the run, choose the recipe."""
 
 from ingot.planning.budget import parse_seconds
 from ingot.planning.machine import Machine, measure_machine

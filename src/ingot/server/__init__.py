@@ -1,4 +1,4 @@
-"""The HTTP server: what users of a model touch."""
+"""The HTTP server: the OpenAI API, access control and the web page."""
 
 from ingot.server.app import create_app
 from ingot.server.config import ServerConfig

@@ -1,4 +1,4 @@
-"""Phase 1: read text, predict the next token, compare, update, repeat."""
+"""Phase 1, training: recipe, data, objectives, the training loop and its run folder."""
 
 from ingot.training.config.recipe import Recipe, make_recipe, merge, parse_overrides, read_recipe
 from ingot.training.loop.trainer import Trainer

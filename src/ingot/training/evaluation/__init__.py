@@ -1,1 +1,1 @@
-"""Judging a model: its loss on text, its choices, its writing."""
+"""Model evaluation: loss on text, multiple-choice accuracy and samples."""

@@ -1,1 +1,1 @@
-"""The weights that a run begins with."""
+"""Initial weights of a run: random, warm-started from corpus statistics, or an ingot's."""

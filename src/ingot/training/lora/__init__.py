@@ -1,1 +1,1 @@
-"""Low-rank adapters, in memory and on disk."""
+"""Low-rank adapters (LoRA), in memory and on disk."""

@@ -1,1 +1,1 @@
-"""What a run tells of itself: events, record, boards, pictures and costs."""
+"""Run monitoring: events, metrics, trackers, plots and cost."""

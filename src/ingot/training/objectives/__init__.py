@@ -1,4 +1,4 @@
-"""The tasks a model can be trained on, one objective each."""
+"""Training objectives: pretraining, supervised fine-tuning and preference optimisation."""
 
 from ingot.training.data.conversations import Examples, read_examples
 from ingot.training.data.preference_pairs import Pairs, read_pairs

@@ -1,1 +1,1 @@
-"""What an update does with gradients: Muon, AdamW, and rates over a run."""
+"""Optimizers (Muon, AdamW) and the learning-rate schedule."""
