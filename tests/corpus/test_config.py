@@ -45,5 +45,5 @@ def test_weights_in_another_order_are_the_same_config() -> None:
 
 def test_a_wrong_value_is_named_in_one_line() -> None:
     assert make_config(vocab_size=300) == CorpusConfig(vocab_size=300)
-    with pytest.raises(UsageError, match=r"mix\.a: Input should be greater than 0; see ingot"):
+    with pytest.raises(UsageError, match=r"mix\.a must be more than 0, got -1; raise it"):
         make_config(mix={"a": -1})

@@ -4,7 +4,8 @@ import pytest
 
 from ingot.errors import RecipeError
 from ingot.planning import Machine, plan
-from ingot.training import make_recipe, merge
+from ingot.settings import merge_tables
+from ingot.training import make_recipe
 
 MACHINE = Machine("test", cores=2, memory_bytes=1 << 34, bfloat16=False, matmul_flops=1e11)
 
@@ -39,7 +40,7 @@ def test_every_choice_says_why_and_is_in_the_tables() -> None:
 
 def test_a_plan_can_be_overridden() -> None:
     planned = plan(60.0, 1 << 20, MACHINE)
-    recipe = make_recipe(merge(planned.tables, {"model": {"hidden_size": 40}}))
+    recipe = make_recipe(merge_tables(planned.tables, {"model": {"hidden_size": 40}}))
     assert recipe.model.hidden_size == 40
 
 

@@ -127,7 +127,7 @@ def test_a_wrong_field_is_named(http: httpx.Client, field: str, value: Any, code
 def test_a_misspelt_field_gets_the_nearest_right_name(http: httpx.Client) -> None:
     error = error_of(http.post(URL, json={"model": "tiny", "promt": "def"}), 400)
     assert error["param"] == "promt"
-    assert "did you mean 'prompt'?" in error["message"]
+    assert 'did you mean "prompt"?' in error["message"]
 
 
 def test_an_unknown_field_inside_stream_options(http: httpx.Client) -> None:

@@ -57,4 +57,4 @@ def test_a_server_proves_which_weights_answer(
 
 def test_a_bad_setting_is_named_before_anything_is_loaded(cli: Cli) -> None:
     failed = cli("serve", "none.ingot", "--set", "engine.max_waitin=3", code=2)
-    assert "did you mean engine.max_waiting" in failed.stderr
+    assert 'did you mean "engine.max_waiting"?' in failed.stderr

@@ -27,11 +27,11 @@ def test_settings_reach_both_sections() -> None:
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
-        ("port=3", "is no setting"),
-        ("server.port", "is no setting"),
-        ("model.size=3", "is no setting"),
-        ("engine.max_waitin=3", "did you mean engine.max_waiting"),
-        ("server.nothing_like_it=3", "is not a setting"),
+        ("port=3", "write --set server.port=3"),
+        ("server.port", "is not a setting"),
+        ("model.size=3", 'unknown setting "model"'),
+        ("engine.max_waitin=3", 'did you mean "engine.max_waiting"'),
+        ("server.nothing_like_it=3", 'unknown setting "server.nothing_like_it"; remove it'),
         ("server.request_timeout_s=0", "server.request_timeout_s"),
         ("server.request_timeout_s=nan", "server.request_timeout_s"),
         ("engine.max_waiting=many", "engine.max_waiting"),

@@ -23,7 +23,8 @@ from ingot.corpus.reading.inputs import STDIN
 from ingot.errors import CorpusError, RecipeError
 from ingot.model import Tokenizer
 from ingot.planning import Machine, Plan, measure_machine, parse_seconds, plan
-from ingot.training import Run, RunRecord, create_run, make_recipe, merge
+from ingot.settings import merge_tables
+from ingot.training import Run, RunRecord, create_run, make_recipe
 from ingot.training.config.fine_tuning_defaults import tuning_tables
 from ingot.training.config.task import TaskConfig
 from ingot.training.data.jsonl import data_digest
@@ -116,13 +117,13 @@ def _choose(
     if base and not built:
         fixed = {"corpus": {"vocab_size": base.config.vocab_size}}
     if budget is None:
-        return merge(usual, given, fixed), None
+        return merge_tables(usual, given, fixed), None
     seconds = parse_seconds(budget) if isinstance(budget, str) else budget
     if base:
-        return merge(usual, given, {"run": {"budget_seconds": seconds}}, fixed), None
+        return merge_tables(usual, given, {"run": {"budget_seconds": seconds}}, fixed), None
     size = built.manifest.train.bytes if built else _text_bytes(paths)
     planned = plan(seconds, size, machine or measure_machine())
-    tables = merge(planned.tables, given, {"run": {"budget_seconds": seconds}}, fixed)
+    tables = merge_tables(planned.tables, given, {"run": {"budget_seconds": seconds}}, fixed)
     return tables, planned
 
 
@@ -165,7 +166,7 @@ def _text_bytes(paths: list[Path]) -> int:
 def _with_length(tables: dict[str, Any]) -> dict[str, Any]:
     run = tables.get("run", {})
     if all(run.get(key) is None for key in ("steps", "epochs", "budget_seconds")):
-        return merge(tables, {"run": {"steps": 1}})
+        return merge_tables(tables, {"run": {"steps": 1}})
     return tables
 
 

@@ -19,13 +19,13 @@ from ingot.corpus import (
 )
 from ingot.corpus import build_corpus as build
 from ingot.errors import RecipeError, UsageError
+from ingot.settings import merge_tables
 from ingot.training import (
     Recipe,
     Run,
     Trainer,
     TrainingResult,
     make_recipe,
-    merge,
     open_run,
     parse_overrides,
     read_recipe,
@@ -91,7 +91,7 @@ def train(
         return _run(open_run(Path(workers.tell(None) or "")), watcher, workers)
     folder = Path(out) if out else new_folder()
     chosen_task = {"start": str(Path(start).resolve()) if start else None, "kind": task}
-    given = merge(
+    given = merge_tables(
         read_recipe(Path(recipe)) if recipe else {},
         parse_overrides(settings),
         {"task": {key: value for key, value in chosen_task.items() if value is not None}},
@@ -128,7 +128,7 @@ def resume(
     opened = open_run(Path(run))
     overrides = parse_overrides(settings)
     if overrides:
-        tables = merge(opened.recipe.model_dump(mode="json"), overrides)
+        tables = merge_tables(opened.recipe.model_dump(mode="json"), overrides)
         opened = replace(opened, recipe=make_recipe(tables, where="settings"))
     if changes := opened.changes():
         if not accept_changes:

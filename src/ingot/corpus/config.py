@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from ingot.errors import UsageError
+from ingot.errors import UsageError, from_validation
 from ingot.model.tokenizer import SMALLEST_VOCABULARY
 
 Weight = Annotated[float, Field(gt=0, le=1e9)]
@@ -54,6 +54,4 @@ def make_config(**values: Any) -> CorpusConfig:
     try:
         return CorpusConfig(**values)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise UsageError(first["msg"], where=field, fix="see ingot data build --help") from error
+        raise from_validation(UsageError, error) from error

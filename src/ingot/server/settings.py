@@ -2,76 +2,50 @@
 
 from __future__ import annotations
 
-import difflib
-import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from ingot.errors import UsageError
 from ingot.inference import EngineConfig
 from ingot.server.config import ServerConfig
+from ingot.settings import check_tables, merge_tables, parse_settings
 
-_Config = TypeVar("_Config", bound=BaseModel)
-_SECTIONS: dict[str, type[BaseModel]] = {"server": ServerConfig, "engine": EngineConfig}
+
+class ServeSettings(BaseModel):
+    """The sections that ``ingot serve --set`` knows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    server: ServerConfig = ServerConfig()
+    engine: EngineConfig = EngineConfig()
 
 
 def read_settings(settings: Iterable[str], **server: Any) -> tuple[ServerConfig, EngineConfig]:
-    """Return what settings say, over what was given otherwise.
+    """Return both configurations; ``settings`` win over ``server``.
 
     Args:
         settings: Texts such as ``engine.max_waiting=4096``; a value is JSON, or a text.
-        server: Fields of ``ServerConfig`` that were given by options of their own.
+        server: Fields of ``ServerConfig`` that have command-line options of their own.
 
     Raises:
-        UsageError: names the setting that is not good.
+        UsageError: a setting is malformed, unknown or out of range; it is named.
     """
-    given: dict[str, dict[str, Any]] = {"server": dict(server), "engine": {}}
-    for setting in settings:
-        place, equals, text = setting.partition("=")
-        section, dot, key = place.strip().partition(".")
-        if not (equals and dot and section in _SECTIONS):
-            raise UsageError(
-                "is no setting",
-                where=setting[:80],
-                fix="write server.KEY=VALUE or engine.KEY=VALUE",
-            )
-        given[section][key] = _value(text)
-    return _checked(ServerConfig, "server", given), _checked(EngineConfig, "engine", given)
-
-
-def _value(text: str) -> Any:
-    """Read a value as JSON; what is none is a text."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text.strip()
-
-
-def _checked(kind: type[_Config], section: str, given: dict[str, dict[str, Any]]) -> _Config:
-    try:
-        # Not strict about types: JSON has none for paths and tuples.
-        return kind.model_validate(given[section], strict=False)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        key = str(first["loc"][0])
-        near = difflib.get_close_matches(key, kind.model_fields, n=1)
-        unknown = first["type"] == "extra_forbidden"
-        fix = f"did you mean {section}.{near[0]}?" if unknown and near else None
-        what = "is not a setting" if unknown else first["msg"]
-        raise UsageError(what, where=f"{section}.{key}", fix=fix) from error
+    tables = merge_tables({"server": server}, parse_settings(settings, ServeSettings, UsageError))
+    checked = check_tables(tables, ServeSettings, UsageError)
+    return checked.server, checked.engine
 
 
 def named_paths(texts: Iterable[str]) -> dict[str, Path]:
-    """Return ingots' folders by the names of their models.
+    """Return the folders of ingots by the names of their models.
 
     Args:
         texts: Each a folder, named after itself without ``.ingot``, or ``NAME=FOLDER``.
 
     Raises:
-        UsageError: two have one name.
+        UsageError: two ingots have the same name.
     """
     named: dict[str, Path] = {}
     for text in texts:

@@ -1,6 +1,6 @@
 """Phase 1, training: recipe, data, objectives, the training loop and its run folder."""
 
-from ingot.training.config.recipe import Recipe, make_recipe, merge, parse_overrides, read_recipe
+from ingot.training.config.recipe import Recipe, make_recipe, parse_overrides, read_recipe
 from ingot.training.loop.trainer import Trainer
 from ingot.training.monitoring.run_reporter import TrainingResult
 from ingot.training.run_folder.run import Run, RunRecord, create_run, open_run
@@ -13,7 +13,6 @@ __all__ = [
     "TrainingResult",
     "create_run",
     "make_recipe",
-    "merge",
     "open_run",
     "parse_overrides",
     "read_recipe",

@@ -118,11 +118,11 @@ def test_saving_again_replaces(trained: Transformer, plain: Transformer, folder:
         ({"use_rslora": True}, "uses 'use_rslora'"),
         ({"rank_pattern": {"q_proj": 8}}, "uses 'rank_pattern'"),
         ({"bias": "all"}, "uses 'bias'"),
-        ({"r": 0}, "r: input should be greater"),
-        ({"r": "many"}, "r: input should be a valid integer"),
-        ({"lora_alpha": None}, "lora_alpha: input should be a valid number"),
-        ({"target_modules": "all-linear"}, "target_modules: input should be a valid tuple"),
-        ({"target_modules": ["q_proj", "embed_tokens"]}, "target_modules: input should be"),
+        ({"r": 0}, "r must be at least 1, got 0; raise it"),
+        ({"r": "many"}, 'r must be a valid integer, got "many"'),
+        ({"lora_alpha": None}, "lora_alpha must be a valid number"),
+        ({"target_modules": "all-linear"}, "target_modules must be a valid tuple"),
+        ({"target_modules": ["q_proj", "embed_tokens"]}, "target_modules[1] must be 'q_proj'"),
     ],
 )
 def test_what_cannot_be_followed_is_refused(

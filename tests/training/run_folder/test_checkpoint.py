@@ -102,7 +102,7 @@ def test_a_disk_that_fills_up_costs_nothing_that_was_saved(tmp_path: Path) -> No
         "import errno, resource, signal, sys, torch\n"
         "from pathlib import Path\n"
         "from ingot.errors import ResourceError\n"
-        "from ingot.training import checkpoint\n"
+        "from ingot.training.run_folder import checkpoint\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
         "state = checkpoint.RunState(step=2)\n"

@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from ingot.artifact.quantization.packing import GROUPS, LAYOUT, LAYOUT_VERSION, Kind
-from ingot.errors import ArtifactError
+from ingot.errors import ArtifactError, from_validation
 
 MANIFEST = "ingot.json"
 CONFIG = "config.json"
@@ -194,11 +194,11 @@ class Manifest(_Record):
             # Byte for byte, so that not even a changed space goes unnoticed.
             intact = manifest.to_json() == data
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            field = ".".join(map(str, first["loc"]))
-            raise ArtifactError(
-                f"is not a valid manifest ({field}: {first['msg']})",
+            raise from_validation(
+                ArtifactError,
+                error,
                 where=where,
+                what="is not a valid manifest",
                 fix="make the ingot again, or use the version of Ingot that made it",
             ) from error
         except (ValueError, RecursionError) as error:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ingot.corpus.config import CorpusConfig, Weight
 from ingot.corpus.store.safe_open import REBUILD, read_whole
-from ingot.errors import CorpusError
+from ingot.errors import CorpusError, from_validation
 
 MANIFEST = "corpus.json"
 TOKENIZER = "tokenizer.json"
@@ -144,10 +144,8 @@ class CorpusManifest(_Part):
                 )
             manifest = cls.model_validate_json(data, strict=True)
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(map(str, first["loc"])) or "manifest"
-            raise CorpusError(
-                f"is damaged ({field}: {first['msg']})", where=path, fix=REBUILD
+            raise from_validation(
+                CorpusError, error, where=path, what="is damaged", fix=REBUILD
             ) from error
         except (ValueError, RecursionError) as error:
             raise CorpusError(f"is not JSON ({error})", where=path, fix=REBUILD) from error

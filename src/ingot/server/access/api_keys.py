@@ -9,8 +9,8 @@ The file is TOML, readable by the server alone; it never holds a key itself::
     tokens_per_minute = 100000    # prompts and answers together
     admin = false                 # whether it may exchange ingots
 
-``python -m ingot.server.access.new_key alice`` makes a key, shows it once on stderr, and
-prints its entry. Keys have 256 random bits, so a plain hash is enough: there is
+``ingot new-key alice`` makes a key, shows it once on stderr, and prints its entry.
+Keys have 256 random bits, so a plain hash is enough: there is
 nothing to guess that salting or slow hashing would protect.
 """
 
@@ -26,7 +26,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ingot.errors import UsageError
+from ingot.errors import UsageError, from_validation
 from ingot.server.http.errors import ApiError
 
 _MAX_FILE_BYTES = 10_000_000
@@ -151,12 +151,13 @@ def _read(path: Path) -> dict[str, Key]:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"is not TOML ({error})", where=path) from error
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise UsageError(
-            f"is no file of keys ({place}: {first['msg']})",
+        raise from_validation(
+            UsageError,
+            error,
             where=path,
-            fix="make entries with python -m ingot.server.access.new_key NAME",
+            what="is not a valid file of API keys",
+            fix="make entries with: ingot new-key NAME",
+            show_input=False,  # it may be a key
         ) from error
     keys = {key.sha256: key for key in entries}
     if len(keys) < len(entries) or len({key.name for key in entries}) < len(entries):
@@ -176,6 +177,6 @@ def make_key(name: str) -> tuple[str, str]:
         Key(name=name, sha256=digest)
     except ValidationError as error:
         raise UsageError(
-            "is no name for a key", where=name[:80], fix="use letters, digits and . _ @ -"
+            "is not a name for a key", where=name[:80], fix="use letters, digits and . _ @ -"
         ) from error
     return key, f'[[key]]\nname = "{name}"\nsha256 = "{digest}"\n'

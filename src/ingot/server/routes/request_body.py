@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Collection
 from typing import TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 from starlette.requests import ClientDisconnect
 
+from ingot.errors import invalid_field
 from ingot.server.access.request_context import RequestContext
 from ingot.server.config import ServerConfig
 from ingot.server.engine.stream import Terms
@@ -36,10 +36,7 @@ async def read_request(request: Request, kind: type[_Body], config: ServerConfig
     try:
         return kind.model_validate_json(body)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)
-        # A misspelt field comes first: it may be why another one is missing.
-        found.sort(key=lambda fault: fault["type"] != "extra_forbidden")
-        raise _describe(found[0], kind.model_fields) from error
+        raise _describe(error, kind.model_fields) from error
 
 
 def check_together(
@@ -127,32 +124,18 @@ async def _read_body(request: Request, config: ServerConfig) -> bytes:
     return bytes(body)
 
 
-def _describe(error: ErrorDetails, fields: Collection[str]) -> ApiError:
-    """Turn pydantic's finding into one line that names the field."""
-    if error["type"] == "json_invalid":
-        fault = error["msg"].removeprefix("Invalid JSON: ")
-        return ApiError(400, f"the body is not valid JSON: {fault}", code="invalid_json")
-    if not error["loc"]:
+_CODES = {"missing": "missing_field", "extra_forbidden": "unknown_field"}
+
+
+def _describe(error: ValidationError, fields: Collection[str]) -> ApiError:
+    """Turn pydantic's error into an answer that names the field."""
+    first = invalid_field(error, known=fields, hidden=_UNION_TAGS)
+    if first.kind == "json_invalid":
+        return ApiError(400, f"the body {first.problem}", code="invalid_json")
+    if not first.path:
         return ApiError(400, "the body must be a JSON object", code="invalid_type")
-    name = str(error["loc"][0])
-    path = [name, *(part for part in error["loc"][1:] if part not in _UNION_TAGS)]
-    if error["type"] == "extra_forbidden":
-        return _unknown_field(path, fields)
-    place = name + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path[1:])
-    if error["type"] == "missing":
-        return ApiError(400, f"{place!r} is required", param=name, code="missing_field")
-    message = f"{place}: {error['msg'][0].lower()}{error['msg'][1:]}"
-    return ApiError(400, message, param=name, code="invalid_value")
-
-
-def _unknown_field(path: Sequence[int | str], fields: Collection[str]) -> ApiError:
-    """Name a field that is not supported, and the supported one that it resembles."""
-    place = ".".join(str(part)[:60] for part in path)
-    near = difflib.get_close_matches(str(path[-1])[:60], fields, n=1) if len(path) == 1 else []
-    advice = f"did you mean {near[0]!r}?" if near else "leave it out"
-    return ApiError(
-        400,
-        f"{place!r} is not a field that is supported; {advice}",
-        param=place,
-        code="unknown_field",
-    )
+    # OpenAI's clients show the top-level field; an unknown one is named in full.
+    unknown = first.kind == "extra_forbidden"
+    param = first.path if unknown else re.split(r"[.\[]", first.path, maxsplit=1)[0]
+    code = _CODES.get(first.kind, "invalid_value")
+    return ApiError(400, f"{first.problem}; {first.fix}", param=param, code=code)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
-import json
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from ingot.corpus import CorpusConfig
 from ingot.errors import RecipeError
 from ingot.files import write_atomic
 from ingot.model.config import ModelConfig
+from ingot.settings import check_tables, parse_settings, read_toml
 from ingot.training.config.cost import CostConfig
 from ingot.training.config.task import TaskConfig
 from ingot.training.loop.guard import GuardConfig
@@ -160,17 +158,12 @@ class Recipe(_Section):
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
-    """Return the tables of a recipe file, not yet checked.
+    """Return the tables of a recipe file, unchecked.
 
     Raises:
         RecipeError: the file is missing or is not TOML.
     """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecipeError(f"cannot be read ({error.strerror})", where=path) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"is not valid TOML ({error})", where=path) from error
+    return read_toml(path, RecipeError)
 
 
 def parse_overrides(settings: Iterable[str]) -> dict[str, Any]:
@@ -179,75 +172,13 @@ def parse_overrides(settings: Iterable[str]) -> dict[str, Any]:
     Raises:
         RecipeError: a setting has no ``=`` or no section.
     """
-    tables: dict[str, Any] = {}
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        section, dot, name = key.strip().partition(".")
-        if not (equals and dot and name):
-            raise RecipeError(
-                "is not a setting", where=f"--set {setting}", fix="write section.key=value"
-            )
-        try:
-            value = json.loads(text)
-        except ValueError:
-            value = text.strip()
-        tables.setdefault(section, {})[name] = value
-    return tables
-
-
-def merge(*tables: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay recipe tables over each other; later ones win key by key."""
-    merged: dict[str, Any] = {}
-    for table in tables:
-        for section, values in table.items():
-            if isinstance(values, Mapping) and isinstance(merged.get(section), dict):
-                merged[section] = {**merged[section], **values}
-            else:
-                merged[section] = dict(values) if isinstance(values, Mapping) else values
-    return merged
+    return parse_settings(settings, Recipe, RecipeError)
 
 
 def make_recipe(tables: Mapping[str, Any], *, where: object = "recipe") -> Recipe:
     """Check recipe tables and return the recipe.
 
     Raises:
-        RecipeError: an unknown key (the nearest right one is named), or a wrong type or range.
+        RecipeError: an unknown key (the nearest known one is named), or a wrong type or range.
     """
-    try:
-        return Recipe.model_validate(tables).checked()
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        if first["type"] == "extra_forbidden":
-            raise RecipeError(f"unknown key {key!r}", where=where, fix=_suggestion(key)) from error
-        problem = first["msg"][0].lower() + first["msg"][1:]
-        raise RecipeError(
-            f"{key} = {first['input']!r}: {problem}", where=where, fix="correct the value"
-        ) from error
-
-
-def known_keys() -> list[str]:
-    """Every key a recipe may hold, as ``section.key``."""
-    keys: list[str] = []
-    for section, field in Recipe.model_fields.items():
-        kinds = get_args(field.annotation) or (field.annotation,)
-        kind = kinds[0]
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            keys += [f"{section}.{name}" for name in kind.model_fields]
-    return keys
-
-
-def _suggestion(key: str) -> str:
-    """Name the known key that is most like ``key``, as a whole and in its last part."""
-    name = key.rpartition(".")[2]
-
-    def likeness(candidate: str) -> float:
-        whole = difflib.SequenceMatcher(None, key, candidate).ratio()
-        last = difflib.SequenceMatcher(None, name, candidate.rpartition(".")[2]).ratio()
-        return whole + last
-
-    sections = list(Recipe.model_fields)
-    nearest = max(known_keys() + sections, key=likeness)
-    if likeness(nearest) < 1.2:
-        return f"the sections are {', '.join(sections)}"
-    return f"did you mean {nearest!r}?"
+    return check_tables(tables, Recipe, RecipeError, where=where).checked()

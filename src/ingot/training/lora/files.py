@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ingot.artifact import DTYPES, StoredTensor, read_tensors, widen_to_float32, write_tensors
 from ingot.artifact.format.strict_json import parse_object
-from ingot.errors import ArtifactError
+from ingot.errors import ArtifactError, from_validation
 from ingot.files import full_disk_named, write_atomic
 from ingot.model.transformer import Transformer
 from ingot.training.lora.adapter import LoraConfig, adapted, attach
@@ -136,10 +136,8 @@ def _config(values: dict[str, Any], path: Path) -> LoraConfig:
     try:
         return LoraConfig.model_validate(given)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = {"rank": "r", "alpha": "lora_alpha"}.get(str(first["loc"][0]), "target_modules")
-        problem = first["msg"][0].lower() + first["msg"][1:]
-        raise ArtifactError(f"{name}: {problem}", where=path) from error
+        renamed = {"rank": "r", "alpha": "lora_alpha", "targets": "target_modules"}
+        raise from_validation(ArtifactError, error, where=path, renamed=renamed) from error
 
 
 def _float32(tensor: StoredTensor, path: Path) -> Tensor:

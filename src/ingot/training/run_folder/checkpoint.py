@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from ingot.artifact import DTYPES, read_tensors, write_tensors
-from ingot.errors import ArtifactError, TrainingError
+from ingot.errors import ArtifactError, TrainingError, from_validation
 from ingot.files import full_disk_named, sha256_file, sync_folder, write_atomic
 
 MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
@@ -171,7 +171,9 @@ def read_state(folder: Path) -> RunState:
             f"cannot be read ({error.strerror})", where=path, fix=_other(folder)
         ) from error
     except ValidationError as error:
-        raise TrainingError("is damaged", where=path, fix=_other(folder)) from error
+        raise from_validation(
+            TrainingError, error, where=path, what="is damaged", fix=_other(folder)
+        ) from error
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ingot.corpus import Corpus, open_corpus
-from ingot.errors import ArtifactError, TrainingError
+from ingot.errors import ArtifactError, TrainingError, from_validation
 from ingot.files import write_atomic
 from ingot.model import ModelConfig, Tokenizer
 from ingot.training.config.recipe import Recipe, make_recipe, read_recipe
@@ -144,7 +144,11 @@ def open_run(path: Path) -> Run:
     try:
         record = RunRecord.model_validate_json((path / RECORD).read_bytes())
         tokenizer = Tokenizer.from_file(path / TOKENIZER)
-    except (ValidationError, ArtifactError) as error:
+    except ValidationError as error:
+        raise from_validation(
+            TrainingError, error, where=path / RECORD, what="is damaged", fix="start a new run"
+        ) from error
+    except ArtifactError as error:
         raise TrainingError("is damaged", where=path, fix="start a new run") from error
     recipe = make_recipe(read_recipe(path / RECIPE), where=path / RECIPE)
     return Run(path, recipe, record, tokenizer)
