@@ -22,7 +22,18 @@ from ingot.api.inference import native_core_is_built
 from ingot.training.evaluation.scoring import open_model
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
-VERBS = ["data build", "train", "resume", "eval", "freeze", "verify", "generate", "serve", "demo"]
+VERBS = [
+    "data build",
+    "train",
+    "resume",
+    "eval",
+    "freeze",
+    "verify",
+    "generate",
+    "serve",
+    "new-key",
+    "demo",
+]
 
 
 def error_of(done: subprocess.CompletedProcess[str]) -> str:

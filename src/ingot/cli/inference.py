@@ -146,3 +146,15 @@ def serve(
         )
         ready = {"url": server.url, "digest": model.digest}
         server.run(on_ready=lambda: say(json, ready, announcement))
+
+
+@app.command("new-key", epilog="Example: **ingot new-key alice >> keys.toml**")
+def new_key(
+    name: Annotated[str, typer.Argument(help="Who the key is for; shown in logs and metrics.")],
+) -> None:
+    """Make an API key: the key once on stderr, its entry for the file of keys on stdout."""
+    from ingot.server.access.api_keys import make_key
+
+    key, entry = make_key(name)
+    sys.stderr.write(f"{key}\n")
+    sys.stdout.write(entry)

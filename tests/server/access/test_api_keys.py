@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from ingot.errors import UsageError
 from ingot.server.access.api_keys import Allowance, Keys, make_key
 from ingot.server.http.errors import ApiError
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
 class Clock:
@@ -46,20 +48,12 @@ def test_keys_differ() -> None:
     assert make_key("a")[0] != make_key("a")[0]
 
 
-def new_key(name: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ingot.server.access.new_key", name]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def test_the_command_makes_an_entry() -> None:
-    done = new_key("bob")
-    assert done.returncode == 0
+def test_the_command_makes_an_entry(here: Cli) -> None:
+    done = here("new-key", "bob")
     entry = tomllib.loads(done.stdout)["key"][0]
     assert entry["name"] == "bob"
     assert entry["sha256"] == hashlib.sha256(done.stderr.strip().encode()).hexdigest()
-    wrong = new_key('a"b')
-    assert wrong.returncode == 1
-    assert "is no name for a key" in wrong.stderr
+    assert "is not a name for a key" in here("new-key", 'a"b', code=2).stderr
 
 
 @pytest.mark.parametrize(
