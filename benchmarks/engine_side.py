@@ -82,10 +82,10 @@ _CACHE_BLOCKS = 8
 _RESIDENT = f"""
 import sys
 from pathlib import Path
-from ingot.api import phase_two
+from ingot.api import inference
 from ingot.inference import EngineConfig
 config = EngineConfig(num_blocks={_CACHE_BLOCKS}, max_context=128)
-with phase_two.load(sys.argv[1], engine=config) as model:
+with inference.load(sys.argv[1], engine=config) as model:
     model.generate("any text", max_tokens=64, ignore_eos=True)
     status = Path("/proc/self/status").read_text()
     print(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))

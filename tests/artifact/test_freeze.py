@@ -297,7 +297,7 @@ def test_a_full_disk_is_named_and_loses_nothing(pristine: Path, tmp_path: Path) 
         [*namespace, f'{mount} && exec "$@"', "sh", sys.executable, "-c", FILL, pristine, disk],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert ended.returncode == 0, ended.stderr

@@ -24,6 +24,8 @@ from ingot.model import ModelConfig, Tokenizer
 from ingot.server import Server, ServerConfig
 
 CHROMIUM = shutil.which("chromium")
+
+expect.set_options(timeout=60_000)  # five seconds are too few on a busy machine
 SCREENS = {"desktop": (1280, 900), "phone": (390, 844)}
 
 if CHROMIUM is None:
@@ -163,7 +165,7 @@ def open_page(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(300_000)
         page.on("console", lambda message: faults.append(message.text))
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.goto(f"{url}/#{room}")

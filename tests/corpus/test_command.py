@@ -19,7 +19,7 @@ def data_build(tmp_path: Path) -> Command:
     def run(*arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         command = [sys.executable, "-m", "ingot", "data", "build", *map(str, arguments)]
         return subprocess.run(
-            command, input=stdin, capture_output=True, timeout=110, check=False, cwd=tmp_path
+            command, input=stdin, capture_output=True, timeout=300, check=False, cwd=tmp_path
         )
 
     return run

@@ -22,11 +22,12 @@ SHARD_TOKENS = 20_000
 KILLER = """
 import json, os, random, signal, sqlite3, sys, time
 from pathlib import Path
-from ingot.corpus import CorpusConfig, build_corpus, survey
+from ingot.corpus import CorpusConfig, build_corpus
+from ingot.corpus.build import first_pass
 from ingot.corpus.build.writer import SplitWriter
 from ingot.errors import CorpusError
 
-survey.CHECKPOINT_BYTES = int(sys.argv[1])
+first_pass.CHECKPOINT_BYTES = int(sys.argv[1])
 SplitWriter.__init__.__kwdefaults__["shard_tokens"] = int(sys.argv[2])
 config = CorpusConfig.model_validate_json(sys.argv[3])
 out, *sources = map(Path, sys.argv[4:])
@@ -109,7 +110,7 @@ def test_a_build_killed_many_times_gives_the_same_bytes(
         capture_output=True,
         text=True,
         check=True,
-        timeout=100,
+        timeout=300,
     )
     told: dict[str, Any] = json.loads(done.stdout)
     assert len(told["places"]) >= 3, "too few kills to say anything"

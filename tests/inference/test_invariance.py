@@ -163,7 +163,11 @@ def test_torch_answers_have_the_same_scores_however_they_are_scheduled(
 
 def test_a_prompts_scores_are_those_of_its_tokens(torch_model: Runner) -> None:
     prompt = [5, 6, 7, 8, 9, 10, 11, 12]
-    asked = SamplingParams(max_tokens=0, prompt_logprobs=2)
+    (after,) = torch_model.run([(prompt, SamplingParams(max_tokens=1, temperature=0), 0)])
+    # The token after the prompt stops nothing: it was not asked for.
+    asked = SamplingParams(
+        max_tokens=0, prompt_logprobs=2, temperature=0, stop_token_ids=tuple(after.token_ids)
+    )
     for budget in (3, 100):
         (receiver,) = torch_model.run([(prompt, asked, 0)], max_step_tokens=budget, max_sequences=1)
         (last,) = receiver.deltas

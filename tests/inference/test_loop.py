@@ -28,9 +28,9 @@ class Answer:
         self.said: queue.Queue[OutputDelta] = queue.Queue()
 
     def wait(self) -> list[OutputDelta]:
-        deltas = [self.said.get(timeout=20)]
+        deltas = [self.said.get(timeout=300)]
         while deltas[-1].finish_reason is None:
-            deltas.append(self.said.get(timeout=20))
+            deltas.append(self.said.get(timeout=300))
         return deltas
 
 
@@ -43,7 +43,7 @@ class Gate:
 
     def __call__(self, delta: OutputDelta) -> None:
         self.reached.set()
-        assert self.open.wait(20)
+        assert self.open.wait(300)
         self.answer.said.put(delta)
 
 
@@ -69,13 +69,13 @@ def test_many_threads_get_their_own_answers(make_loop: Any, expected: Any) -> No
     results: dict[int, list[int]] = {}
 
     def ask(number: int) -> None:
-        results[number] = ids(list(loop.stream([number], PARAMS, 20)))
+        results[number] = ids(list(loop.stream([number], PARAMS, 300)))
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(300)
     assert results == {number: expected([number], PARAMS) for number in range(20)}
     stats = loop.stats()
     assert (stats.running, stats.waiting, stats.failed) == (0, 0, None)
@@ -85,7 +85,7 @@ def test_many_threads_get_their_own_answers(make_loop: Any, expected: Any) -> No
 
 def test_an_idle_loop_uses_no_processor(make_loop: Any) -> None:
     loop = make_loop()
-    list(loop.stream([1], PARAMS, 20))
+    list(loop.stream([1], PARAMS, 300))
     thread = next(one for one in threading.enumerate() if one.name == "ingot-engine")
     clock = time.pthread_getcpuclockid(thread.ident)  # type: ignore[arg-type]
     before = time.clock_gettime(clock)
@@ -96,9 +96,9 @@ def test_an_idle_loop_uses_no_processor(make_loop: Any) -> None:
 def test_a_lost_block_is_found_when_the_engine_is_idle(make_engine: Any) -> None:
     engine, executor = make_engine()
     loop = EngineLoop(engine)
-    list(loop.stream([1], PARAMS, 20))
+    list(loop.stream([1], PARAMS, 300))
     engine._cache._empty.pop()
-    answer, deadline = Answer(), time.monotonic() + 20
+    answer, deadline = Answer(), time.monotonic() + 300
     loop.submit([1], SamplingParams(max_tokens=1), answer.said.put)
     answer.wait()
     while loop.failed is None and time.monotonic() < deadline:
@@ -111,7 +111,7 @@ def test_a_lost_block_is_found_when_the_engine_is_idle(make_engine: Any) -> None
 def test_cancel_ends_an_answer(make_loop: Any) -> None:
     loop, gate = make_loop(), Gate()
     sequence = loop.submit([1], LONG, gate)
-    assert gate.reached.wait(20)
+    assert gate.reached.wait(300)
     loop.cancel(sequence)
     gate.open.set()
     assert [delta.finish_reason for delta in gate.answer.wait()] == [None, "cancelled"]
@@ -126,7 +126,7 @@ def test_a_deadline_ends_an_answer(make_loop: Any) -> None:
 def test_a_full_queue_refuses_and_counts_what_is_arriving(make_loop: Any) -> None:
     loop, gate, answer = make_loop(max_waiting=2), Gate(), Answer()
     loop.submit([1], PARAMS, gate)
-    assert gate.reached.wait(20)
+    assert gate.reached.wait(300)
     loop.submit([1], PARAMS, answer.said.put)
     loop.submit([1], PARAMS, answer.said.put)
     with pytest.raises(QueueFull, match="2 sequences wait already"):
@@ -149,7 +149,7 @@ def test_a_receiver_that_raises_harms_no_other(make_loop: Any, expected: Any) ->
         raise RuntimeError("no more")
 
     loop.submit([1], PARAMS, broken)
-    assert ids(list(loop.stream([2], PARAMS, 20))) == expected([2], PARAMS)
+    assert ids(list(loop.stream([2], PARAMS, 300))) == expected([2], PARAMS)
     assert loop.failed is None
 
 
@@ -160,7 +160,7 @@ def test_a_failing_engine_tells_everyone_and_takes_no_more(
     executor.fail_after = 1
     loop, gate = EngineLoop(engine), Gate()
     loop.submit([1], PARAMS, gate)
-    assert gate.reached.wait(20)
+    assert gate.reached.wait(300)
     answers = [Answer() for _ in range(4)]  # they arrive before the step that fails
     for answer in answers:
         loop.submit([1], PARAMS, answer.said.put)
@@ -182,13 +182,13 @@ def test_what_arrives_while_the_engine_fails_is_told_too(make_engine: Any) -> No
 
     def step(_: Any) -> Any:
         reached.set()
-        assert fail.wait(20)
+        assert fail.wait(300)
         raise ServeError("broken")
 
     executor.step = step
     loop, running, arriving = EngineLoop(engine), Answer(), Answer()
     loop.submit([1], PARAMS, running.said.put)
-    assert reached.wait(20)
+    assert reached.wait(300)
     loop.submit([1], PARAMS, arriving.said.put)
     fail.set()
     assert [answer.wait()[-1].error for answer in (running, arriving)] == ["broken", "broken"]
@@ -210,16 +210,16 @@ def test_leaving_a_stream_cancels_it(make_engine: Any) -> None:
 
     def fourth_waits(chunks: Any) -> Any:
         if len(executor.steps) == 3:
-            assert left.wait(20)
+            assert left.wait(300)
         return step(chunks)
 
     executor.step = fourth_waits
     loop = EngineLoop(engine)
-    stream = loop.stream([1], LONG, 20)
+    stream = loop.stream([1], LONG, 300)
     next(stream)
     stream.close()
     left.set()
-    loop.close(20)
+    loop.close(300)
     assert loop.stats().generated_tokens <= 4
 
 
@@ -234,7 +234,7 @@ def test_a_stream_does_not_wait_for_an_engine_that_hangs(
     monkeypatch.setattr("ingot.inference.loop._GRACE_S", 0.05)
     loop, gate = make_loop(), Gate()
     loop.submit([1], PARAMS, gate)
-    assert gate.reached.wait(20)
+    assert gate.reached.wait(300)
     with pytest.raises(ServeError, match="did not answer"):
         list(loop.stream([1], PARAMS, 0.05))
     gate.open.set()
@@ -244,14 +244,14 @@ def test_close_lets_answers_finish_and_refuses_new_ones(make_engine: Any) -> Non
     engine, executor = make_engine()
     loop, gate, answer = EngineLoop(engine), Gate(), Answer()
     loop.submit([1], PARAMS, gate)
-    assert gate.reached.wait(20)
+    assert gate.reached.wait(300)
     loop.submit([2], PARAMS, answer.said.put)
-    closing = threading.Thread(target=loop.close, args=(20,))
+    closing = threading.Thread(target=loop.close, args=(300,))
     closing.start()
     with pytest.raises(ServeError, match="engine: is closing; start another"):
-        submit_for_20_seconds(loop)
+        submit_until_refused(loop)
     gate.open.set()
-    closing.join(20)
+    closing.join(300)
     assert not closing.is_alive()
     assert gate.answer.wait()[-1].finish_reason == "length"
     assert answer.wait()[-1].finish_reason == "length"
@@ -259,8 +259,8 @@ def test_close_lets_answers_finish_and_refuses_new_ones(make_engine: Any) -> Non
     loop.close(0)
 
 
-def submit_for_20_seconds(loop: EngineLoop) -> None:
-    deadline = time.monotonic() + 20
+def submit_until_refused(loop: EngineLoop) -> None:
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         loop.submit([3], SamplingParams(max_tokens=1), lambda _: None)
         time.sleep(0.001)
@@ -271,7 +271,7 @@ def test_close_cancels_at_its_deadline(make_engine: Any) -> None:
     loop, gate, answer = EngineLoop(engine), Gate(), Answer()
     loop.submit([1], LONG, gate)
     loop.submit([1], LONG, answer.said.put)
-    assert gate.reached.wait(20)
+    assert gate.reached.wait(300)
     threading.Timer(0.1, gate.open.set).start()
     loop.close(0)
     assert gate.answer.wait()[-1].finish_reason == "cancelled"
@@ -285,17 +285,17 @@ def test_close_says_so_where_the_engine_hangs(
     monkeypatch.setattr("ingot.inference.loop._JOIN_S", 0.05)
     loop, gate = EngineLoop(make_engine()[0]), Gate()
     loop.submit([1], PARAMS, gate)
-    assert gate.reached.wait(20)
+    assert gate.reached.wait(300)
     with pytest.raises(ServeError, match="did not stop"):
         loop.close(0)
     gate.open.set()
-    loop.close(20)
+    loop.close(300)
 
 
 def test_standing_reaches_the_engine(make_loop: Any) -> None:
     loop, gate = make_loop(max_sequences=1), Gate()
     loop.submit([1], SamplingParams(max_tokens=1, ignore_eos=True), gate)
-    assert gate.reached.wait(20)
+    assert gate.reached.wait(300)
     order: queue.Queue[str] = queue.Queue()
     standings: list[tuple[str, dict[str, Any]]] = [
         ("last", {"priority": 1}),
@@ -306,7 +306,7 @@ def test_standing_reaches_the_engine(make_loop: Any) -> None:
     for name, standing in standings:
         loop.submit([2] * 9, PARAMS, named(order, name), **standing)
     gate.open.set()
-    assert [order.get(timeout=20) for _ in standings] == ["first", "second", "third", "last"]
+    assert [order.get(timeout=300) for _ in standings] == ["first", "second", "third", "last"]
 
 
 def named(order: queue.Queue[str], name: str) -> Callable[[OutputDelta], None]:
@@ -317,7 +317,7 @@ def test_what_arrives_counts_as_waiting(make_loop: Any) -> None:
     loop, gate, answer = make_loop(), Gate(), Answer()
     assert loop.max_context == 128
     loop.submit([1], PARAMS, gate)
-    assert gate.reached.wait(20)
+    assert gate.reached.wait(300)
     loop.submit([1] * 7, PARAMS, answer.said.put)
     stats = loop.stats()
     assert (stats.waiting, stats.waiting_tokens) == (1, 7)
@@ -370,11 +370,11 @@ def test_weights_are_digested_while_the_engine_answers(make_real_loop: Any, ingo
 
 def test_closing_gives_the_memory_back(make_real_loop: Any) -> None:
     loop = make_real_loop()
-    list(loop.stream([1, 2, 3], PARAMS, 20))
+    list(loop.stream([1, 2, 3], PARAMS, 300))
     executor = loop._engine._executor
     held = [weakref.ref(tensor) for tensor in (*executor._keys, *executor._values)]
     held += [weakref.ref(weight) for weight in executor._transformer.parameters()]
-    loop.close(20)
+    loop.close(300)
     gc.collect()
     assert [one() for one in held if one() is not None] == []
 
@@ -383,12 +383,12 @@ def test_one_loop_drains_while_the_next_answers(make_engine: Any, expected: Any)
     (first, old), (second, _) = make_engine(), make_engine()
     gate, loops = Gate(), [EngineLoop(first), EngineLoop(second)]
     loops[0].submit([1], PARAMS, gate)
-    assert gate.reached.wait(20)
-    closing = threading.Thread(target=loops[0].close, args=(20,))
+    assert gate.reached.wait(300)
+    closing = threading.Thread(target=loops[0].close, args=(300,))
     closing.start()
-    assert ids(list(loops[1].stream([2], PARAMS, 20))) == expected([2], PARAMS)
+    assert ids(list(loops[1].stream([2], PARAMS, 300))) == expected([2], PARAMS)
     gate.open.set()
     assert ids(gate.answer.wait()) == expected([1], PARAMS)
-    closing.join(20)
+    closing.join(300)
     assert old.closed
-    loops[1].close(20)
+    loops[1].close(300)

@@ -79,7 +79,7 @@ def server(ingot: Ingot, engine: EngineLoop) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def http(server: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, timeout=30) as client:
+    with httpx.Client(base_url=server.url, timeout=300) as client:
         yield client
 
 
@@ -104,9 +104,9 @@ def ask_engine(ingot: Ingot, engine: EngineLoop) -> Callable[[str, SamplingParam
     def ask(prompt: str, params: SamplingParams) -> OutputDelta:
         said: queue.Queue[OutputDelta] = queue.Queue()
         engine.submit(ingot.tokenizer.encode(prompt), params, said.put)
-        deltas = [said.get(timeout=30)]
+        deltas = [said.get(timeout=300)]
         while deltas[-1].finish_reason is None:
-            deltas.append(said.get(timeout=30))
+            deltas.append(said.get(timeout=300))
         return join(deltas)
 
     return ask
@@ -114,10 +114,10 @@ def ask_engine(ingot: Ingot, engine: EngineLoop) -> Callable[[str, SamplingParam
 
 @pytest.fixture(scope="session")
 def wait_until() -> Callable[[Callable[[], bool]], None]:
-    """Wait until something holds; fail where it does not within 20 seconds."""
+    """Wait until something holds; fail where it does not within five minutes."""
 
     def wait(condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 300
         while not condition():
             assert time.monotonic() < deadline, "waited in vain"
             time.sleep(0.01)
@@ -131,6 +131,6 @@ def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def run(script: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", script]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
     return run

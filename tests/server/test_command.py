@@ -29,7 +29,7 @@ def url(ingot_path: Path) -> Iterator[str]:
             yield json.loads(said + "}")["url"]
         finally:
             process.terminate()
-            _, errors = process.communicate(timeout=20)
+            _, errors = process.communicate(timeout=300)
     lines = [json.loads(line) for line in errors.splitlines()]  # nothing but the log
     assert {line["path"] for line in lines} >= {"/v1/models", "/admin/verify"}
 

@@ -38,7 +38,7 @@ def serve(ingot: Ingot, engine: EngineLoop) -> Iterator[httpx.Client]:
     try:
         with (
             Server(ingot, engine, ServerConfig(port=0)) as server,
-            httpx.Client(base_url=server.url, timeout=30) as http,
+            httpx.Client(base_url=server.url, timeout=300) as http,
         ):
             yield http
     finally:

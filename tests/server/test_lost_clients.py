@@ -68,7 +68,7 @@ def connect(server: Server, body: dict[str, object]) -> socket.socket:
     """Send a request over a bare socket."""
     host, port = server.url.removeprefix("http://").split(":")
     data = json.dumps(body).encode()
-    connection = socket.create_connection((host, int(port)), timeout=30)
+    connection = socket.create_connection((host, int(port)), timeout=300)
     head = f"POST {URL} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n"
     head += f"content-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n"
     connection.sendall(head.encode() + data)
@@ -98,7 +98,7 @@ def test_a_body_that_never_comes_is_given_up(ingot: Ingot, engine: EngineLoop) -
     with Server(ingot, engine, config) as server:
         host, port = server.url.removeprefix("http://").split(":")
         head = f"POST {URL} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\n"
-        with socket.create_connection((host, int(port)), timeout=30) as connection:
+        with socket.create_connection((host, int(port)), timeout=300) as connection:
             connection.sendall(f"{head}content-length: 50\r\n\r\n{{".encode())
             received = b"".join(iter(lambda: connection.recv(65_536), b"")).decode()
     assert received.startswith("HTTP/1.1 408")
@@ -108,8 +108,8 @@ def test_a_body_that_never_comes_is_given_up(ingot: Ingot, engine: EngineLoop) -
 def test_an_answer_past_its_deadline(ingot: Ingot, engine: EngineLoop, wait_until: Wait) -> None:
     config = ServerConfig(port=0, request_timeout_s=0.2)
     with Server(ingot, engine, config) as server:
-        plain = httpx.post(f"{server.url}{URL}", json=LONG, timeout=30)
-        streamed = httpx.post(f"{server.url}{URL}", json=LONG | {"stream": True}, timeout=30)
+        plain = httpx.post(f"{server.url}{URL}", json=LONG, timeout=300)
+        streamed = httpx.post(f"{server.url}{URL}", json=LONG | {"stream": True}, timeout=300)
     assert plain.status_code == 504
     assert plain.json()["error"]["code"] == "deadline_exceeded"
     assert streamed.status_code == 200

@@ -42,7 +42,7 @@ def guarded(
     config = ServerConfig(port=0, api_keys=keys[0], allowed_hosts=("models.example",))
     with (
         Server(ingot, engine, config) as server,
-        httpx.Client(base_url=server.url, timeout=30) as http,
+        httpx.Client(base_url=server.url, timeout=300) as http,
     ):
         yield http
 

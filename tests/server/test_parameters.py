@@ -283,7 +283,7 @@ def narrow(ingot: Ingot) -> Iterator[httpx.Client]:
     engine = EngineLoop(Engine(executor, ingot.tokenizer, config))
     with (
         Server(ingot, engine, ServerConfig(port=0)) as server,
-        httpx.Client(base_url=server.url, timeout=60) as http,
+        httpx.Client(base_url=server.url, timeout=300) as http,
     ):
         yield http
     engine.close(5)
@@ -310,7 +310,7 @@ def test_priority_goes_before_what_came_earlier(
         wait_until(waiting)
         jobs.append(pool.submit(run, "urgent", -5, 20))
         for job in jobs:
-            job.result(60)
+            job.result(300)
     assert done == ["urgent", "long", "late", "later"]
 
 

@@ -109,7 +109,7 @@ def test_without_the_package_it_says_what_to_install(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.stdout == (
         "hf:owner/name: reading from the hub needs datasets, which is not installed; "

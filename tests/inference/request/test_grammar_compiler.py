@@ -183,7 +183,7 @@ def test_compiling_has_a_time_limit_and_does_not_pile_up(
     compile_one = compiler._compile
 
     def hanging(*args: Any) -> Grammar:
-        assert go.wait(20)
+        assert go.wait(300)
         return compile_one(*args)
 
     monkeypatch.setattr(compiler, "_compile", hanging)
@@ -193,7 +193,7 @@ def test_compiling_has_a_time_limit_and_does_not_pile_up(
             compiler.compile("regex", "a")
     assert threading.active_count() <= before + 2
     go.set()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 300
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
     compiler._timeout_s = 20.0

@@ -74,15 +74,15 @@ class Served:
     def exchange(self, path: Path, model: str = "tiny") -> httpx.Response:
         body = {"model": model, "path": str(path)}
         url = f"{self.server.url}/admin/ingots"
-        return httpx.post(url, json=body, headers=self.admin, timeout=60)
+        return httpx.post(url, json=body, headers=self.admin, timeout=300)
 
     def quantize(self, model: str, headers: dict[str, str]) -> httpx.Response:
         url = f"{self.server.url}/admin/quantize"
-        return httpx.post(url, json={"model": model}, headers=headers, timeout=60)
+        return httpx.post(url, json={"model": model}, headers=headers, timeout=300)
 
     def ask(self, **fields: Any) -> httpx.Response:
         url = f"{self.server.url}/v1/completions"
-        return httpx.post(url, json=ASKED | fields, headers=self.user, timeout=60)
+        return httpx.post(url, json=ASKED | fields, headers=self.user, timeout=300)
 
 
 @pytest.fixture
@@ -116,8 +116,8 @@ def test_an_ingot_takes_anothers_place_and_no_request_is_dropped(
         wait_until(lambda: served.opened[0][1].stats().running > 0)
         said = served.exchange(other_path)
         assert said.status_code == 200, said.text
-        results = [job.result(60) for job in running]
-        ended = under_way.result(60).json()
+        results = [job.result(300) for job in running]
+        ended = under_way.result(300).json()
     first, second = served.opened[0][0].digest, served.opened[1][0].digest
     assert said.json()["digest"] == second
     assert before["system_fingerprint"] == first
@@ -223,7 +223,7 @@ def test_a_model_is_not_closed_while_it_is_used(ingot_path: Path) -> None:
             await asyncio.sleep(0.1)
             assert model.loop._thread.is_alive()
             assert not closing.done()
-        await asyncio.wait_for(closing, 20)
+        await asyncio.wait_for(closing, 300)
         assert not model.loop._thread.is_alive()
 
     asyncio.run(main())
@@ -235,7 +235,7 @@ def test_weights_that_loading_converted_are_not_called_false(ingot_path: Path) -
         inference.load(ingot_path, executor="native-int8") as model,
         Server(model.ingot, model.loop, ServerConfig(port=0)) as server,
     ):
-        said = httpx.post(f"{server.url}/admin/verify", json={"model": "tiny"}, timeout=30)
+        said = httpx.post(f"{server.url}/admin/verify", json={"model": "tiny"}, timeout=300)
         assert said.status_code == 409
         assert said.json()["error"]["code"] == "not_comparable"
         with pytest.raises(ServeError, match="converted when they were loaded"):
@@ -290,5 +290,5 @@ def test_without_keys_only_a_private_server_makes_copies(
     config = ServerConfig(port=0, allow_public=public)
     with inference.load(ingot_path) as model, inference.serve(model, config) as server:
         body = {"model": ingot_path.name.removesuffix(".ingot")}
-        response = httpx.post(f"{server.url}/admin/quantize", json=body, timeout=60)
+        response = httpx.post(f"{server.url}/admin/quantize", json=body, timeout=300)
         assert response.status_code == status, response.text

@@ -35,7 +35,7 @@ def http(record: Path) -> Iterator[httpx.Client]:
     actions = {"pause": run.pause, "freeze": run.freeze}
     with (
         WatchServer("<mine>", record, actions, lambda: run.paused) as server,
-        httpx.Client(base_url=server.url, timeout=30) as http,
+        httpx.Client(base_url=server.url, timeout=300) as http,
     ):
         yield http
 

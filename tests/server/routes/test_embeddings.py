@@ -19,7 +19,7 @@ def test_embeddings_are_the_engines_own(
     answer = client.embeddings.create(model="tiny", input=TEXTS)  # in base64, by its own choice
     written = client.embeddings.create(model="tiny", input=TEXTS, encoding_format="float")
     for text, packed, plain in zip(TEXTS, answer.data, written.data, strict=True):
-        own = engine.embed(ingot.tokenizer.encode(text), timeout=30)
+        own = engine.embed(ingot.tokenizer.encode(text), timeout=300)
         assert np.asarray(packed.embedding, np.float32).tolist() == own.tolist()
         assert np.asarray(plain.embedding, np.float32).tolist() == own.tolist()
     assert [entry.index for entry in answer.data] == [0, 1]

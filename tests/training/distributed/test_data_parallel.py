@@ -60,7 +60,7 @@ def train_in_two(run: Run) -> str:
         ],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )

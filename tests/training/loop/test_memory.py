@@ -113,7 +113,7 @@ except ResourceError as error:
         [sys.executable, "-c", script, str(run.path)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert "memory does not hold 4 windows of 32 tokens of a model of" in done.stdout, done.stderr

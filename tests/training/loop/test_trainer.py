@@ -314,6 +314,6 @@ def test_a_killed_run_goes_on_to_the_bit(
         time.sleep(chance.random() * 0.02)
         os.kill(process.pid, signal.SIGKILL)
         process.stdout.close()
-        process.wait(30)
+        process.wait(300)
     watch().train(open_run(killed.path))
     assert_same_outcome(whole, killed)

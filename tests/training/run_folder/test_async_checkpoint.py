@@ -48,7 +48,7 @@ def test_writing_takes_its_time_unless_somebody_waits(
 
 def until_written(saver: Saver) -> Path:
     """Wait without waiting for the saver, which would hurry it."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while (folder := saver.written()) is None:
         assert time.monotonic() < deadline
         time.sleep(0.005)

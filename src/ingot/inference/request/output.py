@@ -198,9 +198,9 @@ class SequenceOutput:
 
     def _ends_before(self, token_id: int) -> FinishReason | None:
         """Tell why a token ends the answer without being part of it, if it does."""
-        if token_id in self._ends:
-            return "stop"
-        return "length" if self._last == 0 else None
+        if self._last == 0:  # before the token is looked at: it was not asked for
+            return "length"
+        return "stop" if token_id in self._ends else None
 
     def _keep(self, token_id: int) -> str:
         """Make a token part of the answer; return the text that is now certain."""
