@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ingot.api.inference import GenerationResult, Model, load, serve
-    from ingot.api.training import Watcher, build_corpus, evaluate, freeze, resume, train
+    from ingot.api.training import Callbacks, build_corpus, evaluate, freeze, resume, train
 
 # OpenMP's threads spin while they wait for each other; on a machine that also does other work
 # they spin away the very time their partner needs. A short spin keeps both: docs/log.md has the
@@ -25,7 +25,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 _PHASES = {
     "ingot.api.training": (
-        "Watcher",
+        "Callbacks",
         "build_corpus",
         "evaluate",
         "freeze",
@@ -36,9 +36,9 @@ _PHASES = {
 }
 
 __all__ = [
+    "Callbacks",
     "GenerationResult",
     "Model",
-    "Watcher",
     "build_corpus",
     "evaluate",
     "freeze",

@@ -1,4 +1,4 @@
-"""What the command line shows while work goes on. Everything here goes to standard error."""
+"""Progress of long work on the terminal, written to standard error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ingot.api.training import Watcher
+from ingot.api.training import Callbacks
 from ingot.corpus import Progress as CorpusProgress
 from ingot.planning import Machine, Plan
 from ingot.training import Recipe
@@ -19,8 +19,8 @@ from ingot.training.monitoring.events import Event
 from ingot.training.monitoring.live_view import LiveView
 
 
-class Show:
-    """Draws a training run from the first measurement to the last checkpoint."""
+class ConsoleReporter:
+    """Shows a training run from the first measurement to the last checkpoint."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -30,16 +30,16 @@ class Show:
         self.machine: Machine | None = None
 
     def say(self, text: str) -> None:
-        """Print one line as it is."""
+        """Print one line without markup."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def watcher(self, interrupted: threading.Event) -> Watcher:
-        """Return the functions that draw."""
-        return Watcher(
-            machine=self._machine,
-            recipe=self._recipe,
-            corpus=self._corpus,
-            training=self._training,
+    def callbacks(self, interrupted: threading.Event) -> Callbacks:
+        """Return callbacks that show what they receive."""
+        return Callbacks(
+            on_machine=self._machine,
+            on_recipe=self._recipe,
+            on_progress=self._progress,
+            on_event=self._event,
             interrupted=interrupted,
         )
 
@@ -49,7 +49,7 @@ class Show:
         return self._live is not None
 
     def close(self) -> None:
-        """Leave the terminal as it was found."""
+        """Stop all progress bars and live views."""
         self._stop_bars()
         if self._live:
             self._live.__exit__(None, None, None)
@@ -75,7 +75,7 @@ class Show:
                     table.add_row(name, str(value), reasons[name])
         self._console.print(table)
 
-    def _corpus(self, progress: CorpusProgress) -> None:
+    def _progress(self, progress: CorpusProgress) -> None:
         if self._bars is None:
             self._bars = Progress(
                 TextColumn("{task.description:<28}"),
@@ -93,7 +93,7 @@ class Show:
                 self.say(progress.phase)
         self._bars.update(task, completed=progress.done, total=progress.total)
 
-    def _training(self, event: Event) -> None:
+    def _event(self, event: Event) -> None:
         self._stop_bars()
         if self._live is None:
             self._live = LiveView(self._console)
@@ -107,20 +107,20 @@ class Show:
 
 
 @contextmanager
-def showing(console: Console) -> Iterator[tuple[Show, Watcher]]:
-    """Draw what happens inside; Ctrl-C and SIGTERM stop a run after its current update."""
+def report_to(console: Console) -> Iterator[tuple[ConsoleReporter, Callbacks]]:
+    """Show progress inside the block; Ctrl-C and SIGTERM stop a run after its current update."""
     interrupted = threading.Event()
-    show = Show(console)
+    reporter = ConsoleReporter(console)
 
     def stop(*_: object) -> None:
-        if interrupted.is_set() or not show.training:
+        if interrupted.is_set() or not reporter.training:
             raise KeyboardInterrupt  # the second time, or with nothing to save
         interrupted.set()
 
     previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield show, show.watcher(interrupted)
+        yield reporter, reporter.callbacks(interrupted)
     finally:
-        show.close()
+        reporter.close()
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from ingot.api import inference, training
 from ingot.artifact import open_ingot, verify
-from ingot.console import showing
+from ingot.console import report_to
 from ingot.corpus import sources_fingerprint
 from ingot.corpus.store.manifest import BaselineRecord
 from ingot.errors import ArtifactError, IngotError, ServeError
@@ -111,12 +111,12 @@ def _trained(console: Console, run: Path, budget: float) -> tuple[Path, Training
         if not (same_text and recipe.run.budget_seconds == budget):
             console.print("  the text or the budget has changed: starting anew")
             shutil.rmtree(run)
-    with showing(console) as (_, watcher):
+    with report_to(console) as (_, callbacks):
         if (run / "run.json").is_file():
-            done = training.resume(run, watcher=watcher)
+            done = training.resume(run, callbacks=callbacks)
         else:
             done = training.train(
-                texts, out=run, budget=budget, settings=_SETTINGS, watcher=watcher
+                texts, out=run, budget=budget, settings=_SETTINGS, callbacks=callbacks
             )
     return done.path, done.result
 

@@ -1,4 +1,4 @@
-"""What a caller is told of training as it goes on, and what it may ask."""
+"""Callbacks for progress, and requests to a running training."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ def _ignore(*_: object) -> None:
 
 
 @dataclass(frozen=True)
-class Watcher:
-    """Functions to call as work goes on; each may be left out."""
+class Callbacks:
+    """Functions that training calls, all optional, and events that its caller sets."""
 
-    machine: Callable[[Machine], None] = _ignore
-    """Given the machine once it is measured."""
-    recipe: Callable[[Recipe, Plan | None], None] = _ignore
-    """Given every choice before training, and the plan they come from, if one was made."""
-    corpus: Callable[[CorpusProgress], None] = _ignore
-    """Given the progress of building a corpus."""
-    training: Callable[[Event], None] = _ignore
-    """Given each event of the run."""
+    on_machine: Callable[[Machine], None] = _ignore
+    """Called with the machine once it is measured."""
+    on_recipe: Callable[[Recipe, Plan | None], None] = _ignore
+    """Called with the recipe before training, and with its plan if one was made."""
+    on_progress: Callable[[CorpusProgress], None] = _ignore
+    """Called with the progress of building a corpus."""
+    on_event: Callable[[Event], None] = _ignore
+    """Called with each event of the run."""
     interrupted: threading.Event = field(default_factory=threading.Event)
     """Set it to stop a run after its current update, with a checkpoint."""
     controls: Controls = field(default_factory=Controls)
-    """Other wishes to the run."""
+    """Requests to the run: pause, resume, write a checkpoint."""

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ingot.api.callbacks import Watcher
+from ingot.api.callbacks import Callbacks
 from ingot.artifact import Ingot, open_ingot
 from ingot.corpus import (
     Corpus,
@@ -36,7 +36,7 @@ def new_run(
     budget: str | float | None,
     paths: list[Path],
     where: object,
-    watcher: Watcher,
+    callbacks: Callbacks,
 ) -> Run:
     """Choose what was not given, prepare the data and make the run's folder.
 
@@ -46,7 +46,7 @@ def new_run(
         budget: Wall time, if one is given.
         paths: Texts, a built corpus, or files of examples.
         where: What to call the tables in an error.
-        watcher: Told of each choice.
+        callbacks: Functions to call with each choice.
 
     Raises:
         CorpusError: the texts cannot be read, or hold too little.
@@ -60,15 +60,15 @@ def new_run(
         machine = None
         if early.run.measure_peak or early.run.steps is None:
             machine = measure_machine()
-            watcher.machine(machine)
+            callbacks.on_machine(machine)
         tables, planned = _choose(given, task, budget, machine, built, paths, base)
         chosen = make_recipe(tables, where=where)
-        watcher.recipe(chosen, planned)
+        callbacks.on_recipe(chosen, planned)
         parent = base.digest if base else None
         if task.kind == "text":
             tokenizer = base.tokenizer if base else None
             corpus = built or _corpus_in(
-                folder / "corpus", paths, chosen.corpus, tokenizer, watcher
+                folder / "corpus", paths, chosen.corpus, tokenizer, callbacks
             )
             split = corpus.manifest.train
             record = RunRecord(
@@ -132,7 +132,7 @@ def _corpus_in(
     paths: list[Path],
     config: CorpusConfig,
     tokenizer: Tokenizer | None,
-    watcher: Watcher,
+    callbacks: Callbacks,
 ) -> Corpus:
     """Build the run's corpus, or take the one that an interrupted start left, if it is the same."""
     if (folder / "corpus.json").is_file():
@@ -143,7 +143,7 @@ def _corpus_in(
         raise RecipeError(
             "holds a corpus of another text or vocabulary", where=folder, fix="choose another --out"
         )
-    return build(paths, folder, config, tokenizer=tokenizer, progress=watcher.corpus)
+    return build(paths, folder, config, tokenizer=tokenizer, progress=callbacks.on_progress)
 
 
 def _text_bytes(paths: list[Path]) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from ingot.api.callbacks import Watcher
+from ingot.api.callbacks import Callbacks
 from ingot.api.new_run import new_run
 from ingot.artifact import Ingot, Provenance, Scheme, open_ingot, round_model
 from ingot.artifact import freeze as seal
@@ -61,7 +61,7 @@ def train(
     settings: Iterable[str] = (),
     start: str | Path | None = None,
     task: TaskKind | None = None,
-    watcher: Watcher | None = None,
+    callbacks: Callbacks | None = None,
 ) -> TrainedRun:
     """Train a model: on texts, or on a corpus that was built before, or on examples.
 
@@ -76,7 +76,7 @@ def train(
         settings: ``section.key=value`` texts, which override both.
         start: An ingot to go on from.
         task: ``"text"``, ``"chat"`` or ``"preference"``.
-        watcher: Functions to call on the way.
+        callbacks: Functions to call during the work.
 
     Returns:
         The finished run.
@@ -84,11 +84,11 @@ def train(
     Raises:
         CorpusError: the texts cannot be read, or hold too little.
         RecipeError: a key, value or budget that cannot be used.
-        Interrupted: ``watcher.interrupted`` was set; the run can be resumed.
+        Interrupted: ``callbacks.interrupted`` was set; the run can be resumed.
     """
-    watcher, workers = watcher or Watcher(), Workers.join()
+    callbacks, workers = callbacks or Callbacks(), Workers.join()
     if not workers.leads:
-        return _run(open_run(Path(workers.tell(None) or "")), watcher, workers)
+        return _run(open_run(Path(workers.tell(None) or "")), callbacks, workers)
     folder = Path(out) if out else new_folder()
     chosen_task = {"start": str(Path(start).resolve()) if start else None, "kind": task}
     given = merge_tables(
@@ -96,9 +96,9 @@ def train(
         parse_overrides(settings),
         {"task": {key: value for key, value in chosen_task.items() if value is not None}},
     )
-    run = new_run(folder, given, budget, _as_paths(texts), recipe or "settings", watcher)
+    run = new_run(folder, given, budget, _as_paths(texts), recipe or "settings", callbacks)
     workers.tell(str(run.path))
-    return _run(run, watcher, workers)
+    return _run(run, callbacks, workers)
 
 
 def new_folder() -> Path:
@@ -111,7 +111,7 @@ def resume(
     *,
     settings: Iterable[str] = (),
     accept_changes: bool = False,
-    watcher: Watcher | None = None,
+    callbacks: Callbacks | None = None,
 ) -> TrainedRun:
     """Go on with a run from its last checkpoint; a finished run is returned as it is.
 
@@ -119,7 +119,7 @@ def resume(
         run: The run.
         settings: ``section.key=value`` texts that change its recipe from here on.
         accept_changes: Go on although the recipe is not that which the run began with.
-        watcher: Functions to call on the way.
+        callbacks: Functions to call during the work.
 
     Raises:
         RecipeError: the recipe has changed, and that is not accepted; the changes are named.
@@ -140,7 +140,7 @@ def resume(
         if workers.leads:
             opened.recipe.save(opened.path / "recipe.toml")
             opened = opened.accept_changes()
-    return _run(opened, watcher or Watcher(), workers)
+    return _run(opened, callbacks or Callbacks(), workers)
 
 
 def build_corpus(
@@ -148,10 +148,10 @@ def build_corpus(
     out: str | Path,
     *,
     config: CorpusConfig | None = None,
-    watcher: Watcher | None = None,
+    callbacks: Callbacks | None = None,
 ) -> Corpus:
     """Read texts, learn a tokenizer and write token shards to the new folder ``out``."""
-    progress = (watcher or Watcher()).corpus
+    progress = (callbacks or Callbacks()).on_progress
     return build(_as_paths(texts), Path(out), config or CorpusConfig(), progress=progress)
 
 
@@ -236,11 +236,13 @@ def freeze(
     return open_ingot(Path(out))
 
 
-def _run(run: Run, watcher: Watcher, workers: Workers) -> TrainedRun:
+def _run(run: Run, callbacks: Callbacks, workers: Workers) -> TrainedRun:
     if not torch.cuda.is_available():
         require_memory(run, available_bytes(), workers.count)
     with lack_of_memory_named(run):
-        trainer = Trainer(run, watcher.training, watcher.interrupted, workers, watcher.controls)
+        trainer = Trainer(
+            run, callbacks.on_event, callbacks.interrupted, workers, callbacks.controls
+        )
     return TrainedRun(run.path, run.recipe, trainer.train())
 
 
@@ -252,8 +254,8 @@ def _as_paths(texts: Paths) -> list[Path]:
 
 
 __all__ = [
+    "Callbacks",
     "TrainedRun",
-    "Watcher",
     "adapter",
     "build_corpus",
     "evaluate",

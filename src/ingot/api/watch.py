@@ -1,4 +1,4 @@
-"""A page beside a run, while it goes."""
+"""The page that shows a run while it trains."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ingot.api import training
-from ingot.api.training import Watcher
+from ingot.api.training import Callbacks
 from ingot.errors import ServeError
 from ingot.server.page.run_monitor import WatchServer
 
@@ -20,24 +20,24 @@ _START_S, _STOP_S = 60.0, 40.0
 
 
 @contextlib.contextmanager
-def watch(folder: Path, watcher: Watcher, *, port: int = 0) -> Iterator[WatchServer]:
-    """Show the run in ``folder`` as a page inside the block, and pass wishes on to it.
+def watch(folder: Path, callbacks: Callbacks, *, port: int = 0) -> Iterator[WatchServer]:
+    """Serve the page of the run in ``folder`` inside the block, with buttons that control it.
 
-    The block trains with the same ``watcher``. What is served from the page ends with it.
+    The block trains with the same ``callbacks``. An ingot served from the page stops with it.
 
     Args:
         folder: The run's folder, which need not exist yet.
-        watcher: The run's.
+        callbacks: What the run is trained with.
         port: Port on this machine; 0 takes a free one.
 
     Raises:
-        ServeError: the port cannot be had.
+        ServeError: the port is in use.
     """
-    controls = watcher.controls
+    controls = callbacks.controls
     served = _Served()
 
     def stop() -> str:
-        watcher.interrupted.set()
+        callbacks.interrupted.set()
         return f"stops after this update; go on with: ingot resume {folder}"
 
     def pause() -> str:

@@ -1,4 +1,4 @@
-"""The verbs of phase two: verify an ingot, ask it, serve it."""
+"""The verbs of inference: verify an ingot, generate from it, serve it."""
 
 from __future__ import annotations
 

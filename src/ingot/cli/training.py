@@ -1,4 +1,4 @@
-"""The verbs of phase one: text to corpus, corpus to run, run to ingot."""
+"""The verbs of training: text to corpus, corpus to run, run to ingot."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ingot.cli.options import Json, Overwrite, RunFolder, say, stderr
 from ingot.errors import UsageError
 
 if TYPE_CHECKING:
-    from ingot.api.training import Watcher
-    from ingot.console import Show
+    from ingot.api.training import Callbacks
+    from ingot.console import ConsoleReporter
 
 app = typer.Typer()
 data = typer.Typer(no_args_is_help=True, help="Turn raw text into token shards.")
@@ -59,7 +59,7 @@ def data_build(
 ) -> None:
     """Read texts, learn a tokenizer and write token shards. Run again, a killed build goes on."""
     from ingot.api.training import build_corpus
-    from ingot.console import showing
+    from ingot.console import report_to
     from ingot.corpus import make_config, parse_mix
 
     config = make_config(
@@ -69,8 +69,8 @@ def data_build(
         near_duplicates=near_duplicates,
         mix=parse_mix(mix or []),
     )
-    with showing(stderr()) as (_, watcher):
-        corpus = build_corpus(texts, out, config=config, watcher=watcher)
+    with report_to(stderr()) as (_, callbacks):
+        corpus = build_corpus(texts, out, config=config, callbacks=callbacks)
     manifest = corpus.manifest
     say(json, manifest.model_dump(mode="json"), f"{out}: {manifest.summary()}")
 
@@ -97,10 +97,10 @@ def train(
 ) -> None:
     """Train a model on texts within a budget; everything else is chosen by measuring."""
     from ingot.api import training
-    from ingot.console import showing
+    from ingot.console import report_to
 
     out = out or training.new_folder()
-    with showing(stderr()) as (show, watcher), _watched(show, out, watcher, watch):
+    with report_to(stderr()) as (reporter, callbacks), _watched(reporter, out, callbacks, watch):
         run = training.train(
             texts,
             out=out,
@@ -109,7 +109,7 @@ def train(
             settings=settings or [],
             start=start,
             task=task,  # type: ignore[arg-type]  # the recipe checks it
-            watcher=watcher,
+            callbacks=callbacks,
         )
     _finished(run, json)
 
@@ -126,11 +126,11 @@ def resume(
 ) -> None:
     """Go on with a run from its last checkpoint."""
     from ingot.api import training
-    from ingot.console import showing
+    from ingot.console import report_to
 
-    with showing(stderr()) as (show, watcher), _watched(show, run, watcher, watch):
+    with report_to(stderr()) as (reporter, callbacks), _watched(reporter, run, callbacks, watch):
         finished = training.resume(
-            run, settings=settings or [], accept_changes=accept_changes, watcher=watcher
+            run, settings=settings or [], accept_changes=accept_changes, callbacks=callbacks
         )
     _finished(finished, json)
 
@@ -245,15 +245,17 @@ def runs(
 
 
 @contextlib.contextmanager
-def _watched(show: Show, run: Path, watcher: Watcher, port: int | None) -> Iterator[None]:
+def _watched(
+    reporter: ConsoleReporter, run: Path, callbacks: Callbacks, port: int | None
+) -> Iterator[None]:
     """Serve the page of a run inside the block, if that is wished for."""
     if port is None:
         yield
         return
     from ingot.api.watch import watch
 
-    with watch(run, watcher, port=port) as page:
-        show.say(f"watch it at {page.url}/#train")
+    with watch(run, callbacks, port=port) as page:
+        reporter.say(f"watch it at {page.url}/#train")
         yield
 
 

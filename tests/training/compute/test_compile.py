@@ -58,12 +58,12 @@ def test_a_compiled_run_learns_the_same_and_goes_on_to_the_bit(
     first.train(whole)
     assert "compiled" in first.of(Started)[0].note
     assert losses(whole) == pytest.approx(losses(eager), rel=2e-3)  # bfloat16 rounds elsewhere
-    watcher = watch()
-    watcher.on_event = lambda event: (
-        watcher.interrupted.set() if isinstance(event, Stepped) and event.step == 5 else None
+    watched = watch()
+    watched.on_event = lambda event: (
+        watched.interrupted.set() if isinstance(event, Stepped) and event.step == 5 else None
     )
     with pytest.raises(Interrupted, match="checkpoint written"):
-        watcher.train(halted)
+        watched.train(halted)
     watch().train(open_run(halted.path))
     assert losses(halted) == losses(whole)
     weights, others = (read_weights(latest(run.path)) for run in (whole, halted))

@@ -71,9 +71,9 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def watched() -> tuple[list[Event], training.Watcher]:
+def watched() -> tuple[list[Event], training.Callbacks]:
     events: list[Event] = []
-    return events, training.Watcher(training=events.append)
+    return events, training.Callbacks(on_event=events.append)
 
 
 def weights_of(model: Path) -> dict[str, torch.Tensor]:
@@ -85,10 +85,10 @@ def losses(events: list[Event]) -> list[float]:
 
 
 def test_more_text_goes_on_where_the_ingot_was(base: Path, source: Path, tmp_path: Path) -> None:
-    events, watcher = watched()
+    events, callbacks = watched()
     settings = ["run.steps=10", *QUICK]
     run = training.train(
-        source / "corpus", out=tmp_path / "run", start=base, settings=settings, watcher=watcher
+        source / "corpus", out=tmp_path / "run", start=base, settings=settings, callbacks=callbacks
     )
     assert losses(events)[0] < 4.5  # a fresh model of 384 tokens would begin at 5.95
     with training.freeze(run.path, tmp_path / "next.ingot") as ingot, open_ingot(base) as parent:
@@ -99,7 +99,7 @@ def test_more_text_goes_on_where_the_ingot_was(base: Path, source: Path, tmp_pat
 
 @pytest.mark.parametrize("lora", [False, True])
 def test_talks_are_learnt(base: Path, talks: Path, tmp_path: Path, lora: bool) -> None:
-    events, watcher = watched()
+    events, callbacks = watched()
     settings = ["run.epochs=6", "run.evaluations=3", "batch.sequences=4"]
     settings += ["lora.rank=4", "optimizer.adapter_lr=0.01"] if lora else []
     run = training.train(
@@ -108,7 +108,7 @@ def test_talks_are_learnt(base: Path, talks: Path, tmp_path: Path, lora: bool) -
         start=base,
         task="chat",
         settings=settings,
-        watcher=watcher,
+        callbacks=callbacks,
     )
     judged = [event for event in events if isinstance(event, Evaluated)]
     assert min(event.loss for event in judged) < 0.95 * losses(events)[0]
@@ -137,7 +137,7 @@ def test_an_adapter_can_be_kept(base: Path, talks: Path, tmp_path: Path) -> None
 
 
 def test_preferences_move_the_model(base: Path, pairs: Path, tmp_path: Path) -> None:
-    events, watcher = watched()
+    events, callbacks = watched()
     settings = ["run.steps=12", *QUICK, "optimizer.method=adamw", "optimizer.matrix_lr=0.003"]
     run = training.train(
         pairs,
@@ -145,7 +145,7 @@ def test_preferences_move_the_model(base: Path, pairs: Path, tmp_path: Path) -> 
         start=base,
         task="preference",
         settings=settings,
-        watcher=watcher,
+        callbacks=callbacks,
     )
     assert losses(events)[0] == pytest.approx(0.6931, abs=1e-3)  # no difference yet: log 2
     assert run.result.validation_loss < 0.5
@@ -159,9 +159,9 @@ def test_an_interrupted_run_goes_on_to_the_bit(
     data = talks if task == "chat" else pairs
     settings = ["run.steps=9", "lora.rank=4", *QUICK]
     whole = training.train(data, out=tmp_path / "whole", start=base, task=task, settings=settings)
-    watcher = training.Watcher(
-        training=lambda event: (
-            watcher.interrupted.set() if isinstance(event, Stepped) and event.step == 4 else None
+    callbacks = training.Callbacks(
+        on_event=lambda event: (
+            callbacks.interrupted.set() if isinstance(event, Stepped) and event.step == 4 else None
         )
     )
     with pytest.raises(Interrupted):
@@ -171,7 +171,7 @@ def test_an_interrupted_run_goes_on_to_the_bit(
             start=base,
             task=task,
             settings=settings,
-            watcher=watcher,
+            callbacks=callbacks,
         )
     parts = training.resume(tmp_path / "parts")
     one, other = (
@@ -231,12 +231,12 @@ def test_data_that_changed_is_refused_on_resume(base: Path, talks: Path, tmp_pat
 def test_documents_kept_apart_are_another_loss(corpus: Corpus, tmp_path: Path) -> None:
     lost = []
     for apart in ("false", "true"):
-        events, watcher = watched()
+        events, callbacks = watched()
         settings = ["run.steps=3", f"task.separate_documents={apart}", "run.warm_start=false"]
         settings += ["batch.context=2048", "model.hidden_size=16", "optimizer.method=adamw"]
         settings += ["model.num_hidden_layers=1", "model.num_attention_heads=1"]
         settings += ["model.num_key_value_heads=1", "run.evaluations=1", "batch.sequences=1"]
-        training.train(corpus.path, out=tmp_path / apart, settings=settings, watcher=watcher)
+        training.train(corpus.path, out=tmp_path / apart, settings=settings, callbacks=callbacks)
         lost.append(losses(events))
     assert lost[0][0] == pytest.approx(lost[1][0], rel=1e-5)  # at first no block does anything
     assert lost[0][2] != pytest.approx(lost[1][2], rel=1e-5)
@@ -257,11 +257,13 @@ def test_passes_of_unequal_numbers_of_answers_count_by_the_answers(
     data.write_text("".join(json.dumps({"messages": line}) + "\n" for line in lines))
     first: list[Stepped] = []
     for sequences, passes in ((8, 1), (2, 4)):
-        events, watcher = watched()
+        events, callbacks = watched()
         settings = [f"batch.sequences={sequences}", f"batch.accumulation={passes}"]
         settings += ["run.steps=1", "run.precision=float32", "run.evaluations=1"]
         out = tmp_path / str(passes)
-        training.train(data, out=out, start=base, task="chat", settings=settings, watcher=watcher)
+        training.train(
+            data, out=out, start=base, task="chat", settings=settings, callbacks=callbacks
+        )
         first.append(next(event for event in events if isinstance(event, Stepped)))
     assert first[1].loss == pytest.approx(first[0].loss, rel=1e-6)
     assert first[1].gradient_norm == pytest.approx(first[0].gradient_norm, rel=1e-6)
@@ -272,10 +274,10 @@ def test_conversations_that_were_cut_are_told(base: Path, talks: Path, tmp_path:
     long = {"role": "assistant", "content": "no " * 500}
     line = json.dumps({"messages": [{"role": "user", "content": "talk"}, long]})
     data.write_text(talks.read_text() + line + "\n")
-    events, watcher = watched()
+    events, callbacks = watched()
     settings = ["run.steps=1", *QUICK]
     training.train(
-        data, out=tmp_path / "run", start=base, task="chat", settings=settings, watcher=watcher
+        data, out=tmp_path / "run", start=base, task="chat", settings=settings, callbacks=callbacks
     )
     note = next(event.note for event in events if isinstance(event, Started))
     assert note.endswith("too long for the context: 1 conversations were cut, 0 left out")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingot.api import training
-from ingot.api.training import Watcher
+from ingot.api.training import Callbacks
 from ingot.artifact import Provenance
 from ingot.planning import Machine
 from ingot.training import TrainingResult
@@ -47,29 +47,29 @@ def texts() -> list[Path]:
     return sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))[:_MODULES]
 
 
-def train_model(folder: Path, watcher: Watcher, *, updates: int) -> Classroom:
+def train_model(folder: Path, callbacks: Callbacks, *, updates: int) -> Classroom:
     """Train the model of the lesson in a new folder and seal it.
 
     Args:
         folder: Where the run and ``lesson.ingot`` go.
-        watcher: Told what happens on the way.
+        callbacks: Functions to call during the work.
         updates: Updates to make.
     """
     machines: list[Machine] = []
 
     def measured(machine: Machine) -> None:
         machines.append(machine)
-        watcher.machine(machine)
+        callbacks.on_machine(machine)
 
     trained = training.train(
         texts(),
         out=folder / "run",
         settings=[*_SETTINGS, f"run.steps={updates}"],
-        watcher=Watcher(
-            machine=measured,
-            corpus=watcher.corpus,
-            training=watcher.training,
-            interrupted=watcher.interrupted,
+        callbacks=Callbacks(
+            on_machine=measured,
+            on_progress=callbacks.on_progress,
+            on_event=callbacks.on_event,
+            interrupted=callbacks.interrupted,
         ),
     )
     sealed = folder / "lesson.ingot"

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.progress import BarColumn, Progress, TextColumn
 
 from ingot.api.inference import Model
-from ingot.api.training import Watcher
+from ingot.api.training import Callbacks
 from ingot.artifact import verify
 from ingot.lesson.experiments.full_size import Asked, Update, ask_sealed, show_update
 from ingot.lesson.experiments.large_model import LLAMA_3_8B
@@ -53,7 +53,7 @@ def train(stage: Stage, folder: Path, updates: int) -> Trained:
                 losses.append(event.loss)
                 bar.update(task, completed=event.progress, description=f"loss {event.loss:.2f}")
 
-        room = train_model(folder, Watcher(training=watch), updates=updates)
+        room = train_model(folder, Callbacks(on_event=watch), updates=updates)
     result = room.result
     stage.line(
         f"{result.steps} updates in {result.seconds:.1f} s over {result.tokens:,} tokens. "
