@@ -14,12 +14,12 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 from ingot.api import inference
 from ingot.api.inference import Model
 from ingot.artifact import Provenance, freeze
-from ingot.lesson.content import read_content
 from ingot.lesson.experiments.full_size import Asked, Guess, Update
 from ingot.lesson.experiments.load import Timing
 from ingot.lesson.experiments.phases import Phases, Speed
 from ingot.lesson.experiments.switches import Measured, Switches
 from ingot.lesson.report.record import LargeModelCost, Machine, Record, Training
+from ingot.lesson_content import read_content
 from ingot.model import ModelConfig, Tokenizer
 from ingot.server import Server, ServerConfig
 

@@ -13,8 +13,8 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from ingot.api import inference
 from ingot.api.inference import Model, native_core_is_built
-from ingot.lesson.content import read_content
 from ingot.lesson.report.record import Record
+from ingot.lesson_content import read_content
 from ingot.server import Server, ServerConfig
 from ingot.server.access.api_keys import make_key
 

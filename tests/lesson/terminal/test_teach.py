@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ingot.lesson.content import read_content
 from ingot.lesson.terminal.teach import teach
-from ingot.server.page.lesson_routes import read_record, record_path
+from ingot.lesson_content import read_content, record_path
+from ingot.server.page.lesson_routes import read_record
 
 
 def keystrokes() -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ingot.server.page.lesson_routes import RECORD_VERSION, record_path
+from ingot.lesson_content import RECORD_VERSION, record_path
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from ingot.files import write_atomic
 from ingot.lesson.experiments.full_size import Asked, Update
 from ingot.lesson.experiments.phases import Phases
 from ingot.lesson.experiments.switches import Measured
-from ingot.server.page.lesson_routes import RECORD_VERSION, record_path
+from ingot.lesson_content import RECORD_VERSION, record_path
 
 
 @dataclass(frozen=True)

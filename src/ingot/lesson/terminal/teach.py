@@ -13,7 +13,6 @@ from rich.console import Console
 from ingot.api import inference
 from ingot.api.inference import Model
 from ingot.errors import IngotError
-from ingot.lesson.content import Content, Question, read_content
 from ingot.lesson.experiments.evidence import gather, refused_tampering
 from ingot.lesson.experiments.full_size import Asked
 from ingot.lesson.experiments.load import ask
@@ -22,6 +21,7 @@ from ingot.lesson.report.record import Record, Training
 from ingot.lesson.terminal import model_scenes, weight_scenes
 from ingot.lesson.terminal.asker import Asker, Learner, Nobody
 from ingot.lesson.terminal.stage import Stage
+from ingot.lesson_content import Content, Question, read_content
 
 _CROWD, _CROWD_TOKENS = 16, 32
 _T = TypeVar("_T")

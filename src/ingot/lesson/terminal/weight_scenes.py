@@ -5,7 +5,6 @@ from __future__ import annotations
 from fractions import Fraction
 
 from ingot.errors import UsageError
-from ingot.lesson.content import FrozenWeightExample, OneWeight
 from ingot.lesson.experiments.frozen_weight import FrozenWeight, write_in_another_process
 from ingot.lesson.experiments.one_weight import (
     Rule,
@@ -17,6 +16,7 @@ from ingot.lesson.experiments.one_weight import (
 )
 from ingot.lesson.report import tables
 from ingot.lesson.terminal.stage import Stage
+from ingot.lesson_content import FrozenWeightExample, OneWeight
 
 _TIMES = "\N{MULTIPLICATION SIGN}"
 

@@ -1,38 +1,29 @@
-"""What the page's room Learn reads: the lesson's words, and what a lesson measured here.
+"""Routes of the page's view Learn: the lesson's text and its measured figures.
 
-The lesson itself trains, so the server does not import it: its words are read as
-a file, and its figures are those that ``ingot lesson`` wrote down last.
+The lesson trains a model, so the server does not import it. Both share the text in
+``ingot.lesson_content``; the figures are those that ``ingot lesson`` wrote last.
 """
 
 from __future__ import annotations
 
-import os
-import tomllib
 from pathlib import Path
 
 import orjson
 from fastapi import FastAPI, Response
 
+from ingot.lesson_content import RECORD_VERSION, read_content_tables, record_path
 from ingot.server.http.errors import ApiError
 
-RECORD_VERSION = 1
-_CONTENT = Path(__file__).parents[2] / "lesson" / "content.toml"
 _MOST_BYTES = 1 << 20
-
-
-def record_path() -> Path:
-    """Return the file that ``ingot lesson`` writes its figures to, by the XDG base directories."""
-    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(home) / "ingot" / "lesson.json"
 
 
 def add_lesson(app: FastAPI) -> None:
     """Add ``/lesson/content`` and ``/lesson/record``."""
-    content = orjson.dumps(tomllib.loads(_CONTENT.read_text(encoding="utf-8")))
+    content = orjson.dumps(read_content_tables())
 
     @app.get("/lesson/content", include_in_schema=False)
     async def lesson_content() -> Response:
-        """Return the lesson's words and questions."""
+        """Return the lesson's text and questions."""
         return Response(content, media_type="application/json")
 
     @app.get("/lesson/record", include_in_schema=False)
@@ -42,10 +33,10 @@ def add_lesson(app: FastAPI) -> None:
 
 
 def read_record(path: Path) -> object:
-    """Read a record; whatever is not one of this version is refused.
+    """Read a record of this version.
 
     Raises:
-        ApiError: there is none, or it cannot be used.
+        ApiError: 404; there is no record, or it is damaged or of another version.
     """
     try:
         with path.open("rb") as file:

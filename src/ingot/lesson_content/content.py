@@ -1,11 +1,11 @@
-"""The lesson's words and questions, read from the one file that the page reads too."""
+"""The lesson's text and questions, read from ``content.toml``."""
 
 from __future__ import annotations
 
 import tomllib
 from fractions import Fraction
 from importlib.resources import files
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -18,7 +18,7 @@ class _Strict(BaseModel):
 
 
 class OneWeight(_Strict):
-    """What the one-weight experiment begins with."""
+    """Initial values of the experiment with one weight."""
 
     start: _Exact
     rate: _Exact
@@ -26,29 +26,29 @@ class OneWeight(_Strict):
     target: _Exact
     steps: int
     most_steps: int
-    """Most steps a learner may ask for."""
+    """Most steps that a reader may ask for."""
 
 
 class FrozenWeightExample(_Strict):
-    """What the frozen weight is and what it is asked."""
+    """Values of the experiment with a frozen weight."""
 
     weight: _Exact
     input: _Exact
 
 
 class Section(_Strict):
-    """One part of the lesson: words, an experiment, and what it showed."""
+    """One part of the lesson: a text, an experiment, and a text about its result."""
 
     id: str
     title: str
     text: _Texts
-    """Read before the experiment."""
+    """Paragraphs shown before the experiment."""
     after: _Texts
-    """Read after it."""
+    """Paragraphs shown after it."""
 
 
 class Question(_Strict):
-    """A practice question; what proves its answer is measured, not written here."""
+    """A practice question; the evidence for its answer is measured, not written here."""
 
     id: str
     ask: str
@@ -59,7 +59,7 @@ class Question(_Strict):
     @model_validator(mode="after")
     def _answer_is_a_choice(self) -> Question:
         if self.answer not in self.choices:
-            raise ValueError(f"{self.answer!r} is none of the choices")
+            raise ValueError(f"{self.answer!r} is not one of the choices")
         return self
 
 
@@ -75,11 +75,16 @@ class Content(_Strict):
     questions: Annotated[tuple[Question, ...], Field(min_length=1)]
 
     def section(self, section_id: str) -> Section:
-        """Return a section by its name."""
+        """Return a section by its id."""
         return next(section for section in self.sections if section.id == section_id)
 
 
 def read_content() -> Content:
-    """Read the lesson that comes with Ingot."""
-    text = (files("ingot.lesson") / "content.toml").read_text(encoding="utf-8")
-    return Content.model_validate(tomllib.loads(text))
+    """Return the lesson that comes with Ingot."""
+    return Content.model_validate(read_content_tables())
+
+
+def read_content_tables() -> dict[str, Any]:
+    """Return the lesson as plain tables, with exact numbers as text."""
+    text = (files(__package__) / "content.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)

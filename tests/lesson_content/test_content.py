@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from ingot.lesson.content import read_content
+from ingot.lesson_content import read_content
 
 
 def test_the_lesson_has_its_sections_and_six_questions() -> None:

@@ -1,0 +1,24 @@
+"""The lesson's text and the file of its figures, shared by the terminal and the page."""
+
+from ingot.lesson_content.content import (
+    Content,
+    FrozenWeightExample,
+    OneWeight,
+    Question,
+    Section,
+    read_content,
+    read_content_tables,
+)
+from ingot.lesson_content.record_file import RECORD_VERSION, record_path
+
+__all__ = [
+    "RECORD_VERSION",
+    "Content",
+    "FrozenWeightExample",
+    "OneWeight",
+    "Question",
+    "Section",
+    "read_content",
+    "read_content_tables",
+    "record_path",
+]
