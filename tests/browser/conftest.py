@@ -14,10 +14,10 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 from ingot.api import inference
 from ingot.api.inference import Model
 from ingot.artifact import Provenance, freeze
-from ingot.lesson.experiments.full_size import Asked, Guess, Update
-from ingot.lesson.experiments.load import Timing
+from ingot.lesson.experiments.engine_load import LoadTiming
+from ingot.lesson.experiments.full_size import InferenceTrace, TokenPrediction, UpdateTrace
 from ingot.lesson.experiments.phases import Phases, Speed
-from ingot.lesson.experiments.switches import Measured, Switches
+from ingot.lesson.experiments.switches import Switches, SwitchResult
 from ingot.lesson.report.record import LargeModelCost, Machine, Record, Training
 from ingot.lesson_content import read_content
 from ingot.model import ModelConfig, Tokenizer
@@ -93,10 +93,19 @@ def record(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Record:
     record = Record(
         machine=Machine("a machine", 2, 1e11),
         training=Training(120, 61_440, 6.0, 3.5, 2.9),
-        update=Update(
-            hostile, (Guess("a", hostile, 0.25, 0.5),), 3.0, 2.5, "a" * 64, "b" * 64, 9, 10
+        update=UpdateTrace(
+            hostile,
+            (TokenPrediction("a", hostile, 0.25, 0.5),),
+            3.0,
+            2.5,
+            "a" * 64,
+            "b" * 64,
+            9,
+            10,
         ),
-        asked=Asked("    def", " main", (("m", 0.5),), 20, "c" * 64, "c" * 64, 36, 36, "read-only"),
+        asked=InferenceTrace(
+            "    def", " main", (("m", 0.5),), 20, "c" * 64, "c" * 64, 36, 36, "read-only"
+        ),
         phases=Phases(
             digest="d" * 64,
             parameters=1000,
@@ -121,8 +130,8 @@ def record(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Record:
         ),
         large_model=LargeModelCost("a large model", 200_000.0, 0.15),
         switches=(
-            Measured(Switches(), Timing(8, 96, 4.0, 2.0)),
-            Measured(Switches(caching=True), Timing(8, 96, 0.5, 0.1)),
+            SwitchResult(Switches(), LoadTiming(8, 96, 4.0, 2.0)),
+            SwitchResult(Switches(caching=True), LoadTiming(8, 96, 0.5, 0.1)),
         ),
         switches_parameters=25_000_000,
         evidence={question.id: f"as {question.id} showed" for question in read_content().questions},

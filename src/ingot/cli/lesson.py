@@ -42,9 +42,9 @@ def lesson(
     json: Json = False,
 ) -> None:
     """Learn what training and inference are, each claim shown by running it (10 minutes)."""
-    from ingot.lesson.terminal.teach import teach
+    from ingot.lesson.terminal.run_lesson import run_lesson
 
-    record = teach(Console(stderr=json), interactive=not no_input)
+    record = run_lesson(Console(stderr=json), interactive=not no_input)
     if json:
         sys.stdout.buffer.write(record.to_json() + b"\n")
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from ingot.api.inference import Model
 from ingot.artifact import open_ingot
 from ingot.lesson.experiments.full_size import (
-    ask_sealed,
     intact_tensors,
     memory_digest,
-    show_update,
+    trace_inference,
+    trace_update,
 )
 from ingot.training import open_run
 
@@ -24,7 +24,7 @@ def digest_of(folder: Path) -> str:
 
 def test_an_update_changes_the_weights_and_lowers_the_loss(trained: Path) -> None:
     before = digest_of(trained)
-    shown = show_update(trained)
+    shown = trace_update(trained)
     assert shown.digest_before != shown.digest_after
     assert 0 < shown.changed <= shown.weights == open_run(trained).model_config.parameters
     assert shown.loss_after < shown.loss_before
@@ -37,7 +37,7 @@ def test_an_update_changes_the_weights_and_lowers_the_loss(trained: Path) -> Non
 
 
 def test_asking_changes_no_weight(model: Model) -> None:
-    asked = ask_sealed(model, "def ", questions=3, tokens=8)
+    asked = trace_inference(model, "def ", questions=3, tokens=8)
     assert asked.digest_before == asked.digest_after
     assert asked.intact == asked.tensors == len(model.ingot.manifest.tensors)
     assert "read-only" in asked.refusal

@@ -14,16 +14,16 @@ from ingot.lesson.experiments.one_weight import (
     decimal,
     diverging_rate,
     error_factor,
-    learn,
     measured_gradient,
     squared_error,
+    train_weight,
 )
 
 NUMBERS = st.fractions(min_value=-50, max_value=50, max_denominator=40)
 
 
 def test_the_lessons_three_steps_are_exact() -> None:
-    steps = learn(Fraction("0.5"), Fraction("0.1"), Fraction(2), Fraction(4), 3)
+    steps = train_weight(Fraction("0.5"), Fraction("0.1"), Fraction(2), Fraction(4), 3)
     assert [step.updated for step in steps] == [
         Fraction("0.8"),
         Fraction("1.04"),
@@ -35,12 +35,14 @@ def test_the_lessons_three_steps_are_exact() -> None:
 
 
 def test_the_gradient_takes_another_step_and_knows_the_inputs_sign() -> None:
-    gradient = learn(Fraction("0.5"), Fraction("0.1"), Fraction(2), Fraction(4), 1, Rule.GRADIENT)[
-        0
-    ]
+    gradient = train_weight(
+        Fraction("0.5"), Fraction("0.1"), Fraction(2), Fraction(4), 1, Rule.GRADIENT
+    )[0]
     assert gradient.change == Fraction("1.2")
     simple, true = (
-        learn(Fraction("0.5"), Fraction("0.1"), Fraction(-2), Fraction(4), 1, rule)[0].updated
+        train_weight(Fraction("0.5"), Fraction("0.1"), Fraction(-2), Fraction(4), 1, rule)[
+            0
+        ].updated
         for rule in Rule
     )
     assert squared_error(simple, Fraction(-2), Fraction(4)) > squared_error(
@@ -64,7 +66,7 @@ def test_the_measured_slope_is_the_formulas(
 def test_every_step_multiplies_the_error_by_the_same_factor(
     start: Fraction, rate: Fraction, value: Fraction, target: Fraction, rule: Rule
 ) -> None:
-    steps = learn(start, rate, value, target, 4, rule)
+    steps = train_weight(start, rate, value, target, 4, rule)
     factor = error_factor(rate, value, rule)
     for before, after in itertools.pairwise(steps):
         assert after.error == before.error * factor
@@ -85,7 +87,7 @@ def test_past_the_diverging_rate_the_error_grows(rule: Rule, value: Fraction) ->
 
 def test_a_number_too_large_is_refused_by_name() -> None:
     with pytest.raises(UsageError, match="rate: 1e"):
-        learn(Fraction(1), Fraction(10**9), Fraction(2), Fraction(4), 1)
+        train_weight(Fraction(1), Fraction(10**9), Fraction(2), Fraction(4), 1)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ingot.api.inference import Model
-from ingot.lesson.experiments.switches import ANSWER_TOKENS, USERS, Switches, Workbench
+from ingot.lesson.experiments.switches import ANSWER_TOKENS, USERS, SwitchBench, Switches
 
 
 def test_switches_name_themselves() -> None:
@@ -12,7 +12,7 @@ def test_switches_name_themselves() -> None:
 
 
 def test_every_position_answers_every_user(model: Model, tmp_path: Path) -> None:
-    with Workbench(tmp_path, model.ingot.tokenizer) as bench:
+    with SwitchBench(tmp_path, model.ingot.tokenizer) as bench:
         for quantization in {False, bench.can_quantize}:
             measured = bench.measure(Switches(True, quantization, True))
             assert measured.timing.answers == USERS

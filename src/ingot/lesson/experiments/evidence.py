@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ingot.artifact import verify
 from ingot.errors import ArtifactError, IngotError
-from ingot.lesson.experiments.full_size import Asked, Update
-from ingot.lesson.experiments.load import Timing
+from ingot.lesson.experiments.engine_load import LoadTiming
+from ingot.lesson.experiments.full_size import InferenceTrace, UpdateTrace
 from ingot.lesson.experiments.phases import Phases
 
 _WEIGHTS = "model.safetensors"
@@ -37,8 +37,8 @@ def refused_tampering(ingot: Path, folder: Path) -> str:
     raise IngotError("one changed bit went unnoticed", where=copy)
 
 
-def gather(
-    update: Update, asked: Asked, phases: Phases, crowd: Timing, tampering: str
+def collect_evidence(
+    update: UpdateTrace, asked: InferenceTrace, phases: Phases, load: LoadTiming, tampering: str
 ) -> dict[str, str]:
     """Return, for each question of the lesson by its name, the measurement that answers it."""
     kept = phases.inference_digests[0] == phases.inference_digests[1]
@@ -53,8 +53,8 @@ def gather(
             f"(digest {asked.digest_before[:8]} before, {asked.digest_after[:8]} after)"
         ),
         "serves": (
-            f"{crowd.answers} users asked the engine at once: {crowd.answers} were answered in "
-            f"{_time(crowd.seconds)}, the first token after {_time(crowd.first_token_seconds)}; "
+            f"{load.answers} users asked the engine at once: {load.answers} were answered in "
+            f"{_time(load.seconds)}, the first token after {_time(load.first_token_seconds)}; "
             f"the training run read {phases.training_tokens:,} tokens and answered nobody"
         ),
         "unchanged": (
@@ -75,7 +75,7 @@ def gather(
     }
 
 
-def _none_or_some(asked: Asked) -> str:
+def _none_or_some(asked: InferenceTrace) -> str:
     return "none" if asked.digest_before == asked.digest_after else "some"
 
 

@@ -27,7 +27,7 @@ _LIKELIEST = 3
 
 
 @dataclass(frozen=True)
-class Guess:
+class TokenPrediction:
     """What the model thought of one token before and after the update it taught."""
 
     token: str
@@ -41,12 +41,12 @@ class Guess:
 
 
 @dataclass(frozen=True)
-class Update:
+class UpdateTrace:
     """One update in slow motion."""
 
     context: str
     """The text before the tokens shown."""
-    guesses: tuple[Guess, ...]
+    guesses: tuple[TokenPrediction, ...]
     loss_before: float
     """Nats per token over context and tokens."""
     loss_after: float
@@ -59,7 +59,7 @@ class Update:
 
 
 @dataclass(frozen=True)
-class Asked:
+class InferenceTrace:
     """One question to the sealed model, and what became of its weights."""
 
     prompt: str
@@ -84,7 +84,7 @@ def load_training_model(run: Run) -> Transformer:
     return model
 
 
-def show_update(run_path: Path) -> Update:
+def trace_update(run_path: Path) -> UpdateTrace:
     """Let a trained model read a little text and learn from it once."""
     run = open_run(run_path)
     model = load_training_model(run)
@@ -103,7 +103,7 @@ def show_update(run_path: Path) -> Update:
     changed = sum(int((updated[name] != old).sum()) for name, old in weights.items())
     decode = run.tokenizer.decode
     guesses = tuple(
-        Guess(
+        TokenPrediction(
             token=decode([int(ids[place + 1])]),
             guess=decode([int(before[place].argmax())]),
             before=float(before[place, ids[place + 1]].exp()),
@@ -111,7 +111,7 @@ def show_update(run_path: Path) -> Update:
         )
         for place in range(_CONTEXT, _CONTEXT + _TOKENS)
     )
-    return Update(
+    return UpdateTrace(
         context=decode(ids[: _CONTEXT + 1].tolist()),
         guesses=guesses,
         loss_before=loss.item(),
@@ -123,7 +123,9 @@ def show_update(run_path: Path) -> Update:
     )
 
 
-def ask_sealed(model: Model, prompt: str, *, questions: int, tokens: int = 48) -> Asked:
+def trace_inference(
+    model: Model, prompt: str, *, questions: int, tokens: int = 48
+) -> InferenceTrace:
     """Ask the sealed model many times and compare its weights before and after."""
     before = memory_digest(model.ingot)
     for seed in range(questions - 1):
@@ -133,7 +135,7 @@ def ask_sealed(model: Model, prompt: str, *, questions: int, tokens: int = 48) -
     )
     decode = model.ingot.tokenizer.decode
     top = last.logprobs[0].top if last.logprobs else ()
-    return Asked(
+    return InferenceTrace(
         prompt=prompt,
         answer=last.text,
         likeliest=tuple((decode([token]), float(np.exp(score))) for token, score in top),

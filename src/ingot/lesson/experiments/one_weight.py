@@ -44,7 +44,7 @@ class Step:
     """The weight after the update."""
 
 
-def learn(
+def train_weight(
     start: Fraction,
     rate: Fraction,
     value: Fraction,

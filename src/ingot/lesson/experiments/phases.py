@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ingot.api.inference import Model
 from ingot.errors import ArtifactError
+from ingot.lesson.experiments.engine_load import time_answers
 from ingot.lesson.experiments.full_size import memory_digest, weights_digest
-from ingot.lesson.experiments.load import ask
 from ingot.lesson.experiments.training_bench import TrainingBench
 from ingot.training import open_run
 
@@ -113,9 +113,9 @@ def measure_phases(run_path: Path, model: Model, *, requests: int = 32) -> Phase
     answer_tokens = min(_MOST_ANSWER_TOKENS, context - 1)
     inference_speeds = tuple(_inference_speed(model, batch, answer_tokens) for batch in _BATCHES)
     answer_seconds = statistics.median(
-        ask(model, [start], tokens=answer_tokens).seconds for _ in range(_TRIALS)
+        time_answers(model, [start], tokens=answer_tokens).seconds for _ in range(_TRIALS)
     )
-    ask(model, [start] * requests, tokens=min(8, answer_tokens))
+    time_answers(model, [start] * requests, tokens=min(8, answer_tokens))
     return Phases(
         digest=model.digest,
         parameters=config.parameters,
@@ -148,7 +148,7 @@ def _training_speed(bench: TrainingBench, batch: int, context: int) -> Speed:
 def _inference_speed(model: Model, batch: int, tokens: int) -> Speed:
     """Time decoding: the first token, which needs the prompt read, is left out."""
     start = [model.ingot.tokenizer.eos_id]
-    timings = [ask(model, [start] * batch, tokens=tokens) for _ in range(_TRIALS)]
+    timings = [time_answers(model, [start] * batch, tokens=tokens) for _ in range(_TRIALS)]
     seconds = statistics.median(
         (timing.seconds - timing.first_token_seconds) / max(tokens - 1, 1) for timing in timings
     )

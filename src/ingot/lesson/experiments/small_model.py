@@ -32,7 +32,7 @@ _MODULES = 30
 
 
 @dataclass(frozen=True)
-class Classroom:
+class LessonModel:
     """A finished run and the ingot it was sealed into."""
 
     run: Path
@@ -47,7 +47,7 @@ def texts() -> list[Path]:
     return sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))[:_MODULES]
 
 
-def train_model(folder: Path, callbacks: Callbacks, *, updates: int) -> Classroom:
+def train_model(folder: Path, callbacks: Callbacks, *, updates: int) -> LessonModel:
     """Train the model of the lesson in a new folder and seal it.
 
     Args:
@@ -75,4 +75,4 @@ def train_model(folder: Path, callbacks: Callbacks, *, updates: int) -> Classroo
     sealed = folder / "lesson.ingot"
     with training.freeze(trained.path, sealed) as opened:
         provenance = opened.manifest.provenance
-    return Classroom(trained.path, sealed, machines[0], trained.result, provenance)
+    return LessonModel(trained.path, sealed, machines[0], trained.result, provenance)

@@ -16,7 +16,7 @@ import numpy as np
 
 from ingot.api import inference
 from ingot.artifact import Provenance, freeze
-from ingot.lesson.experiments.load import Timing, ask
+from ingot.lesson.experiments.engine_load import LoadTiming, time_answers
 from ingot.model import ModelConfig, Tokenizer
 
 USERS = 8
@@ -52,14 +52,14 @@ class Switches:
 
 
 @dataclass(frozen=True)
-class Measured:
+class SwitchResult:
     """What users got with the switches in one position."""
 
     switches: Switches
-    timing: Timing
+    timing: LoadTiming
 
 
-class Workbench:
+class SwitchBench:
     """A wide model, loaded as often as quantization has positions; close it after use.
 
     Args:
@@ -94,18 +94,18 @@ class Workbench:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def measure(self, switches: Switches) -> Measured:
+    def measure(self, switches: Switches) -> SwitchResult:
         """Let every user ask once with the switches so, and time it."""
-        timing = ask(
+        timing = time_answers(
             self._models[switches.quantization],
             self._prompts,
             tokens=ANSWER_TOKENS,
             together=switches.batching,
             cached=switches.caching,
         )
-        return Measured(switches, timing)
+        return SwitchResult(switches, timing)
 
-    def measure_in_turn(self) -> Iterator[Measured]:
+    def measure_in_turn(self) -> Iterator[SwitchResult]:
         """Measure all off, then each switch turned on with those before it left on."""
         position = Switches()
         yield self.measure(position)

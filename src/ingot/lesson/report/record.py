@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import orjson
 
 from ingot.files import write_atomic
-from ingot.lesson.experiments.full_size import Asked, Update
+from ingot.lesson.experiments.full_size import InferenceTrace, UpdateTrace
 from ingot.lesson.experiments.phases import Phases
-from ingot.lesson.experiments.switches import Measured
+from ingot.lesson.experiments.switches import SwitchResult
 from ingot.lesson_content import RECORD_VERSION, record_path
 
 
@@ -52,11 +52,11 @@ class Record:
 
     machine: Machine
     training: Training
-    update: Update
-    asked: Asked
+    update: UpdateTrace
+    asked: InferenceTrace
     phases: Phases
     large_model: LargeModelCost
-    switches: tuple[Measured, ...]
+    switches: tuple[SwitchResult, ...]
     switches_parameters: int
     """Weights of the model that the switches were tried on."""
     evidence: dict[str, str]

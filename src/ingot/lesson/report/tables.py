@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from ingot.lesson.experiments.full_size import Update
+from ingot.lesson.experiments.full_size import UpdateTrace
 from ingot.lesson.experiments.one_weight import Step, curve, decimal
 from ingot.lesson.experiments.phases import Phases, Speed
-from ingot.lesson.experiments.switches import Measured
+from ingot.lesson.experiments.switches import SwitchResult
 
 
 def one_weight(steps: Sequence[Step]) -> Table:
@@ -30,7 +30,7 @@ def one_weight(steps: Sequence[Step]) -> Table:
     return table
 
 
-def update(shown: Update) -> Table:
+def update(shown: UpdateTrace) -> Table:
     """Show one update of a language model, token by token."""
     table = _table("came", "the model's guess", "it gave what came", "after the update")
     for guess in shown.guesses:
@@ -91,7 +91,7 @@ def phase_rows(measured: Phases) -> list[tuple[str, str, str]]:
     return rows
 
 
-def switches(measured: Sequence[Measured]) -> Table:
+def switches(measured: Sequence[SwitchResult]) -> Table:
     """Show what each position of the switches gave."""
     table = _table("switches", "tokens/s", "first token after", "all done after", "times as fast")
     first = measured[0].timing

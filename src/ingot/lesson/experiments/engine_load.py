@@ -17,7 +17,7 @@ _TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True)
-class Timing:
+class LoadTiming:
     """How long some answers took."""
 
     answers: int
@@ -43,14 +43,14 @@ class _Received:
     error: str | None = None
 
 
-def ask(
+def time_answers(
     model: Model,
     prompts: Sequence[Sequence[int]],
     *,
     tokens: int,
     together: bool = True,
     cached: bool = True,
-) -> Timing:
+) -> LoadTiming:
     """Let one user for each prompt ask for ``tokens`` tokens, greedily.
 
     Args:
@@ -70,7 +70,7 @@ def ask(
     for group in groups:
         firsts += _ask_group(model, group, tokens, cached, started)
     seconds = time.perf_counter() - started
-    return Timing(len(prompts), len(prompts) * tokens, seconds, statistics.median(firsts))
+    return LoadTiming(len(prompts), len(prompts) * tokens, seconds, statistics.median(firsts))
 
 
 def _ask_group(

@@ -12,7 +12,7 @@ from rich.prompt import Confirm, Prompt
 from ingot.errors import UsageError
 
 
-class Asker(Protocol):
+class Prompter(Protocol):
     """Whoever stands in for the learner."""
 
     interactive: bool
@@ -21,20 +21,20 @@ class Asker(Protocol):
     def pause(self, what: str) -> None:
         """Wait until the learner goes on to ``what``."""
 
-    def agrees(self, question: str) -> bool:
+    def confirm(self, question: str) -> bool:
         """Ask a question of yes or no; the default is no."""
 
     def number(self, name: str, default: Fraction) -> Fraction:
         """Ask for a number."""
 
-    def count(self, name: str, default: int, most: int) -> int:
+    def integer(self, name: str, default: int, most: int) -> int:
         """Ask for a whole number from 1 to ``most``."""
 
     def choice(self, choices: Sequence[str]) -> str | None:
         """Ask which of these; None where nobody answers."""
 
 
-class Learner:
+class TerminalPrompter:
     """A person at a terminal; Enter takes the default."""
 
     interactive = True
@@ -46,7 +46,7 @@ class Learner:
         """Wait for Enter."""
         self._ask(f"Enter for {what}", "")
 
-    def agrees(self, question: str) -> bool:
+    def confirm(self, question: str) -> bool:
         """Ask yes or no."""
         try:
             return Confirm.ask(question, console=self._console, default=False)
@@ -62,7 +62,7 @@ class Learner:
             except (ValueError, ZeroDivisionError):
                 self._console.print("  give a number, such as 0.1, -3 or 1/3")
 
-    def count(self, name: str, default: int, most: int) -> int:
+    def integer(self, name: str, default: int, most: int) -> int:
         """Ask until a whole number in range comes."""
         while True:
             text = self._ask(name, str(default))
@@ -90,7 +90,7 @@ class Learner:
         return answer.strip()
 
 
-class Nobody:
+class DefaultPrompter:
     """No learner: the defaults, without waiting."""
 
     interactive = False
@@ -98,7 +98,7 @@ class Nobody:
     def pause(self, what: str) -> None:
         """Go on."""
 
-    def agrees(self, question: str) -> bool:  # noqa: ARG002 (nobody reads it)
+    def confirm(self, question: str) -> bool:  # noqa: ARG002 (nobody reads it)
         """Say no."""
         return False
 
@@ -106,7 +106,7 @@ class Nobody:
         """Take the default."""
         return default
 
-    def count(self, name: str, default: int, most: int) -> int:  # noqa: ARG002
+    def integer(self, name: str, default: int, most: int) -> int:  # noqa: ARG002
         """Take the default."""
         return default
 

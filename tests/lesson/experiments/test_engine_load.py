@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ingot.api.inference import Model
-from ingot.lesson.experiments.load import ask
+from ingot.lesson.experiments.engine_load import time_answers
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -11,7 +11,7 @@ from ingot.lesson.experiments.load import ask
 def test_every_user_gets_every_token(model: Model, together: bool, cached: bool) -> None:
     before = model.loop.stats()
     prompts = [[1, 2, 3] * 8, [4, 5]]
-    timing = ask(model, prompts, tokens=6, together=together, cached=cached)
+    timing = time_answers(model, prompts, tokens=6, together=together, cached=cached)
     after = model.loop.stats()
     assert (timing.answers, timing.tokens) == (2, 12)
     assert after.generated_tokens - before.generated_tokens == 12

@@ -11,70 +11,70 @@ from ingot.lesson.experiments.one_weight import (
     decimal,
     diverging_rate,
     error_factor,
-    learn,
     measured_gradient,
+    train_weight,
 )
 from ingot.lesson.report import tables
-from ingot.lesson.terminal.stage import Stage
+from ingot.lesson.terminal.display import Display
 from ingot.lesson_content import FrozenWeightExample, OneWeight
 
 _TIMES = "\N{MULTIPLICATION SIGN}"
 
 
-def one_weight(stage: Stage, given: OneWeight) -> None:
+def one_weight(display: Display, given: OneWeight) -> None:
     """Let one weight learn with the lesson's numbers, then too fast, then with the learner's."""
-    _learn(stage, given.start, given.rate, given, given.steps)
+    _learn(display, given.start, given.rate, given, given.steps)
     limit = diverging_rate(given.input)
     if limit is not None:
         fast = limit * Fraction(3, 2)
-        stage.line(
+        display.line(
             f"Above a rate of {decimal(limit)} it runs away. At {decimal(fast)}:", style="italic"
         )
-        _learn(stage, given.start, fast, given, given.steps + 2)
-    _gradient(stage, given)
-    while stage.asker.agrees("  Try numbers of your own?"):
-        start = stage.asker.number("start", given.start)
-        rate = stage.asker.number("rate", given.rate)
-        steps = stage.asker.count("steps", given.steps, given.most_steps)
+        _learn(display, given.start, fast, given, given.steps + 2)
+    _gradient(display, given)
+    while display.prompter.confirm("  Try numbers of your own?"):
+        start = display.prompter.number("start", given.start)
+        rate = display.prompter.number("rate", given.rate)
+        steps = display.prompter.integer("steps", given.steps, given.most_steps)
         try:
-            _learn(stage, start, rate, given, steps)
+            _learn(display, start, rate, given, steps)
         except UsageError as error:
-            stage.line(str(error))
+            display.line(str(error))
 
 
-def _learn(stage: Stage, start: Fraction, rate: Fraction, given: OneWeight, steps: int) -> None:
-    stage.line(
+def _learn(display: Display, start: Fraction, rate: Fraction, given: OneWeight, steps: int) -> None:
+    display.line(
         f"start {decimal(start)}, rate {decimal(rate)}, "
         f"input {decimal(given.input)}, target {decimal(given.target)}"
     )
-    stage.show(tables.one_weight(learn(start, rate, given.input, given.target, steps)))
+    display.show(tables.one_weight(train_weight(start, rate, given.input, given.target, steps)))
     factor = error_factor(rate, given.input)
     fate = "shrinks" if abs(factor) < 1 else "grows" if abs(factor) > 1 else "keeps its size"
-    stage.line(f"Each step multiplies the error by {decimal(factor)}: it {fate}.")
+    display.line(f"Each step multiplies the error by {decimal(factor)}: it {fate}.")
 
 
-def _gradient(stage: Stage, given: OneWeight) -> None:
+def _gradient(display: Display, given: OneWeight) -> None:
     """Show what the true gradient of the squared error would do instead."""
     slope = measured_gradient(given.start, given.input, given.target)
     simple, true = (
-        learn(given.start, given.rate, given.input, given.target, 1, rule)[0].change
+        train_weight(given.start, given.rate, given.input, given.target, 1, rule)[0].change
         for rule in (Rule.ERROR, Rule.GRADIENT)
     )
-    stage.line(
+    display.line(
         f"The squared error's slope at {decimal(given.start)}, found by moving the weight a "
         f"little both ways: {decimal(slope)}."
     )
-    stage.line(
+    display.line(
         f"So the gradient's step is {decimal(true)} where the simple rule's is {decimal(simple)}, "
         f"and it diverges from a rate of {_limit(given.input, Rule.GRADIENT)} on, "
         f"not {_limit(given.input, Rule.ERROR)}."
     )
     mirrored = -given.input
     ends = {
-        rule: learn(given.start, given.rate, mirrored, given.target, given.steps, rule)[-1]
+        rule: train_weight(given.start, given.rate, mirrored, given.target, given.steps, rule)[-1]
         for rule in Rule
     }
-    stage.line(
+    display.line(
         f"With input {decimal(mirrored)} the error after {given.steps} steps is "
         f"{decimal(given.target - ends[Rule.ERROR].updated * mirrored)} by the simple rule and "
         f"{decimal(given.target - ends[Rule.GRADIENT].updated * mirrored)} by the gradient."
@@ -86,20 +86,22 @@ def _limit(value: Fraction, rule: Rule) -> str:
     return "any" if limit is None else decimal(limit)
 
 
-def frozen_weight(stage: Stage, given: FrozenWeightExample) -> None:
+def frozen_weight(display: Display, given: FrozenWeightExample) -> None:
     """Ask one frozen weight, then try to write it, politely and by force."""
     frozen = FrozenWeight(float(given.weight))
     answer = frozen.predict(given.input)
-    stage.line(
+    display.line(
         f"{decimal(given.weight)} {_TIMES} {decimal(given.input)} = {answer:g}", style="bold"
     )
-    stage.asker.pause("an attempt to write it")
+    display.prompter.pause("an attempt to write it")
     other = float(given.weight) + 0.05
-    stage.line(f">>> weight[0] = {other:g}")
-    stage.line(frozen.try_to_write(other), style="red")
-    stage.line("By force, in a process of its own, through a pointer past all of Python's checks:")
-    stage.line(
+    display.line(f">>> weight[0] = {other:g}")
+    display.line(frozen.try_to_write(other), style="red")
+    display.line(
+        "By force, in a process of its own, through a pointer past all of Python's checks:"
+    )
+    display.line(
         f"the kernel ended that process: {write_in_another_process(float(given.weight), other)}",
         style="red",
     )
-    stage.line(f"The weight is still {frozen.array[0]:g}, and the answer {answer:g}.")
+    display.line(f"The weight is still {frozen.array[0]:g}, and the answer {answer:g}.")

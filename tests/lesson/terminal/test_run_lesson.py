@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ingot.lesson.terminal.teach import teach
+from ingot.lesson.terminal.run_lesson import run_lesson
 from ingot.lesson_content import read_content, record_path
 from ingot.server.page.lesson_routes import read_record
 
@@ -42,7 +42,7 @@ def test_a_learner_goes_all_the_way(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setattr("sys.stdin", io.StringIO(keystrokes()))
     shown = io.StringIO()
-    record = teach(Console(file=shown, width=100), interactive=True, updates=3)
+    record = run_lesson(Console(file=shown, width=100), interactive=True, updates=3)
     text = shown.getvalue()
     for expected in ("0.8", "1.04", "1.232", "2 = 0.5", "SIGSEGV", "read-only"):
         assert expected in text

@@ -9,17 +9,17 @@ from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from ingot.lesson.terminal.asker import Asker
+from ingot.lesson.terminal.prompter import Prompter
 
 _WIDEST = 88  # columns; longer lines tire the eye
 
 
 @dataclass(frozen=True)
-class Stage:
+class Display:
     """A console and a learner. What a model wrote is shown as it is, never as markup."""
 
     console: Console
-    asker: Asker
+    prompter: Prompter
 
     def title(self, text: str) -> None:
         """Begin a part."""
