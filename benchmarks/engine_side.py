@@ -55,7 +55,7 @@ class OurEngine:
             self._made += [number] * len(delta.token_ids)
 
         params = SamplingParams(max_tokens=answer, temperature=0.0, ignore_eos=True)
-        self._engine.add(ids, params, on_output)
+        self._engine.submit(ids, params, on_output)
         return number
 
     def step(self) -> list[int]:

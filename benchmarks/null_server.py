@@ -15,7 +15,14 @@ from collections.abc import Sequence as Seq
 from pathlib import Path
 
 from ingot.artifact import open_ingot
-from ingot.inference import EngineStats, OutputDelta, SamplingParams, Sequence, Timing
+from ingot.inference import (
+    EngineStats,
+    OutputDelta,
+    RequestOptions,
+    SamplingParams,
+    Sequence,
+    Timing,
+)
 from ingot.server import Server, ServerConfig
 
 _IDLE = EngineStats(
@@ -65,12 +72,10 @@ class NullLoop:
         prompt_ids: Seq[int],
         params: SamplingParams,
         on_output: Callable[[OutputDelta], None],
-        deadline: float | None = None,
-        **_: object,
+        options: RequestOptions,
     ) -> Sequence:
         """Start a sequence."""
-        del deadline
-        sequence = Sequence(next(self._ids), tuple(prompt_ids), params, 0, on_output)
+        sequence = Sequence(next(self._ids), tuple(prompt_ids), params, 0, on_output, options)
         self._live[sequence.id] = sequence, params.max_tokens
         self._arrived.set()
         return sequence

@@ -17,7 +17,6 @@ from ingot.inference.executors.base import Chunk, Executor, Hidden
 from ingot.inference.executors.native import NativeExecutor
 from ingot.inference.executors.torch import TorchExecutor
 from ingot.inference.request.grammar_compiler import GrammarCompiler
-from ingot.inference.request.validator import Standing
 
 BLOCKS, BLOCK = 40, 16
 
@@ -84,7 +83,7 @@ class Runner:
         while clock < 13 or engine.has_work:
             for (prompt, params, arrives), receiver in zip(asked, receivers, strict=True):
                 if arrives == clock:
-                    engine.add(prompt, params, receiver)
+                    engine.submit(prompt, params, receiver)
             engine.step()
             engine.check_integrity()
             clock += 1
@@ -200,9 +199,9 @@ def test_an_embedding_is_the_mean_of_the_last_hidden_states(
             num_blocks=BLOCKS, block_size=BLOCK, max_step_tokens=budget, max_sequences=4
         )
         engine = Engine(runner.executor, ingot.tokenizer, config)
-        engine.add(prompt, SamplingParams(max_tokens=3), lambda _: None)
+        engine.submit(prompt, SamplingParams(max_tokens=3), lambda _: None)
         receiver = runner.make_receiver()
-        engine.enqueue(engine.prepare(prompt, None, receiver, Standing()))
+        engine.enqueue(engine.prepare(prompt, None, receiver))
         while engine.has_work:
             engine.step()
             engine.check_integrity()
@@ -225,14 +224,14 @@ def test_what_is_preempted_within_its_prompt_starts_that_again(
         )
         engine = Engine(Fewer(native.executor, blocks), ingot.tokenizer, config)
         rival = SamplingParams(max_tokens=80, seed=1, ignore_eos=True)
-        engine.add([1, 2], rival, lambda _: None)
+        engine.submit([1, 2], rival, lambda _: None)
         for _ in range(42):
             engine.step()
         receiver = native.make_receiver()
         params = SamplingParams(max_tokens=4, seed=2, prompt_logprobs=1, ignore_eos=True)
         prompt = [place % 200 for place in range(100)]
         wanted = params if asked == "scores" else None
-        sequence = engine.prepare(prompt, wanted, receiver, Standing())
+        sequence = engine.prepare(prompt, wanted, receiver)
         engine.enqueue(sequence)
         assert not sequence.may_reuse
         while engine.has_work:

@@ -13,7 +13,15 @@ import pytest
 
 from ingot.artifact import Ingot
 from ingot.errors import ServeError, UsageError
-from ingot.inference import Engine, EngineConfig, EngineLoop, OutputDelta, QueueFull, SamplingParams
+from ingot.inference import (
+    Engine,
+    EngineConfig,
+    EngineLoop,
+    OutputDelta,
+    QueueFull,
+    RequestOptions,
+    SamplingParams,
+)
 from ingot.inference.executors.torch import TorchExecutor
 from ingot.model import ModelConfig
 
@@ -119,7 +127,7 @@ def test_cancel_ends_an_answer(make_loop: Any) -> None:
 
 def test_a_deadline_ends_an_answer(make_loop: Any) -> None:
     answer = Answer()
-    make_loop().submit([1], LONG, answer.said.put, time.monotonic())
+    make_loop().submit([1], LONG, answer.said.put, RequestOptions(timeout_s=1e-9))
     assert [delta.finish_reason for delta in answer.wait()] == ["deadline"]
 
 
@@ -224,7 +232,7 @@ def test_leaving_a_stream_cancels_it(make_engine: Any) -> None:
 
 
 def test_a_stream_ends_at_its_timeout(make_loop: Any) -> None:
-    last = list(make_loop().stream([1], LONG, 0))[-1]
+    last = list(make_loop().stream([1], LONG, 1e-9))[-1]
     assert last.finish_reason == "deadline"
 
 
@@ -292,21 +300,21 @@ def test_close_says_so_where_the_engine_hangs(
     loop.close(300)
 
 
-def test_standing_reaches_the_engine(make_loop: Any) -> None:
+def test_options_reach_the_engine(make_loop: Any) -> None:
     loop, gate = make_loop(max_sequences=1), Gate()
     loop.submit([1], SamplingParams(max_tokens=1, ignore_eos=True), gate)
     assert gate.reached.wait(300)
     order: queue.Queue[str] = queue.Queue()
-    standings: list[tuple[str, dict[str, Any]]] = [
-        ("last", {"priority": 1}),
-        ("first", {"tenant": "a", "cache_salt": "x"}),
-        ("third", {"tenant": "a"}),
-        ("second", {"tenant": "b"}),
+    asked = [
+        ("last", RequestOptions(priority=1)),
+        ("first", RequestOptions(tenant="a", cache_salt="x")),
+        ("third", RequestOptions(tenant="a")),
+        ("second", RequestOptions(tenant="b")),
     ]
-    for name, standing in standings:
-        loop.submit([2] * 9, PARAMS, named(order, name), **standing)
+    for name, options in asked:
+        loop.submit([2] * 9, PARAMS, named(order, name), options)
     gate.open.set()
-    assert [order.get(timeout=300) for _ in standings] == ["first", "second", "third", "last"]
+    assert [order.get(timeout=300) for _ in asked] == ["first", "second", "third", "last"]
 
 
 def named(order: queue.Queue[str], name: str) -> Callable[[OutputDelta], None]:
@@ -349,14 +357,14 @@ def test_embeddings_and_answers_at_once(make_real_loop: Any, config: ModelConfig
     assert not np.allclose(first, other, atol=1e-2)
     assert len(ids(answer.wait())) == 100
     with pytest.raises(ServeError, match="ended with reason deadline"):
-        loop.embed([1], -1)
-    with pytest.raises(UsageError, match="prompt: has 129 tokens, more than"):
+        loop.embed([1], 1e-9)
+    with pytest.raises(UsageError, match="prompt: has 129 tokens, but the context holds 128;"):
         loop.embed([1] * 129, 20)
     assert loop.embed([1] * 128, 20).any()
 
 
 def test_embeddings_need_an_executor_that_can(make_loop: Any) -> None:
-    with pytest.raises(UsageError, match="embeddings: is not offered by this executor"):
+    with pytest.raises(UsageError, match="embeddings: is not supported by this executor"):
         make_loop().embed([1], 20)
 
 

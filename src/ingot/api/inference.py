@@ -19,7 +19,6 @@ from ingot.inference import (
     OutputDelta,
     SamplingParams,
     TokenLogprob,
-    validate,
 )
 from ingot.inference.executors.base import Executor
 
@@ -116,7 +115,6 @@ class Model:
         if isinstance(sampling.get("stop"), str):
             sampling["stop"] = (sampling["stop"],)
         params = SamplingParams(**sampling)
-        validate(params)
         ids = self.ingot.tokenizer.encode(prompt) or [self.ingot.tokenizer.eos_id]
         for delta in self.loop.stream(ids, params, timeout):
             if delta.finish_reason in ("error", "deadline"):

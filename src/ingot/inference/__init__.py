@@ -4,14 +4,8 @@ from ingot.inference.config import EngineConfig
 from ingot.inference.engine import Engine, QueueFull
 from ingot.inference.loop import EngineLoop
 from ingot.inference.request.grammar import Grammar
-from ingot.inference.request.sequence import (
-    OutputDelta,
-    SamplingParams,
-    Sequence,
-    Timing,
-    TokenLogprob,
-)
-from ingot.inference.request.validation import validate
+from ingot.inference.request.params import RequestOptions, SamplingParams
+from ingot.inference.request.sequence import OutputDelta, Sequence, Timing, TokenLogprob
 from ingot.inference.stats import EngineStats
 
 __all__ = [
@@ -22,9 +16,9 @@ __all__ = [
     "Grammar",
     "OutputDelta",
     "QueueFull",
+    "RequestOptions",
     "SamplingParams",
     "Sequence",
     "Timing",
     "TokenLogprob",
-    "validate",
 ]

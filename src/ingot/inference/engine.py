@@ -13,14 +13,9 @@ from ingot.errors import ServeError
 from ingot.inference.config import EngineConfig, check_limits
 from ingot.inference.executors.base import Chunk, Executor, Hidden, Result
 from ingot.inference.request.output import SequenceOutput, StepOutput
-from ingot.inference.request.sequence import (
-    FinishReason,
-    OutputDelta,
-    SamplingParams,
-    Sequence,
-    Status,
-)
-from ingot.inference.request.validator import RequestValidator, Standing
+from ingot.inference.request.params import RequestOptions, SamplingParams
+from ingot.inference.request.sequence import FinishReason, OutputDelta, Sequence, Status
+from ingot.inference.request.validator import RequestValidator
 from ingot.inference.scheduling.batch import chunk_for
 from ingot.inference.scheduling.kv_cache import KVCache
 from ingot.inference.scheduling.scheduler import Piece, Scheduler
@@ -29,6 +24,7 @@ from ingot.inference.stats import Counters, EngineStats
 from ingot.model.tokenizer import Tokenizer
 
 _log = logging.getLogger(__name__)
+_DEFAULT_OPTIONS = RequestOptions()
 
 
 class QueueFull(ServeError):  # noqa: N818 (what it says is enough)
@@ -86,35 +82,21 @@ class Engine:
         """Why it has stopped for good; None while it works."""
         return self._failed
 
-    def add(
+    def submit(
         self,
         prompt_ids: Seq[int],
-        params: SamplingParams,
+        params: SamplingParams | None,
         on_output: Callable[[OutputDelta], None],
-        deadline: float | None = None,
-        *,
-        priority: int = 0,
-        cache_salt: str = "",
-        tenant: str = "",
+        options: RequestOptions = _DEFAULT_OPTIONS,
     ) -> Sequence:
-        """Take a sequence in; it runs in the steps that follow.
-
-        Args:
-            prompt_ids: At least one token id, and fewer than the context holds.
-            params: How to choose tokens.
-            on_output: Called in ``step`` for each piece of the answer.
-            deadline: ``time.monotonic()`` after which it ends with reason "deadline".
-            priority: Lower runs first, and may send those of higher back to wait.
-            cache_salt: Only sequences with the same salt share cached prefixes.
-            tenant: Whom it counts against: of equal priority, the tenant served least is next.
+        """Queue a request; it runs in the steps that follow. Arguments as for ``prepare``.
 
         Raises:
             UsageError: a prompt or parameter that cannot be answered.
             QueueFull: too many wait already.
             ServeError: the engine has failed.
         """
-        standing = Standing(deadline, priority, cache_salt, tenant)
-        sequence = self.prepare(prompt_ids, params, on_output, standing)
+        sequence = self.prepare(prompt_ids, params, on_output, options)
         self.check_room()
         self.enqueue(sequence)
         return sequence
@@ -124,24 +106,21 @@ class Engine:
         prompt_ids: Seq[int],
         params: SamplingParams | None,
         on_output: Callable[[OutputDelta], None],
-        standing: Standing,
+        options: RequestOptions = _DEFAULT_OPTIONS,
     ) -> Sequence:
-        """Check what ``add`` takes and return the sequence without taking it in; any thread may.
+        """Check a request and return its sequence without queueing it; any thread may.
 
         Args:
-            prompt_ids: The prompt.
+            prompt_ids: At least one token id, and fewer than the context holds.
             params: How to choose tokens; None asks for the mean of the prompt's last hidden
                 states instead, which the one delta then holds.
-            on_output: Called in ``step``.
-            standing: How it stands to the others.
+            on_output: Called in ``step`` for each piece of the answer.
+            options: How to schedule it.
 
         Raises:
             UsageError: a prompt or parameter that cannot be answered.
         """
-        if params is None:
-            sequence = self._validator.pooling(prompt_ids, on_output, standing)
-        else:
-            sequence = self._validator.sampling(prompt_ids, params, on_output, standing)
+        sequence = self._validator.sequence(prompt_ids, params, on_output, options)
         self._scheduler.check_fits(sequence)
         return sequence
 

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from ingot.errors import IngotError, ServeError
 from ingot.inference.engine import Engine
-from ingot.inference.request.sequence import OutputDelta, SamplingParams, Sequence
-from ingot.inference.request.validator import Standing
+from ingot.inference.request.params import RequestOptions, SamplingParams
+from ingot.inference.request.sequence import OutputDelta, Sequence
 from ingot.inference.stats import EngineStats
 
 _log = logging.getLogger(__name__)
+_DEFAULT_OPTIONS = RequestOptions()
 _CALM_S = 0.05  # with no work for so long, the cache is checked: it takes 10 ms at 1 GB of blocks
 _JOIN_S = 5.0  # past its deadline a closing loop cancels; one more step must end within this
 _GRACE_S = 5.0  # at its deadline the engine ends a sequence itself; past this it must be hanging
@@ -51,45 +52,23 @@ class EngineLoop:
     def submit(
         self,
         prompt_ids: Seq[int],
-        params: SamplingParams,
+        params: SamplingParams | None,
         on_output: Callable[[OutputDelta], None],
-        deadline: float | None = None,
-        *,
-        priority: int = 0,
-        cache_salt: str = "",
-        tenant: str = "",
+        options: RequestOptions = _DEFAULT_OPTIONS,
     ) -> Sequence:
-        """Start a sequence; arguments as for ``Engine.add``.
+        """Start a request; arguments as for ``Engine.prepare``.
 
         ``on_output`` is called in the engine's thread and must not block. The last
-        delta, and only that, has a finish reason; it always comes.
+        delta, and only that, has a finish reason; it always comes. Where ``params`` is
+        None there is one delta, and if its reason is "stop", its ``embedding`` is the
+        mean of the prompt's last hidden states: float32 (hidden,), not normalised.
 
         Raises:
             UsageError: a prompt or parameter that cannot be answered.
             QueueFull: too many wait already.
             ServeError: the engine has failed or is closing.
         """
-        standing = Standing(deadline, priority, cache_salt, tenant)
-        return self._submit(self._engine.prepare(prompt_ids, params, on_output, standing))
-
-    def submit_pooling(
-        self,
-        prompt_ids: Seq[int],
-        on_output: Callable[[OutputDelta], None],
-        deadline: float | None = None,
-        *,
-        priority: int = 0,
-        tenant: str = "",
-    ) -> Sequence:
-        """Ask for the mean of a prompt's last hidden states; as ``submit`` otherwise.
-
-        There is one delta. Where its reason is "stop", its ``embedding`` is the mean:
-        float32 (hidden,), not normalised.
-        """
-        standing = Standing(deadline, priority, tenant=tenant)
-        return self._submit(self._engine.prepare(prompt_ids, None, on_output, standing))
-
-    def _submit(self, sequence: Sequence) -> Sequence:
+        sequence = self._engine.prepare(prompt_ids, params, on_output, options)
         with self._changed:
             self._engine.check_room(len(self._arriving))
             if self._closing:
@@ -120,10 +99,9 @@ class EngineLoop:
             IngotError: as ``submit``; or a ServeError if the engine no longer answers.
         """
         said: queue.SimpleQueue[OutputDelta] = queue.SimpleQueue()
-        deadline = time.monotonic() + timeout
-        sequence = self.submit(prompt_ids, params, said.put, deadline)
+        sequence = self.submit(prompt_ids, params, said.put, RequestOptions(timeout_s=timeout))
         try:
-            yield from _until_last(said, deadline)
+            yield from _until_last(said, time.monotonic() + timeout)
         finally:
             self.cancel(sequence)
 
@@ -135,13 +113,12 @@ class EngineLoop:
             timeout: Seconds it may take.
 
         Raises:
-            IngotError: as ``submit_pooling``; or a ServeError if it takes longer.
+            IngotError: as ``submit``; or a ServeError if it takes longer.
         """
         said: queue.SimpleQueue[OutputDelta] = queue.SimpleQueue()
-        deadline = time.monotonic() + timeout
-        sequence = self.submit_pooling(prompt_ids, said.put, deadline)
+        sequence = self.submit(prompt_ids, None, said.put, RequestOptions(timeout_s=timeout))
         try:
-            (last,) = _until_last(said, deadline)
+            (last,) = _until_last(said, time.monotonic() + timeout)
         finally:
             self.cancel(sequence)
         if last.embedding is None:

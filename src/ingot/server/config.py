@@ -7,6 +7,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ingot.inference.request.params import Timeout
+
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Count = Annotated[int, Field(ge=1)]
 
@@ -37,7 +39,7 @@ class ServerConfig(BaseModel):
     """Longest a client may take to send its request's body."""
     write_timeout_s: _Seconds = 60.0
     """Longest a client may leave a full send buffer unread."""
-    request_timeout_s: _Seconds = 600.0
+    request_timeout_s: Timeout = 600.0
     """Longest a request may take, waiting in the queue included."""
     drain_timeout_s: _Seconds = 30.0
     """How long a stopping server lets running requests finish before it cancels them."""

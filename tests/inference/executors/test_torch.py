@@ -124,7 +124,8 @@ def answers(
     engine = Engine(executor, ingot.tokenizer, config)
     prompts = [ingot.tokenizer.encode("def area(width"[: 3 + 2 * n]) for n in range(len(params))]
     sequences = [
-        engine.add(prompt, one, lambda _: None) for prompt, one in zip(prompts, params, strict=True)
+        engine.submit(prompt, one, lambda _: None)
+        for prompt, one in zip(prompts, params, strict=True)
     ]
     while engine.step():
         engine.check_integrity()

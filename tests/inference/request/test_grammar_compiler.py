@@ -211,7 +211,7 @@ def answer(
     )
     receivers = [make_receiver() for _ in params]
     for number, (one, receiver) in enumerate(zip(params, receivers, strict=True)):
-        engine.add([5, 6, number], one, receiver)
+        engine.submit([5, 6, number], one, receiver)
     while engine.step():
         engine.check_integrity()
     assert engine.stats().blocks_free == blocks
@@ -279,7 +279,7 @@ def test_a_complete_answer_needs_no_step_to_end(
     executor = TorchExecutor(ingot, num_blocks=40, block_size=4)
     engine = Engine(executor, ingot.tokenizer, EngineConfig(num_blocks=40, block_size=4))
     for receiver in receivers:
-        engine.add([5], SamplingParams(grammar=compiler.compile("regex", "abba")), receiver)
+        engine.submit([5], SamplingParams(grammar=compiler.compile("regex", "abba")), receiver)
     while engine.step():
         pass
     assert [receiver.text for receiver in receivers] == ["abba"] * 2

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingot.inference import SamplingParams, Sequence
+from ingot.inference import RequestOptions, SamplingParams, Sequence
 from ingot.inference.scheduling.fair_queue import FairQueue
 
 names = itertools.count()
@@ -14,9 +14,8 @@ names = itertools.count()
 
 def sequence(tenant: str = "", priority: int = 0, tokens: int = 1) -> Sequence:
     params = SamplingParams()
-    return Sequence(
-        next(names), (1,) * tokens, params, 0, lambda _: None, priority=priority, tenant=tenant
-    )
+    options = RequestOptions(priority=priority, tenant=tenant)
+    return Sequence(next(names), (1,) * tokens, params, 0, lambda _: None, options)
 
 
 def take(queue: FairQueue) -> Sequence:
@@ -38,7 +37,7 @@ def test_lower_priority_numbers_go_first() -> None:
     queue = FairQueue()
     for priority in (3, -2, 0, 3, -2):
         queue.push(sequence(priority=priority))
-    assert [take(queue).priority for _ in range(5)] == [-2, -2, 0, 3, 3]
+    assert [take(queue).options.priority for _ in range(5)] == [-2, -2, 0, 3, 3]
 
 
 def test_the_tenant_served_least_goes_first() -> None:
@@ -49,7 +48,7 @@ def test_the_tenant_served_least_goes_first() -> None:
     for _ in range(6):
         one = take(queue)
         queue.charge(one, 10)
-        turns.append(one.tenant)
+        turns.append(one.options.tenant)
     assert "".join(turns) == "ababaa"
 
 
@@ -60,8 +59,8 @@ def test_a_costly_tenant_gets_fewer_turns() -> None:
     turns = []
     for _ in range(44):
         one = take(queue)
-        queue.charge(one, 100 if one.tenant == "a" else 10)
-        turns.append(one.tenant)
+        queue.charge(one, 100 if one.options.tenant == "a" else 10)
+        turns.append(one.options.tenant)
     assert turns.count("a") == 4
 
 
@@ -77,7 +76,7 @@ def test_nobody_saves_up_service_by_being_idle() -> None:
     for _ in range(10):
         one = take(queue)
         queue.charge(one, 10)
-        turns.append(one.tenant)
+        turns.append(one.options.tenant)
     assert turns.count("busy") >= 4
 
 
@@ -92,7 +91,7 @@ def test_leaving_and_coming_back_wipes_no_debt_out() -> None:
     for _ in range(4):
         one = take(queue)
         queue.charge(one, 100)
-        turns.append(one.tenant)
+        turns.append(one.options.tenant)
     assert turns == ["modest", "modest", "modest", "greedy"]
 
 
@@ -108,7 +107,7 @@ def test_debts_are_kept_for_each_priority() -> None:
     queue.charge(sequence("a", priority=0), 1000)
     queue.push(sequence("a", priority=5))
     queue.push(sequence("b", priority=5))
-    assert take(queue).tenant == "a"
+    assert take(queue).options.tenant == "a"
 
 
 def test_the_memory_of_tenants_that_left_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,12 +145,16 @@ def test_the_turn_is_always_the_least_served_of_the_best_priority(
         elif waiting:
             first = queue.first()
             assert first is not None
-            best = min(one.priority for one in waiting)
-            served = {one: queue._served[one.priority, one.tenant] for one in waiting}
-            rivals = [one for one in waiting if one.priority == best]
-            assert first.priority == best
+            best = min(one.options.priority for one in waiting)
+            served = {
+                one: queue._served[one.options.priority, one.options.tenant] for one in waiting
+            }
+            rivals = [one for one in waiting if one.options.priority == best]
+            assert first.options.priority == best
             assert served[first] == min(served[one] for one in rivals)
-            assert first is next(one for one in rivals if one.tenant == first.tenant)
+            assert first is next(
+                one for one in rivals if one.options.tenant == first.options.tenant
+            )
             queue.remove(first)
             waiting.remove(first)
         assert len(queue) == len(waiting)

@@ -7,14 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingot.errors import ServeError
-from ingot.inference import SamplingParams, Sequence
+from ingot.inference import RequestOptions, SamplingParams, Sequence
 from ingot.inference.scheduling.kv_cache import KVCache
 from ingot.inference.scheduling.prefix_index import PrefixIndex
 
 
 def sequence(prompt: Seq[int] = (1,), salt: str = "") -> Sequence:
     params = SamplingParams()
-    return Sequence(0, tuple(prompt), params, 0, lambda _: None, cache_salt=salt)
+    return Sequence(0, tuple(prompt), params, 0, lambda _: None, RequestOptions(cache_salt=salt))
 
 
 def computed(cache: KVCache, one: Sequence, tokens: int) -> None:
@@ -259,7 +259,7 @@ def test_whatever_happens_each_block_holds_what_its_holders_think(
             most = min(one.length, 2 * len(one.block_table))
             for place in range(one.computed, min(one.computed + number, most)):
                 tokens = (*one.prompt_ids, *one.output_ids)[: place + 1]
-                written[one.block_table[place // 2]] = (one.cache_salt, tokens)
+                written[one.block_table[place // 2]] = (one.options.cache_salt, tokens)
                 computed(cache, one, place + 1)
         elif move == "say" and one.block_table and cache.grow(one, one.length + 1):
             one.append(number % 2)
@@ -269,7 +269,7 @@ def test_whatever_happens_each_block_holds_what_its_holders_think(
         for other in ones:
             tokens = (*other.prompt_ids, *other.output_ids)
             for place, block in enumerate(other.block_table[: other.computed // 2]):
-                assert written[block] == (other.cache_salt, tokens[: 2 * place + 2])
+                assert written[block] == (other.options.cache_salt, tokens[: 2 * place + 2])
 
 
 def test_a_lost_block_is_found() -> None:

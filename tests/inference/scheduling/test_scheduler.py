@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from ingot.errors import UsageError
-from ingot.inference import SamplingParams, Sequence
+from ingot.inference import RequestOptions, SamplingParams, Sequence
 from ingot.inference.request.sequence import Status
 from ingot.inference.scheduling.kv_cache import KVCache
 from ingot.inference.scheduling.scheduler import Scheduler
@@ -23,8 +23,7 @@ def sequence(
         params,
         0,
         lambda _: None,
-        priority=priority,
-        tenant=tenant,
+        RequestOptions(priority=priority, tenant=tenant),
     )
 
 
@@ -201,7 +200,7 @@ def test_tenants_take_turns() -> None:
     turns = []
     for _ in range(4):
         (one,) = step(room)
-        turns.append(one.tenant)
+        turns.append(one.options.tenant)
         room.finish(one)
     assert turns == ["a", "b", "a", "a"]
 

@@ -8,7 +8,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ingot.inference.request.sequence import SamplingParams, TokenLogprob
+from ingot.inference.request.params import SamplingParams
+from ingot.inference.request.sequence import TokenLogprob
 from ingot.model.config import ModelConfig
 
 FEATURES = frozenset(

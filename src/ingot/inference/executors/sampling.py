@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from ingot.errors import ServeError
 from ingot.inference.executors.base import Adjustment, Drawn, SamplingRow
-from ingot.inference.request.sequence import SamplingParams, TokenLogprob
+from ingot.inference.request.params import SamplingParams
+from ingot.inference.request.sequence import TokenLogprob
 
 _FIRST_NUCLEUS = 64  # candidates ranked first; top-p seldom needs more
 _LARGEST = float(np.finfo(np.float32).max)

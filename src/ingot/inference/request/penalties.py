@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingot.inference.executors.base import Adjustment
-from ingot.inference.request.sequence import SamplingParams
+from ingot.inference.request.params import SamplingParams
 
 
 class Penalties:

@@ -1,4 +1,4 @@
-"""A request inside the engine: what is asked of it, what it holds, what it has said."""
+"""A sequence in the engine, and the output that it reports."""
 
 from __future__ import annotations
 
@@ -13,50 +13,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ingot.inference.request.grammar import Grammar
+from ingot.inference.request.params import RequestOptions, SamplingParams
 
 FinishReason = Literal["stop", "length", "cancelled", "deadline", "error"]
-
-
-@dataclass(frozen=True)
-class SamplingParams:
-    """How tokens are chosen. ``validate`` of ``ingot.inference`` checks the ranges."""
-
-    max_tokens: int = 256
-    """Most tokens to generate; 0 only with ``prompt_logprobs``."""
-    temperature: float = 1.0
-    """0 is greedy; higher is more varied. At most 10."""
-    top_p: float = 1.0
-    """Keep the likeliest tokens that together hold this much probability; in (0, 1]."""
-    top_k: int = 0
-    """Keep this many of the likeliest tokens; 0 keeps all."""
-    min_p: float = 0.0
-    """Drop tokens less likely than this share of the likeliest; in [0, 1]."""
-    typical_p: float = 1.0
-    """Keep the tokens whose surprise is nearest to the entropy and that together hold this
-    much probability; in (0, 1]."""
-    repetition_penalty: float = 1.0
-    """Divide positive scores of tokens in prompt or answer by this, multiply negative ones."""
-    presence_penalty: float = 0.0
-    """Take this from the score of every token that the answer holds; in [-2, 2]."""
-    frequency_penalty: float = 0.0
-    """Take this from a token's score for each time that the answer holds it; in [-2, 2]."""
-    logit_bias: tuple[tuple[int, float], ...] = ()
-    """Token ids and what is added to their scores, after the penalties; in [-100, 100]."""
-    seed: int | None = None
-    """Same seed, prompt and ingot: same tokens. None draws a fresh seed."""
-    stop: tuple[str, ...] = ()
-    """Texts that end the answer; not part of it."""
-    stop_token_ids: tuple[int, ...] = ()
-    """Tokens that end the answer; not part of it."""
-    ignore_eos: bool = False
-    """Go on past the end-of-text token."""
-    logprobs: int | None = None
-    """Report the chosen log-probability and this many of the likeliest; None for neither."""
-    prompt_logprobs: int | None = None
-    """The same for the prompt's own tokens, on the first delta; None for neither."""
-    grammar: Grammar | None = None
-    """A grammar that the answer follows."""
 
 
 @dataclass(frozen=True)
@@ -127,17 +86,11 @@ class Sequence:
     """The seed that sampling uses: the request's own, or one drawn for it."""
     on_output: Callable[[OutputDelta], None]
     """Called from the engine's thread for each delta; must not block."""
-    deadline: float | None = None
-    """``time.monotonic()`` after which the sequence ends with reason "deadline"."""
-    priority: int = 0
-    """Lower runs first."""
-    cache_salt: str = ""
-    """Only sequences with the same salt share cached prefixes."""
-    tenant: str = ""
-    """Whose work it is: tenants of one priority get equal service."""
+    options: RequestOptions = RequestOptions()  # noqa: RUF009 (it is immutable)
     pooling: bool = False
     """Asks for the mean of the hidden states instead of an answer."""
     arrived: float = field(default_factory=time.monotonic)
+    """``time.monotonic()`` when it was made."""
     output_ids: list[int] = field(default_factory=list)
     block_table: list[int] = field(default_factory=list)
     """Blocks of the key-value cache this sequence holds, in order."""
@@ -148,6 +101,8 @@ class Sequence:
     charged: int = 0
     """Tokens that were counted against its tenant; the prompt at once, when it first ran."""
     status: Status = Status.WAITING
+    deadline: float | None = field(init=False)
+    """``time.monotonic()`` after which the sequence ends with reason "deadline"."""
     length: int = field(init=False)
     """Tokens of prompt and output."""
     token_bytes: bytearray = field(init=False)
@@ -156,6 +111,8 @@ class Sequence:
     """Whether cached blocks serve it; not where something is asked of every prompt token."""
 
     def __post_init__(self) -> None:
+        timeout_s = self.options.timeout_s
+        self.deadline = None if timeout_s is None else self.arrived + timeout_s
         self.length = len(self.prompt_ids)
         self.token_bytes = bytearray(array("i", self.prompt_ids))
         self.may_reuse = not self.pooling and self.params.prompt_logprobs is None

@@ -61,7 +61,7 @@ class FairQueue:
 
     def remove(self, sequence: Sequence) -> None:
         """Take a sequence out, wherever it stands."""
-        name = sequence.priority, sequence.tenant
+        name = sequence.options.priority, sequence.options.tenant
         line = self._lines[name]
         del line[sequence]
         if not line:
@@ -86,15 +86,15 @@ class FairQueue:
 
     def charge(self, sequence: Sequence, service: float) -> None:
         """Count service that a sequence was given against its tenant."""
-        name = sequence.priority, sequence.tenant
+        name = sequence.options.priority, sequence.options.tenant
         self._served[name] = self._served.get(name, 0.0) + service
 
     def _line(self, sequence: Sequence) -> OrderedDict[Sequence, None]:
         """Return the line a sequence stands in, opened where nobody did."""
-        name = sequence.priority, sequence.tenant
+        name = sequence.options.priority, sequence.options.tenant
         if name not in self._lines:
             self._lines[name] = OrderedDict()
-            floor = self._floors.get(sequence.priority, 0.0)
+            floor = self._floors.get(sequence.options.priority, 0.0)
             self._served[name] = max(self._served.get(name, 0.0), floor)
             if len(self._order) > 2 * len(self._lines) + 16:
                 self._order = [self._entry(line) for line in self._lines]

@@ -55,7 +55,7 @@ class PrefixIndex:
 
     def find(self, sequence: Sequence, most: int) -> Prefix:
         """Return the longest run of blocks, at most ``most``, that hold a sequence's start."""
-        node: _Node = sequence.cache_salt
+        node: _Node = sequence.options.cache_salt
         blocks: list[int] = []
         for place in range(most):
             entry = self._nodes.get((node, self._tokens(sequence, place)))
@@ -75,7 +75,7 @@ class PrefixIndex:
         Returns:
             The block that holds this prefix: ``block``, or one that was there before.
         """
-        place, parent = self._paths.get(sequence) or (0, sequence.cache_salt)
+        place, parent = self._paths.get(sequence) or (0, sequence.options.cache_salt)
         key = parent, self._tokens(sequence, place)
         entry = self._nodes.get(key)
         if entry is None:

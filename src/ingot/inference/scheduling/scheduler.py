@@ -152,14 +152,16 @@ class Scheduler:
     def _admit_urgent(self) -> None:
         """Let those run that are of better priority than some who do, at their cost."""
         while self.running and (first := self.waiting.first()) is not None:
-            if first.priority >= self.running[-1].priority or not self._make_way(first):
+            if first.options.priority >= self.running[-1].options.priority or not self._make_way(
+                first
+            ):
                 return
             if self._admit() is None:
                 return
 
     def _make_way(self, first: Sequence) -> bool:
         """Preempt those of worse priority until ``first`` can run; nobody if it cannot then."""
-        worse = [one for one in self.running if one.priority > first.priority]
+        worse = [one for one in self.running if one.options.priority > first.options.priority]
         most = self._cache.free_blocks + sum(len(one.block_table) for one in worse)
         if self._cache.blocks_for(first.length) > most:
             return False
@@ -206,4 +208,4 @@ class Scheduler:
 
 
 def _priority(sequence: Sequence) -> int:
-    return sequence.priority
+    return sequence.options.priority

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ingot.api.inference import Model
 from ingot.errors import ServeError
-from ingot.inference import OutputDelta, SamplingParams
+from ingot.inference import OutputDelta, RequestOptions, SamplingParams
 
 _TIMEOUT_S = 120.0
 
@@ -109,8 +109,8 @@ def _run(
 
     for prompt, answer in zip(prompts, answers, strict=True):
         # A salt of its own: what an earlier question left in the prefix cache is not found.
-        salt = secrets.token_hex(8)
-        model.loop.submit(prompt, params, listener(answer), cache_salt=salt)
+        options = RequestOptions(cache_salt=secrets.token_hex(8))
+        model.loop.submit(prompt, params, listener(answer), options)
     deadline = time.monotonic() + _TIMEOUT_S
     for _ in prompts:
         if not finished.acquire(timeout=max(deadline - time.monotonic(), 0.0)):

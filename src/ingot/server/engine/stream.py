@@ -1,33 +1,17 @@
-"""The bridge between the engine's thread and the event loop: one ``Answers`` per request."""
+"""Output of one request's sequences, handed from the engine's thread to the event loop."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import Self, TypeVar
 
-from ingot.inference import OutputDelta, SamplingParams, Sequence
+from ingot.inference import OutputDelta, RequestOptions, SamplingParams, Sequence
 from ingot.server.engine.model_registry import ServedModel
 
 _Item = TypeVar("_Item")
-
-
-@dataclass(frozen=True)
-class Terms:
-    """On what terms the engine runs the sequences of one request."""
-
-    timeout_s: float
-    """Longest it may all take."""
-    priority: int = 0
-    """Lower runs first."""
-    cache_salt: str = ""
-    """Only sequences with the same salt share cached prefixes."""
-    tenant: str = ""
-    """Whom the work counts against where many want to run."""
 
 
 class OutputStream:
@@ -38,11 +22,10 @@ class OutputStream:
     reader leaves here is bounded by the request's ``max_tokens``.
     """
 
-    def __init__(self, model: ServedModel, terms: Terms) -> None:
+    def __init__(self, model: ServedModel, options: RequestOptions) -> None:
         self._engine = model.loop
         self._mailbox = model.mailbox
-        self._terms = terms
-        self._deadline = time.monotonic() + terms.timeout_s
+        self._options = options
         self._sequences: list[Sequence] = []
         self._finished: set[int] = set()
         self._waiting: dict[int, list[OutputDelta]] = {}
@@ -71,41 +54,14 @@ class OutputStream:
         """Whether something has arrived that nobody has taken yet."""
         return bool(self._waiting)
 
-    def submit(self, prompt_ids: list[int], params: SamplingParams) -> None:
-        """Start the next sequence.
+    def submit(self, prompt_ids: list[int], params: SamplingParams | None) -> None:
+        """Start the next sequence; None asks for an embedding.
 
         Raises:
             IngotError: the engine does not take it.
         """
-        terms = self._terms
-        self._sequences.append(
-            self._engine.submit(
-                prompt_ids,
-                params,
-                partial(self._hand_over, len(self._sequences)),
-                self._deadline,
-                priority=terms.priority,
-                cache_salt=terms.cache_salt,
-                tenant=terms.tenant,
-            )
-        )
-
-    def submit_pooling(self, prompt_ids: list[int]) -> None:
-        """Start the next sequence, which asks for an embedding.
-
-        Raises:
-            IngotError: the engine does not take it.
-        """
-        terms = self._terms
-        self._sequences.append(
-            self._engine.submit_pooling(
-                prompt_ids,
-                partial(self._hand_over, len(self._sequences)),
-                self._deadline,
-                priority=terms.priority,
-                tenant=terms.tenant,
-            )
-        )
+        receive = partial(self._hand_over, len(self._sequences))
+        self._sequences.append(self._engine.submit(prompt_ids, params, receive, self._options))
 
     async def take(self) -> list[tuple[int, OutputDelta]]:
         """Wait for something to arrive; return one joined delta for each sequence that spoke."""

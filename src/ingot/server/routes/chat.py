@@ -26,7 +26,7 @@ from ingot.server.routes.generation import (
     server_sent_event,
 )
 from ingot.server.routes.logprobs import LogprobsWriter
-from ingot.server.routes.request_body import check_together, read_request, terms_of
+from ingot.server.routes.request_body import check_together, read_request, request_options
 from ingot.server.schemas.chat import (
     ChatChoice,
     ChatChunk,
@@ -77,8 +77,8 @@ def add_chat(app: FastAPI, service: Service) -> None:
             )
             for choice in range(request.n or 1)
         ]
-        terms = terms_of(context, service.config, **request.terms)
-        generation = GenerationRequest(model, [prompt], candidates, terms, bool(request.stream))
+        options = request_options(context, service.config, request.user, request)
+        generation = GenerationRequest(model, [prompt], candidates, options, bool(request.stream))
         return GenerationResponse(
             generation, ChatWriter(request, bool(told), model), service, context
         )

@@ -25,7 +25,7 @@ from ingot.server.routes.generation import (
 )
 from ingot.server.routes.logprobs import LogprobsWriter
 from ingot.server.routes.prompts import encode_prompts
-from ingot.server.routes.request_body import check_together, read_request, terms_of
+from ingot.server.routes.request_body import check_together, read_request, request_options
 from ingot.server.schemas.completions import Choice, Completion, CompletionRequest, Logprobs
 from ingot.server.schemas.openapi import body_of, responses_of
 
@@ -58,7 +58,7 @@ def add_completions(app: FastAPI, service: Service) -> None:
                 request.sampling_params(choice, grammar)
                 for choice in range(request.candidates_per_prompt)
             ],
-            terms=terms_of(context, service.config, **request.terms),
+            options=request_options(context, service.config, request.user, request),
             stream=bool(request.stream),
         )
         return GenerationResponse(

@@ -8,21 +8,20 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import orjson
 from fastapi import FastAPI, Request, Response
-from pydantic import Field
 
 from ingot.errors import ServeError
-from ingot.inference import OutputDelta, SamplingParams
+from ingot.inference import OutputDelta
 from ingot.server.access.request_context import context_of
 from ingot.server.engine.service import Service
 from ingot.server.http.errors import ApiError
 from ingot.server.routes.generation import GenerationRequest, GenerationResponse, UsageCounter
 from ingot.server.routes.prompts import encode_prompts
-from ingot.server.routes.request_body import read_request, terms_of
-from ingot.server.schemas.common import Prompt, Strict, kind_of
+from ingot.server.routes.request_body import read_request, request_options
+from ingot.server.schemas.common import EndUser, Prompt, Strict, kind_of
 from ingot.server.schemas.openapi import body_of, responses_of
 
 
@@ -33,7 +32,7 @@ class EmbeddingsRequest(Strict):
     input: Prompt
     encoding_format: Literal["float", "base64"] | None = "float"
     """How the numbers are written; base64 is of float32, little end first."""
-    user: Annotated[str, Field(max_length=128)] | None = None
+    user: EndUser | None = None
 
     @property
     def inputs(self) -> list[str] | list[list[int]]:
@@ -91,10 +90,9 @@ def add_embeddings(app: FastAPI, service: Service) -> None:
         generation = GenerationRequest(
             model=model,
             prompts=prompts,
-            candidates=[SamplingParams(max_tokens=1)],
-            terms=terms_of(context, service.config, user=request.user),
+            candidates=[None],
+            options=request_options(context, service.config, request.user),
             stream=False,
-            pooling=True,
         )
         writer = _Writer(request, model.name, model.ingot.digest)
         return GenerationResponse(generation, writer, service, context)

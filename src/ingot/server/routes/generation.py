@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -13,11 +14,11 @@ from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
 from ingot.errors import IngotError
-from ingot.inference import OutputDelta, QueueFull, SamplingParams
+from ingot.inference import OutputDelta, QueueFull, RequestOptions, SamplingParams
 from ingot.server.access.request_context import RequestContext
 from ingot.server.engine.model_registry import ServedModel
 from ingot.server.engine.service import Service
-from ingot.server.engine.stream import OutputStream, Terms, join
+from ingot.server.engine.stream import OutputStream, join
 from ingot.server.http.connection import while_connected
 from ingot.server.http.errors import ApiError, from_ingot_error
 from ingot.server.schemas.completions import (
@@ -43,12 +44,10 @@ class GenerationRequest:
 
     model: ServedModel
     prompts: list[list[int]]
-    candidates: list[SamplingParams]
-    """How each of a prompt's answers is sampled; the same for every prompt."""
-    terms: Terms
+    candidates: Sequence[SamplingParams | None]
+    """How each of a prompt's answers is sampled, the same for every prompt; None: an embedding."""
+    options: RequestOptions
     stream: bool
-    pooling: bool = False
-    """Asks for embeddings instead of answers."""
 
     @property
     def sequences(self) -> int:
@@ -60,7 +59,7 @@ class GenerationRequest:
         """Tokens that it may take: prompts and longest answers."""
         room = self.model.loop.max_context
         return sum(
-            min(len(prompt) + params.max_tokens, room)
+            min(len(prompt) + (params.max_tokens if params else 0), room)
             for prompt in self.prompts
             for params in self.candidates
         )
@@ -148,6 +147,7 @@ class GenerationResponse(Response):
         self._writer = writer
         self._service = service
         self._context = context
+        self._limit_s = generation.options.timeout_s or math.inf
         self._started = False
         self._cancelled = False
         self._spoken: set[int] = set()
@@ -166,12 +166,12 @@ class GenerationResponse(Response):
         work = self._stream if generation.stream else self._whole
         self._context.held.enter_context(self._service.admission.tokens(generation.most_tokens))
         with (
-            OutputStream(generation.model, generation.terms) as answers,
+            OutputStream(generation.model, generation.options) as answers,
             self._service.activity.track(self._context, lambda: self._cancel(answers)),
         ):
             self._submit(answers)
             try:
-                async with asyncio.timeout(generation.terms.timeout_s + _GRACE_S):
+                async with asyncio.timeout(self._limit_s + _GRACE_S):
                     await while_connected(receive, work(answers, send))
             except TimeoutError as error:
                 await self._break_off(self._too_late(), send, error)
@@ -183,10 +183,7 @@ class GenerationResponse(Response):
         try:
             for prompt in self._generation.prompts:
                 for params in self._generation.candidates:
-                    if self._generation.pooling:
-                        answers.submit_pooling(prompt)
-                    else:
-                        answers.submit(prompt, params)
+                    answers.submit(prompt, params)
         except QueueFull as error:
             raise self._service.admission.retry_after_error(error.what) from error
         except IngotError as error:
@@ -286,7 +283,7 @@ class GenerationResponse(Response):
         self._service.metrics.observe_end(self._generation.model.name, delta)
 
     def _too_late(self) -> ApiError:
-        limit = f"the answer was not complete within {self._generation.terms.timeout_s:g} s"
+        limit = f"the answer was not complete within {self._limit_s:g} s"
         return ApiError(504, f"{limit}; ask for fewer tokens", code="deadline_exceeded")
 
 

@@ -12,13 +12,14 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 
 from ingot.errors import invalid_field
+from ingot.inference import RequestOptions
 from ingot.server.access.request_context import RequestContext
 from ingot.server.config import ServerConfig
-from ingot.server.engine.stream import Terms
 from ingot.server.http.errors import ApiError
-from ingot.server.schemas.common import GenerationFields
+from ingot.server.schemas.common import GenerationFields, SchedulingFields
 
 _Body = TypeVar("_Body", bound=BaseModel)
+_NOTHING_ASKED = SchedulingFields()
 _UNION_TAGS = frozenset({"text", "texts", "ids", "lists"})  # pydantic adds them to error paths
 
 
@@ -70,26 +71,24 @@ def check_together(
         )
 
 
-def terms_of(
+def request_options(
     context: RequestContext,
     config: ServerConfig,
-    *,
-    user: str | None = None,
-    timeout: float | None = None,
-    priority: int | None = None,
-    cache_salt: str | None = None,
-) -> Terms:
-    """Return on what terms the engine runs a request, from the fields that it gave.
+    user: str | None,
+    asked: SchedulingFields = _NOTHING_ASKED,
+) -> RequestOptions:
+    """Return how the engine schedules a request; ``user`` is the client's own end user.
 
     Cached prefixes are shared within one key alone, so that nobody can learn from
     timing what holders of other keys have asked.
     """
     context.user = user
     key = context.key.name if context.key else ""
-    return Terms(
-        timeout_s=min(timeout or config.request_timeout_s, config.request_timeout_s),
-        priority=priority or 0,
-        cache_salt=f"{key}/{cache_salt or ''}",
+    limit = config.request_timeout_s
+    return RequestOptions(
+        timeout_s=min(asked.timeout or limit, limit),
+        priority=asked.priority or 0,
+        cache_salt=f"{key}/{asked.cache_salt or ''}",
         tenant=f"{key}/{user or ''}",
     )
 

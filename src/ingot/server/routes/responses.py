@@ -23,7 +23,7 @@ from ingot.server.routes.generation import (
     server_sent_event,
 )
 from ingot.server.routes.prompts import check_ids
-from ingot.server.routes.request_body import read_request, terms_of
+from ingot.server.routes.request_body import read_request, request_options
 from ingot.server.schemas.openapi import body_of, responses_of
 from ingot.server.schemas.responses import InputMessage, ResponsesRequest
 
@@ -53,8 +53,8 @@ def add_responses(app: FastAPI, service: Service) -> None:
         room = model.loop.max_context - len(prompt)
         limit = min(request.max_output_tokens or room, room)
         params = request.sampling_fields.sampling(0, max_tokens=limit, grammar=grammar)
-        terms = terms_of(context, service.config, user=request.user)
-        generation = GenerationRequest(model, [prompt], [params], terms, bool(request.stream))
+        options = request_options(context, service.config, request.user)
+        generation = GenerationRequest(model, [prompt], [params], options, bool(request.stream))
         return GenerationResponse(generation, ResponsesWriter(request, model), service, context)
 
 

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, JsonValue, Tag, model_validator
 
-from ingot.server.schemas.common import MAX_TOP_LOGPROBS, Count, GenerationFields, Name, Strict
+from ingot.inference.request.params import LogprobCount
+from ingot.server.schemas.common import Count, GenerationFields, Name, Strict
 from ingot.server.schemas.completions import TimingReport, Usage
 
 _MAX_MESSAGES = 4096
@@ -141,7 +142,7 @@ class ChatRequest(GenerationFields):
     max_completion_tokens: Count | None = None
     """Null takes what the context holds."""
     logprobs: bool | None = False
-    top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
+    top_logprobs: LogprobCount | None = None
     tools: Annotated[list[Tool], Field(max_length=_MAX_TOOLS)] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
     parallel_tool_calls: bool | None = True

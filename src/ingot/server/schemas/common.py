@@ -13,20 +13,33 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag
 
 from ingot.inference import SamplingParams
+from ingot.inference.request.params import (
+    MAX_BIASES,
+    MAX_STOPS,
+    AdditivePenalty,
+    Bias,
+    MinP,
+    Priority,
+    ProbabilityMass,
+    RepetitionPenalty,
+    Seed,
+    StopText,
+    Temperature,
+    Timeout,
+    TokenId,
+    TopK,
+)
 
 MAX_PROMPTS = 128
 MAX_CHOICES = 16
-MAX_TOP_LOGPROBS = 20
-_MAX_BIASES = 1024
 
-TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 _Text = Annotated[str, Tag("text")]
 _Texts = Annotated[list[str], Field(max_length=MAX_PROMPTS, fail_fast=True), Tag("texts")]
 TokenIds = Annotated[list[TokenId], Field(fail_fast=True)]
 _TokenLists = Annotated[list[TokenIds], Field(max_length=MAX_PROMPTS, fail_fast=True), Tag("lists")]
-_StopText = Annotated[str, Field(min_length=1, max_length=1000)]
-_StopTexts = Annotated[list[_StopText], Field(max_length=16, fail_fast=True), Tag("texts")]
+_StopTexts = Annotated[list[StopText], Field(max_length=MAX_STOPS, fail_fast=True), Tag("texts")]
+EndUser = Annotated[str, Field(max_length=128)]
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 
 
@@ -55,7 +68,7 @@ Prompt = Annotated[
     ),
 ]
 Stop = Annotated[
-    Annotated[_StopText, Tag("text")] | _StopTexts,
+    Annotated[StopText, Tag("text")] | _StopTexts,
     Discriminator(
         _stop_kind,
         custom_error_type="stop_type",
@@ -126,36 +139,37 @@ class StructuredOutputs(Strict):
 class SamplingFields(Strict):
     """How tokens are chosen; the same for every route that generates."""
 
-    temperature: Annotated[float, Field(ge=0, le=10)] | None = 1.0
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = 1.0
-    top_k: Annotated[int, Field(ge=0, lt=2**31)] | None = 0
-    min_p: Annotated[float, Field(ge=0, le=1)] | None = 0.0
-    typical_p: Annotated[float, Field(gt=0, le=1)] | None = 1.0
-    repetition_penalty: Annotated[float, Field(ge=0.1, le=10)] | None = 1.0
-    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = 0.0
-    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = 0.0
+    temperature: Temperature | None = 1.0
+    top_p: ProbabilityMass | None = 1.0
+    top_k: TopK | None = 0
+    min_p: MinP | None = 0.0
+    typical_p: ProbabilityMass | None = 1.0
+    repetition_penalty: RepetitionPenalty | None = 1.0
+    presence_penalty: AdditivePenalty | None = 0.0
+    frequency_penalty: AdditivePenalty | None = 0.0
     logit_bias: (
         Annotated[
             dict[
                 Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,9})$")],
-                Annotated[float, Field(ge=-100, le=100)],
+                Bias,
             ],
-            Field(max_length=_MAX_BIASES),
+            Field(max_length=MAX_BIASES),
         ]
         | None
     ) = None
     """Token ids, as text, and what is added to their scores."""
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    seed: Seed | None = None
     stop: Stop | None = None
-    stop_token_ids: Annotated[list[TokenId], Field(max_length=16, fail_fast=True)] | None = None
+    stop_token_ids: Annotated[list[TokenId], Field(max_length=MAX_STOPS, fail_fast=True)] | None = (
+        None
+    )
     ignore_eos: bool | None = False
 
     def sampling(self, choice: int, **further: Any) -> SamplingParams:
         """Return how choice number ``choice`` of a prompt is sampled.
 
         The first choice uses the request's seed itself, so that it equals the
-        answer to ``n=1``; each further one uses the next number. Negative seeds
-        become the unsigned 64-bit numbers that the engine takes.
+        answer to ``n=1``; each further one uses the next number, modulo 2**64.
 
         Args:
             choice: Number of the choice, from 0.
@@ -183,8 +197,19 @@ def _biases(given: Mapping[str, float]) -> tuple[tuple[int, float], ...]:
     return tuple((int(token_id), float(bias)) for token_id, bias in given.items())
 
 
-class GenerationFields(SamplingFields):
-    """What every route that generates takes besides, as far as OpenAI's routes agree."""
+class SchedulingFields(Strict):
+    """When the engine runs a request."""
+
+    timeout: Timeout | None = None
+    """Seconds until the answer is given up; the server's own limit holds as well."""
+    priority: Priority | None = 0
+    """Lower runs first."""
+    cache_salt: Annotated[str, Field(max_length=128)] | None = None
+    """Only requests with the same salt share cached prefixes."""
+
+
+class GenerationFields(SamplingFields, SchedulingFields):
+    """Fields of every route that generates, as far as OpenAI's routes agree."""
 
     model: str
     n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = 1
@@ -192,19 +217,8 @@ class GenerationFields(SamplingFields):
     stream_options: StreamOptions | None = None
     response_format: ResponseFormat | None = None
     structured_outputs: StructuredOutputs | None = None
-    priority: Annotated[int, Field(ge=-(2**31), lt=2**31)] | None = 0
-    """Lower runs first."""
-    timeout: Annotated[float, Field(gt=0, le=86_400)] | None = None
-    """Seconds until the answer is given up; the server's own limit holds as well."""
-    cache_salt: Annotated[str, Field(max_length=128)] | None = None
-    """Only requests with the same salt share cached prefixes."""
-    user: Annotated[str, Field(max_length=128)] | None = None
-    """The end user: a share of the engine of their own among the key's, and a field in the log."""
-
-    @property
-    def terms(self) -> dict[str, Any]:
-        """The fields that say on what terms the engine runs it."""
-        return self.model_dump(include={"user", "timeout", "priority", "cache_salt"})
+    user: EndUser | None = None
+    """Shares the engine fairly with the key's other end users; a field in the log."""
 
     @property
     def wants_usage(self) -> bool:

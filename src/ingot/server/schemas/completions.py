@@ -13,9 +13,9 @@ from pydantic import Field
 
 from ingot.inference import SamplingParams
 from ingot.inference.request.grammar import Grammar
+from ingot.inference.request.params import LogprobCount, TokenCount
 from ingot.server.schemas.common import (
     MAX_CHOICES,
-    MAX_TOP_LOGPROBS,
     GenerationFields,
     Prompt,
     kind_of,
@@ -26,11 +26,11 @@ class CompletionRequest(GenerationFields):
     """The body of ``POST /v1/completions``. Null stands for the default everywhere."""
 
     prompt: Prompt
-    max_tokens: Annotated[int, Field(ge=0, lt=2**31)] | None = 16
+    max_tokens: TokenCount | None = 16
     """0 only with ``echo``: score the prompt and write nothing."""
     best_of: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
     """Make so many answers and return the ``n`` whose tokens were likeliest on average."""
-    logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
+    logprobs: LogprobCount | None = None
     echo: bool | None = False
     """Begin the answer with the prompt; with ``logprobs``, score the prompt too."""
 

@@ -9,8 +9,10 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, JsonValue, Tag
 
+from ingot.inference.request.params import ProbabilityMass, Temperature
 from ingot.server.schemas.common import (
     Count,
+    EndUser,
     JsonObjectFormat,
     Name,
     SamplingFields,
@@ -87,13 +89,13 @@ class ResponsesRequest(Strict):
     """Goes before the input, as the system's word."""
     max_output_tokens: Count | None = None
     """Null takes what the context holds."""
-    temperature: Annotated[float, Field(ge=0, le=10)] | None = 1.0
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = 1.0
+    temperature: Temperature | None = 1.0
+    top_p: ProbabilityMass | None = 1.0
     text: TextOptions | None = None
     stream: bool | None = False
     store: Literal[False] | None = False
     """Nothing is ever stored, so true is refused."""
-    user: Annotated[str, Field(max_length=128)] | None = None
+    user: EndUser | None = None
 
     @property
     def sampling_fields(self) -> SamplingFields:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ingot.errors import UsageError
-from ingot.inference import Grammar, SamplingParams, validate
+from ingot.inference import Grammar, RequestOptions, SamplingParams
 from ingot.inference.request.grammar import GrammarState
 
 NAN, INF = math.nan, math.inf
@@ -25,7 +25,7 @@ REFUSED: dict[str, list[Any]] = {
     "top_p": [0, 0.0, -0.1, 1.1, NAN, INF, 10**400, True, "1", None],
     "top_k": [-1, COUNT, 10**400, True, 1.0, "1", None, NAN],
     "min_p": [-0.1, 1.1, NAN, INF, 10**400, True, "1", None],
-    "seed": [-1, 1 << 64, 10**400, True, 1.0, "1", NAN],
+    "seed": [-(1 << 63) - 1, 1 << 64, 10**400, True, 1.0, "1", NAN],
     "stop": [None, "a", ["a"], ("",), ("a" * 1001,), (1,), (b"a",), ("a",) * 17],
     "ignore_eos": [0, 1, None, "true"],
     "logprobs": [-1, 21, 10**400, True, 1.0, "1", NAN],
@@ -57,7 +57,7 @@ TAKEN: dict[str, list[Any]] = {
     "top_p": [5e-324, 1, 1.0],
     "top_k": [0, COUNT - 1],
     "min_p": [0, 1, 1.0],
-    "seed": [None, 0, (1 << 64) - 1],
+    "seed": [None, -(1 << 63), 0, (1 << 64) - 1],
     "stop": [(), ("a" * 1000,) * 16],
     "ignore_eos": [True, False],
     "logprobs": [None, 0, 20],
@@ -84,22 +84,47 @@ def test_every_field_is_covered() -> None:
 @pytest.mark.parametrize(("field", "value"), cases(REFUSED), ids=lambda case: str(case)[:20])
 def test_a_bad_value_is_refused_by_name(field: str, value: Any) -> None:
     with pytest.raises(UsageError) as caught:
-        validate(SamplingParams(**{field: value}))
+        SamplingParams(**{field: value})
     assert caught.value.where == field
     assert len(str(caught.value)) < 200
 
 
 @pytest.mark.parametrize(("field", "value"), cases(TAKEN), ids=lambda case: str(case)[:20])
 def test_the_ends_of_each_range_are_taken(field: str, value: Any) -> None:
-    validate(SamplingParams(**{field: value}))
+    SamplingParams(**{field: value})
 
 
 def test_no_tokens_are_asked_for_only_with_scores_of_the_prompt() -> None:
-    validate(SamplingParams(max_tokens=0, prompt_logprobs=0))
-    with pytest.raises(UsageError, match="max_tokens: -1"):
-        validate(SamplingParams(max_tokens=-1, prompt_logprobs=0))
+    SamplingParams(max_tokens=0, prompt_logprobs=0)
+    with pytest.raises(UsageError, match="max_tokens: "):
+        SamplingParams(max_tokens=-1, prompt_logprobs=0)
 
 
 def test_a_grammar_ends_the_answer_itself() -> None:
-    with pytest.raises(UsageError, match="ignore_eos: would go on"):
-        validate(SamplingParams(grammar=AnyText(), ignore_eos=True))
+    with pytest.raises(UsageError, match="ignore_eos: cannot be combined with a grammar"):
+        SamplingParams(grammar=AnyText(), ignore_eos=True)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *[("timeout_s", value) for value in (0, -1.0, 86_401, NAN, INF, True, "1")],
+        *[("priority", value) for value in (1.0, True, 1 << 31, -(1 << 31) - 1, None, "1")],
+        *[("cache_salt", value) for value in ("a" * 257, None, 1)],
+        *[("tenant", value) for value in ("a" * 257, None, 1)],
+    ],
+)
+def test_bad_options_are_refused_by_name(field: str, value: Any) -> None:
+    with pytest.raises(UsageError) as caught:
+        RequestOptions(**{field: value})
+    assert caught.value.where == field
+
+
+def test_the_ends_of_the_ranges_of_options_are_taken() -> None:
+    RequestOptions(timeout_s=5e-324, priority=-(1 << 31), cache_salt="", tenant="a" * 256)
+    RequestOptions(timeout_s=86_400, priority=(1 << 31) - 1, cache_salt="a" * 256)
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(UsageError, match="temprature"):
+        SamplingParams(temprature=1.0)  # type: ignore[call-arg]
