@@ -223,8 +223,8 @@ def test_a_seed_is_drawn_where_none_is_given(make_engine: Any, make_receiver: An
     ("prompt", "message"),
     [
         ([], "prompt: is empty"),
-        ([1] * 10, "has 10 tokens, and the context of 10 "),
-        ([1] * 11, "has 11 tokens, and the context of 10 "),
+        ([1] * 10, "has 10 tokens, but the context holds 10 "),
+        ([1] * 11, "has 11 tokens, but the context holds 10 "),
         ([-1], "-1 is not a token id"),
         ([1, 300], "300 is not a token id; give whole numbers from 0 to"),
         ([10**400], "is not a token id"),

@@ -99,7 +99,7 @@ def check_limits(config: EngineConfig, executor: Executor) -> None:
             )
     if config.speculation and "earlier" not in executor.features:
         raise UsageError(
-            "is not offered by this executor",
+            "is not supported by this executor",
             where="speculation",
             fix="leave it at 0, or use another executor",
         )

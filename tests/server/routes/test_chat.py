@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -278,4 +279,4 @@ def test_a_wrong_field_is_named(http: httpx.Client, fields: dict[str, Any], para
         del body["max_tokens"]
     response = http.post("/v1/chat/completions", json=body)
     assert response.status_code == 400, response.text
-    assert response.json()["error"]["param"].split(".")[0] == param
+    assert re.split(r"[.\[]", response.json()["error"]["param"])[0] == param
