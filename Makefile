@@ -15,7 +15,7 @@ setup: $(SETUP)  ## make .venv and install Ingot with all it can use
 $(SETUP): pyproject.toml constraints.txt scripts/make_venv.sh
 	@PYTHON=$(PYTHON) sh scripts/make_venv.sh .venv
 	@$(BIN)/python -m pip install --quiet "$$(grep '^torch==' constraints.txt)"
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,page,dev]'
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,dev]'
 	@touch $(SETUP)
 
 lint: setup  ## style, types, and who may import whom

@@ -24,7 +24,7 @@ MOST_TASK_MS = 100.0
 TOKENS_PER_SECOND = 500
 LOGGED_STEPS = 100_000
 
-_ROOMS = ("play", "train", "serve", "phases", "learn")
+_VIEWS = ("play", "train", "serve", "phases", "learn")
 # Browsers name tasks from 50 ms on (https://www.w3.org/TR/longtasks-1/).
 _WATCH = """
 window.longest = 0;
@@ -48,15 +48,15 @@ _PAINTED = "() => performance.getEntriesByName('first-contentful-paint')[0].star
 
 
 def measure_views(report: Report, browser: Browser, url: str, repeats: int) -> None:
-    """Open the page afresh, several times; then visit every room."""
+    """Open the page afresh, several times; then visit every view."""
     painted: list[float] = []
     for _ in range(repeats):
         page = _open(browser, url)
         painted.append(page.evaluate(_PAINTED) / 1e3)
         first = page.evaluate(_SENT)
-        for room in _ROOMS:
-            page.click(f"nav a[href='#{room}']")
-            expect(page.locator(f"#room-{room}")).to_be_visible()
+        for view in _VIEWS:
+            page.click(f"nav a[href='#{view}']")
+            expect(page.locator(f"#view-{view}")).to_be_visible()
             page.wait_for_timeout(300)
         whole = page.evaluate(_SENT)
         page.context.close()
@@ -74,7 +74,7 @@ def measure_views(report: Report, browser: Browser, url: str, repeats: int) -> N
     report.add(Row("  sent for it", first / 1e3, "kB"))
     report.add(
         Row(
-            "every room, plotly left out",
+            "every view",
             whole / 1e3,
             "kB",
             bar=f"≤ {MOST_BYTES / 1e3:g} kB",
@@ -89,9 +89,9 @@ def measure_streaming(report: Report, browser: Browser, url: str, seconds: int) 
     page.fill("#max-tokens", str(TOKENS_PER_SECOND * seconds))
     page.fill("#prompt", "def main():")
     page.click("#generate")
-    expect(page.locator("#status")).not_to_have_text("Writing…", timeout=3e3 * seconds + 30e3)
-    rate = page.locator(".answered .figures").last.inner_text()
-    arrived = page.locator(".answered .text").last.inner_text().count("word")
+    expect(page.locator("#status")).not_to_have_text("Generating…", timeout=3e3 * seconds + 30e3)
+    rate = page.locator(".assistant .figures").last.inner_text()
+    arrived = page.locator(".assistant .text").last.inner_text().count("word")
     report.note(f"streaming: {arrived} words arrived; the page says {' '.join(rate.split())}")
     _report_longest(report, page, f"with {TOKENS_PER_SECOND} tokens/s arriving for {seconds} s")
 
@@ -109,7 +109,7 @@ def measure_long_run(report: Report, browser: Browser, url: str, folder: Path, s
     page = _open(browser, f"{url}/#train")
     page.set_input_files("#run-files", record)
     said = f"{steps:,} updates read"
-    expect(page.locator("#room-train .status")).to_contain_text(said, timeout=60e3)
+    expect(page.locator("#view-train .status")).to_contain_text(said, timeout=60e3)
     page.wait_for_timeout(1000)
     _report_longest(report, page, f"reading a run of {steps:,} steps")
 

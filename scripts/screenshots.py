@@ -1,6 +1,6 @@
 """Take the README's pictures of the page: ``python scripts/screenshots.py demo.ingot``.
 
-Drives Debian's Chromium through every room of a server on that ingot and writes
+Drives Debian's Chromium through every view of a server on that ingot and writes
 ``docs/screenshots/ROOM.png``.
 """
 
@@ -30,9 +30,9 @@ def play(page: Page) -> None:
     page.fill("#max-tokens", "96")
     page.check("#tint")
     page.click("#generate")
-    expect(page.locator("#status")).not_to_have_text("Writing…")
+    expect(page.locator("#status")).not_to_have_text("Generating…")
     page.evaluate("window.scrollTo(0, 0)")
-    page.locator(".answered .token").nth(8).hover()
+    page.locator(".assistant .token").nth(8).hover()
 
 
 def train(page: Page) -> None:
@@ -47,13 +47,13 @@ def serve(page: Page) -> None:
     """Keep the server busy for a few readings."""
     page.evaluate(
         """async () => {
-          const { many } = await import("/page/ask.js");
-          const models = await import("/page/models.js");
-          const model = await models.needed();
+          const { completeAll } = await import("/page/shared/timed_requests.js");
+          const models = await import("/page/shared/models.js");
+          const model = await models.selected();
           const until = performance.now() + 6000;
           for (let seed = 0; performance.now() < until; seed += 1) {
-            const options = (place) => ({ tokens: 48, seed: seed + place });
-            await many(model, Array(8).fill("def main("), options, true);
+            const options = (index) => ({ tokens: 48, seed: seed + index });
+            await completeAll(model, Array(8).fill("def main("), options, true);
           }
         }"""
     )
@@ -61,10 +61,10 @@ def serve(page: Page) -> None:
 
 def phases(page: Page) -> None:
     """Compare the digests around a hundred answers."""
-    page.click("text=Ask and compare")
-    expect(page.locator("#room-phases")).to_contain_text("unchanged")
+    page.click("text=Answer and compare")
+    expect(page.locator("#view-phases")).to_contain_text("unchanged")
     page.click("text=Measure")
-    expect(page.locator("#room-phases")).to_contain_text("users at once")
+    expect(page.locator("#view-phases")).to_contain_text("users at once")
     page.evaluate("window.scrollTo(0, 0)")
 
 
@@ -75,7 +75,7 @@ def learn(page: Page) -> None:
     page.evaluate("document.querySelector('#learn-one-weight .experiment').scrollIntoView()")
 
 
-ROOMS: dict[str, Callable[[Page], None]] = {
+VIEWS: dict[str, Callable[[Page], None]] = {
     "play": play,
     "train": train,
     "serve": serve,
@@ -98,7 +98,7 @@ def main() -> None:
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        for name, prepare in ROOMS.items():
+        for name, prepare in VIEWS.items():
             take(browser, f"{server.url}/#{name}", FOLDER / f"{name}.png", prepare)
         url = f"{server.url}/#play"
         take(browser, url, FOLDER / "play-dark.png", play, screen=PHONE, scheme="dark")
@@ -113,7 +113,7 @@ def take(
     screen: tuple[int, int] = DESKTOP,
     scheme: str = "light",
 ) -> None:
-    """Open one room, prepare it, and write what is seen."""
+    """Open one view, prepare it, and write what is seen."""
     context = browser.new_context(
         viewport={"width": screen[0], "height": screen[1]},
         color_scheme=scheme,  # type: ignore[arg-type]  # of two words

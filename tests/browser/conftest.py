@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,12 +25,13 @@ from ingot.model import ModelConfig, Tokenizer
 from ingot.server import Server, ServerConfig
 
 CHROMIUM = shutil.which("chromium")
-
-expect.set_options(timeout=60_000)  # five seconds are too few on a busy machine
+WAIT_MS = 120_000  # every wait is for a condition: a busy machine is slow, not wrong
 SCREENS = {"desktop": (1280, 900), "phone": (390, 844)}
 
 if CHROMIUM is None:
     collect_ignore_glob = ["test_*.py"]
+
+expect.set_options(timeout=WAIT_MS)
 
 
 def never_end(weights: dict[str, NDArray[np.float32]], eos_id: int) -> None:
@@ -155,13 +157,26 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
+def wait_until() -> Callable[[Page, Callable[[], bool]], None]:
+    """Wait until a condition holds that ``expect`` cannot state, while the page works."""
+
+    def wait(page: Page, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + WAIT_MS / 1000
+        while not condition():
+            assert time.monotonic() < deadline, "the condition did not come to hold"
+            page.wait_for_timeout(20)
+
+    return wait
+
+
+@pytest.fixture
 def open_page(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]:
     """Open the page on one kind of screen; whatever the console reports fails the test."""
     faults: list[str] = []
     contexts: list[BrowserContext] = []
 
     def open_it(
-        room: str = "play",
+        view: str = "play",
         *,
         screen: str = "desktop",
         scheme: str = "light",
@@ -174,12 +189,12 @@ def open_page(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(300_000)
+        page.set_default_timeout(WAIT_MS)
         page.on("console", lambda message: faults.append(message.text))
         page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(f"{url}/#{room}")
+        page.goto(f"{url}/#{view}")
         expect(page.locator("#model-name")).to_have_text("small")
-        if room == "play":
+        if view == "play":
             expect(page.locator("#generate")).to_be_enabled()
         return page
 
@@ -191,5 +206,5 @@ def open_page(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]
 
 @pytest.fixture
 def page(open_page: Callable[..., Page]) -> Page:
-    """The room Play on a desktop."""
+    """The view Play on a desktop."""
     return open_page()

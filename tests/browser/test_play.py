@@ -1,4 +1,4 @@
-"""The room Play as people use it."""
+"""The view Play as people use it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from ingot.api.inference import Model
 from ingot.server import Server
 
 HOSTILE = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
-DONE = re.compile("Ended at|ended its text")
+DONE = re.compile("Stopped at|ended its text")
 
 
 def answer(page: Page) -> Locator:
-    return page.locator(".answered .text").last
+    return page.locator(".assistant .text").last
 
 
 def generate(page: Page, tokens: int, prompt: str = "def main():") -> str:
@@ -40,7 +40,7 @@ def test_a_prompt_is_answered_and_measured(
     page = open_page(screen=screen)
     assert generate(page, 30)
     expect(answer(page)).to_have_attribute("aria-busy", "false")
-    figures = page.locator(".answered .figures").inner_text()
+    figures = page.locator(".assistant .figures").inner_text()
     assert re.search(r"First token\s+[\d.]+ m?s", figures)
     assert re.search(r"Tokens/s\s+\d", figures)
     assert re.search(r"Tokens\s+30", figures)
@@ -52,27 +52,25 @@ def test_retry_keeps_both_answers_and_greedy_ones_are_the_same(page: Page) -> No
     page.locator("#temperature").fill("0")
     first = generate(page, 20)
     page.click("text=Retry")
-    expect(page.locator(".answered .sisters")).to_contain_text("2 of 2")
+    expect(page.locator(".assistant .versions")).to_contain_text("2 of 2")
     expect(page.locator("#status")).to_have_text(DONE)
     assert answer(page).inner_text() == first
-    page.get_by_label("The one before").click()
-    expect(page.locator(".answered .sisters")).to_contain_text("1 of 2")
-    page.get_by_label("The next one").click()
-    expect(page.locator(".answered .sisters")).to_contain_text("2 of 2")
+    page.get_by_label("Previous version").click()
+    expect(page.locator(".assistant .versions")).to_contain_text("1 of 2")
+    page.get_by_label("Next version").click()
+    expect(page.locator(".assistant .versions")).to_contain_text("2 of 2")
 
 
-def test_stop_frees_the_engine_and_keeps_what_was_written(page: Page, model: Model) -> None:
+def test_stop_frees_the_engine_and_keeps_what_was_written(
+    page: Page, model: Model, wait_until: Callable[..., None]
+) -> None:
     page.fill("#max-tokens", "4000")
     page.click("#generate")
     expect(answer(page)).to_have_text(re.compile("."))
     page.click("#stop")
     expect(page.locator("#status")).to_have_text("Stopped.")
     assert answer(page).inner_text()
-    for _ in range(1000):  # 10 s at most
-        if model.loop.stats().running == 0:
-            return
-        page.wait_for_timeout(10)
-    pytest.fail("the engine goes on after the reader has stopped it")
+    wait_until(page, lambda: model.loop.stats().running == 0)
 
 
 def test_the_keyboard_is_enough(page: Page) -> None:
@@ -91,28 +89,28 @@ def test_the_keyboard_is_enough(page: Page) -> None:
 def test_each_token_tells_its_odds_and_what_could_have_come(page: Page) -> None:
     page.locator("#temperature").fill("0")
     text = generate(page, 12)
-    tokens = page.locator(".answered .token")
+    tokens = page.locator(".assistant .token")
     pieces = "".join(tokens.all_inner_texts())
     assert text.removesuffix("\N{REPLACEMENT CHARACTER}") == pieces != ""  # half a character
     tokens.nth(2).hover()
-    expect(page.locator(".odds")).to_contain_text(re.compile(r"\d%.*instead of.*\d%"))
+    expect(page.locator(".probabilities")).to_contain_text(re.compile(r"\d%.*instead of.*\d%"))
     page.mouse.move(0, 0)
-    expect(page.locator(".odds")).to_be_hidden()
+    expect(page.locator(".probabilities")).to_be_hidden()
     answer(page).focus()
     page.keyboard.press("ArrowRight")
     expect(tokens.nth(0)).to_have_class(re.compile("selected"))
     page.keyboard.press("ArrowRight")
     expect(tokens.nth(1)).to_have_class(re.compile("selected"))
     page.locator("#prompt").focus()
-    expect(page.locator(".odds")).to_be_hidden()
+    expect(page.locator(".probabilities")).to_be_hidden()
 
 
-def test_a_prompt_can_go_on_from_its_answer(page: Page) -> None:
+def test_a_prompt_can_be_continued_from_its_answer(page: Page) -> None:
     sent: list[str] = []
     page.on("request", lambda request: sent.append(request.post_data or ""))
     first = generate(page, 5)
-    page.click("text=Go on")
-    expect(page.locator(".answered")).to_have_count(2)
+    page.click("text=Continue")
+    expect(page.locator(".assistant")).to_have_count(2)
     expect(page.locator("#status")).to_have_text(DONE)
     prompts = [json.loads(body)["prompt"] for body in sent if "prompt" in body]
     assert prompts == ["def main():", "def main():" + first]
@@ -136,25 +134,25 @@ def test_a_chat_has_a_memory_that_can_be_edited_and_branched(page: Page) -> None
         {"role": "user", "content": "one"},
         {"role": "assistant", "content": first},
     ]
-    page.locator(".asked").first.get_by_text("Edit").click()
+    page.locator(".user").first.get_by_text("Edit").click()
     page.get_by_label("Edit and send again").fill("three")
     page.click("text=Send again")
-    expect(page.locator(".asked .sisters")).to_contain_text("2 of 2")
+    expect(page.locator(".user .versions")).to_contain_text("2 of 2")
     expect(page.locator("#status")).to_have_text(DONE)
     assert [message["content"] for message in sent[2]] == ["Be brief.", "three"]
-    page.get_by_label("The one before").click()
+    page.get_by_label("Previous version").click()
     expect(page.locator(".message")).to_have_count(4)
-    page.locator(".answered").first.get_by_text("Branch").click()
+    page.locator(".assistant").first.get_by_text("Branch").click()
     expect(page.locator(".message")).to_have_count(2)
     expect(page.locator("#conversations li")).to_have_count(2)
 
 
 def test_two_answers_side_by_side(page: Page) -> None:
     page.locator("#temperature").fill("0")
-    page.check("#side")
+    page.check("#side-by-side")
     page.fill("#other-temperature", "0")
     generate(page, 15)
-    texts = page.locator(".pair .answered .text").all_inner_texts()
+    texts = page.locator(".pair .assistant .text").all_inner_texts()
     assert len(texts) == 2
     assert texts[0] == texts[1] != ""
 
@@ -214,7 +212,7 @@ def test_conversations_stay_and_can_leave_and_come_back(page: Page, tmp_path: Pa
         (
             '{"ingot": "conversations", "version": 1, "conversations": [{"nodes": {"root": '
             '{"children": ["root"]}}}]}',
-            "A message in it is broken.",
+            "A message in it is invalid.",
         ),
         (
             '{"ingot": "conversations", "version": 1, "conversations": [{"nodes": {"root": '
@@ -275,9 +273,9 @@ def test_what_the_model_writes_never_becomes_html(page: Page) -> None:
     page.fill("#prompt", HOSTILE)
     page.click("#generate")
     expect(answer(page)).to_have_text(HOSTILE)
-    page.locator(".answered .token").first.hover()
-    expect(page.locator(".odds")).to_contain_text("<b>other</b>")
+    page.locator(".assistant .token").first.hover()
+    expect(page.locator(".probabilities")).to_contain_text("<b>other</b>")
     page.reload()  # from what the browser kept
-    expect(page.locator(".asked .text")).to_have_text(HOSTILE)
+    expect(page.locator(".user .text")).to_have_text(HOSTILE)
     assert page.locator("main img, main script, main b").count() == 0
     assert page.title() == "Ingot"

@@ -13,14 +13,14 @@ from pathlib import Path
 from ingot.api import training
 from ingot.api.training import Callbacks
 from ingot.errors import ServeError
-from ingot.server.page.run_monitor import WatchServer
+from ingot.server.page.run_monitor import RunMonitor
 
 _INGOT = "latest.ingot"
 _START_S, _STOP_S = 60.0, 40.0
 
 
 @contextlib.contextmanager
-def watch(folder: Path, callbacks: Callbacks, *, port: int = 0) -> Iterator[WatchServer]:
+def watch(folder: Path, callbacks: Callbacks, *, port: int = 0) -> Iterator[RunMonitor]:
     """Serve the page of the run in ``folder`` inside the block, with buttons that control it.
 
     The block trains with the same ``callbacks``. An ingot served from the page stops with it.
@@ -38,30 +38,30 @@ def watch(folder: Path, callbacks: Callbacks, *, port: int = 0) -> Iterator[Watc
 
     def stop() -> str:
         callbacks.interrupted.set()
-        return f"stops after this update; go on with: ingot resume {folder}"
+        return f"Stops after this update. Resume with: ingot resume {folder}"
 
     def pause() -> str:
         controls.pause()
-        return "waits after this update"
+        return "Pauses after this update."
 
     def go_on() -> str:
         controls.go_on()
-        return "goes on"
+        return "Resumes."
 
     def checkpoint() -> str:
         controls.checkpoint()
-        return "writes a checkpoint after this update"
+        return "Writes a checkpoint after this update."
 
     def freeze() -> str:
         out = folder / _INGOT
         with training.freeze(folder, out, latest=True, overwrite=True) as ingot:
-            return f"sealed {ingot.digest[:12]}; serve it with: ingot serve {out}"
+            return f"Sealed {ingot.digest[:12]}. Serve it with: ingot serve {out}"
 
     def serve() -> str:
         out = folder / _INGOT
         training.freeze(folder, out, latest=True, overwrite=True).close()
         digest, url = served.start(out)
-        return f"{digest[:12]} is served at {url} while this run goes on"
+        return f"{digest[:12]} is served at {url} until this run ends."
 
     actions = {
         "pause": pause,
@@ -71,7 +71,7 @@ def watch(folder: Path, callbacks: Callbacks, *, port: int = 0) -> Iterator[Watc
         "serve": serve,
         "stop": stop,
     }
-    page = WatchServer(
+    page = RunMonitor(
         folder.name,
         folder / "metrics.jsonl",
         actions,

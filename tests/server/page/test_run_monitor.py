@@ -7,11 +7,11 @@ import httpx
 import pytest
 
 from ingot.errors import ServeError, TrainingError
-from ingot.server.page.run_monitor import WatchServer
+from ingot.server.page.run_monitor import RunMonitor
 
 
 class Run:
-    """Notes what is asked of it."""
+    """A run that can be paused and cannot be sealed."""
 
     def __init__(self) -> None:
         self.paused = False
@@ -25,39 +25,39 @@ class Run:
 
 
 @pytest.fixture
-def record(tmp_path: Path) -> Path:
+def metrics(tmp_path: Path) -> Path:
     return tmp_path / "metrics.jsonl"
 
 
 @pytest.fixture
-def http(record: Path) -> Iterator[httpx.Client]:
+def http(metrics: Path) -> Iterator[httpx.Client]:
     run = Run()
     actions = {"pause": run.pause, "freeze": run.freeze}
     with (
-        WatchServer("<mine>", record, actions, lambda: run.paused) as server,
+        RunMonitor("<mine>", metrics, actions, lambda: run.paused) as server,
         httpx.Client(base_url=server.url, timeout=300) as http,
     ):
         yield http
 
 
-def test_the_record_comes_from_where_it_is_asked_for(http: httpx.Client, record: Path) -> None:
+def test_metrics_are_read_from_an_offset(http: httpx.Client, metrics: Path) -> None:
     empty = http.get("/run/metrics.jsonl")
-    assert (empty.content, empty.headers["x-record-size"]) == (b"", "0")
-    record.write_bytes(b'{"a": 1}\n{"b": 2}\n')
+    assert (empty.content, empty.headers["x-metrics-size"]) == (b"", "0")
+    metrics.write_bytes(b'{"a": 1}\n{"b": 2}\n')
     answer = http.get("/run/metrics.jsonl", params={"start": 9})
-    assert (answer.content, answer.headers["x-record-size"]) == (b'{"b": 2}\n', "18")
+    assert (answer.content, answer.headers["x-metrics-size"]) == (b'{"b": 2}\n', "18")
     for start in (-1, 18, 10**18):
         assert http.get("/run/metrics.jsonl", params={"start": start}).content == b""
     assert http.get("/run/metrics.jsonl", params={"start": "x"}).status_code == 422
 
 
-def test_wishes_reach_the_run_and_errors_come_back(http: httpx.Client) -> None:
+def test_actions_reach_the_run_and_errors_come_back(http: httpx.Client) -> None:
     assert http.get("/run").json() == {
         "name": "<mine>",
         "paused": False,
         "actions": ["freeze", "pause"],
     }
-    assert http.post("/run/pause", json={}).json() == {"said": "waits"}
+    assert http.post("/run/pause", json={}).json() == {"message": "waits"}
     assert http.get("/run").json()["paused"]
     refused = http.post("/run/freeze", json={})
     assert refused.status_code == 409
@@ -80,8 +80,8 @@ def test_the_page_knows_that_it_watches(http: httpx.Client) -> None:
     assert http.get("/page/app.js").status_code == 200
 
 
-def test_a_port_in_use_is_said(record: Path) -> None:
-    with WatchServer("one", record, {}, lambda: False) as server:
+def test_a_port_in_use_is_named(metrics: Path) -> None:
+    with RunMonitor("one", metrics, {}, lambda: False) as server:
         port = int(server.url.rpartition(":")[2])
         with pytest.raises(ServeError, match=f"port {port} is in use"):
-            WatchServer("other", record, {}, lambda: False, port=port)
+            RunMonitor("other", metrics, {}, lambda: False, port=port)

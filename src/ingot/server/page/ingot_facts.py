@@ -1,4 +1,4 @@
-"""``GET /ingots/{name}``: what was sealed with a model, and what follows from its sizes."""
+"""The route ``GET /ingots/{name}``: a model's manifest and the costs that follow from its sizes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ingot.server.routes.health import json_response
 
 @dataclass(frozen=True)
 class IngotFacts:
-    """A model as its manifest has it."""
+    """The sizes, costs and provenance of a served model."""
 
     name: str
     digest: str
@@ -23,31 +23,31 @@ class IngotFacts:
     tensors: int
     parameters: int
     weight_bytes: int
-    """As stored, and as mapped."""
+    """Of all tensors, in the ingot's own format."""
     kv_bytes_per_token: int
-    """Keys and values of one token of context, at two bytes a value."""
+    """Keys and values of one token of context, at two bytes per value."""
     training_flops_per_token: float
-    """Forward and backward, in windows of the whole context."""
+    """Forward and backward, in sequences of the whole context."""
     inference_flops_per_token: int
-    """Forward, with half a context before it."""
+    """Forward only, with half a context before the token."""
     config: dict[str, Any]
-    """The model's sizes."""
+    """The model's architecture, as in ``config.json``."""
     provenance: dict[str, Any]
-    """Where it came from: recipe, tokens, FLOPs, wall time, losses."""
+    """How it was trained: recipe, tokens, FLOPs, wall time, losses."""
 
 
 def add_ingot_facts(app: FastAPI, service: Service) -> None:
-    """Add the address that describes an ingot."""
+    """Add the route that describes a served model."""
 
     @app.get("/ingots/{name:path}", include_in_schema=False)
     async def ingot_facts(name: str) -> Response:
-        """Describe a served ingot."""
+        """Describe a served model."""
         model = service.models.find(name)
         return json_response(facts_of(model.name, model.ingot))
 
 
 def facts_of(name: str, ingot: Ingot) -> IngotFacts:
-    """Return what there is to tell of an open ingot."""
+    """Return the facts of an open ingot that is served as ``name``."""
     config, manifest = ingot.config, ingot.manifest
     context = config.max_position_embeddings
     return IngotFacts(

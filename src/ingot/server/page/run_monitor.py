@@ -1,12 +1,13 @@
-"""The page beside a run that is going: its record as it grows, and a few buttons.
+"""The page of a running training run: its metrics as they grow, and its controls.
 
-It knows a run as a file of JSON lines and a set of named actions, nothing more.
+The monitor knows a run as a file of JSON lines and a set of named actions, nothing more, so that
+the server does not import training.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,31 +23,32 @@ from ingot.server.http.listener import listen, url_of
 from ingot.server.page.files import HEADERS, add_page_files
 
 _START_TIMEOUT_S, _STOP_TIMEOUT_S = 30.0, 10.0
-_MOST_BYTES = 4 << 20  # of the record in one answer
-_SIZE = "x-record-size"
+_POLL_S = 0.02
+_MAX_PART_BYTES = 4 << 20  # of the metrics in one response
+_SIZE_HEADER = "x-metrics-size"
 
 Action = Callable[[], str]
-"""Does something to the run and says in a sentence what."""
+"""Does something to the run and returns a sentence that says what it did."""
 
 
-class WatchServer:
-    """Serves the page from a thread while the block runs, on this machine alone.
+class RunMonitor:
+    """An HTTP server in a thread, on this machine only, for as long as the context lasts.
 
     Args:
-        name: What the run is called.
-        record: The run's ``metrics.jsonl``; it need not exist yet.
+        name: The run's name.
+        metrics: The run's ``metrics.jsonl``; it need not exist yet.
         actions: What can be asked of the run, by name.
-        paused: Tells whether the run waits.
+        paused: Returns whether the run is paused.
         port: Port; 0 takes a free one.
 
     Raises:
-        ServeError: the port cannot be had.
+        ServeError: the port is not available.
     """
 
     def __init__(
         self,
         name: str,
-        record: Path,
+        metrics: Path,
         actions: Mapping[str, Action],
         paused: Callable[[], bool],
         *,
@@ -54,79 +56,87 @@ class WatchServer:
     ) -> None:
         self._listener = listen(ServerConfig(port=port))
         self.url = url_of(self._listener)
-        """Where it answers."""
-        app = _create_app(name, record, actions, paused)
+        """The page's address."""
+        app = _create_app(name, metrics, actions, paused)
         config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
-            target=self._server.run, args=([self._listener],), name="ingot-watch", daemon=True
+            target=self._server.run,
+            args=([self._listener],),
+            name="ingot-run-monitor",
+            daemon=True,
         )
 
     def __enter__(self) -> Self:
         self._thread.start()
-        waited = threading.Event()
-        for _ in range(int(_START_TIMEOUT_S / 0.02)):
+        waited = threading.Event()  # never set: uvicorn has no signal for its start, so we poll
+        for _ in range(int(_START_TIMEOUT_S / _POLL_S)):
             if self._server.started:
                 return self
             if not self._thread.is_alive():
                 break
-            waited.wait(0.02)
+            waited.wait(_POLL_S)
         raise ServeError("did not start", where=self.url)
 
     def __exit__(self, *_: object) -> None:
         self._server.should_exit = True
+        # A browser keeps its connection open; waiting for it would hold up the end of the run.
         self._server.force_exit = True
         self._thread.join(_STOP_TIMEOUT_S)
 
 
 def _create_app(
-    name: str, record: Path, actions: Mapping[str, Action], paused: Callable[[], bool]
+    name: str, metrics: Path, actions: Mapping[str, Action], paused: Callable[[], bool]
 ) -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     add_page_files(app, {"run": name})
-    app.middleware("http")(_only_from_here)
-    _add_record(app, record)
+    app.middleware("http")(_refuse_other_sites)
+    _add_metrics(app, metrics)
 
     @app.get("/run")
     async def run() -> dict[str, Any]:
         return {"name": name, "paused": paused(), "actions": sorted(actions)}
 
     @app.post("/run/{action}")
-    async def act(action: str) -> Response:
+    async def perform(action: str) -> Response:
         if action not in actions:
-            return _refused(404, f"there is no {action[:40]!r}; there are: {', '.join(actions)}")
+            known = ", ".join(sorted(actions))
+            return _refusal(404, f"unknown action {action[:40]!r}; choose one of: {known}")
         try:
-            return JSONResponse({"said": await run_in_threadpool(actions[action])})
+            return JSONResponse({"message": await run_in_threadpool(actions[action])})
         except IngotError as error:
-            return _refused(409, str(error))
+            return _refusal(409, str(error))
 
     return app
 
 
-async def _only_from_here(request: Request, go_on: Any) -> Response:
-    """Refuse what another site's page could have sent."""
+async def _refuse_other_sites(
+    request: Request, call_next: Callable[[Request], Awaitable[Response]]
+) -> Response:
+    """Refuse requests that a page of another site could have sent."""
+    # By DNS rebinding another site's name can lead here, but a browser then sends that name.
     host = host_name(request.headers.get("host", ""))
     if host != "localhost" and not is_address(host):
-        return _refused(421, "this page does not go by that name; use its address")
-    # A browser asks before it sends this type for another site, and gets no answer here.
+        return _refusal(421, "this page does not answer to that host name; open it by its address")
+    # Browsers ask before they send this type to another site (CORS), and get no consent here.
     if request.method == "POST" and request.headers.get("content-type") != "application/json":
-        return _refused(415, "send application/json")
-    answer: Response = await go_on(request)
-    return answer
+        return _refusal(415, "the content type must be application/json")
+    return await call_next(request)
 
 
-def _add_record(app: FastAPI, record: Path) -> None:
+def _add_metrics(app: FastAPI, metrics: Path) -> None:
     @app.get("/run/metrics.jsonl")
-    def metrics(start: int = 0) -> Response:
-        size = record.stat().st_size if record.is_file() else 0
+    def part(start: int = 0) -> Response:
+        """Return the metrics from a byte offset on, and their whole size in a header."""
+        size = metrics.stat().st_size if metrics.is_file() else 0
         content = b""
         if 0 <= start < size:
-            with record.open("rb") as file:
+            with metrics.open("rb") as file:
                 file.seek(start)
-                content = file.read(_MOST_BYTES)
-        headers = HEADERS | {_SIZE: str(size)}
+                content = file.read(_MAX_PART_BYTES)
+        headers = HEADERS | {_SIZE_HEADER: str(size)}
         return Response(content, media_type="application/x-ndjson", headers=headers)
 
 
-def _refused(status: int, message: str) -> JSONResponse:
+def _refusal(status: int, message: str) -> JSONResponse:
     return JSONResponse({"error": {"message": message}}, status)

@@ -1,77 +1,85 @@
-// The page: five rooms, one at a time, by the part of the address after #.
+// The page's frame: one view at a time, by the fragment of the address; the model; the API key.
 
-import { explain, onKeyNeeded, setKey } from "./api.js";
-import { $, el } from "./dom.js";
-import * as models from "./models.js";
+import { explain, onKeyNeeded, setKey } from "./shared/api.js";
+import { $, el } from "./shared/elements.js";
+import * as models from "./shared/models.js";
 
-const ROOMS = {
-  play: () => import("./play/room.js"),
-  train: () => import("./train.js"),
-  serve: () => import("./serve.js"),
-  phases: () => import("./phases.js"),
-  learn: () => import("./learn/room.js"),
+// A view is a module with open(section), called once, and optional enter() and leave().
+const VIEWS = {
+  play: () => import("./play/view.js"),
+  train: () => import("./train/view.js"),
+  serve: () => import("./serve/view.js"),
+  phases: () => import("./phases/view.js"),
+  learn: () => import("./learn/view.js"),
 };
-const opened = new Map(); // name -> the room's module
-let here = null;
+const RECONNECT_MS = 2000;
 
-const run = document.body.dataset.run; // there where the page is a run's own: it has but one room
+const opened = new Map(); // module by view name
+let current = null;
 
-async function go() {
-  const asked = location.hash.slice(1) in ROOMS ? location.hash.slice(1) : "play";
-  const name = run ? "train" : asked;
-  if (name === here) return;
-  opened.get(here)?.leave?.();
-  here = name;
-  for (const room of Object.keys(ROOMS)) {
-    // A room is shown once it listens: what is clicked before would be lost.
-    $(`room-${room}`).hidden = room !== name || !opened.has(room);
-    const link = document.querySelector(`nav a[href="#${room}"]`);
-    if (room === name) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
+// The name of the run that this page shows; only then is Train the only view.
+const run = document.body.dataset.run;
+
+const linkTo = (name) => document.querySelector(`nav a[href="#${name}"]`);
+
+async function showView() {
+  const fragment = location.hash.slice(1);
+  const name = run ? "train" : Object.hasOwn(VIEWS, fragment) ? fragment : "play";
+  if (name === current) return;
+  opened.get(current)?.leave?.();
+  current = name;
+  for (const each of Object.keys(VIEWS)) {
+    // A view is shown once its listeners are in place: an earlier click would be lost.
+    $(`view-${each}`).hidden = each !== name || !opened.has(each);
+    if (each === name) linkTo(each).setAttribute("aria-current", "page");
+    else linkTo(each).removeAttribute("aria-current");
   }
-  document.title = name === "play" ? "Ingot" : `${document.querySelector(`nav a[href="#${name}"]`).textContent} – Ingot`;
+  document.title = name === "play" ? "Ingot" : `${linkTo(name).textContent} – Ingot`;
   try {
     if (!opened.has(name)) {
-      opened.set(name, await ROOMS[name]());
-      opened.get(name).open($(`room-${name}`));
-      $(`room-${name}`).hidden = here !== name;
+      const view = await VIEWS[name]();
+      if (!opened.has(name)) {
+        opened.set(name, view);
+        view.open($(`view-${name}`));
+      }
+      $(`view-${name}`).hidden = current !== name;
     }
-    if (here === name) opened.get(name).enter?.();
+    if (current === name) opened.get(name).enter?.();
   } catch (error) {
-    notice(explain(error));
+    showNotice(explain(error));
   }
 }
 
-// ---- The head: which model, and what is wrong
-
-function notice(text) {
+function showNotice(text) {
   $("notice").textContent = text;
   $("notice").hidden = !text;
 }
 
+// ---- The model
+
 function showModels() {
   const select = $("model");
-  select.replaceChildren(...models.all().map((model) => el("option", { value: model.id }, model.id)));
+  select.replaceChildren(...models.all().map(({ id }) => el("option", { value: id }, id)));
   select.value = models.current()?.id ?? "";
   select.hidden = models.all().length < 2;
   $("model-name").hidden = !select.hidden;
   $("model-name").textContent = models.current()?.id ?? "";
 }
 
-async function findModels() {
+async function loadModels() {
   try {
     await models.load();
-    notice("");
+    showNotice("");
   } catch (error) {
-    notice(explain(error));
-    if (error instanceof TypeError) setTimeout(findModels, 2000); // until the server is back
+    showNotice(explain(error));
+    if (error instanceof TypeError) setTimeout(loadModels, RECONNECT_MS); // no connection
   }
 }
 
 models.onChange(showModels);
-$("model").addEventListener("change", () => models.choose($("model").value));
+$("model").addEventListener("change", () => models.select($("model").value));
 
-// ---- An API key, where the server asks for one
+// ---- The API key
 
 onKeyNeeded(() => {
   if (!$("key-dialog").open) $("key-dialog").showModal();
@@ -79,17 +87,19 @@ onKeyNeeded(() => {
 $("key-form").addEventListener("submit", () => {
   setKey($("key").value);
   $("key").value = "";
-  findModels();
+  loadModels();
 });
 
 document.querySelector(".skip").addEventListener("click", (event) => {
-  event.preventDefault(); // the part after # names a room
+  event.preventDefault(); // the fragment of the address names a view, not an element
   $("main").focus();
 });
-addEventListener("hashchange", go);
-addEventListener("online", () => run || findModels());
-go();
+addEventListener("hashchange", showView);
+showView();
 if (run) {
   for (const link of document.querySelectorAll("nav a")) link.hidden = link.hash !== "#train";
   $("model-name").textContent = run;
-} else findModels();
+} else {
+  addEventListener("online", loadModels);
+  loadModels();
+}

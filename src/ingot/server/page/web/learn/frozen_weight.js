@@ -1,33 +1,45 @@
-// One frozen weight: it multiplies, and a write to it fails before the learner's eyes.
+// The experiment with one frozen weight: it multiplies, and a write to it fails.
 
-import { button, el } from "../dom.js";
+import { button, el } from "../shared/elements.js";
 
-export function frozenWeight(given) {
-  const model = Object.freeze({ weight: Number(given.weight) });
-  const input = el("input", { id: "frozen-input", type: "number", step: "any", value: given.input, inputmode: "decimal" });
-  const answer = el("output", { class: "verdict", for: "frozen-input" });
+export function frozenWeight(settings) {
+  const model = Object.freeze({ weight: Number(settings.weight) });
+  const input = el("input", {
+    id: "frozen-input",
+    type: "number",
+    step: "any",
+    value: settings.input,
+    inputmode: "decimal",
+  });
+  const product = el("output", { class: "verdict", for: "frozen-input" });
   const refusal = el("p", { class: "refusal", role: "status" });
-  const ask = () => {
+  const multiply = () => {
     const value = input.valueAsNumber;
-    answer.textContent = Number.isNaN(value) ? "Give a number." : `${model.weight} × ${value} = ${model.weight * value}`;
+    product.textContent = Number.isNaN(value)
+      ? "Enter a number."
+      : `${model.weight} × ${value} = ${model.weight * value}`;
   };
   const write = () => {
     try {
-      model.weight += 0.05; // modules are strict: this throws
-      refusal.textContent = "The write went through.";
+      model.weight += 0.05; // modules are strict: writing to a frozen object throws
+      refusal.textContent = "The write succeeded.";
     } catch (error) {
       refusal.textContent = `${error.name}: ${error.message}. The weight is still ${model.weight}.`;
     }
   };
-  input.addEventListener("input", ask);
-  ask();
+  input.addEventListener("input", multiply);
+  multiply();
   return el(
     "div",
     { class: "experiment" },
     el("div", { class: "control" }, el("label", { for: "frozen-input" }, "Input"), input),
-    answer,
+    product,
     button("Write the weight", write),
     refusal,
-    el("p", { class: "help" }, "Here the browser guards a frozen object. The server’s own weights lie in pages that the processor refuses to write: ingot lesson lets a process try."),
+    el(
+      "p",
+      { class: "help" },
+      "Here the browser protects a frozen object. The server’s own weights lie in read-only pages of memory: ingot lesson lets a process try to write them.",
+    ),
   );
 }

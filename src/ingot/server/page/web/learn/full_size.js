@@ -1,64 +1,112 @@
-// The real model: one update token by token, as the lesson recorded it, and the served one asked live.
+// The experiments with a real model: one update as the lesson recorded it, and the served model.
 
-import { explain, json } from "../api.js";
-import { button, el, table } from "../dom.js";
-import * as format from "../format.js";
-import * as models from "../models.js";
-import { phaseTable } from "../record.js";
+import { explain, json } from "../shared/api.js";
+import { button, el, table } from "../shared/elements.js";
+import * as format from "../shared/format.js";
+import { phaseTable } from "../shared/lesson_record.js";
+import * as models from "../shared/models.js";
 
-export function update(record) {
+export function recordedUpdate(record) {
   if (record.missing) return null;
-  const shown = record.update;
+  const { measured_at, training, update } = record;
+  const rows = update.guesses.map(({ token, guess, before, after }) => [
+    el("code", {}, format.token(token)),
+    el("code", {}, format.token(guess)),
+    probability(before),
+    probability(after),
+  ]);
   return el(
     "div",
     { class: "experiment" },
-    el("p", {}, `Recorded ${record.measured_at}: ${format.whole(record.training.steps)} updates in ${format.seconds(record.training.seconds)} took the loss from ${record.training.first_loss.toFixed(2)} to ${record.training.validation_loss.toFixed(2)} on text it had never seen. Then one more, in slow motion. The model had read:`),
-    el("pre", {}, shown.context),
-    table("Predict, compare, update", ["the token that came", "the model’s guess", "odds it gave", "after the update"],
-      shown.guesses.map(({ token, guess, before, after }) => [el("code", {}, format.token(token)), el("code", {}, format.token(guess)), odds(before), odds(after)])),
-    el("p", { class: "verdict" }, `Loss ${shown.loss_before.toFixed(3)} before, ${shown.loss_after.toFixed(3)} after; ${format.whole(shown.changed)} of ${format.whole(shown.weights)} weights changed, digest ${shown.digest_before.slice(0, 8)} became ${shown.digest_after.slice(0, 8)}.`),
+    el(
+      "p",
+      {},
+      `Recorded ${measured_at}: ${format.whole(training.steps)} updates in ${format.seconds(training.seconds)} took the loss from ${training.first_loss.toFixed(2)} to ${training.validation_loss.toFixed(2)} on text it had never seen. Then one more, token by token. The model had read:`,
+    ),
+    el("pre", {}, update.context),
+    table(
+      "Predict, compare, update",
+      ["the next token", "the model’s guess", "probability before", "after the update"],
+      rows,
+    ),
+    el(
+      "p",
+      { class: "verdict" },
+      `Loss ${update.loss_before.toFixed(3)} before, ${update.loss_after.toFixed(3)} after; ${format.whole(update.changed)} of ${format.whole(update.weights)} weights changed, digest ${update.digest_before.slice(0, 8)} became ${update.digest_after.slice(0, 8)}.`,
+    ),
   );
 }
 
-// The served model predicts the next token; there is nothing to compare with, and nothing is updated.
-export function asked(record) {
-  const text = el("input", { id: "asked-text", type: "text", value: record.asked?.prompt?.trim() ? record.asked.prompt : "def", spellcheck: "false", autocomplete: "off" });
+// The served model predicts the next token; nothing is compared and nothing is updated.
+export function nextToken(record) {
+  const input = el("input", {
+    id: "next-token-prompt",
+    type: "text",
+    value: record.asked?.prompt?.trim() ? record.asked.prompt : "def",
+    spellcheck: "false",
+    autocomplete: "off",
+  });
   const shown = el("div", { "aria-live": "polite" });
-  const ask = async () => {
-    shown.replaceChildren(el("p", { class: "status" }, "Asking…"));
+  const predict = async () => {
+    shown.replaceChildren(el("p", { class: "status" }, "Predicting…"));
     try {
-      const model = await models.needed();
-      const before = await models.verify(model);
-      const answer = await json("v1/completions", { body: { model: model.id, prompt: text.value || " ", max_tokens: 1, temperature: 0, logprobs: 5, ignore_eos: true } });
-      const after = await models.verify(model);
-      const top = Object.entries(answer.choices[0].logprobs.top_logprobs[0]).sort((a, b) => b[1] - a[1]);
-      shown.replaceChildren(
-        table("What could come next", ["token", "odds"], top.map(([token, score]) => [el("code", {}, format.token(token)), odds(Math.exp(score))])),
-        el("p", { class: "verdict" }, before.memory === after.memory && after.ok
-          ? `All ${after.tensors} tensors in the server’s memory are what was sealed, before and after (${format.digest(after.memory)}).`
-          : "The weights in the server’s memory are not what was sealed."),
-      );
+      shown.replaceChildren(...(await predictNext(input.value || " ")));
     } catch (error) {
       shown.replaceChildren(el("p", { class: "status error" }, explain(error)));
     }
   };
+  const label = el("label", { for: "next-token-prompt" }, "Prompt for the model served here");
   return el(
     "div",
     { class: "experiment" },
-    el("div", { class: "control" }, el("label", { for: "asked-text" }, "Text so far, for the model served here"), text),
-    button("Predict the next token", ask, { class: "primary" }),
+    el("div", { class: "control" }, label, input),
+    button("Predict the next token", predict, { class: "primary" }),
     shown,
   );
 }
 
-export function sideBySide(record) {
+async function predictNext(prompt) {
+  const model = await models.selected();
+  const before = await models.verify(model);
+  const body = {
+    model: model.id,
+    prompt,
+    max_tokens: 1,
+    temperature: 0,
+    logprobs: 5,
+    ignore_eos: true,
+  };
+  const answer = await json("v1/completions", { body });
+  const after = await models.verify(model);
+  const [logprobs] = answer.choices[0].logprobs.top_logprobs;
+  const rows = Object.entries(logprobs)
+    .sort(([, a], [, b]) => b - a)
+    .map(([token, logprob]) => [
+      el("code", {}, format.token(token)),
+      probability(Math.exp(logprob)),
+    ]);
+  const verdict =
+    before.memory === after.memory && after.ok
+      ? `All ${after.tensors} tensors in the server’s memory match the sealed ones, before and after (${format.digest(after.memory)}).`
+      : "The weights in the server’s memory do not match the sealed ones.";
+  return [
+    table("What could come next", ["token", "probability"], rows),
+    el("p", { class: "verdict" }, verdict),
+  ];
+}
+
+export function phaseComparison(record) {
   return record.missing ? null : el("div", { class: "experiment" }, phaseTable(record.phases));
 }
 
-export function largeModel(record) {
+export function largeModelCost(record) {
   if (record.missing) return null;
   const { machine, large_model: large } = record;
-  return el("p", { class: "verdict" }, `${machine.name} multiplies matrices at ${format.scaled(machine.matmul_flops)}FLOP/s (measured). Trained as published, ${large.name} would keep it busy for ${format.whole(large.training_years)} years; serving it costs ${format.seconds(large.seconds_per_token)} of that work a token.`);
+  return el(
+    "p",
+    { class: "verdict" },
+    `${machine.name} multiplies matrices at ${format.scaled(machine.matmul_flops)}FLOP/s (measured). Training ${large.name} as published would keep it busy for ${format.whole(large.training_years)} years; serving it costs ${format.seconds(large.seconds_per_token)} of that work a token.`,
+  );
 }
 
-const odds = (value) => `${(100 * value).toFixed(2)}%`;
+const probability = (value) => `${(100 * value).toFixed(2)}%`;

@@ -1,16 +1,23 @@
-// One weight that learns: the learner sets start, rate and steps and sees the curve.
+// The experiment with one trained weight: the learner sets start, rate and steps and sees the curve.
 
-import { el, table } from "../dom.js";
-import { short } from "../format.js";
-import { plot } from "../plot.js";
+import { el, table } from "../shared/elements.js";
+import { short } from "../shared/format.js";
+import { LineChart } from "../shared/line_chart.js";
 
 const RULES = {
-  error: { label: "rate × error", change: (rate, input, error) => rate * error },
-  gradient: { label: "the gradient: rate × 2 × input × error", change: (rate, input, error) => rate * 2 * input * error },
+  error: {
+    label: "rate × error",
+    change: (rate, _, error) => rate * error,
+  },
+  gradient: {
+    label: "the gradient: rate × 2 × input × error",
+    change: (rate, input, error) => rate * 2 * input * error,
+  },
 };
+const MAX_ROWS = 12;
 
-// Predict, compare, update: each step as [weight, prediction, error, change, new weight].
-export function learn({ start, rate, input, target, steps, rule = "error" }) {
+// Predict, compare, update: returns each step as [weight, prediction, error, change, new weight].
+function train({ start, rate, input, target, steps, rule }) {
   const taken = [];
   let weight = start;
   for (let step = 0; step < steps; step += 1) {
@@ -23,55 +30,97 @@ export function learn({ start, rate, input, target, steps, rule = "error" }) {
   return taken;
 }
 
-export function oneWeight(given) {
-  const field = (id, label, value, attributes) => {
-    const control = el("input", { id: `weight-${id}`, type: "number", value, inputmode: "decimal", ...attributes });
-    return [control, el("div", { class: "control" }, el("label", { for: `weight-${id}` }, label), control)];
+export function oneWeight(defaults) {
+  const inputs = {};
+  const field = (name, label, attributes) => {
+    const id = `weight-${name}`;
+    const value = defaults[name];
+    inputs[name] = el("input", { id, type: "number", value, inputmode: "decimal", ...attributes });
+    return el("div", { class: "control" }, el("label", { for: id }, label), inputs[name]);
   };
-  const [start, startRow] = field("start", "Start", given.start, { step: "any" });
-  const [rate, rateRow] = field("rate", "Rate", given.rate, { step: "any" });
-  const [input, inputRow] = field("input", "Input", given.input, { step: "any" });
-  const [target, targetRow] = field("target", "Target", given.target, { step: "any" });
-  const [steps, stepsRow] = field("steps", "Steps", given.steps, { min: 1, max: given.most_steps, step: 1 });
-  const rule = el("select", { id: "weight-rule" }, Object.entries(RULES).map(([name, { label }]) => el("option", { value: name }, label)));
+  const fields = [
+    field("start", "Start", { step: "any" }),
+    field("rate", "Rate", { step: "any" }),
+    field("input", "Input", { step: "any" }),
+    field("target", "Target", { step: "any" }),
+    field("steps", "Steps", { min: 1, max: defaults.most_steps, step: 1 }),
+  ];
+  const options = Object.entries(RULES).map(([name, { label }]) =>
+    el("option", { value: name }, label),
+  );
+  const rule = el("select", { id: "weight-rule" }, options);
+  const chart = new LineChart("Size of the error after each step", { xName: "steps" });
   const shown = el("div", { "aria-live": "polite" });
-  const draw = () => shown.replaceChildren(...result(read(), given));
-  const read = () => ({
-    start: start.valueAsNumber, rate: rate.valueAsNumber, input: input.valueAsNumber, target: target.valueAsNumber,
-    steps: Math.min(Math.max(Math.trunc(steps.valueAsNumber), 1), given.most_steps), rule: rule.value,
-  });
-  const form = el(
+  const read = () => {
+    const numbers = Object.entries(inputs).map(([name, input]) => [name, input.valueAsNumber]);
+    const settings = { ...Object.fromEntries(numbers), rule: rule.value };
+    settings.steps = Math.min(Math.max(Math.trunc(settings.steps), 1), defaults.most_steps);
+    return settings;
+  };
+  const update = () => shown.replaceChildren(...result(read(), chart));
+  update();
+  return el(
     "form",
-    { class: "experiment", "aria-label": "One weight", on: { input: draw, submit: (event) => event.preventDefault() } },
-    el("div", { class: "controls five" }, startRow, rateRow, inputRow, targetRow, stepsRow),
-    el("div", { class: "control" }, el("label", { for: "weight-rule" }, "Each step adds to the weight"), rule),
+    {
+      class: "experiment",
+      "aria-label": "One weight",
+      on: { input: update, submit: (event) => event.preventDefault() },
+    },
+    el("div", { class: "controls five" }, fields),
+    el(
+      "div",
+      { class: "control" },
+      el("label", { for: "weight-rule" }, "Each step adds to the weight"),
+      rule,
+    ),
     shown,
   );
-  draw();
-  return form;
 }
 
-function result(settings) {
-  if (Object.values(settings).some((value) => Number.isNaN(value))) return [el("p", { class: "help" }, "Give a number everywhere.")];
-  const taken = learn(settings);
-  const factor = 1 - settings.input * RULES[settings.rule].change(settings.rate, settings.input, 1);
-  const fate = Math.abs(factor) < 1 ? "it shrinks" : Math.abs(factor) > 1 ? "it grows without end" : "it keeps its size";
-  const rows = taken.slice(0, 12).map((step, place) => [String(place + 1), ...step.map(exact)]);
-  const errors = [...taken.map(([, , error]) => Math.abs(error)), Math.abs(settings.target - taken.at(-1)[4] * settings.input)];
-  const slope = -2 * settings.input * (settings.target - settings.start * settings.input);
+function result(settings, chart) {
+  if (Object.values(settings).some((value) => Number.isNaN(value))) {
+    return [el("p", { class: "help" }, "Enter a number in every field.")];
+  }
+  const { start, rate, input, target, rule } = settings;
+  const taken = train(settings);
+  const errors = [
+    ...taken.map(([, , error]) => Math.abs(error)),
+    Math.abs(target - taken.at(-1)[4] * input),
+  ];
+  chart.update([{ name: "error", xs: errors.map((_, step) => step), ys: errors }]);
+  // Both rules are linear in the error, so every step multiplies it by the same factor.
+  const factor = 1 - input * RULES[rule].change(rate, input, 1);
+  const trend =
+    Math.abs(factor) < 1
+      ? "it shrinks"
+      : Math.abs(factor) > 1
+        ? "it grows without end"
+        : "it keeps its size";
+  const rows = taken
+    .slice(0, MAX_ROWS)
+    .map((step, index) => [String(index + 1), ...step.map(exact)]);
+  const slope = -2 * input * (target - start * input);
   return [
     table("Each step", ["step", "weight", "prediction", "error", "change", "new weight"], rows),
-    plot("Size of the error after each step", [{ name: "error", xs: errors.map((_, place) => place), ys: errors }], { xName: "steps" }),
-    el("p", { class: "verdict" }, `Each step multiplies the error by ${exact(factor)}: ${fate}.`),
-    el("p", { class: "help" }, `The squared error’s slope at the start is ${exact(slope)}; moving the weight a little both ways measures ${exact(measuredSlope(settings))}.`),
+    chart.element,
+    el("p", { class: "verdict" }, `Each step multiplies the error by ${exact(factor)}: ${trend}.`),
+    el(
+      "p",
+      { class: "help" },
+      `The squared error’s slope at the start is ${exact(slope)}; moving the weight a little in both directions measures ${exact(measuredSlope(settings))}.`,
+    ),
   ];
 }
 
+// The slope of the squared error at the start, by central differences.
 function measuredSlope({ start, input, target }) {
-  const squared = (weight) => (target - weight * input) ** 2;
-  const nudge = 1e-3;
-  return (squared(start + nudge) - squared(start - nudge)) / (2 * nudge);
+  const squaredError = (weight) => (target - weight * input) ** 2;
+  const step = 1e-3;
+  return (squaredError(start + step) - squaredError(start - step)) / (2 * step);
 }
 
-// Binary fractions such as 1.2320000000000002 are shown as what they stand for.
-const exact = (value) => (Number.isFinite(value) ? (Math.abs(value) >= 1e6 ? short(value) : String(Number(value.toPrecision(10)))) : String(value));
+// A binary fraction such as 1.2320000000000002 is shown as the decimal that it stands for.
+function exact(value) {
+  if (!Number.isFinite(value)) return String(value);
+  return Math.abs(value) >= 1e6 ? short(value) : String(Number(value.toPrecision(10)));
+}

@@ -1,21 +1,23 @@
-// A conversation is a tree: to retry is to add a sister to an answer, to edit is to add one to a
-// question. Which child of each node is shown makes the path that is read, and sent.
+// A conversation as a tree of messages. A retry adds a sibling to an answer, an edit adds one to a
+// question. Each node names the child that is shown; these make the path that is read and sent.
 
 export const ROOT = "root";
 const ROLES = ["user", "assistant"];
-const MOST_NODES = 5000;
-const MOST_CHARACTERS = 4_000_000;
+const MAX_NODES = 5000;
+const MAX_CHARACTERS = 4_000_000;
 
-const newId = () => crypto.randomUUID();
-const node = (id, parent, role, text) => ({ id, parent, role, text, children: [], shown: 0 });
+const newNode = (id, parent, role, text) => ({ id, parent, role, text, children: [], shown: 0 });
 
 export function create(mode) {
-  return { id: newId(), mode, updated: Date.now(), nodes: { [ROOT]: node(ROOT, null, null, "") } };
+  const root = newNode(ROOT, null, null, "");
+  return { id: crypto.randomUUID(), mode, updated: Date.now(), nodes: { [ROOT]: root } };
 }
 
-// Adds a child, which is shown from now on.
+export const isEmpty = (conversation) => !conversation.nodes[ROOT].children.length;
+
+// Adds a child and shows it.
 export function add(conversation, parentId, role, text = "") {
-  const child = node(newId(), parentId, role, text);
+  const child = newNode(crypto.randomUUID(), parentId, role, text);
   const parent = conversation.nodes[parentId];
   conversation.nodes[child.id] = child;
   parent.shown = parent.children.push(child.id) - 1;
@@ -23,28 +25,35 @@ export function add(conversation, parentId, role, text = "") {
   return child;
 }
 
-export function siblings(conversation, of) {
-  return conversation.nodes[of.parent].children.map((id) => conversation.nodes[id]);
+export function siblings(conversation, node) {
+  return conversation.nodes[node.parent].children.map((id) => conversation.nodes[id]);
 }
 
-export function show(conversation, of) {
-  const parent = conversation.nodes[of.parent];
-  parent.shown = parent.children.indexOf(of.id);
+export function show(conversation, node) {
+  const parent = conversation.nodes[node.parent];
+  parent.shown = parent.children.indexOf(node.id);
 }
 
-// From the first question to the last answer shown.
+// The shown messages, from the first question to the last answer.
 export function path(conversation) {
-  const taken = [];
-  let at = conversation.nodes[ROOT];
-  while (at.children.length) taken.push((at = conversation.nodes[at.children[at.shown]]));
-  return taken;
+  const nodes = [];
+  let node = conversation.nodes[ROOT];
+  while (node.children.length) {
+    node = conversation.nodes[node.children[node.shown]];
+    nodes.push(node);
+  }
+  return nodes;
 }
 
-// From the first question to this node.
+// The messages from the first question to this node.
 export function pathTo(conversation, id) {
-  const taken = [];
-  for (let at = conversation.nodes[id]; at.id !== ROOT; at = conversation.nodes[at.parent]) taken.unshift(at);
-  return taken;
+  const nodes = [];
+  let node = conversation.nodes[id];
+  while (node.id !== ROOT) {
+    nodes.unshift(node);
+    node = conversation.nodes[node.parent];
+  }
+  return nodes;
 }
 
 export function title(conversation) {
@@ -53,7 +62,7 @@ export function title(conversation) {
   return first.length > 60 ? `${first.slice(0, 60)}…` : first;
 }
 
-// A new conversation that begins with the path to this node.
+// Returns a new conversation that begins with the path to this node.
 export function branch(conversation, id) {
   const copy = create(conversation.mode);
   let parent = ROOT;
@@ -61,34 +70,42 @@ export function branch(conversation, id) {
   return copy;
 }
 
-// Takes what may be conversations from a file or from storage; throws where they are none.
-export function checked(data) {
-  if (!Array.isArray(data)) throw new Error("This is no list of conversations.");
-  return data.map(checkedOne);
+// Returns the conversations in untrusted data, from a file or from storage, as fresh copies.
+// Throws an Error that says what is wrong with it.
+export function parse(data) {
+  if (!Array.isArray(data)) throw new Error("This is not a list of conversations.");
+  return data.map(parseOne);
 }
 
-function checkedOne(data) {
+function parseOne(data) {
   const copy = create(data?.mode === "prompt" ? "prompt" : "chat");
   const nodes = data?.nodes;
   if (typeof nodes !== "object" || nodes === null || typeof nodes[ROOT] !== "object") {
     throw new Error("A conversation in it has no messages.");
   }
+  // New ids and these limits also end a walk through a cycle.
   let count = 0;
   let characters = 0;
-  const pending = [[ROOT, ROOT]]; // the old id of a node and its new one
+  const pending = [[ROOT, ROOT]]; // [old id, new id] of nodes whose children are to be copied
   while (pending.length) {
-    const [oldId, newParent] = pending.pop();
-    const children = nodes[oldId]?.children;
-    if (!Array.isArray(children)) throw new Error("A message in it is broken.");
+    const [oldId, newId] = pending.pop();
+    const { children, shown } = nodes[oldId];
+    if (!Array.isArray(children)) throw new Error("A message in it is invalid.");
     for (const childId of children) {
       const child = Object.hasOwn(nodes, childId) ? nodes[childId] : null;
-      if (!ROLES.includes(child?.role) || typeof child.text !== "string") throw new Error("A message in it is broken.");
+      if (!ROLES.includes(child?.role) || typeof child.text !== "string") {
+        throw new Error("A message in it is invalid.");
+      }
+      count += 1;
       characters += child.text.length;
-      if (++count > MOST_NODES || characters > MOST_CHARACTERS) throw new Error("A conversation in it is too long.");
-      pending.push([childId, add(copy, newParent, child.role, child.text).id]);
+      if (count > MAX_NODES || characters > MAX_CHARACTERS) {
+        throw new Error("A conversation in it is too long.");
+      }
+      pending.push([childId, add(copy, newId, child.role, child.text).id]);
     }
-    const shown = nodes[oldId].shown;
-    if (Number.isInteger(shown) && shown >= 0 && shown < children.length) copy.nodes[newParent].shown = shown;
+    if (Number.isInteger(shown) && shown >= 0 && shown < children.length) {
+      copy.nodes[newId].shown = shown;
+    }
   }
   if (Number.isFinite(data.updated)) copy.updated = data.updated;
   return copy;

@@ -1,74 +1,187 @@
-// What can be set, each in plain words; and the form for it.
+// The settings of a request, each with an explanation, and the form to change them.
 
-import { el } from "../dom.js";
+import { el } from "../shared/elements.js";
 
-// `field` is the API's name; a value equal to `rest` is left out of the request.
+// `field` is the API's name. A value equal to `apiDefault` is left out of the request.
 export const PARAMETERS = [
-  { id: "temperature", field: "temperature", label: "Temperature", kind: "range", min: 0, max: 2, step: 0.05, start: 0.7, rest: 1,
-    help: "How daring: 0 always takes the likeliest token, 1 follows the model’s own odds, more is wilder." },
-  { id: "max-tokens", field: "max_tokens", label: "Longest answer", kind: "number", min: 1, max: 1000000, step: 1, start: 200, rest: null,
-    help: "In tokens; a token is a piece of a word." },
-  { id: "top-p", field: "top_p", label: "Top-p", kind: "range", min: 0.05, max: 1, step: 0.05, start: 1, rest: 1,
-    help: "Keep only the likeliest tokens that together hold this share of the odds. 1 keeps all." },
-  { id: "top-k", field: "top_k", label: "Top-k", kind: "number", min: 0, max: 1000000, step: 1, start: 0, rest: 0,
-    help: "Keep only so many of the likeliest tokens. 0 keeps all." },
-  { id: "min-p", field: "min_p", label: "Min-p", kind: "range", min: 0, max: 1, step: 0.01, start: 0, rest: 0,
-    help: "Drop tokens less likely than this share of the likeliest one." },
-  { id: "repetition", field: "repetition_penalty", label: "Against repeating", kind: "range", min: 1, max: 2, step: 0.05, start: 1, rest: 1,
-    help: "Above 1, tokens that occurred before become less likely." },
-  { id: "presence", field: "presence_penalty", label: "Presence penalty", kind: "range", min: -2, max: 2, step: 0.1, start: 0, rest: 0,
-    help: "Taken off the score of every token already written, once." },
-  { id: "frequency", field: "frequency_penalty", label: "Frequency penalty", kind: "range", min: -2, max: 2, step: 0.1, start: 0, rest: 0,
-    help: "The same, for every time it was written." },
-  { id: "seed", field: "seed", label: "Seed", kind: "number", min: 0, max: 2 ** 53 - 1, step: 1, start: "", rest: null,
-    help: "The same seed, text and settings give the same answer. Empty draws a new one each time." },
-  { id: "stop-text", field: "stop", label: "Stop at", kind: "text", start: "", rest: null,
-    help: "A text that ends the answer. \\n stands for a new line." },
-  { id: "system", field: null, label: "Instruction", kind: "area", start: "",
-    help: "What a chat’s model is told beforehand." },
-  { id: "schema", field: null, label: "JSON schema", kind: "area", start: "",
-    help: "Paste a schema, and the answer is JSON that follows it, always." },
+  {
+    id: "temperature",
+    field: "temperature",
+    label: "Temperature",
+    kind: "range",
+    min: 0,
+    max: 2,
+    step: 0.05,
+    initial: 0.7,
+    apiDefault: 1,
+    help: "Randomness: 0 always takes the likeliest token, 1 samples by the model’s own probabilities, more flattens them.",
+  },
+  {
+    id: "max-tokens",
+    field: "max_tokens",
+    label: "Maximum length",
+    kind: "number",
+    min: 1,
+    max: 1000000,
+    step: 1,
+    initial: 200,
+    apiDefault: null,
+    help: "Of the answer, in tokens; a token is a piece of a word.",
+  },
+  {
+    id: "top-p",
+    field: "top_p",
+    label: "Top-p",
+    kind: "range",
+    min: 0.05,
+    max: 1,
+    step: 0.05,
+    initial: 1,
+    apiDefault: 1,
+    help: "Keep only the likeliest tokens that together have this probability. 1 keeps all.",
+  },
+  {
+    id: "top-k",
+    field: "top_k",
+    label: "Top-k",
+    kind: "number",
+    min: 0,
+    max: 1000000,
+    step: 1,
+    initial: 0,
+    apiDefault: 0,
+    help: "Keep only this number of the likeliest tokens. 0 keeps all.",
+  },
+  {
+    id: "min-p",
+    field: "min_p",
+    label: "Min-p",
+    kind: "range",
+    min: 0,
+    max: 1,
+    step: 0.01,
+    initial: 0,
+    apiDefault: 0,
+    help: "Drop tokens less likely than this share of the likeliest one.",
+  },
+  {
+    id: "repetition",
+    field: "repetition_penalty",
+    label: "Repetition penalty",
+    kind: "range",
+    min: 1,
+    max: 2,
+    step: 0.05,
+    initial: 1,
+    apiDefault: 1,
+    help: "Above 1, tokens that occurred before become less likely.",
+  },
+  {
+    id: "presence",
+    field: "presence_penalty",
+    label: "Presence penalty",
+    kind: "range",
+    min: -2,
+    max: 2,
+    step: 0.1,
+    initial: 0,
+    apiDefault: 0,
+    help: "Subtracted once from the score of every token that was already generated.",
+  },
+  {
+    id: "frequency",
+    field: "frequency_penalty",
+    label: "Frequency penalty",
+    kind: "range",
+    min: -2,
+    max: 2,
+    step: 0.1,
+    initial: 0,
+    apiDefault: 0,
+    help: "Subtracted for each time that a token was generated.",
+  },
+  {
+    id: "seed",
+    field: "seed",
+    label: "Seed",
+    kind: "number",
+    min: 0,
+    max: 2 ** 53 - 1,
+    step: 1,
+    initial: "",
+    apiDefault: null,
+    help: "The same seed, prompt and settings give the same answer. If empty, every answer has a new one.",
+  },
+  {
+    id: "stop-text",
+    field: "stop",
+    label: "Stop text",
+    kind: "text",
+    initial: "",
+    apiDefault: null,
+    help: "A text that ends the answer. \\n stands for a new line.",
+  },
+  {
+    id: "system",
+    field: null,
+    label: "System prompt",
+    kind: "area",
+    initial: "",
+    help: "Instructions that precede the messages of a chat.",
+  },
+  {
+    id: "schema",
+    field: null,
+    label: "JSON schema",
+    kind: "area",
+    initial: "",
+    help: "With a schema here, the answer is JSON that matches it.",
+  },
 ];
 
-const FIRST = 2; // shown at once; the others unfold
+const ALWAYS_SHOWN = 2; // the others unfold
 
-// Builds the form; returns a function that reads it, and one that says whether it can be used.
-export function build(place, saved, changed) {
+// Builds the form from stored settings; returns a function that reads it.
+export function buildForm(container, stored, onInput) {
   const inputs = new Map();
   const rows = PARAMETERS.map((parameter) => {
-    const value = saved[parameter.id] ?? parameter.start;
-    const [row, input] = control(parameter, value);
+    const [row, input] = control(parameter, stored[parameter.id] ?? parameter.initial);
     inputs.set(parameter.id, input);
-    input.addEventListener("input", changed);
+    input.addEventListener("input", onInput);
     return row;
   });
-  place.append(
-    el("div", { class: "controls" }, rows.slice(0, FIRST)),
-    el("details", { id: "more" }, el("summary", {}, "More settings"), el("div", { class: "controls" }, rows.slice(FIRST))),
+  const [shown, folded] = [rows.slice(0, ALWAYS_SHOWN), rows.slice(ALWAYS_SHOWN)];
+  container.append(
+    el("div", { class: "controls" }, shown),
+    el("details", {}, el("summary", {}, "More settings"), el("div", { class: "controls" }, folded)),
   );
   return () => Object.fromEntries(PARAMETERS.map(({ id }) => [id, inputs.get(id).value]));
 }
 
 function control({ id, label, kind, min, max, step, help }, value) {
   const shared = { id, "aria-describedby": `${id}-help` };
-  let input;
-  let extra = null;
-  if (kind === "area") input = el("textarea", { ...shared, rows: 3, spellcheck: "false" });
-  else input = el("input", { ...shared, type: kind, min, max, step, inputmode: kind === "number" ? "numeric" : null, autocomplete: "off" });
+  const inputmode = kind === "number" ? "numeric" : null;
+  const input =
+    kind === "area"
+      ? el("textarea", { ...shared, rows: 3, spellcheck: "false" })
+      : el("input", { ...shared, type: kind, min, max, step, inputmode, autocomplete: "off" });
   input.value = value;
-  if (kind === "range") {
-    const shown = el("output", { id: `${id}-value`, for: id });
-    const say = () => (shown.textContent = Number(input.value).toFixed(2));
-    input.addEventListener("input", say);
-    say();
-    extra = shown;
-  }
   const row = el(
     "div",
     { class: kind === "area" ? "control wide" : "control" },
     el("label", { for: id }, label),
-    el("div", { class: "field" }, input, extra),
+    el("div", { class: "field" }, input, kind === "range" ? valueOutput(input) : null),
     el("p", { id: `${id}-help`, class: "help" }, help),
   );
   return [row, input];
+}
+
+function valueOutput(input) {
+  const output = el("output", { id: `${input.id}-value`, for: input.id });
+  const update = () => {
+    output.textContent = Number(input.value).toFixed(2);
+  };
+  input.addEventListener("input", update);
+  update();
+  return output;
 }

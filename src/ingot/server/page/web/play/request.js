@@ -1,53 +1,63 @@
-// From a path through a conversation and the settings to what is sent; and that as code to copy.
+// The request of an answer, from a conversation and the settings; and the same as code to copy.
 
 import { PARAMETERS } from "./parameters.js";
 
-const RUNNERS_UP = 5;
+const ALTERNATIVES = 5; // per token, with their probabilities
 
-// Returns { route, body }; throws where a setting cannot be used.
-export function build(mode, path, settings, model) {
+// Returns { route, body }. Throws an Error that names a setting that cannot be used.
+export function build(mode, messages, settings, model) {
   const body = { model: model.id };
   if (mode === "chat") {
-    const told = settings.system?.trim() ? [{ role: "system", content: settings.system }] : [];
-    body.messages = [...told, ...path.map(({ role, text }) => ({ role, content: text }))];
+    const system = settings.system?.trim() ? [{ role: "system", content: settings.system }] : [];
+    body.messages = [...system, ...messages.map(({ role, text }) => ({ role, content: text }))];
   } else {
-    body.prompt = path.map(({ text }) => text).join("");
+    body.prompt = messages.map(({ text }) => text).join("");
   }
   for (const parameter of PARAMETERS) {
     if (!parameter.field) continue;
-    const value = valueOf(parameter, settings[parameter.id]);
-    if (value !== null && value !== parameter.rest) body[parameter.field] = value;
+    const value = parse(parameter, settings[parameter.id]);
+    if (value !== null && value !== parameter.apiDefault) body[parameter.field] = value;
   }
   const schema = settings.schema?.trim();
-  if (schema) body.response_format = { type: "json_schema", json_schema: { name: "answer", schema: parsed(schema) } };
+  if (schema) {
+    const json_schema = { name: "answer", schema: parseSchema(schema) };
+    body.response_format = { type: "json_schema", json_schema };
+  }
   return { route: mode === "chat" ? "v1/chat/completions" : "v1/completions", body };
 }
 
-// The same, streamed, with the odds of each token and the count of all.
+// The same request, streamed, with the probabilities of each token and the usage.
 export function streamed({ route, body }) {
-  const odds = route === "v1/completions" ? { logprobs: RUNNERS_UP } : { logprobs: true, top_logprobs: RUNNERS_UP };
-  return { route, body: { ...body, ...odds, stream: true, stream_options: { include_usage: true } } };
+  const logprobs =
+    route === "v1/completions"
+      ? { logprobs: ALTERNATIVES }
+      : { logprobs: true, top_logprobs: ALTERNATIVES };
+  const stream_options = { include_usage: true };
+  return { route, body: { ...body, ...logprobs, stream: true, stream_options } };
 }
 
-function valueOf({ label, kind, min, max }, text) {
+function parse({ label, kind, min, max }, text) {
   if (kind === "text") return text ? text.replaceAll("\\n", "\n") : null;
   if (text === "" || text === undefined) return null;
   const number = Number(text);
-  if (!Number.isFinite(number) || number < min || number > max) throw new Error(`${label}: give a number from ${min} to ${max}.`);
+  if (!Number.isFinite(number) || number < min || number > max) {
+    throw new Error(`${label} must be a number from ${min} to ${max}.`);
+  }
   return number;
 }
 
-function parsed(schema) {
+function parseSchema(text) {
+  let value = null;
   try {
-    const value = JSON.parse(schema);
-    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
+    value = JSON.parse(text);
   } catch {
-    // said below
+    // The message below covers text that is not JSON.
   }
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
   throw new Error("The JSON schema is not a JSON object.");
 }
 
-// ---- As code. A key is never copied: it is read from the environment.
+// ---- As code. The key is never copied: the code reads it from the environment.
 
 export function asCurl({ route, body }) {
   const quoted = JSON.stringify(body, null, 1).replaceAll("'", "'\\''");
@@ -57,34 +67,51 @@ export function asCurl({ route, body }) {
   -d '${quoted}'`;
 }
 
-const OPENAI = ["model", "messages", "prompt", "temperature", "max_tokens", "top_p", "presence_penalty", "frequency_penalty", "seed", "stop", "response_format"];
+// Fields that the openai package takes by name; the others go into extra_body.
+const OPENAI_FIELDS = [
+  "model",
+  "messages",
+  "prompt",
+  "temperature",
+  "max_tokens",
+  "top_p",
+  "presence_penalty",
+  "frequency_penalty",
+  "seed",
+  "stop",
+  "response_format",
+];
 
 export function asPython({ route, body }) {
   const chat = route === "v1/chat/completions";
-  const known = Object.entries(body).filter(([name]) => OPENAI.includes(name));
-  const extra = Object.fromEntries(Object.entries(body).filter(([name]) => !OPENAI.includes(name)));
-  if (Object.keys(extra).length) known.push(["extra_body", extra]);
-  const given = known.map(([name, value]) => `    ${name}=${python(value)},`).join("\n");
+  const entries = Object.entries(body);
+  const fields = entries.filter(([name]) => OPENAI_FIELDS.includes(name));
+  const others = entries.filter(([name]) => !OPENAI_FIELDS.includes(name));
+  if (others.length) fields.push(["extra_body", Object.fromEntries(others)]);
+  const lines = fields.map(([name, value]) => `    ${name}=${python(value)},`).join("\n");
   return `import os
 
 from openai import OpenAI
 
 client = OpenAI(base_url="${location.origin}/v1", api_key=os.environ.get("INGOT_API_KEY", "none"))
 answer = client.${chat ? "chat.completions" : "completions"}.create(
-${given}
+${lines}
 )
 print(answer.choices[0].${chat ? "message.content" : "text"})
 `;
 }
 
-// JSON is Python but for three words. Strings need care: Python's own escapes are JSON's, and more.
+// A JSON value as a Python literal. JSON's strings and numbers are Python's; three words differ.
 function python(value) {
   if (value === null) return "None";
   if (value === true) return "True";
   if (value === false) return "False";
   if (Array.isArray(value)) return `[${value.map(python).join(", ")}]`;
   if (typeof value === "object") {
-    return `{${Object.entries(value).map(([name, part]) => `${JSON.stringify(name)}: ${python(part)}`).join(", ")}}`;
+    const items = Object.entries(value).map(
+      ([name, item]) => `${JSON.stringify(name)}: ${python(item)}`,
+    );
+    return `{${items.join(", ")}}`;
   }
   return JSON.stringify(value);
 }

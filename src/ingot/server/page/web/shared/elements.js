@@ -1,0 +1,70 @@
+// DOM construction helpers. Text only ever becomes text nodes: no string is parsed as HTML here
+// or anywhere else on the page.
+
+export const $ = (id) => document.getElementById(id);
+
+// Creates an element: el("p", { class: "help", on: { click } }, "text", child).
+// Attributes that are null, undefined or false are left out.
+export function el(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === "on") {
+      for (const [event, listener] of Object.entries(value))
+        element.addEventListener(event, listener);
+    } else if (value === true) element.setAttribute(name, "");
+    else if (value !== null && value !== undefined && value !== false)
+      element.setAttribute(name, value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+export const button = (text, onClick, attributes = {}) =>
+  el("button", { type: "button", on: { click: onClick }, ...attributes }, text);
+
+// A table with a header row; the first cell of each row is its header.
+export function table(caption, header, rows) {
+  const cells = (row) =>
+    row.map((cell, column) => (column ? el("td", {}, cell) : el("th", { scope: "row" }, cell)));
+  return el(
+    "div",
+    // Focusable, so that the keyboard can scroll a table wider than the screen.
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
+    el(
+      "table",
+      {},
+      el("caption", {}, caption),
+      el(
+        "thead",
+        {},
+        el(
+          "tr",
+          {},
+          header.map((text) => el("th", { scope: "col" }, text)),
+        ),
+      ),
+      el(
+        "tbody",
+        {},
+        rows.map((row) => el("tr", {}, cells(row))),
+      ),
+    ),
+  );
+}
+
+// A labelled value; a <dl> holds a row of them.
+export const figure = (name, value, wide = false) =>
+  el("div", wide ? { class: "wide" } : {}, el("dt", {}, name), el("dd", {}, value));
+
+// Returns a function that calls `callback` at most once per frame, however often it is called.
+export function oncePerFrame(callback) {
+  let requested = false;
+  return () => {
+    if (requested) return;
+    requested = true;
+    requestAnimationFrame(() => {
+      requested = false;
+      callback();
+    });
+  };
+}
