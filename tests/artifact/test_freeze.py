@@ -223,6 +223,17 @@ def test_overwrites_only_when_asked_and_only_ingots(
         freeze_to(tmp_path / "absent" / "a.ingot")
 
 
+def test_an_ingot_with_a_file_of_the_users_is_not_overwritten(
+    freeze_to: Freeze, tmp_path: Path
+) -> None:
+    out = tmp_path / "a.ingot"
+    freeze_to(out).close()
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match=r"holds 'notes\.txt'"):
+        freeze_to(out, overwrite=True)
+    assert (out / "notes.txt").read_text() == "mine"
+
+
 def test_a_failed_overwrite_leaves_the_old_ingot(
     freeze_to: Freeze, tmp_path: Path, weights: Weights
 ) -> None:

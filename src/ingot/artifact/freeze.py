@@ -20,6 +20,7 @@ from ingot.artifact.format.manifest import (
     GENERATION_CONFIG,
     INDEX,
     MANIFEST,
+    REQUIRED_FILES,
     TOKENIZER,
     TOKENIZER_CONFIG,
     WEIGHTS,
@@ -28,6 +29,7 @@ from ingot.artifact.format.manifest import (
     Manifest,
     Provenance,
     TensorRecord,
+    is_weights,
 )
 from ingot.artifact.format.publish import publish
 from ingot.artifact.format.tensor_reader import DTYPES
@@ -147,10 +149,18 @@ def _check_target(out: Path, overwrite: bool) -> None:
     if not os.path.lexists(out):
         return
     if not overwrite:
-        raise UsageError("exists already", where=out, fix="choose another name or overwrite it")
+        raise UsageError("exists already", where=out, fix="choose another name, or add --overwrite")
     if out.is_symlink() or not (out / MANIFEST).is_file():
         raise UsageError(
             "is not an ingot, so it is not overwritten", where=out, fix="choose another name"
+        )
+    known = REQUIRED_FILES | {MANIFEST, INDEX}
+    others = sorted(path.name for path in out.iterdir() if path.name not in known)
+    for name in (name for name in others if not is_weights(name)):
+        raise UsageError(
+            f"holds {name[:80]!r}, which is not part of an ingot, so it is not overwritten",
+            where=out,
+            fix="move that away, or choose another name",
         )
 
 

@@ -1,12 +1,11 @@
-"""The whole path in one go: the standard library's source becomes a served model.
+"""All stages in one command: the standard library's source becomes a served model.
 
-What is done already is used again; a run is thrown away only when the text or
-the budget it was made for has changed.
+A finished stage is reused. The run is replaced only when the text or the budget that it
+was made for has changed, and only if the demo made it.
 """
 
 from __future__ import annotations
 
-import shutil
 import sysconfig
 import time
 import urllib.request
@@ -22,10 +21,11 @@ from ingot.artifact import open_ingot, verify
 from ingot.console import report_to
 from ingot.corpus import sources_fingerprint
 from ingot.corpus.store.manifest import BaselineRecord
+from ingot.demo.demo_folder import DemoFolder
 from ingot.errors import ArtifactError, IngotError, ServeError
 from ingot.planning import parse_seconds
 from ingot.server import Server, ServerConfig, listen
-from ingot.training import TrainingResult, open_run
+from ingot.training import Run, TrainingResult, open_run
 from ingot.training.run_folder import checkpoint
 
 PROMPT = "def main("
@@ -65,17 +65,22 @@ def run_demo(
         IngotError: of whichever stage failed; the stages before it are kept.
     """
     say = console.print
+    place = DemoFolder(folder, parse_seconds(budget))
+    place.check_ingot(out)
     config = ServerConfig(port=port)
     listener = listen(config)  # a port in use is said before minutes of training
     say("[bold dark_orange]1[/] text and training")
-    run, result = _trained(console, folder, parse_seconds(budget))
+    run, result = _trained(console, place, parse_seconds(budget))
     say("[bold dark_orange]2[/] freezing and verifying")
     _freeze(run, out)
     manifest = verify(out)
+    place.sealed(manifest.digest)
     say(f"  {out}: {len(manifest.tensors)} tensors, every digest right\n  digest {manifest.digest}")
     corpus = open_run(run).corpus.manifest
     if corpus.baseline is None or not result.bits_per_byte:
-        raise IngotError("the run has no figures to compare", where=run, fix="delete it and retry")
+        raise IngotError(
+            "the run has no figures to compare", where=run, fix="remove it and run ingot demo again"
+        )
     say(f"  {_verdict(result.bits_per_byte, corpus.baseline)}", highlight=False)
     say("[bold dark_orange]3[/] serving")
     name = out.name.removesuffix(".ingot")
@@ -100,29 +105,31 @@ def run_demo(
     )
 
 
-def _trained(console: Console, run: Path, budget: float) -> tuple[Path, TrainingResult]:
-    """Train the demo's run, go on with it, or take it as it is."""
+def _trained(console: Console, place: DemoFolder, budget: float) -> tuple[Path, TrainingResult]:
+    """Train the demo's run, resume it, or use it if it is finished."""
     texts = [Path(sysconfig.get_paths()["stdlib"])]
-    if (run / "run.json").is_file():
-        recipe = open_run(run).recipe
-        same_text = open_run(run).corpus.manifest.sources_fingerprint == sources_fingerprint(
-            texts, recipe.corpus
-        )
-        if not (same_text and recipe.run.budget_seconds == budget):
-            console.print("  the text or the budget has changed: starting anew")
-            shutil.rmtree(run)
+    run = open_run(place.path) if place.has_run else None
+    if not (place.same_budget and (run is None or _same_text(run, texts))):
+        console.print("  the text or the budget has changed: starting again")
+        place.clear(run)
+    place.begin()
     with report_to(console) as (_, callbacks):
-        if (run / "run.json").is_file():
-            done = training.resume(run, callbacks=callbacks)
+        if place.has_run:
+            done = training.resume(place.path, callbacks=callbacks)
         else:
             done = training.train(
-                texts, out=run, budget=budget, settings=_SETTINGS, callbacks=callbacks
+                texts, out=place.path, budget=budget, settings=_SETTINGS, callbacks=callbacks
             )
     return done.path, done.result
 
 
+def _same_text(run: Run, texts: list[Path]) -> bool:
+    fingerprint = sources_fingerprint(texts, run.recipe.corpus)
+    return run.corpus.manifest.sources_fingerprint == fingerprint
+
+
 def _freeze(run: Path, out: Path) -> None:
-    """Seal the best checkpoint unless the ingot there is that very one."""
+    """Seal the best checkpoint unless ``out`` holds it already."""
     state = checkpoint.read_state(checkpoint.best(run))
     try:
         with open_ingot(out, verify=False) as ingot:
@@ -130,7 +137,7 @@ def _freeze(run: Path, out: Path) -> None:
         if (origin.steps, origin.wall_seconds) == (state.step, state.elapsed):
             return
     except ArtifactError:
-        pass  # none there, or a damaged one: made anew below
+        pass  # it does not exist yet
     training.freeze(run, out, overwrite=True).close()
 
 
