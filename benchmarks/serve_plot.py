@@ -27,14 +27,14 @@ def draw_loops(loops: Mapping[str, Sequence[Loop]], out: Path) -> None:
         axes[1][1].plot(clients, [1e3 * each.tpot[1] for each in own], "o-")
     titles = ("tokens per second", "requests per second within objectives")
     waits = ("first token, 99th percentile, ms", "each further token, 99th percentile, ms")
-    for place, title in zip(axes.flat, titles + waits, strict=True):
-        place.set_title(title, fontsize=10)
-        place.set_xscale("log", base=4)
-        place.set_xticks(clients, [str(count) for count in clients])
-        place.minorticks_off()
-        place.set_xlabel("clients")
-        place.grid(alpha=0.3, which="both")
-    for place in axes[1]:
-        place.set_yscale("log")
+    for axis, title in zip(axes.flat, titles + waits, strict=True):
+        axis.set_title(title, fontsize=10)
+        axis.set_xscale("log", base=4)
+        axis.set_xticks(clients, [str(count) for count in clients])
+        axis.minorticks_off()
+        axis.set_xlabel("clients")
+        axis.grid(alpha=0.3, which="both")
+    for axis in axes[1]:
+        axis.set_yscale("log")
     axes[0][0].legend()
     figure.savefig(out, dpi=110)

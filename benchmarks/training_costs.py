@@ -92,19 +92,21 @@ def draw_costs(costs: Costs, out: Path) -> None:
     """Draw tokens per second and peak memory against model, context and batch."""
     figure = Figure(figsize=(11, 6), layout="constrained")
     axes = figure.subplots(2, 3)
-    for column, (name, places, series) in enumerate(
+    for column, (name, positions, series) in enumerate(
         (
             ("parameters", [c.parameters for c in costs.by_width], costs.by_width),
             ("context", [c.context for c in costs.by_context], costs.by_context),
             ("windows at once", [c.windows for c in costs.by_batch], costs.by_batch),
         )
     ):
-        axes[0][column].plot(places, [c.tokens_per_second for c in series], "o-")
-        axes[1][column].plot(places, [c.peak_bytes / 1e6 for c in series], "o-", color="C1")
+        axes[0][column].plot(positions, [c.tokens_per_second for c in series], "o-")
+        axes[1][column].plot(positions, [c.peak_bytes / 1e6 for c in series], "o-", color="C1")
         axes[1][column].set_xlabel(name)
         for row in (0, 1):
             axes[row][column].set_xscale("log")
-            axes[row][column].set_xticks(places, [_short(place) for place in places], minor=False)
+            axes[row][column].set_xticks(
+                positions, [_short(position) for position in positions], minor=False
+            )
             axes[row][column].set_xticks([], minor=True)
             if (row, column) != (0, 0):  # which spans decades
                 axes[row][column].set_ylim(bottom=0)

@@ -30,8 +30,8 @@ def mentioned(document: str) -> list[str]:
 
 def located(path: str) -> Path | None:
     """Where a path of a document lies; None if nowhere."""
-    places = (ROOT / path, SOURCE / path)
-    return next((place for place in places if place.exists()), None)
+    candidates = (ROOT / path, SOURCE / path)
+    return next((candidate for candidate in candidates if candidate.exists()), None)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

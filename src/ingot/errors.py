@@ -166,8 +166,8 @@ def invalid_field(
     found.sort(key=lambda fault: fault["type"] != "extra_forbidden")
     first = found[0]
     kind, context = first["type"], first.get("ctx", {})
-    place = [*first["loc"][:1], *(part for part in first["loc"][1:] if part not in hidden)]
-    path = _path(renamed.get(str(part), part) for part in place)
+    location = [*first["loc"][:1], *(part for part in first["loc"][1:] if part not in hidden)]
+    path = _path(renamed.get(str(part), part) for part in location)
     if kind == "extra_forbidden":
         near = nearest(path, known)
         fix = f'did you mean "{near}"?' if near else "remove it"
@@ -240,7 +240,7 @@ def _got(value: object) -> str:
 
 
 def _path(parts: Iterable[int | str]) -> str:
-    """Join the parts of a field's place: ``messages[0].content``."""
+    """Join the parts of a field's path: ``messages[0].content``."""
     path = ""
     for part in parts:
         if isinstance(part, int):

@@ -26,7 +26,7 @@ def culprit(path: Path, offset: int) -> str:
             header = json.loads(file.read(length))
         for name, entry in header.items():
             if name != "__metadata__":
-                begin, end = (8 + length + place for place in entry["data_offsets"])
+                begin, end = (8 + length + offset for offset in entry["data_offsets"])
                 if begin <= offset < end:
                     return f"{path}: tensor {name!r} does not match its digest"
     return f"{path}: "

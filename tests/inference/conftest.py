@@ -63,8 +63,8 @@ class EchoExecutor:
         pass
 
     def _run(self, chunk: Chunk) -> Drawn | None:
-        for place, token in enumerate(chunk.token_ids, chunk.start):
-            block, offset = divmod(place, self.block_size)
+        for position, token in enumerate(chunk.token_ids, chunk.start):
+            block, offset = divmod(position, self.block_size)
             self._slots[chunk.block_table[block], offset] = token
         if chunk.sampling is None:
             return None

@@ -172,12 +172,12 @@ def test_a_prompts_scores_are_those_of_its_tokens(torch_model: Runner) -> None:
         (last,) = receiver.deltas
         assert (last.token_ids, last.finish_reason) == ((), "length")
         assert last.prompt_logprobs[0] is None
-        for place in range(1, len(prompt)):
+        for position in range(1, len(prompt)):
             greedy = SamplingParams(max_tokens=1, logprobs=20, temperature=0, ignore_eos=True)
-            (one,) = torch_model.run([(prompt[:place], greedy, 0)])
+            (one,) = torch_model.run([(prompt[:position], greedy, 0)])
             likeliest = dict(one.deltas[0].logprobs[0].top)
-            score = last.prompt_logprobs[place]
-            assert score.token_id == prompt[place]
+            score = last.prompt_logprobs[position]
+            assert score.token_id == prompt[position]
             assert len(score.top) == 2
             for token, logprob in score.top:
                 assert logprob == pytest.approx(likeliest[token], abs=1e-4)
@@ -229,7 +229,7 @@ def test_what_is_preempted_within_its_prompt_starts_that_again(
             engine.step()
         receiver = native.make_receiver()
         params = SamplingParams(max_tokens=4, seed=2, prompt_logprobs=1, ignore_eos=True)
-        prompt = [place % 200 for place in range(100)]
+        prompt = [position % 200 for position in range(100)]
         wanted = params if asked == "scores" else None
         sequence = engine.prepare(prompt, wanted, receiver)
         engine.enqueue(sequence)

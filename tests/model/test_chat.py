@@ -40,9 +40,9 @@ def template() -> Iterator[ChatTemplate]:
 def with_chatml_tokens() -> Tokenizer:
     """The same tokenizer with two more control tokens, as published models have them."""
     data = json.loads(TOKENIZER.to_json())
-    for place, text in enumerate(("<|im_start|>", "<|im_end|>")):
+    for index, text in enumerate(("<|im_start|>", "<|im_end|>")):
         like = data["added_tokens"][0]
-        data["added_tokens"].append(like | {"id": TOKENIZER.vocab_size + place, "content": text})
+        data["added_tokens"].append(like | {"id": TOKENIZER.vocab_size + index, "content": text})
     return Tokenizer.from_json(json.dumps(data))
 
 

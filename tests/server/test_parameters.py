@@ -108,11 +108,11 @@ def test_stop_token_ids_end_the_answer_before_the_token(
 ) -> None:
     tokens = token_ids(client, ingot)
     stop = tokens[5]
-    place = tokens.index(stop)
+    index = tokens.index(stop)
     choice = ask(client, {"stop_token_ids": [stop], "ignore_eos": True}, logprobs=0).choices[0]
     assert choice.finish_reason == "stop"
     assert choice.logprobs is not None
-    assert len(choice.logprobs.tokens or ()) == place
+    assert len(choice.logprobs.tokens or ()) == index
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -124,7 +124,7 @@ class Waits(TorchDispatchMode):
         by_mask = function in (
             torch.ops.aten.index.Tensor,
             torch.ops.aten.index_put_.default,
-        ) and any(place is not None and place.dtype is torch.bool for place in args[1])
+        ) and any(value is not None and value.dtype is torch.bool for value in args[1])
         if by_mask or function in self.OPERATORS:
             self.seen.append(function)
         return function(*args, **(kwargs or {}))

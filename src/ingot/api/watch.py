@@ -91,7 +91,7 @@ class _Served:
         self._closed = False
 
     def start(self, ingot: Path) -> tuple[str, str]:
-        """Serve an ingot in place of the one before; return its digest and the address.
+        """Serve an ingot instead of the one before; return its digest and the address.
 
         Raises:
             ServeError: it does not start.

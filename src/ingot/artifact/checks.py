@@ -106,7 +106,7 @@ def join_tensors(
 ) -> dict[str, StoredTensor]:
     """Return the tensors of all files by name, in the manifest's order, checked against it."""
     found: dict[str, StoredTensor] = {}
-    place: dict[str, str] = {}
+    weight_map: dict[str, str] = {}
     for file, tensors in files.items():
         for name, tensor in tensors.items():
             record = manifest.tensors.get(name)
@@ -118,13 +118,13 @@ def join_tensors(
                     f"the manifest says {record.dtype} {record.shape}",
                     where=root / file,
                 )
-            found[name], place[name] = tensor, file
+            found[name], weight_map[name] = tensor, file
     for name in manifest.tensors:
         if name not in found:
             raise ArtifactError(f"tensor {name!r} is missing", where=root / min(files))
     if INDEX in small:
         index = parse_object(small[INDEX], where=root / INDEX)
-        if index.get("weight_map") != place:
+        if index.get("weight_map") != weight_map:
             raise ArtifactError("does not match the shards", where=root / INDEX, fix=_AGAIN)
     return {name: found[name] for name in manifest.tensors}
 

@@ -115,7 +115,7 @@ def freeze(  # noqa: PLR0913 (all but four have defaults)
             publish(folder, out)
     except OSError as error:
         raise UsageError(
-            f"cannot be written ({error.strerror})", where=out, fix="choose another place"
+            f"cannot be written ({error.strerror})", where=out, fix="choose another folder"
         ) from error
     return open_ingot(out, verify=False)
 
@@ -211,7 +211,7 @@ def _write_weights(
     groups = _plan_shards(sizes, shard_bytes)
     files: dict[str, FileRecord] = {}
     digests: dict[str, str] = {}
-    place: dict[str, str] = {}
+    weight_map: dict[str, str] = {}
     for number, names in enumerate(groups, start=1):
         file = WEIGHTS
         if len(groups) > 1:
@@ -223,9 +223,9 @@ def _write_weights(
         )
         files[file] = FileRecord(bytes=written.file_bytes, sha256=written.file_sha256)
         digests |= written.tensor_sha256
-        place |= dict.fromkeys(names, file)
+        weight_map |= dict.fromkeys(names, file)
     if len(groups) > 1:
-        index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": place}
+        index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map}
         files[INDEX] = _write_small(folder / INDEX, _json(index))
     return files, digests
 

@@ -219,7 +219,7 @@ def adapter(
 
 @app.command(epilog="Example: **ingot runs runs/ --plot compared.png**")
 def runs(
-    places: Annotated[
+    folders: Annotated[
         list[Path] | None, typer.Argument(help="Runs, or folders of runs; runs/ by default.")
     ] = None,
     plot: Annotated[
@@ -231,7 +231,7 @@ def runs(
     from ingot.cli.runs_table import runs_table
     from ingot.training.monitoring.runs import find_runs, read_curves, summarise
 
-    found = find_runs(places or [Path("runs")])
+    found = find_runs(folders or [Path("runs")])
     rows = [summarise(path) for path in found]
     if plot is not None:
         from ingot.training.monitoring.run_plot import write_plot

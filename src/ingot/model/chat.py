@@ -210,9 +210,9 @@ class _Shield:
 
     def _hide_text(self, text: str) -> str:
         starts = {match.start() for match in self._anywhere.finditer(text)}
-        for place in range(max(0, len(text) - self._longest), len(text)):
-            if text[place:] in self._beginnings:
-                starts.add(place)
+        for start in range(max(0, len(text) - self._longest), len(text)):
+            if text[start:] in self._beginnings:
+                starts.add(start)
         for start in sorted(starts, reverse=True):
             text = text[: start + 1] + self._mark + text[start + 1 :]
         return text
@@ -224,9 +224,9 @@ class _Shield:
 def _beginnings(messages: Messages) -> list[dict[str, Any]]:
     """Return variables to render a conversation up to and with each answer, then whole."""
     wanted = []
-    for place, message in enumerate(messages):
+    for index, message in enumerate(messages):
         if message.get("role") == ANSWERER:
-            wanted += [(messages[:place], True), (messages[: place + 1], False)]
+            wanted += [(messages[:index], True), (messages[: index + 1], False)]
     return [_variables(some, prompt, None) for some, prompt in [*wanted, (messages, False)]]
 
 

@@ -154,7 +154,7 @@ def _byte_alphabet() -> dict[str, int]:
     """
     printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = (byte for byte in range(256) if byte not in printable)
-    stand_ins = {chr(256 + place): byte for place, byte in enumerate(others)}
+    stand_ins = {chr(256 + offset): byte for offset, byte in enumerate(others)}
     return stand_ins | {chr(byte): byte for byte in printable}
 
 

@@ -139,7 +139,7 @@ def _outer(x: Tensor) -> NDArray[np.float64]:
 
 
 def _replace(model: Transformer, parts: tuple[str, ...], values: NDArray[np.float32]) -> None:
-    """Put quantized weights in the place of the trained ones."""
+    """Replace the trained weights by quantized ones."""
     first = 0
     for part in parts:
         parameter = model.get_parameter(part)

@@ -113,15 +113,15 @@ def test_accepts_nothing_that_the_formats_own_library_refuses(
         assert set(theirs.keys()) == set(ours)
 
 
-@given(cut=st.integers(0, 10_000), flip=st.integers(1, 255), place=st.integers(0, 10_000))
+@given(cut=st.integers(0, 10_000), flip=st.integers(1, 255), index=st.integers(0, 10_000))
 @settings(max_examples=60, deadline=None, suppress_health_check=REUSE)
 def test_damage_gives_a_refusal_or_sound_tensors(
-    tmp_path: Path, cut: int, flip: int, place: int
+    tmp_path: Path, cut: int, flip: int, index: int
 ) -> None:
     path = tmp_path / "damaged.safetensors"
     write_tensors(path, {"a": np.ones((3, 5), "<f4"), "b": np.arange(7, dtype=np.uint8)})
     data = bytearray(path.read_bytes())
-    data[place % len(data)] ^= flip
+    data[index % len(data)] ^= flip
     path.write_bytes(data[: len(data) - cut % len(data)] if cut % 2 else data)
     try:
         tensors = read_tensors(path)

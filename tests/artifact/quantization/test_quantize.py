@@ -102,8 +102,8 @@ def test_one_changed_code_is_named(
         first = bytes(ingot.tensors["model.layers.0.mlp.down_proj.tiles"].data)
     path = broken / "model.safetensors"
     data = path.read_bytes()
-    place = data.index(first)
-    path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+    offset = data.index(first)
+    path.write_bytes(data[:offset] + bytes([data[offset] ^ 1]) + data[offset + 1 :])
     with pytest.raises(ArtifactError, match=r"down_proj\.tiles"):
         verify(broken)
 

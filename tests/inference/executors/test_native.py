@@ -96,7 +96,7 @@ def test_scores_do_not_depend_on_batch_or_cuts(
     blocks = rng.permutation(64).tolist()
     tables = [[blocks.pop() for _ in table_for(length)] for length in lengths]
     done = [0] * len(texts)
-    while any(place < len(text) for place, text in zip(done, texts, strict=True)):
+    while any(index < len(text) for index, text in zip(done, texts, strict=True)):
         open_ones = [who for who, text in enumerate(texts) if done[who] < len(text)]
         chosen = data.draw(st.lists(st.sampled_from(open_ones), min_size=1, unique=True))
         chunks = []

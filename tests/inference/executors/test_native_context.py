@@ -75,8 +75,8 @@ def windowed(window: int) -> Any:
     """Attention in which each token sees itself and ``window - 1`` before it."""
 
     def attend(_layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        places = torch.arange(q.shape[1])
-        distance = places[:, None] - places[None, :]
+        positions = torch.arange(q.shape[1])
+        distance = positions[:, None] - positions[None, :]
         mask = (distance >= 0) & (distance < window)
         mixed = functional.scaled_dot_product_attention(
             q.transpose(1, 2),

@@ -115,10 +115,10 @@ def test_many_rows_are_scored_a_few_at_a_time(ingot: Ingot) -> None:
     drawn = executor.step([chunk])[0]
     assert isinstance(drawn, Drawn)
     expected = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
-    for place, one in enumerate((*drawn.earlier, drawn)):
-        assert one.token_id == rows[place].given
+    for index, one in enumerate((*drawn.earlier, drawn)):
+        assert one.token_id == rows[index].given
         assert one.logprob is not None
-        assert one.logprob.logprob == pytest.approx(expected[place, one.token_id], abs=1e-4)
+        assert one.logprob.logprob == pytest.approx(expected[index, one.token_id], abs=1e-4)
 
 
 def test_a_mask_that_allows_nothing_is_an_error(executor: NativeExecutor) -> None:

@@ -72,7 +72,7 @@ def test_a_quantized_ingot_is_copied_once_into_sealed_memory(quantized: Ingot) -
     assert executor.weight_digests() == expected
     executor.step([Chunk([1, 2, 3], 0, [0], ROW)])
     assert executor.weight_digests() == expected
-    places = [
+    addresses = [
         array.ctypes.data
         for _, tiles, scales in executor._weights._matrices.values()
         for array in (tiles, scales)
@@ -80,9 +80,9 @@ def test_a_quantized_ingot_is_copied_once_into_sealed_memory(quantized: Ingot) -
     ]
     lines = [line.split() for line in Path("/proc/self/maps").read_text().splitlines()]
     ranges = [[*(int(end, 16) for end in line[0].split("-")), line[1]] for line in lines]
-    for place in places:
-        assert place % 64 == 0
-        assert [kind for low, high, kind in ranges if low <= place < high] == ["r--p"]
+    for address in addresses:
+        assert address % 64 == 0
+        assert [kind for low, high, kind in ranges if low <= address < high] == ["r--p"]
 
 
 def test_the_files_pages_are_given_back(quantized: Ingot) -> None:

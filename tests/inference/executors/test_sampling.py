@@ -118,7 +118,7 @@ def test_draws_follow_the_distribution(params: dict[str, Any]) -> None:
     wanted = np.array(reference(logits, SamplingParams(**params))[0])
     draws = 8000
     # Half of the draws along a sequence, half across seeds: both must be independent.
-    rows = [row(place, 11, **params) for place in range(draws // 2)]
+    rows = [row(index, 11, **params) for index in range(draws // 2)]
     rows += [row(5, seed, **params) for seed in range(draws // 2)]
     counts = np.bincount([draw(logits, one).token_id for one in rows], minlength=40)
     assert not counts[wanted == 0].any()
@@ -139,22 +139,22 @@ def test_greedy_takes_the_first_of_equals() -> None:
 
 def test_top_k_keeps_the_first_of_equals() -> None:
     logits = np.zeros(50, dtype=np.float32)
-    drawn = {draw(logits, row(place, top_k=3)).token_id for place in range(100)}
+    drawn = {draw(logits, row(index, top_k=3)).token_id for index in range(100)}
     assert drawn == {0, 1, 2}
 
 
 def test_a_wide_nucleus_is_found_too() -> None:
     logits = np.zeros(2000, dtype=np.float32)
-    drawn = [draw(logits, row(place, top_p=0.5)).token_id for place in range(400)]
+    drawn = [draw(logits, row(index, top_p=0.5)).token_id for index in range(400)]
     assert max(drawn) < 1000
     assert max(drawn) > 950
 
 
 def test_a_draw_depends_on_seed_and_position_alone() -> None:
     logits = np.random.default_rng(0).normal(size=500).astype(np.float32)
-    first = [draw(logits, row(place, 5)).token_id for place in range(50)]
-    again = [draw(logits, row(place, 5)).token_id for place in reversed(range(50))][::-1]
-    other = [draw(logits, row(place, 6)).token_id for place in range(50)]
+    first = [draw(logits, row(index, 5)).token_id for index in range(50)]
+    again = [draw(logits, row(index, 5)).token_id for index in reversed(range(50))][::-1]
+    other = [draw(logits, row(index, 6)).token_id for index in range(50)]
     assert first == again
     assert first != other
 
@@ -216,8 +216,8 @@ def words(allowed: list[int], size: int) -> NDArray[np.uint32]:
     return np.packbits(bits, bitorder="little").view(np.uint32)
 
 
-def masked(allowed: list[int], size: int, place: int = 0, **params: Any) -> SamplingRow:
-    return row(place, **params)._replace(mask=words(allowed, size))
+def masked(allowed: list[int], size: int, index: int = 0, **params: Any) -> SamplingRow:
+    return row(index, **params)._replace(mask=words(allowed, size))
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def masked(allowed: list[int], size: int, place: int = 0, **params: Any) -> Samp
 def test_only_what_the_mask_allows_is_drawn(params: dict[str, Any]) -> None:
     logits = np.random.default_rng(1).normal(scale=5, size=70).astype(np.float32)
     worst = np.argsort(logits)[:3].tolist()
-    drawn = {draw(logits, masked(worst, 70, place, **params)).token_id for place in range(200)}
+    drawn = {draw(logits, masked(worst, 70, index, **params)).token_id for index in range(200)}
     assert drawn <= set(worst)
     if params == {"temperature": 0}:
         assert drawn == {worst[2]}
@@ -276,5 +276,5 @@ def test_a_given_token_is_reported_on_and_nothing_drawn() -> None:
 
 def test_typical_sampling_can_leave_the_likeliest_out() -> None:
     logits = np.log(np.array([0.4, *[0.06] * 10])).astype(np.float32)
-    drawn = {draw(logits, row(place, typical_p=0.29)).token_id for place in range(200)}
+    drawn = {draw(logits, row(index, typical_p=0.29)).token_id for index in range(200)}
     assert drawn == {1, 2, 3, 4, 5}

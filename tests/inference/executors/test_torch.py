@@ -169,8 +169,8 @@ def test_weights_are_memory_that_cannot_be_written(ingot: Ingot) -> None:
         regions.append((int(low, 16), int(high, 16), rights))
     for name, weight in executor._transformer.named_parameters():
         first, last = weight.data_ptr(), weight.data_ptr() + weight.nbytes - 1
-        for place in (first, last):
-            rights = next(rights for low, high, rights in regions if low <= place < high)
+        for address in (first, last):
+            rights = next(rights for low, high, rights in regions if low <= address < high)
             assert rights.startswith("r--"), name
 
 

@@ -257,10 +257,10 @@ def test_whatever_happens_each_block_holds_what_its_holders_think(
             cache.admit(one)
         elif move == "compute" and one.block_table:
             most = min(one.length, 2 * len(one.block_table))
-            for place in range(one.computed, min(one.computed + number, most)):
-                tokens = (*one.prompt_ids, *one.output_ids)[: place + 1]
-                written[one.block_table[place // 2]] = (one.options.cache_salt, tokens)
-                computed(cache, one, place + 1)
+            for position in range(one.computed, min(one.computed + number, most)):
+                tokens = (*one.prompt_ids, *one.output_ids)[: position + 1]
+                written[one.block_table[position // 2]] = (one.options.cache_salt, tokens)
+                computed(cache, one, position + 1)
         elif move == "say" and one.block_table and cache.grow(one, one.length + 1):
             one.append(number % 2)
         elif move == "release":
@@ -268,8 +268,8 @@ def test_whatever_happens_each_block_holds_what_its_holders_think(
         cache.check_integrity(ones)
         for other in ones:
             tokens = (*other.prompt_ids, *other.output_ids)
-            for place, block in enumerate(other.block_table[: other.computed // 2]):
-                assert written[block] == (other.options.cache_salt, tokens[: 2 * place + 2])
+            for index, block in enumerate(other.block_table[: other.computed // 2]):
+                assert written[block] == (other.options.cache_salt, tokens[: 2 * index + 2])
 
 
 def test_a_lost_block_is_found() -> None:

@@ -158,7 +158,7 @@ def test_the_better_priority_runs_first_and_makes_way_for_itself() -> None:
     assert room.preemptions == 1
 
 
-def test_a_better_priority_takes_a_place_where_all_are_taken() -> None:
+def test_a_better_priority_takes_a_slot_when_all_are_taken() -> None:
     room, low, urgent = scheduler(most=1), sequence(4, priority=1), sequence(4)
     room.add(low)
     step(room)

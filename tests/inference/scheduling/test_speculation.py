@@ -24,9 +24,9 @@ def test_what_followed_the_longest_latest_match_is_guessed(
     text, wanted = prompt + output, ()
     for match in (4, 3, 2):
         starts = [
-            place
-            for place in range(len(text) - match)
-            if text[place : place + match] == text[-match:]
+            offset
+            for offset in range(len(text) - match)
+            if text[offset : offset + match] == text[-match:]
         ]
         if starts:
             wanted = tuple(text[starts[-1] + match :][:most])

@@ -1,4 +1,4 @@
-"""Several ingots by name, and one that takes another's place while requests run."""
+"""Several ingots by name, and one that replaces another while requests run."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def served(ingot_path: Path, tmp_path: Path) -> Iterator[Served]:
         ingot.close()
 
 
-def test_an_ingot_takes_anothers_place_and_no_request_is_dropped(
+def test_an_ingot_replaces_another_and_no_request_is_dropped(
     served: Served, other_path: Path, wait_until: Wait
 ) -> None:
     before = served.ask(max_tokens=20).json()

@@ -21,8 +21,8 @@ def read(pieces: list[str]) -> tuple[str, list[MadeToolCall]]:
     return text + reader.flush(), calls
 
 
-def cut(text: str, places: list[int]) -> list[str]:
-    borders = [0, *sorted(place % (len(text) + 1) for place in places), len(text)]
+def cut(text: str, offsets: list[int]) -> list[str]:
+    borders = [0, *sorted(offset % (len(text) + 1) for offset in offsets), len(text)]
     return [text[start:end] for start, end in itertools.pairwise(borders)]
 
 
@@ -33,10 +33,10 @@ def cut(text: str, places: list[int]) -> list[str]:
     st.lists(st.integers(0, 1000), max_size=8),
 )
 def test_a_call_is_found_however_the_text_is_cut(
-    around: str, arguments: dict[str, int], places: list[int]
+    around: str, arguments: dict[str, int], offsets: list[int]
 ) -> None:
     text = around + written_call("area", json.dumps(arguments)) + around
-    said, calls = read(cut(text, places))
+    said, calls = read(cut(text, offsets))
     assert said == around + around.lstrip()
     assert [(call.function.name, json.loads(call.function.arguments)) for call in calls] == [
         ("area", arguments)

@@ -81,9 +81,9 @@ def test_several_connections_are_taken_in_one_round_of_the_event_loop() -> None:
         return count
 
     with listen(ServerConfig(port=0)) as listener, contextlib.ExitStack() as clients:
-        place = listener.getsockname()
+        endpoint = listener.getsockname()
         for _ in range(waiting):
-            clients.enter_context(socket.create_connection(place))
+            clients.enter_context(socket.create_connection(endpoint))
         assert uvloop.run(asyncio.wait_for(rounds(), 300)) < waiting / 2
     with pytest.raises(ConnectionRefusedError):  # no handle is left open
-        socket.create_connection(place)
+        socket.create_connection(endpoint)

@@ -146,7 +146,7 @@ def test_logprobs_follow_the_text(client: openai.OpenAI) -> None:
     chunks = list(client.completions.create(**asked, stream=True))
     parts = [choice.logprobs for chunk in chunks for choice in chunk.choices if choice.logprobs]
     assert [token for part in parts for token in part.tokens or []] == written.tokens
-    assert [place for part in parts for place in part.text_offset or []] == written.text_offset
+    assert [offset for part in parts for offset in part.text_offset or []] == written.text_offset
 
 
 def test_logprobs_are_absent_where_not_asked(client: openai.OpenAI) -> None:

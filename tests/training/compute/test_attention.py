@@ -69,8 +69,8 @@ def test_a_window_bounds_segments_too(new_model: Callable[..., Transformer], win
 def test_what_is_seen_first_says_the_same_as_a_mask(window: int | None) -> None:
     segments = np.array([[0] * 5 + [1] * 1 + [2] * 18, [3] * 24], np.int32)
     starts = torch.from_numpy(first_seen(segments, window))[:, :, None]
-    places = torch.arange(24)
-    from_starts = (places[None, None, :] >= starts) & (places[None, :] <= places[:, None])
+    positions = torch.arange(24)
+    from_starts = (positions[None, None, :] >= starts) & (positions[None, :] <= positions[:, None])
     rows = torch.from_numpy(segments)
     near = band(window, 24, rows.device)
     assert torch.equal(from_starts, (rows[:, :, None] == rows[:, None, :]) & near)

@@ -15,7 +15,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "lines.jsonl"
 
 
-def test_lines_come_in_order_with_their_places(file: Path, tmp_path: Path) -> None:
+def test_lines_come_in_order_with_their_origins(file: Path, tmp_path: Path) -> None:
     file.write_bytes(b'\xef\xbb\xbf{"a": 1}\n\n  \r\n{"a": 2}')
     second = tmp_path / "more.jsonl.gz"
     second.write_bytes(gzip.compress(b'{"a": "\xc3\xa9"}\n'))

@@ -59,7 +59,7 @@ def new_model(context: int = 64) -> Transformer:
 
 
 def questions() -> list[dict[str, Any]]:
-    """Of every colour, with the right choice at changing places."""
+    """Of every colour, with the right choice at changing indices."""
     colours = list(COLOURS.values())
     asked = []
     for turn, (thing, colour) in enumerate(COLOURS.items()):

@@ -43,9 +43,9 @@ def unpacked(batch: Batch) -> list[tuple[list[int], list[int]]]:
     found = []
     for ids, mask, segments in zip(batch.ids, batch.mask, batch.segments, strict=True):
         for segment in range(segments.max() + 1):
-            places = np.flatnonzero(segments == segment)
-            if mask[places].any():
-                found.append((ids[places].tolist(), ids[1:][places[mask[places]]].tolist()))
+            indices = np.flatnonzero(segments == segment)
+            if mask[indices].any():
+                found.append((ids[indices].tolist(), ids[1:][indices[mask[indices]]].tolist()))
     return found
 
 

@@ -39,15 +39,15 @@ def by_hand(ids: list[int], window: list[int]) -> np.ndarray:
     for token in used:
         first[token] = (seen[token] + 1) / (len(ids) - 1 + len(used))
     after: dict[tuple[int, ...], Counter[int]] = defaultdict(Counter)
-    for place in range(1, len(ids)):
-        for length in range(1, min(ORDER, place) + 1):
-            after[tuple(ids[place - length : place])][ids[place]] += 1
+    for position in range(1, len(ids)):
+        for length in range(1, min(ORDER, position) + 1):
+            after[tuple(ids[position - length : position])][ids[position]] += 1
     rows = []
-    for place in range(1, len(window)):
+    for position in range(1, len(window)):
         expected = first
-        for length in range(1, min(ORDER, place) + 1):
-            counts = Counter(after[tuple(window[place - length : place])])
-            counts[window[place]] -= 1
+        for length in range(1, min(ORDER, position) + 1):
+            counts = Counter(after[tuple(window[position - length : position])])
+            counts[window[position]] -= 1
             counts = +counts
             if total := counts.total():
                 mine = np.zeros(VOCABULARY)

@@ -72,11 +72,11 @@ def test_a_damaged_file_is_refused_by_name(tmp_path: Path, data: st.DataObject) 
     name = data.draw(st.sampled_from([checkpoint.MODEL, checkpoint.OPTIMIZER]))
     path = folder / name
     content = bytearray(path.read_bytes())
-    place = data.draw(st.integers(0, len(content) - 1))
+    index = data.draw(st.integers(0, len(content) - 1))
     if data.draw(st.booleans()):
-        content[place] ^= 1 << data.draw(st.integers(0, 7))
+        content[index] ^= 1 << data.draw(st.integers(0, 7))
     else:
-        del content[place:]
+        del content[index:]
     path.write_bytes(content)
     read = checkpoint.read_weights if name == checkpoint.MODEL else checkpoint.read_optimizer
     with pytest.raises(TrainingError) as caught:

@@ -1,4 +1,4 @@
-"""Putting a finished folder in its place in one step."""
+"""Atomic publication of a finished folder by one rename."""
 
 from __future__ import annotations
 

@@ -111,24 +111,24 @@ class NativeWeights:
 
     def _filled(self) -> dict[str, _Stored]:
         """Return all matrices, in sealed memory."""
-        places: dict[str, tuple[PackedShape, slice, slice]] = {}
+        layout: dict[str, tuple[PackedShape, slice, slice]] = {}
         end = 0
         for name in self._fused:
             shape = self._shapes[name] if self._shapes else self._shape(name)
             sizes = packed_sizes(shape.kind, shape.outputs, shape.inputs, shape.group or GROUP)
             tiles = slice(end, end + sizes[0])
             scales = slice(_aligned(tiles.stop), _aligned(tiles.stop) + 4 * sizes[1])
-            places[name] = (shape, tiles, scales)
+            layout[name] = (shape, tiles, scales)
             end = _aligned(scales.stop)
         buffer = SealedBuffer(end)
-        for name, (shape, tiles, scales) in places.items():
+        for name, (shape, tiles, scales) in layout.items():
             memory = np.frombuffer(buffer.view, dtype=np.uint8)
             self._fill(name, shape, memory[tiles], memory[scales].view(np.float32))
         buffer.seal()
         memory = np.frombuffer(buffer.readonly, dtype=np.uint8)
         return {
             name: (shape, memory[tiles], memory[scales].view(np.float32))
-            for name, (shape, tiles, scales) in places.items()
+            for name, (shape, tiles, scales) in layout.items()
         }
 
     def _fill(
@@ -157,9 +157,9 @@ class NativeWeights:
         return np.ascontiguousarray(bits, dtype=np.uint16)
 
 
-def _aligned(place: int) -> int:
-    """Return the next place at which a line of the cache begins."""
-    return -(-place // _LINE) * _LINE
+def _aligned(offset: int) -> int:
+    """Return the next offset at which a line of the cache begins."""
+    return -(-offset // _LINE) * _LINE
 
 
 def _sha256(values: NDArray[Any]) -> str:

@@ -102,8 +102,8 @@ def _sample(logits: NDArray[np.float32], params: SamplingParams, number: float) 
     total = cumulative[-1]
     # Rounding must not carry the target to the total, past the last token with any weight.
     target = min(number * total, np.nextafter(total, 0.0))
-    place = cumulative.searchsorted(target, side="right")
-    return int(place if ids is None else ids[place])
+    index = cumulative.searchsorted(target, side="right")
+    return int(index if ids is None else ids[index])
 
 
 def _uniform(seed: int, position: int) -> float:
@@ -117,7 +117,7 @@ def _uniform(seed: int, position: int) -> float:
 
 
 def _largest(values: NDArray[np.floating], count: int) -> NDArray[np.intp]:
-    """Return the places of the ``count`` largest values, ascending; the first of equals win."""
+    """Return the indices of the ``count`` largest values, ascending; the first of equals win."""
     border = np.partition(values, -count)[-count]
     above = values > border
     tied = np.flatnonzero(values == border)
@@ -126,13 +126,13 @@ def _largest(values: NDArray[np.floating], count: int) -> NDArray[np.intp]:
 
 
 def _ranked(values: NDArray[np.floating], count: int) -> NDArray[np.intp]:
-    """Return the places of the ``count`` largest values, largest first; the first of equals win."""
-    places = _largest(values, count) if count < values.size else np.arange(values.size)
-    return places[np.argsort(-values[places], kind="stable")]
+    """Return the indices of the ``count`` largest, largest first; the first of equals win."""
+    indices = _largest(values, count) if count < values.size else np.arange(values.size)
+    return indices[np.argsort(-values[indices], kind="stable")]
 
 
 def _nucleus(weights: NDArray[np.float64], top_p: float) -> NDArray[np.intp]:
-    """Return the places, ascending, of the fewest of the largest that hold ``top_p`` of all."""
+    """Return the indices, ascending, of the fewest of the largest that hold ``top_p`` of all."""
     goal = top_p * weights.sum()
     ranked = min(_FIRST_NUCLEUS, weights.size)
     held = _largest_sums(weights, ranked)
@@ -144,7 +144,7 @@ def _nucleus(weights: NDArray[np.float64], top_p: float) -> NDArray[np.intp]:
 
 
 def _typical(weights: NDArray[np.float64], typical_p: float) -> NDArray[np.intp]:
-    """Return the places, ascending, of the fewest nearest to the entropy that hold the share."""
+    """Return the indices, ascending, of the fewest nearest to the entropy that hold the share."""
     chances = weights / weights.sum()
     surprises = np.full(weights.size, np.inf)
     np.log(chances, out=surprises, where=chances > 0)
@@ -166,6 +166,6 @@ def _logprob(logits: NDArray[np.float32], token_id: int, count: int) -> TokenLog
     """Return the log-softmax of the scores at the chosen token and at the likeliest."""
     highest = float(logits.max())
     scale = highest + math.log(np.exp(np.subtract(logits, highest, dtype=np.float64)).sum())
-    places = _ranked(logits, count) if count else ()
-    top = tuple((int(place), float(logits[place]) - scale) for place in places)
+    indices = _ranked(logits, count) if count else ()
+    top = tuple((int(index), float(logits[index]) - scale) for index in indices)
     return TokenLogprob(token_id, float(logits[token_id]) - scale, top)

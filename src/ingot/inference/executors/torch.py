@@ -92,23 +92,25 @@ class TorchExecutor:
         order = sorted(range(len(chunks)), key=lambda index: len(chunks[index].token_ids) > 1)
         ordered = [chunks[index] for index in order]
         ids = self._integers([token for chunk in ordered for token in chunk.token_ids])
-        positions = self._integers([place for chunk in ordered for place in _positions(chunk)])
+        positions = self._integers(
+            [position for chunk in ordered for position in _positions(chunk)]
+        )
         hidden = self._transformer(ids, positions, self._attention(ordered))
         results: list[Result] = [None] * len(chunks)
         end = 0
         asking: list[tuple[int, Chunk]] = []
         ends: list[int] = []
-        for place, chunk in zip(order, ordered, strict=True):
+        for index, chunk in zip(order, ordered, strict=True):
             start, end = end, end + len(chunk.token_ids)
             if chunk.hidden:
-                results[place] = Hidden(hidden[start:end].float().cpu().numpy())
+                results[index] = Hidden(hidden[start:end].float().cpu().numpy())
             elif chunk.sampling is not None:
-                asking.append((place, chunk))
+                asking.append((index, chunk))
                 ends.append(end)
         draws = self._draws(hidden, [chunk for _, chunk in asking], ends)
-        for place, chunk in asking:
+        for index, chunk in asking:
             drawn = [next(draws) for _ in range(len(chunk.earlier) + 1)]
-            results[place] = drawn[-1]._replace(earlier=tuple(drawn[:-1]))
+            results[index] = drawn[-1]._replace(earlier=tuple(drawn[:-1]))
         return results
 
     def weight_digests(self) -> dict[str, str]:
@@ -131,14 +133,14 @@ class TorchExecutor:
     def _draws(self, hidden: Tensor, chunks: Seq[Chunk], ends: Seq[int]) -> Iterator[Drawn]:
         """Yield what each row of each chunk asks for; scores of a few rows exist at a time."""
         rows = [row for chunk in chunks for row in (*chunk.earlier, chunk.sampling) if row]
-        places = [
-            place
+        indices = [
+            index
             for chunk, end in zip(chunks, ends, strict=True)
-            for place in range(end - len(chunk.earlier) - 1, end)
+            for index in range(end - len(chunk.earlier) - 1, end)
         ]
         for first in range(0, len(rows), _ROWS_AT_ONCE):
             some = slice(first, first + _ROWS_AT_ONCE)
-            logits = self._transformer.logits(hidden[self._integers(places[some])])
+            logits = self._transformer.logits(hidden[self._integers(indices[some])])
             scores = logits[:, : self._vocabulary].float().cpu().numpy()
             yield from map(draw, scores, rows[some])
 
@@ -149,9 +151,9 @@ class TorchExecutor:
         """Work out once what is the same in every layer."""
         size = self.block_size
         slots = [
-            chunk.block_table[place // size] * size + place % size
+            chunk.block_table[position // size] * size + position % size
             for chunk in ordered
-            for place in _positions(chunk)
+            for position in _positions(chunk)
         ]
         decodes = [chunk for chunk in ordered if len(chunk.token_ids) == 1]
         prefills = [self._prefill(chunk) for chunk in ordered[len(decodes) :]]
@@ -172,9 +174,9 @@ class TorchExecutor:
             row[: len(chunk.block_table)] = chunk.block_table[:width]
         mask, window = None, self.config.sliding_window or longest
         if min(lengths) < longest or window < longest:
-            places = torch.arange(longest, device=self._device)
+            positions = torch.arange(longest, device=self._device)
             ends = self._integers(lengths)[:, None]
-            mask = ((places < ends) & (places >= ends - window))[:, None, None, :]
+            mask = ((positions < ends) & (positions >= ends - window))[:, None, None, :]
         return _Decodes(len(chunks), longest, self._integers(tables.reshape(-1)), mask)
 
     def _prefill(self, chunk: Chunk) -> _Prefill:
@@ -184,8 +186,8 @@ class TorchExecutor:
         if chunk.start == 0 and window >= end:
             return _Prefill(count, end, None, None)
         queries = torch.arange(chunk.start, end, device=self._device)[:, None]
-        places = torch.arange(end, device=self._device)
-        mask = (places <= queries) & (places > queries - window)
+        positions = torch.arange(end, device=self._device)
+        mask = (positions <= queries) & (positions > queries - window)
         if chunk.start == 0:
             return _Prefill(count, end, None, mask)
         table = self._integers(chunk.block_table[: -(-end // self.block_size)])

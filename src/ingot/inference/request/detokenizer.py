@@ -39,10 +39,10 @@ class Detokenizer:
             return text
         start = len(self._held)
         text = self._held + text
-        for place in range(start, len(text)):
-            if stop := matcher.feed(text[place]):
+        for index in range(start, len(text)):
+            if stop := matcher.feed(text[index]):
                 self.stopped, self._held = True, ""
-                return text[: place + 1 - stop]
+                return text[: index + 1 - stop]
         certain = len(text) - matcher.pending
         self._held = text[certain:]
         return text[:certain]

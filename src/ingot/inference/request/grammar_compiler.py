@@ -63,7 +63,7 @@ class GrammarCompiler:
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
         self._backend: LLTokenizer | None = None
-        self._places = threading.BoundedSemaphore(_MOST_COMPILING)
+        self._compiling = threading.BoundedSemaphore(_MOST_COMPILING)
 
     def compile(self, kind: GrammarKind, text: str = "") -> Grammar:
         """Return the grammar that a request may carry.
@@ -81,7 +81,7 @@ class GrammarCompiler:
                 f"is larger than {MAX_GRAMMAR_BYTES} bytes", where=kind, fix="give a smaller one"
             )
         deadline = time.monotonic() + self._timeout_s
-        if not self._places.acquire(timeout=self._timeout_s):
+        if not self._compiling.acquire(timeout=self._timeout_s):
             raise self._too_slow(kind)
         result: Future[Grammar] = Future()
         _start_deep(self._run, result, kind, text)
@@ -97,7 +97,7 @@ class GrammarCompiler:
         except BaseException as error:
             result.set_exception(error)
         finally:
-            self._places.release()
+            self._compiling.release()
 
     def _too_slow(self, kind: GrammarKind) -> UsageError:
         return UsageError(

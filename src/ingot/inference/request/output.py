@@ -125,13 +125,13 @@ class SequenceOutput:
             self._first_token = now
         tokens: list[int] = []
         text, reason, accepted = "", None, 0
-        for place, one in enumerate(draws):
+        for index, one in enumerate(draws):
             token_id = one.token_id
             if reason := self._ends_before(token_id):
                 break
             tokens.append(token_id)
             text += self._keep(token_id)
-            right = place < len(drafts) and token_id == drafts[place]
+            right = index < len(drafts) and token_id == drafts[index]
             accepted += right
             reason = self._ends_here()
             if reason or not right:

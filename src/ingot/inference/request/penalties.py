@@ -29,7 +29,7 @@ class Penalties:
         self._bias = dict(params.logit_bias)
         self._prompt = set(prompt_ids) if params.repetition_penalty != 1 else set[int]()
         self._counts: Counter[int] = Counter()
-        self._places: dict[int, int] = {}
+        self._slots: dict[int, int] = {}
         self._ids = np.empty(0, np.int32)
         self._factors = np.empty(0, np.float64)
         self._shifts = np.empty(0, np.float64)
@@ -48,24 +48,24 @@ class Penalties:
 
     def adjustment(self) -> Adjustment:
         """Return a copy of what is to be done now."""
-        count = len(self._places)
+        count = len(self._slots)
         return Adjustment(
             self._ids[:count].copy(), self._factors[:count].copy(), self._shifts[:count].copy()
         )
 
     def _update(self, token_id: int) -> None:
         params, count = self._params, self._counts[token_id]
-        place = self._places.setdefault(token_id, len(self._places))
-        if place == self._ids.size:
+        slot = self._slots.setdefault(token_id, len(self._slots))
+        if slot == self._ids.size:
             self._ids = _doubled(self._ids)
             self._factors = _doubled(self._factors)
             self._shifts = _doubled(self._shifts)
-        self._ids[place] = token_id
+        self._ids[slot] = token_id
         seen = count > 0 or token_id in self._prompt
-        self._factors[place] = params.repetition_penalty if seen else 1.0
+        self._factors[slot] = params.repetition_penalty if seen else 1.0
         presence = params.presence_penalty if count else 0.0
         bias = self._bias.get(token_id, 0.0)
-        self._shifts[place] = bias - presence - params.frequency_penalty * count
+        self._shifts[slot] = bias - presence - params.frequency_penalty * count
 
 
 def needs_penalties(params: SamplingParams) -> bool:

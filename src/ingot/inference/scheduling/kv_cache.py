@@ -102,12 +102,12 @@ class KVCache:
         index = self._index
         if index is None:
             return
-        for place in range(index.published(sequence), sequence.computed // self.block_size):
-            own = sequence.block_table[place]
+        for block_index in range(index.published(sequence), sequence.computed // self.block_size):
+            own = sequence.block_table[block_index]
             block = index.add(sequence, own)
             if block != own:
                 self._hold(block)
-                sequence.block_table[place] = block
+                sequence.block_table[block_index] = block
                 self._holders[own] = 0
                 self._empty.append(own)
 

@@ -57,8 +57,8 @@ class PrefixIndex:
         """Return the longest run of blocks, at most ``most``, that hold a sequence's start."""
         node: _Node = sequence.options.cache_salt
         blocks: list[int] = []
-        for place in range(most):
-            entry = self._nodes.get((node, self._tokens(sequence, place)))
+        for block_index in range(most):
+            entry = self._nodes.get((node, self._tokens(sequence, block_index)))
             if entry is None:
                 break
             node, block = entry
@@ -75,14 +75,14 @@ class PrefixIndex:
         Returns:
             The block that holds this prefix: ``block``, or one that was there before.
         """
-        place, parent = self._paths.get(sequence) or (0, sequence.options.cache_salt)
-        key = parent, self._tokens(sequence, place)
+        block_index, parent = self._paths.get(sequence) or (0, sequence.options.cache_salt)
+        key = parent, self._tokens(sequence, block_index)
         entry = self._nodes.get(key)
         if entry is None:
             entry = next(self._ids), block
             self._nodes[key] = entry
             self._keys[block] = key
-        self._paths[sequence] = place + 1, entry[0]
+        self._paths[sequence] = block_index + 1, entry[0]
         return entry[1]
 
     def forget(self, sequence: Sequence) -> None:
@@ -93,7 +93,7 @@ class PrefixIndex:
         """Make a block unfindable."""
         del self._nodes[self._keys.pop(block)]
 
-    def _tokens(self, sequence: Sequence, place: int) -> bytes:
+    def _tokens(self, sequence: Sequence, block_index: int) -> bytes:
         """Return the tokens of one block; as bytes, whose hashes nobody can foresee."""
         size = 4 * self._block_size
-        return bytes(sequence.token_bytes[place * size : (place + 1) * size])
+        return bytes(sequence.token_bytes[block_index * size : (block_index + 1) * size])

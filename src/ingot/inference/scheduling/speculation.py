@@ -56,7 +56,7 @@ class Speculator:
 def propose(sequence: Sequence, most: int) -> tuple[int, ...]:
     """Return at most ``most`` guesses of the tokens that follow a sequence.
 
-    The latest place where the last 4, else 3, else 2 tokens stood before says what
+    The latest position at which the last 4, else 3, else 2 tokens stood before says what
     followed. The search looks at the last 8,192 tokens.
     """
     tokens = sequence.token_bytes
@@ -65,15 +65,15 @@ def propose(sequence: Sequence, most: int) -> tuple[int, ...]:
         width = match * _WIDTH
         if end <= width:
             continue
-        place = _last(tokens, tokens[end - width :], max(end - _WINDOW, 0), end - _WIDTH)
-        if place >= 0:
-            found = place + width
+        offset = _last(tokens, tokens[end - width :], max(end - _WINDOW, 0), end - _WIDTH)
+        if offset >= 0:
+            found = offset + width
             return tuple(array("i", tokens[found : found + most * _WIDTH]))
     return ()
 
 
 def _last(tokens: bytearray, wanted: bytearray, start: int, end: int) -> int:
     """Return where ``wanted`` last stands on a token's border in ``tokens[start:end]``, or -1."""
-    while (place := tokens.rfind(wanted, start, end)) >= 0 and place % _WIDTH:
-        end = place + len(wanted) - 1
-    return place
+    while (offset := tokens.rfind(wanted, start, end)) >= 0 and offset % _WIDTH:
+        end = offset + len(wanted) - 1
+    return offset

@@ -104,12 +104,12 @@ def trace_update(run_path: Path) -> UpdateTrace:
     decode = run.tokenizer.decode
     guesses = tuple(
         TokenPrediction(
-            token=decode([int(ids[place + 1])]),
-            guess=decode([int(before[place].argmax())]),
-            before=float(before[place, ids[place + 1]].exp()),
-            after=float(after[place, ids[place + 1]].exp()),
+            token=decode([int(ids[position + 1])]),
+            guess=decode([int(before[position].argmax())]),
+            before=float(before[position, ids[position + 1]].exp()),
+            after=float(after[position, ids[position + 1]].exp()),
         )
-        for place in range(_CONTEXT, _CONTEXT + _TOKENS)
+        for position in range(_CONTEXT, _CONTEXT + _TOKENS)
     )
     return UpdateTrace(
         context=decode(ids[: _CONTEXT + 1].tolist()),

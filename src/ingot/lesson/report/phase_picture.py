@@ -42,8 +42,8 @@ def draw(phases: Phases, name: str) -> Picture:
 
 
 def _table(picture: Picture, rows: Sequence[tuple[str, str, str]]) -> None:
-    for place, row in enumerate(rows):
-        y = 98 + _ROW * place
+    for index, row in enumerate(rows):
+        y = 98 + _ROW * index
         picture.shapes.append(Path(((_LEFT, y), (_RIGHT, y)), _LINE, 1))
         for x, text, color in zip(_COLUMNS, row, (_QUIET, _INK, _INK), strict=True):
             picture.shapes.append(Words(x, y + 18, text, color))
@@ -62,8 +62,8 @@ def _memory(picture: Picture, phases: Phases, top: float) -> None:
     largest = sum(training)
     picture.shapes.append(Words(_LEFT, top, "Memory for one window of text", _INK, 15))
     bars = (("training", training), ("inference", (phases.served_bytes, 0, 0, context)))
-    for place, (phase, parts) in enumerate(bars):
-        y = top + 26 + 56 * place
+    for index, (phase, parts) in enumerate(bars):
+        y = top + 26 + 56 * index
         label = f"{phase}, {size(sum(parts))}"
         picture.shapes.append(Words(_LEFT, y + 8, label, _QUIET, 12))
         x: float = _LEFT
@@ -71,8 +71,8 @@ def _memory(picture: Picture, phases: Phases, top: float) -> None:
             width = 400 * part / largest
             picture.shapes.append(Box(x, y + 14, width, 20, color))
             x += width
-    for place, (name, color) in enumerate(zip(names, _KINDS, strict=True)):
-        x = _LEFT + 100 * place
+    for index, (name, color) in enumerate(zip(names, _KINDS, strict=True)):
+        x = _LEFT + 100 * index
         picture.shapes += [
             Box(x, top + 150, 10, 10, color),
             Words(x + 15, top + 159, name, _QUIET, 12),
@@ -85,25 +85,25 @@ def _overtaking(picture: Picture, phases: Phases, top: float) -> None:
     decades = max(2, math.ceil(math.log10(phases.break_even)) + 1)
     picture.shapes.append(Words(left, top, "Time spent, by answers given", _INK, 15))
 
-    def place(answers: float, seconds: float) -> tuple[float, float]:
+    def point(answers: float, seconds: float) -> tuple[float, float]:
         x = left + (right - left) * math.log10(answers) / decades
         least, most = math.log10(phases.answer_seconds), decades + math.log10(phases.answer_seconds)
         y = bottom - (bottom - top - 30) * (math.log10(seconds) - least) / (most - least)
         return x, y
 
     for power in range(decades + 1):
-        x, _ = place(10**power, 1)
+        x, _ = point(10**power, 1)
         picture.shapes += [
             Path(((x, top + 30), (x, bottom)), _LINE, 1),
             Words(x, bottom + 18, f"{10**power:,}", _QUIET, 11, "middle"),
         ]
     last = 10.0**decades
     spent = phases.training_seconds
-    crossing = place(phases.break_even, spent)
+    crossing = point(phases.break_even, spent)
     picture.shapes += [
-        Path((place(1, spent), place(last, spent)), _HOT, 2),
+        Path((point(1, spent), point(last, spent)), _HOT, 2),
         Path(
-            (place(1, phases.answer_seconds), place(last, last * phases.answer_seconds)), _STEEL, 2
+            (point(1, phases.answer_seconds), point(last, last * phases.answer_seconds)), _STEEL, 2
         ),
         Box(crossing[0] - 4, crossing[1] - 4, 8, 8, _INK),
         Words(left + 6, crossing[1] - 8, f"training, once: {time(spent)}", _HOT, 12),

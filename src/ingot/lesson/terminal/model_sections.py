@@ -64,10 +64,12 @@ def train(display: Display, folder: Path, updates: int) -> Trained:
         f"{result.steps} updates in {result.seconds:.1f} s over {result.tokens:,} tokens. "
         "The loss on the way:"
     )
-    for place in sorted(
+    for update in sorted(
         {round(part * (len(losses) - 1) / _REPORTS) for part in range(_REPORTS + 1)}
     ):
-        display.line(f"  update {place + 1:>4}   loss {losses[place]:.3f}   {_bar(losses[place])}")
+        display.line(
+            f"  update {update + 1:>4}   loss {losses[update]:.3f}   {_bar(losses[update])}"
+        )
     shown = trace_update(lesson_model.run)
     display.prompter.pause("one more update, token by token")
     display.line(f"The model has read: {shown.context!r}")

@@ -72,7 +72,7 @@ class TerminalPrompter:
 
     def choice(self, choices: Sequence[str]) -> str | None:
         """Ask for a choice by its letter."""
-        letters = [chr(ord("a") + place) for place in range(len(choices))]
+        letters = [chr(ord("a") + index) for index in range(len(choices))]
         for letter, text in zip(letters, choices, strict=True):
             self._console.print(f"  {letter}) {text}")
         while True:

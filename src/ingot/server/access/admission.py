@@ -69,7 +69,7 @@ class Admission:
 
     @contextlib.contextmanager
     def request(self) -> Iterator[None]:
-        """Hold a request's place inside the block; cheap enough to come before reading its body.
+        """Hold a request's slot inside the block; cheap enough to come before reading its body.
 
         Raises:
             ApiError: 429 where too many are open.

@@ -39,7 +39,7 @@ class GrammarCache:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._compiler = GrammarCompiler(tokenizer)
-        self._places = asyncio.Semaphore(_AT_ONCE)
+        self._compiling = asyncio.Semaphore(_AT_ONCE)
         self._kept: OrderedDict[tuple[GrammarKind, str], Grammar] = OrderedDict()
 
     async def compile(self, kind: GrammarKind, text: str, field: str) -> Grammar:
@@ -63,7 +63,7 @@ class GrammarCache:
 
     async def _compiled(self, kind: GrammarKind, text: str, field: str) -> Grammar:
         try:
-            await asyncio.wait_for(self._places.acquire(), _WAIT_S)
+            await asyncio.wait_for(self._compiling.acquire(), _WAIT_S)
         except TimeoutError as error:
             raise ApiError(
                 429,
@@ -76,7 +76,7 @@ class GrammarCache:
         except IngotError as error:
             raise ApiError(400, f"{field}: {error}", param=field, code="invalid_grammar") from error
         finally:
-            self._places.release()
+            self._compiling.release()
 
 
 async def request_grammar(request: GenerationFields, grammars: GrammarCache) -> Grammar | None:

@@ -1,4 +1,4 @@
-"""The models that are served, by name, and how one takes another's place."""
+"""The models that are served, by name, and the exchange of one for another."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ class Models:
         return ServedModel(name, ingot, loop, weights)
 
     def _take_in(self, model: ServedModel) -> ServedModel:
-        """Serve a model that was opened, in place of the one that had its name."""
+        """Serve a model that was opened, instead of the one that had its name."""
         before = self._models.get(model.name)
         self._models[model.name] = model
         self._opened.append(model)

@@ -24,17 +24,17 @@ def listen(config: ServerConfig) -> socket.socket:
             other machines could reach it, no keys are asked for, and
             ``allow_public`` is not set.
     """
-    place = f"{config.host}:{config.port}"
+    endpoint = f"{config.host}:{config.port}"
     try:
         found = socket.getaddrinfo(
             config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
     except (OSError, UnicodeError) as error:
         raise ServeError(
-            f"the address is unknown ({error})", where=place, fix="use 127.0.0.1"
+            f"the address is unknown ({error})", where=endpoint, fix="use 127.0.0.1"
         ) from error
     family, kind, protocol, _, address = found[0]
-    _check_private(str(address[0]), config, place)
+    _check_private(str(address[0]), config, endpoint)
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -43,7 +43,7 @@ def listen(config: ServerConfig) -> socket.socket:
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        raise _explain(error, config, place) from error
+        raise _explain(error, config, endpoint) from error
     return listener
 
 
@@ -82,7 +82,7 @@ def _notice_lost_peers(listener: socket.socket, config: ServerConfig) -> None:
             listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
-def _check_private(address: str, config: ServerConfig, place: str) -> None:
+def _check_private(address: str, config: ServerConfig, endpoint: str) -> None:
     """Refuse an address that other machines can reach, unless that is wanted."""
     if (
         config.allow_public
@@ -92,18 +92,18 @@ def _check_private(address: str, config: ServerConfig, place: str) -> None:
         return
     raise ServeError(
         "other machines can reach this address, and no key is asked of them",
-        where=place,
+        where=endpoint,
         fix="listen on 127.0.0.1, give API keys, or allow it if the network is trusted",
     )
 
 
-def _explain(error: OSError, config: ServerConfig, place: str) -> ServeError:
+def _explain(error: OSError, config: ServerConfig, endpoint: str) -> ServeError:
     """Say why a port cannot be had."""
     if error.errno == errno.EADDRINUSE:
         fix = f"choose another with port {config.port % 65535 + 1}, or port 0 for any free one"
-        return ServeError(f"port {config.port} is in use", where=place, fix=fix)
+        return ServeError(f"port {config.port} is in use", where=endpoint, fix=fix)
     if error.errno == errno.EACCES:
         return ServeError(
-            f"port {config.port} is not permitted", where=place, fix="choose one above 1023"
+            f"port {config.port} is not permitted", where=endpoint, fix="choose one above 1023"
         )
-    return ServeError(f"cannot listen ({error.strerror})", where=place, fix="use 127.0.0.1")
+    return ServeError(f"cannot listen ({error.strerror})", where=endpoint, fix="use 127.0.0.1")

@@ -108,7 +108,7 @@ class CompletionWriter:
             else:
                 chosen += group
         choices = [
-            self._choice(place, source, answers[source]) for place, source in enumerate(chosen)
+            self._choice(index, source, answers[source]) for index, source in enumerate(chosen)
         ]
         return orjson.dumps(self._completion(choices, counter))
 
@@ -132,7 +132,7 @@ class CompletionWriter:
         """Return the error as an event."""
         return server_sent_event(error.body.to_json())
 
-    def _choice(self, place: int, source: int, delta: OutputDelta) -> Choice:
+    def _choice(self, index: int, source: int, delta: OutputDelta) -> Choice:
         """Translate what one sequence said; the first of it brings the prompt where echoed."""
         text = delta.text
         asks_logprobs = self._request.logprobs is not None
@@ -147,7 +147,7 @@ class CompletionWriter:
             scored.append(self._logprobs[source].write(delta.logprobs))
         # The type as a text: made anew for every token, it would cost as much as all the rest.
         reason = cast("Literal['stop', 'length'] | None", delta.finish_reason)
-        return Choice(place, text, _joined(scored), reason)
+        return Choice(index, text, _joined(scored), reason)
 
     def _completion(self, choices: list[Choice], counter: UsageCounter | None) -> Completion:
         model = self._model

@@ -25,7 +25,7 @@ async def encode_conversation(
 ) -> list[int]:
     """Return a conversation's token ids, up to where the answer begins.
 
-    What the template has no place for, tools and their calls, is written into messages.
+    What the template cannot render, tools and their calls, is written into messages.
 
     Raises:
         ApiError: 400 where the template refuses it or it leaves no room for an answer.

@@ -40,26 +40,26 @@ async def _encode(texts: list[str], model: ServedModel) -> list[list[int]]:
     return await asyncio.to_thread(lambda: [encode(text) for text in texts])
 
 
-def check_ids(ids: list[int], model: ServedModel, place: str) -> None:
+def check_ids(ids: list[int], model: ServedModel, path: str) -> None:
     """Refuse token ids that cannot be answered.
 
     Args:
         ids: The prompt.
         model: Whose tokens they should be.
-        place: What to call them; begins with the request's field.
+        path: What to call them; begins with the request's field.
 
     Raises:
         ApiError: 400.
     """
-    field = place.partition("[")[0]
+    field = path.partition("[")[0]
     if not ids:
         advice = f"give the token id {model.ingot.tokenizer.eos_id} to start a new text"
-        raise ApiError(400, f"{place} is empty; {advice}", param=field, code="empty_prompt")
+        raise ApiError(400, f"{path} is empty; {advice}", param=field, code="empty_prompt")
     vocabulary = model.ingot.tokenizer.vocab_size
     if (highest := max(ids)) >= vocabulary:
         raise ApiError(
             400,
-            f"{place}: token id {highest} is not one of the model's {vocabulary} tokens",
+            f"{path}: token id {highest} is not one of the model's {vocabulary} tokens",
             param=field,
             code="invalid_value",
         )
@@ -67,7 +67,7 @@ def check_ids(ids: list[int], model: ServedModel, place: str) -> None:
     if len(ids) >= context:
         raise ApiError(
             400,
-            f"{place} has {len(ids)} tokens, but the model's context holds {context}, "
+            f"{path} has {len(ids)} tokens, but the model's context holds {context}, "
             "the answer included; send a shorter one",
             param=field,
             code="context_length_exceeded",

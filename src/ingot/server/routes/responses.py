@@ -96,7 +96,7 @@ class ResponsesWriter:
         yield self._event("response.in_progress", response=self._response("in_progress"))
         item = self._item("in_progress") | {"content": []}
         yield self._event("response.output_item.added", output_index=0, item=item)
-        yield self._event("response.content_part.added", **self._place(), part=_part(""))
+        yield self._event("response.content_part.added", **self._part_location(), part=_part(""))
 
     def pieces(self, index: int, delta: OutputDelta) -> Iterator[bytes]:
         """Return the event with what is new."""
@@ -104,14 +104,16 @@ class ResponsesWriter:
         self._hear(delta)
         if delta.text:
             yield self._event(
-                "response.output_text.delta", **self._place(), delta=delta.text, logprobs=[]
+                "response.output_text.delta", **self._part_location(), delta=delta.text, logprobs=[]
             )
 
     def closing(self, counter: UsageCounter) -> Iterator[bytes]:
         """Return the events that say it is complete."""
         text, end = "".join(self._text), self._end()
-        yield self._event("response.output_text.done", **self._place(), text=text, logprobs=[])
-        yield self._event("response.content_part.done", **self._place(), part=_part(text))
+        yield self._event(
+            "response.output_text.done", **self._part_location(), text=text, logprobs=[]
+        )
+        yield self._event("response.content_part.done", **self._part_location(), part=_part(text))
         yield self._event("response.output_item.done", output_index=0, item=self._item(end))
         yield self._event(f"response.{end}", response=self._response(end, counter))
 
@@ -132,7 +134,7 @@ class ResponsesWriter:
         self._events += 1
         return server_sent_event(orjson.dumps(event), kind)
 
-    def _place(self) -> dict[str, Any]:
+    def _part_location(self) -> dict[str, Any]:
         return {"item_id": self._item_id, "output_index": 0, "content_index": 0}
 
     def _item(self, status: Status) -> dict[str, Any]:

@@ -161,7 +161,7 @@ class ChatRequest(GenerationFields):
 
 @dataclass(frozen=True)
 class TopLogprob:
-    """One of the likeliest tokens at a place."""
+    """One of the likeliest tokens at a position."""
 
     token: str
     logprob: float

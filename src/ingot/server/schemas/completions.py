@@ -88,7 +88,7 @@ class Choice:
     """One answer, or in a stream the next piece of it."""
 
     index: int
-    """Place of the prompt times ``n``, plus place among its answers."""
+    """Index of the prompt times ``n``, plus index among its answers."""
     text: str
     logprobs: Logprobs | None
     finish_reason: Literal["stop", "length"] | None

@@ -36,11 +36,11 @@ def attention_for(
 
 
 def first_seen(segments: NDArray[np.int32], window: int | None) -> NDArray[np.int32]:
-    """Return the first place that each sees, (B, T): of its segment, and within the window."""
-    places = np.arange(segments.shape[1], dtype=np.int64)
-    starts = places - segment_positions(segments)
+    """Return the first position that each sees, (B, T): of its segment, and within the window."""
+    positions = np.arange(segments.shape[1], dtype=np.int64)
+    starts = positions - segment_positions(segments)
     if window is not None:
-        starts = np.maximum(starts, places + 1 - window)
+        starts = np.maximum(starts, positions + 1 - window)
     return starts.astype(np.int32)
 
 
@@ -65,9 +65,9 @@ def segment_attention(segments: Tensor, window: int | None = None) -> Attend:
 
 
 def segment_positions(segments: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return each token's place in its own segment, (B, T): 0 where a new one begins."""
-    places = np.broadcast_to(np.arange(segments.shape[1], dtype=np.int64), segments.shape)
+    """Return each token's position in its own segment, (B, T): 0 where a new one begins."""
+    positions = np.broadcast_to(np.arange(segments.shape[1], dtype=np.int64), segments.shape)
     starts = np.zeros(segments.shape, dtype=np.int64)
     new = segments[:, 1:] != segments[:, :-1]
-    starts[:, 1:] = np.where(new, places[:, 1:], 0)
-    return places - np.maximum.accumulate(starts, axis=1)
+    starts[:, 1:] = np.where(new, positions[:, 1:], 0)
+    return positions - np.maximum.accumulate(starts, axis=1)

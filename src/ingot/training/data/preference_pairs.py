@@ -148,5 +148,5 @@ def _last_answer(chat: EncodedChat) -> ScoredTokens:
     said = np.array(chat.answers)
     end = len(said) - int(said[::-1].argmax())
     start = end - int((~said[:end][::-1]).argmax())
-    places = np.arange(len(said))
-    return ScoredTokens(np.array(chat.ids, np.int32), (start <= places) & (places < end))
+    positions = np.arange(len(said))
+    return ScoredTokens(np.array(chat.ids, np.int32), (start <= positions) & (positions < end))

@@ -32,7 +32,7 @@ class Workers:
 
     @classmethod
     def join(cls) -> Workers:
-        """Take the place that ``torchrun`` gave this process, or work alone without one."""
+        """Take the rank that ``torchrun`` gave this process, or work alone without one."""
         count = int(os.environ.get("WORLD_SIZE", "1"))
         if count == 1:
             return cls()

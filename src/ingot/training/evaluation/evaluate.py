@@ -106,8 +106,8 @@ def _windows(
     yield _read(store, [0], first), first
     ends = range(first + stride, predicted + 1, stride)
     at_once = max(1, _TOKENS_AT_ONCE // context)
-    for place in range(0, len(ends), at_once):
-        batch = ends[place : place + at_once]
+    for start in range(0, len(ends), at_once):
+        batch = ends[start : start + at_once]
         yield _read(store, [end - context for end in batch], context), stride
     done = ends[-1] if ends else first
     if done < predicted:

@@ -1,6 +1,6 @@
 """Heads that copy, laid down before training.
 
-An induction head (Olsson and others, arXiv:2209.11895) looks for the last place
+An induction head (Olsson and others, arXiv:2209.11895) looks for the last position
 where the current token stood and reads what followed it. Text, and source code
 above all, repeats itself, so this is the first great thing a language model
 learns; a small one on a small budget never gets there by itself. Two layers make

@@ -117,8 +117,8 @@ class Updater:
         """Add up gradients over passes and processes; return the mean loss."""
         total = torch.zeros((), device=self._precision.device)
         parts = self._workers.own(batch, self._passes)
-        for place, some in enumerate(parts):
-            send_gradients(self._model, now=place == len(parts) - 1)
+        for index, some in enumerate(parts):
+            send_gradients(self._model, now=index == len(parts) - 1)
             with self._precision.autocast():
                 loss = self._objective.loss(self._learner, some, self._precision.device)
             loss = loss / batch.weight

@@ -68,7 +68,7 @@ class Trainer:
             run: The run.
             observe: Called with each event, from the training thread.
             interrupted: Once set, the run checkpoints after the current update and stops.
-            workers: This process's place among those that train the run; alone by default.
+            workers: This process's rank among those that train the run; alone by default.
             controls: Wishes of whoever watches.
 
         Raises:

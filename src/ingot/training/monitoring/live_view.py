@@ -143,7 +143,7 @@ def _clock(seconds: float) -> str:
 def _curve(losses: list[float]) -> str:
     """Draw the loss so far as a row of bars, each the mean of its share of the steps."""
     width = min(_CURVE, len(losses))
-    edges = [len(losses) * place // width for place in range(width + 1)]
+    edges = [len(losses) * column // width for column in range(width + 1)]
     means = [sum(losses[low:high]) / (high - low) for low, high in itertools.pairwise(edges)]
     low, high = min(means), max(means)
     scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0

@@ -59,8 +59,8 @@ def _smooth(losses: Sequence[float]) -> np.ndarray[tuple[int], np.dtype[np.float
     values = np.asarray(losses, np.float64)
     reach = int(len(values) * _SMOOTHING)
     sums = np.concatenate([[0.0], np.cumsum(values)])
-    places = np.arange(len(values))
-    low, high = np.maximum(places - reach, 0), np.minimum(places + reach + 1, len(values))
+    positions = np.arange(len(values))
+    low, high = np.maximum(positions - reach, 0), np.minimum(positions + reach + 1, len(values))
     return np.asarray((sums[high] - sums[low]) / (high - low))
 
 

@@ -49,20 +49,20 @@ class Curves:
     """On what was held out."""
 
 
-def find_runs(places: Sequence[Path]) -> list[Path]:
+def find_runs(folders: Sequence[Path]) -> list[Path]:
     """Return runs that are named, and those in folders that are named, by name.
 
     Raises:
-        UsageError: a place is missing, or there is no run in any.
+        UsageError: a folder is missing, or there is no run in any.
     """
     found: dict[Path, None] = {}
-    for place in places:
-        if not place.is_dir():
-            raise UsageError("is no folder", where=place, fix="name runs, or a folder of runs")
-        inside = [place] if (place / RECORD).is_file() else sorted(place.iterdir())
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError("is no folder", where=folder, fix="name runs, or a folder of runs")
+        inside = [folder] if (folder / RECORD).is_file() else sorted(folder.iterdir())
         found |= dict.fromkeys(each for each in inside if (each / RECORD).is_file())
     if not found:
-        where = ", ".join(map(str, places))
+        where = ", ".join(map(str, folders))
         raise UsageError("holds no run", where=where, fix="make one with: ingot train")
     return list(found)
 

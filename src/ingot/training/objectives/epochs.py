@@ -18,8 +18,8 @@ Item = TypeVar("Item")
 def shuffled(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """Return the numbers below ``count`` in an order that seed and epoch decide."""
     key = hashlib.sha512(f"ingot examples {seed} {epoch}".encode()).digest()
-    places = np.arange(count, dtype=np.uint64)
-    return Permutation(count, key[: 8 * ROUNDS])(places).astype(np.int64)
+    indices = np.arange(count, dtype=np.uint64)
+    return Permutation(count, key[: 8 * ROUNDS])(indices).astype(np.int64)
 
 
 def fingerprint(*arrays: NDArray[np.generic]) -> int:

@@ -59,11 +59,11 @@ class FineTuning:
             end = 0
             for segment, example in enumerate(window):
                 start, stop = self._examples.starts[example : example + 2]
-                place = slice(end, end := end + int(stop - start))
-                ids[row, place] = self._examples.ids[start:stop]
-                answers[row, place] = self._examples.answers[start:stop]
-                answers[row, place.start] = False  # the token before it is another example's
-                segments[row, place] = segment
+                span = slice(end, end := end + int(stop - start))
+                ids[row, span] = self._examples.ids[start:stop]
+                answers[row, span] = self._examples.answers[start:stop]
+                answers[row, span.start] = False  # the token before it is another example's
+                segments[row, span] = segment
             segments[row, end:] = len(window)
         return Batch(ids, answers[:, 1:], segments[:, :-1])
 
@@ -72,7 +72,7 @@ class FineTuning:
         return next_token_loss(model, batch, device)
 
     def state(self) -> dict[str, int]:
-        """Return epoch and place in it, and what tells these examples from others."""
+        """Return epoch and position in it, and what tells these examples from others."""
         return self._windows.state()
 
     def restore(self, state: Mapping[str, int]) -> None:

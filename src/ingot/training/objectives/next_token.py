@@ -30,7 +30,7 @@ def next_token_loss(model: Transformer, batch: Batch, device: torch.device) -> T
     hidden = hidden_states(model, batch, device).flatten(0, 1)
     targets = on_device(batch.ids[:, 1:], device).flatten()
     if batch.mask is not None:
-        counted = counted_places(batch.mask, device)
+        counted = counted_indices(batch.mask, device)
         hidden, targets = hidden[counted], targets[counted]
     return summed_cross_entropy(hidden, model.head_weight, targets)
 
@@ -38,7 +38,7 @@ def next_token_loss(model: Transformer, batch: Batch, device: torch.device) -> T
 def row_log_probabilities(model: Transformer, batch: Batch, device: torch.device) -> Tensor:
     """Return, for each row, the log-probability of the tokens that count: float32, (B,)."""
     mask = np.ones(batch.ids[:, 1:].shape, np.bool_) if batch.mask is None else batch.mask
-    counted = counted_places(mask, device)
+    counted = counted_indices(mask, device)
     hidden = hidden_states(model, batch, device).flatten(0, 1)[counted]
     targets = on_device(batch.ids[:, 1:], device).flatten()[counted]
     losses = token_cross_entropy(hidden, model.head_weight, targets)
@@ -46,6 +46,6 @@ def row_log_probabilities(model: Transformer, batch: Batch, device: torch.device
     return -spread.view(mask.shape).sum(1)
 
 
-def counted_places(mask: NDArray[np.bool_], device: torch.device) -> Tensor:
-    """Return the places of true values in a flattened mask, int64."""
+def counted_indices(mask: NDArray[np.bool_], device: torch.device) -> Tensor:
+    """Return the indices of true values in a flattened mask, int64."""
     return on_device(np.flatnonzero(mask), device)

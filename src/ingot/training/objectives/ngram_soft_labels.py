@@ -89,10 +89,10 @@ class NgramTeacher:
         inputs, followers = ranks[:, :-1], ranks[:, 1:].ravel()
         expected = np.repeat(self._unigram[None], inputs.size, axis=0)
         key = np.zeros(inputs.shape, np.int64)
-        places = np.arange(inputs.size).reshape(inputs.shape)
+        positions = np.arange(inputs.size).reshape(inputs.shape)
         for length, order in enumerate(self._orders, 1):
             self._extend(key, inputs, length)
-            rows = places[:, length - 1 :].ravel()
+            rows = positions[:, length - 1 :].ravel()
             _sharpen(expected, order, key.ravel()[rows], rows, followers[rows])
         targets = torch.zeros(inputs.size, self._vocab_size)
         targets[:, torch.from_numpy(self._used)] = torch.from_numpy(expected.astype(np.float32))
@@ -107,11 +107,11 @@ class NgramTeacher:
 
 def _count(contexts: Ids, followers: Ids) -> _Order:
     width = int(followers.max()) + 1
-    distinct, place = np.unique(contexts, return_inverse=True)
-    pairs, counts = np.unique(place * width + followers, return_counts=True)
+    distinct, context = np.unique(contexts, return_inverse=True)
+    pairs, counts = np.unique(context * width + followers, return_counts=True)
     owner = pairs // width
     kinds = np.bincount(owner, minlength=len(distinct))
-    totals = np.bincount(place, minlength=len(distinct))
+    totals = np.bincount(context, minlength=len(distinct))
     return _Order(distinct, np.cumsum(kinds) - kinds, kinds, totals, pairs % width, counts)
 
 

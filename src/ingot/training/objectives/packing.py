@@ -27,7 +27,7 @@ def pack(lengths: NDArray[np.int64], order: NDArray[np.int64], capacity: int) ->
         fits = np.flatnonzero(room >= length)
         if len(fits):
             first = len(windows) - _OPEN  # of the windows looked at; negative where fewer exist
-            window = min(first + (place - first) % _OPEN for place in fits.tolist())
+            window = min(first + (slot - first) % _OPEN for slot in fits.tolist())
             windows[window].append(example)
         else:
             window = len(windows)

@@ -108,7 +108,7 @@ class Preference:
         return -functional.logsigmoid(self._beta * (chosen - rejected)).sum()
 
     def state(self) -> dict[str, int]:
-        """Return epoch and place in it, and what tells these pairs from others."""
+        """Return epoch and position in it, and what tells these pairs from others."""
         return self._order.state()
 
     def restore(self, state: Mapping[str, int]) -> None:

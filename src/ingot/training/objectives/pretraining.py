@@ -23,7 +23,7 @@ class Pretraining:
     Args:
         sampler: Draws the windows of one whole update; nobody else may use it.
         eos_id: The end-of-text token, if documents in one window must not see each other.
-        teacher: Gives what to expect in place of what came, if the corpus's counts are to teach.
+        teacher: Gives what to expect instead of what came, if the corpus's counts are to teach.
         teacher_epochs: Passes over the corpus in which it gives way to the tokens, evenly.
     """
 

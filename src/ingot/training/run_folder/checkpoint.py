@@ -1,7 +1,7 @@
 """Checkpoints: complete, atomic, digested. A folder each, under ``RUN/checkpoints``.
 
 ``model.safetensors`` holds the weights, ``optimizer.safetensors`` the optimizer's
-state, ``state.json`` the counters and the sampler's place with the digests of
+state, ``state.json`` the counters and the sampler's state with the digests of
 the other two. A folder gets its name only when all of it is on disk.
 """
 
