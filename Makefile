@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.ready
 
-.PHONY: demo setup lint test long screenshots sanitize emulated wheel clean
+.PHONY: demo setup lint lint-web test long screenshots sanitize emulated wheel clean
 
 demo: setup  ## text in, a sealed model out, served: the whole path
 	@$(BIN)/ingot demo
@@ -23,6 +23,9 @@ lint: setup  ## style, types, and who may import whom
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+lint-web:  ## style of the page's code; needs Node.js
+	npx --yes @biomejs/biome@2.3.11 ci --error-on-warnings
 
 test: setup  ## every test, in at most ten minutes on two cores
 	@command -v chromium >/dev/null || sh scripts/install_chromium.sh
