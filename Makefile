@@ -39,10 +39,10 @@ screenshots: setup  ## the README's pictures of the page, with the model of make
 	@$(BIN)/python scripts/screenshots.py demo.ingot
 
 sanitize: setup  ## all C++ under the address, undefined-behaviour and thread sanitizers
-	@for way in address undefined thread; do sh scripts/core_test.sh $$way || exit 1; done
+	@for variant in address undefined thread; do sh scripts/core_test.sh $$variant || exit 1; done
 
 emulated: setup  ## the AVX-512 and NEON kernels, on any x86-64
-	@for way in avx512 neon; do sh scripts/core_test.sh $$way || exit 1; done
+	@for variant in avx512 neon; do sh scripts/core_test.sh $$variant || exit 1; done
 
 wheel: setup  ## a wheel that needs no compiler, checked in a fresh environment
 	@$(BIN)/python scripts/wheel.py dist

@@ -1,17 +1,18 @@
 #!/bin/sh
-# Build the C++ core's own tests in one of several ways and run them:
+# Build the tests of the C++ code in one variant and run them:
 #   core_test.sh address|undefined|thread   under a sanitizer
-#   core_test.sh avx512                     the AVX-512 kernels, emulated by SIMDe on any x86-64
-#   core_test.sh neon                       the NEON kernels, on an emulated 64-bit Arm
-# What Debian must add (clang for the address sanitizer, SIMDe, QEMU) is installed as root, else
-# it is named and this fails.
+#   core_test.sh avx512                     the AVX-512 kernels, emulated on any x86-64 CPU;
+#                                           then the Python tests of the kernels on that build
+#   core_test.sh neon                       the NEON kernels, on an emulated 64-bit Arm CPU
+# Debian packages that a variant needs (clang for the address sanitizer, SIMDe, QEMU) are installed
+# as root; for any other user the script names them and fails.
 set -eu
-way=$1
+variant=$1
 root=$(cd "$(dirname "$0")/.." && pwd)
-build=$root/build/core-$way
+build=$root/build/core-$variant
 bin=$root/.venv/bin
 
-need() {  # need FILE PACKAGE...: install the packages where the file is not there
+need() {  # need FILE PACKAGE...: install the packages unless the file exists
   file=$1
   shift
   [ -e "$file" ] && return
@@ -20,15 +21,15 @@ need() {  # need FILE PACKAGE...: install the packages where the file is not the
     apt-get update -qq
     apt-get install -qq -y --no-install-recommends "$@" >/dev/null
   else
-    echo "error: $way needs $file: sudo apt-get install $*" >&2
+    echo "error: variant $variant needs $file; sudo apt-get install $*" >&2
     exit 1
   fi
 }
 
-run="" target="" simde="" sanitizer=""
-case $way in
-  undefined | thread) sanitizer=$way ;;
-  address)  # ziglang carries no runtime for it; Debian's clang does
+run="" target="" simde="" sanitizer="" module=OFF
+case $variant in
+  undefined | thread) sanitizer=$variant ;;
+  address)  # ziglang has no runtime library for it; Debian's clang does
     need /usr/bin/clang++-19 clang-19 libclang-rt-19-dev libstdc++-12-dev
     sanitizer=address
     ;;
@@ -36,7 +37,8 @@ case $way in
     need /usr/include/simde/x86/avx512.h libsimde-dev
     simde=$build/include
     mkdir -p "$simde"
-    ln -sfn /usr/include/simde "$simde/simde"
+    ln -sfn /usr/include/simde "$simde/simde"  # alone: the rest of /usr/include is not zig's
+    module=ON
     ;;
   neon)
     need /usr/bin/qemu-aarch64-static qemu-user-static
@@ -44,15 +46,15 @@ case $way in
     run=/usr/bin/qemu-aarch64-static
     ;;
   *)
-    echo "error: $way is no way to test the core" >&2
+    echo "error: unknown variant $variant; give address, undefined, thread, avx512 or neon" >&2
     exit 2
     ;;
 esac
 
 set -- -S "$root/src/ingot/native" -B "$build" -G Ninja -DCMAKE_MAKE_PROGRAM="$bin/ninja" \
-  -DPython_EXECUTABLE="$bin/python" -DINGOT_MODULE=OFF -DINGOT_TESTS=ON \
+  -DPython_EXECUTABLE="$bin/python" -DINGOT_MODULE=$module -DINGOT_TESTS=ON \
   -DINGOT_SANITIZE="$sanitizer" -DINGOT_SIMDE="$simde"
-if [ "$way" = address ]; then
+if [ "$variant" = address ]; then
   set -- "$@" -DCMAKE_C_COMPILER=clang-19 -DCMAKE_CXX_COMPILER=clang++-19
 else
   set -- "$@" -DCMAKE_TOOLCHAIN_FILE="$root/src/ingot/native/zig-toolchain.cmake" \
@@ -60,9 +62,19 @@ else
 fi
 "$bin/cmake" "$@" >/dev/null
 "$bin/cmake" --build "$build"
-echo "running the core's tests: $way"
+echo "running the C++ tests: $variant"
 $run "$build/core_test"
 $run "$build/training/kernels_test"
-if [ "$way" = neon ]; then  # a CPU without the dot product takes the portable kernels
-  $run -cpu cortex-a53 "$build/core_test"
-fi
+case $variant in
+  neon)  # a CPU without the dot product runs the portable kernels
+    $run -cpu cortex-a53 "$build/core_test"
+    ;;
+  avx512)
+    cd "$root"
+    INGOT_EMULATED=$build PYTHONPATH=$root "$bin/pytest" -p tests.native.emulated \
+      tests/native/test_kernels.py tests/training/native tests/training/compute/test_fused_modules.py
+    ;;
+  *)
+    [ ! -e "$build/bf16_emulation_test" ] || "$build/bf16_emulation_test"
+    ;;
+esac

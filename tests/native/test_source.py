@@ -17,6 +17,7 @@ FILES = sorted(
 )
 BY_HAND = (
     "avx512.h",
+    "bf16_emulation_test.cpp",
     "kernels_avx2.cpp",
     "kernels_avx512.cpp",
     "kernels_neon.cpp",

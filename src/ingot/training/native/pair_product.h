@@ -94,13 +94,7 @@ inline void multiply(const Left& left, const Right& right, int64_t rows, int64_t
 
 // Sixteen floats rounded to bfloat16; a NaN stays one.
 inline U16x16 rounded(F32x16 x) {
-#if defined(INGOT_SIMDE)  // which has no such instruction
-  U16x16 narrow;
-  for (int i = 0; i < 16; ++i) narrow[i] = round_bf16(x[i]);
-  return narrow;
-#else
   return __builtin_bit_cast(U16x16, _mm512_cvtneps_pbh(__builtin_bit_cast(__m512, x)));
-#endif
 }
 
 inline void store_rounded(uint16_t* out, F32x16 x) {
