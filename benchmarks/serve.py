@@ -145,7 +145,7 @@ def main() -> int:
     report = Report(
         "serve",
         {"quick": chosen.quick, "soak_s": soak_s, "parts": list(chosen.only)},
-        ("ingot", "fastapi", "uvicorn", "uvloop"),
+        ("ingot", "starlette", "uvicorn", "uvloop"),
     )
     with tempfile.TemporaryDirectory(prefix="ingot-serve-") as name:
         folder = Path(name)

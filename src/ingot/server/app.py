@@ -1,19 +1,17 @@
-"""The HTTP application: which address does what."""
+"""The HTTP application: the routes and what lies around them."""
 
 from __future__ import annotations
 
-from fastapi import FastAPI
-from starlette.exceptions import HTTPException
+import functools
+
+import orjson
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
 
 from ingot.server.engine.service import Service
-from ingot.server.fast_path import FastPathMiddleware
-from ingot.server.http.errors import (
-    ApiError,
-    answer_api_error,
-    answer_http_exception,
-    answer_unexpected,
-)
+from ingot.server.http.router import Router
 from ingot.server.middleware import AuthMiddleware
 from ingot.server.page.files import add_page
 from ingot.server.routes.admin import add_activity, add_admin
@@ -25,7 +23,7 @@ from ingot.server.routes.responses import add_responses
 from ingot.server.routes.tokenize import add_tokens
 from ingot.server.schemas.openapi import describe
 
-_ROUTES = (
+_GROUPS = (
     add_models,
     add_completions,
     add_chat,
@@ -35,32 +33,38 @@ _ROUTES = (
     add_operations,
     add_admin,
     add_activity,
+    add_page,
 )
 
 
-def create_app(service: Service) -> FastAPI:
+def create_app(service: Service) -> ASGIApp:
     """Return the ASGI application.
 
     Args:
         service: The server's parts: models, limits, keys.
     """
-    app = FastAPI(title="Ingot", version="1", docs_url=None, redoc_url=None)
-    app.add_exception_handler(ApiError, answer_api_error)
-    app.add_exception_handler(HTTPException, answer_http_exception)
-    app.add_exception_handler(Exception, answer_unexpected)
-    for add in _ROUTES:
-        add(app, service)
-    add_page(app, service)
-    app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # FastAPI's way to extend it
-    app.add_middleware(FastPathMiddleware, routes=app)
-    app.add_middleware(AuthMiddleware, service=service)
-    if origins := service.config.cors_origins:
-        # Outside the gate: a browser's question beforehand shows no key.
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=["authorization", "content-type", "x-request-id"],
-            expose_headers=["x-request-id", "retry-after"],
-        )
-    return app
+    config = service.config
+    app = CORSMiddleware(
+        AuthMiddleware(create_router(service), service),
+        allow_origins=config.cors_origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["authorization", "content-type", "x-request-id"],
+        expose_headers=["x-request-id", "retry-after"],
+    )
+    # Outside the authentication: a browser's preflight request shows no key.
+    return app if config.cors_origins else app.app
+
+
+def create_router(service: Service) -> Router:
+    """Return the routing table with every route of the server."""
+    config = service.config
+    router = Router({"localhost", config.host.lower(), *map(str.lower, config.allowed_hosts)})
+    for add in _GROUPS:
+        add(router, service)
+    document = functools.cache(lambda: orjson.dumps(describe(router.routes)))
+
+    @router.get("/openapi.json", described=False)
+    async def openapi(_: Request) -> Response:
+        return Response(document(), media_type="application/json")
+
+    return router

@@ -1,4 +1,4 @@
-"""What every request passes first and last: name, key, allowance; then its record."""
+"""Authentication and rate limits of every request, and its record once it is over."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ingot.server.access.api_keys import Key
 from ingot.server.access.request_context import RequestContext, open_context
 from ingot.server.engine.service import Service
-from ingot.server.http.errors import ApiError
-from ingot.server.http.hosts import host_name, is_address
+from ingot.server.http.errors import ApiError, unexpected_error
 from ingot.server.http.logs import FIELDS
 from ingot.server.page.files import page_files
 
-_log = logging.getLogger("ingot.server.routes.request_body")
+_log = logging.getLogger("ingot.server.requests")
 _OPEN_PATHS = frozenset({"/health"}) | page_files().keys()
 _QUIET_PATHS = frozenset({"/health", "/ready", "/metrics"})
 
@@ -23,10 +22,9 @@ _QUIET_PATHS = frozenset({"/health", "/ready", "/metrics"})
 class AuthMiddleware:
     """ASGI middleware around the whole application.
 
-    A request's own name for the server must be one that the server goes by, so that
-    a web page cannot reach it through a name that it makes point here (DNS
-    rebinding). Where there are keys, one must be shown on every route but
-    ``/health`` and the page's own files, which ask for one themselves.
+    Where there are keys, every route requires one but ``/health`` and the page's own
+    files, which ask the user for it. When a request is over, it is counted, logged and
+    traced.
 
     Args:
         app: The application.
@@ -36,14 +34,9 @@ class AuthMiddleware:
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app = app
         self._service = service
-        config = service.config
-        self._hosts = {"localhost", config.host.lower(), *map(str.lower, config.allowed_hosts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, or answer it here."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+        """Let a request through, or refuse it."""
         context = open_context(scope)
         request_id = (b"x-request-id", context.id.encode())
 
@@ -61,6 +54,10 @@ class AuthMiddleware:
                     await error.response()(scope, receive, send_noting)
                 else:
                     await self._app(scope, receive, send_noting)
+        except Exception:
+            if not context.status:
+                await unexpected_error().response()(scope, receive, send_noting)
+            raise  # uvicorn logs it, and closes the connection if the answer is incomplete
         finally:
             self._record(context)
 
@@ -68,24 +65,12 @@ class AuthMiddleware:
         """Refuse a request that may not be made."""
         headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
         sent = dict(headers)
-        self._check_host(sent.get(b"host", b""))
         keys = self._service.keys
         if keys is None or context.path in _OPEN_PATHS:
             return
         context.key = self._key(sent.get(b"authorization", b""))
         if context.method == "POST":
             keys.admit(context.key)
-
-    def _check_host(self, sent: bytes) -> None:
-        host = host_name(sent.decode("latin-1"))
-        if host in self._hosts or is_address(host):
-            return
-        raise ApiError(
-            421,
-            f"this server does not go by the name {host[:80]!r}; use its address, or start it "
-            "with that name allowed",
-            code="unknown_host",
-        )
 
     def _key(self, authorization: bytes) -> Key:
         scheme, _, presented = authorization.decode("latin-1").strip().partition(" ")

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 import orjson
-from fastapi import Request, Response
-from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
 from ingot.errors import IngotError, ServeError, UsageError
 from ingot.inference import QueueFull
@@ -87,31 +86,8 @@ def from_ingot_error(error: IngotError) -> ApiError:
     return ApiError(status, str(error), code="engine_failed")
 
 
-async def answer_api_error(request: Request, error: Exception) -> Response:
-    """Exception handler for ``ApiError``."""
-    del request
-    if not isinstance(error, ApiError):
-        raise error
-    return error.response()
-
-
-async def answer_http_exception(request: Request, error: Exception) -> Response:
-    """Exception handler for the framework's own errors: unknown routes and methods."""
-    if not isinstance(error, HTTPException):
-        raise error
-    messages = {
-        404: f"there is nothing at {request.url.path!r}; the API is under /v1, see /openapi.json",
-        405: f"{request.method} is not allowed at {request.url.path!r}",
-    }
-    codes = {404: "not_found", 405: "method_not_allowed"}
-    message = messages.get(error.status_code, str(error.detail))
-    code = codes.get(error.status_code)
-    return ApiError(error.status_code, message, code=code, headers=error.headers).response()
-
-
-async def answer_unexpected(request: Request, error: Exception) -> Response:
-    """Exception handler for a fault of our own; the framework logs its traceback."""
-    del request, error
+def unexpected_error() -> ApiError:
+    """Return the error for a fault of the server's own, without any detail of it."""
     return ApiError(
-        500, "the server met an error of its own; its log says more", code="internal_error"
-    ).response()
+        500, "the server failed on this request; its log says why", code="internal_error"
+    )

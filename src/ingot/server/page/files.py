@@ -7,9 +7,11 @@ import html
 from collections.abc import Mapping
 from pathlib import Path
 
-from fastapi import FastAPI, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from ingot.server.engine.service import Service
+from ingot.server.http.router import Route, Router
 from ingot.server.page.ingot_facts import add_ingot_facts
 from ingot.server.page.lesson_routes import add_lesson
 
@@ -41,18 +43,18 @@ def page_files() -> dict[str, Path]:
     return files
 
 
-def add_page(app: FastAPI, service: Service) -> None:
+def add_page(router: Router, service: Service) -> None:
     """Add the page's files and the routes that only the page uses."""
-    add_page_files(app, {})
-    add_ingot_facts(app, service)
-    add_lesson(app)
+    add_page_files(router, {})
+    add_ingot_facts(router, service)
+    add_lesson(router)
 
 
-def add_page_files(app: FastAPI, data: Mapping[str, str]) -> None:
+def add_page_files(router: Router, data: Mapping[str, str]) -> None:
     """Add the page's files, served from memory.
 
     Args:
-        app: The application.
+        router: Receives the routes.
         data: Values for the page's scripts, written as ``data-`` attributes of the body.
     """
     attributes = "".join(f' data-{name}="{html.escape(value)}"' for name, value in data.items())
@@ -60,10 +62,10 @@ def add_page_files(app: FastAPI, data: Mapping[str, str]) -> None:
         content = path.read_bytes()
         if url_path == "/":
             content = content.replace(b"<body>", f"<body{attributes}>".encode(), 1)
-        _add_file(app, url_path, _MEDIA_TYPES[path.suffix], content)
+        _add_file(router, url_path, _MEDIA_TYPES[path.suffix], content)
 
 
-def _add_file(app: FastAPI, url_path: str, media_type: str, content: bytes) -> None:
+def _add_file(router: Router, url_path: str, media_type: str, content: bytes) -> None:
     headers = HEADERS | {"vary": "accept-encoding"}
     # mtime=0: the same bytes from every process, whenever it started.
     compressed = gzip.compress(content, mtime=0)
@@ -74,4 +76,5 @@ def _add_file(app: FastAPI, url_path: str, media_type: str, content: bytes) -> N
             return Response(compressed, headers=encoded, media_type=media_type)
         return Response(content, headers=headers, media_type=media_type)
 
-    app.add_api_route(url_path, file, methods=["GET", "HEAD"], include_in_schema=False)
+    for method in ("GET", "HEAD"):
+        router.add(Route(method, url_path, file, described=False))

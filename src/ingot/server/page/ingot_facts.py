@@ -6,10 +6,12 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import FastAPI, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from ingot.artifact import Ingot
 from ingot.server.engine.service import Service
+from ingot.server.http.router import Router
 from ingot.server.routes.health import json_response
 
 
@@ -36,13 +38,13 @@ class IngotFacts:
     """How it was trained: recipe, tokens, FLOPs, wall time, losses."""
 
 
-def add_ingot_facts(app: FastAPI, service: Service) -> None:
+def add_ingot_facts(router: Router, service: Service) -> None:
     """Add the route that describes a served model."""
 
-    @app.get("/ingots/{name:path}", include_in_schema=False)
-    async def ingot_facts(name: str) -> Response:
+    @router.get("/ingots/{name}", described=False)
+    async def ingot_facts(request: Request) -> Response:
         """Describe a served model."""
-        model = service.models.find(name)
+        model = service.models.find(request.path_params["name"])
         return json_response(facts_of(model.name, model.ingot))
 
 

@@ -6,30 +6,34 @@ The lesson trains a model, so the server does not import it. Both share the text
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import orjson
-from fastapi import FastAPI, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from ingot.lesson_content import RECORD_VERSION, read_content_tables, record_path
 from ingot.server.http.errors import ApiError
+from ingot.server.http.router import Router
 
 _MOST_BYTES = 1 << 20
 
 
-def add_lesson(app: FastAPI) -> None:
+def add_lesson(router: Router) -> None:
     """Add ``/lesson/content`` and ``/lesson/record``."""
     content = orjson.dumps(read_content_tables())
 
-    @app.get("/lesson/content", include_in_schema=False)
-    async def lesson_content() -> Response:
+    @router.get("/lesson/content", described=False)
+    async def lesson_content(_: Request) -> Response:
         """Return the lesson's text and questions."""
         return Response(content, media_type="application/json")
 
-    @app.get("/lesson/record", include_in_schema=False)
-    def lesson_record() -> Response:
+    @router.get("/lesson/record", described=False)
+    async def lesson_record(_: Request) -> Response:
         """Return what the last lesson on this machine measured."""
-        return Response(orjson.dumps(read_record(record_path())), media_type="application/json")
+        record = await asyncio.to_thread(read_record, record_path())
+        return Response(orjson.dumps(record), media_type="application/json")
 
 
 def read_record(path: Path) -> object:

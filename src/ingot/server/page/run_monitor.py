@@ -6,20 +6,21 @@ the server does not import training.
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import uvicorn
-from fastapi import FastAPI, Request, Response
-from starlette.concurrency import run_in_threadpool
-from starlette.responses import JSONResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from ingot.errors import IngotError, ServeError
 from ingot.server.config import ServerConfig
-from ingot.server.http.hosts import host_name, is_address
+from ingot.server.http.errors import ApiError
 from ingot.server.http.listener import listen, url_of
+from ingot.server.http.router import Router
 from ingot.server.page.files import HEADERS, add_page_files
 
 _START_TIMEOUT_S, _STOP_TIMEOUT_S = 30.0, 10.0
@@ -87,56 +88,47 @@ class RunMonitor:
 
 def _create_app(
     name: str, metrics: Path, actions: Mapping[str, Action], paused: Callable[[], bool]
-) -> FastAPI:
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    add_page_files(app, {"run": name})
-    app.middleware("http")(_refuse_other_sites)
-    _add_metrics(app, metrics)
+) -> Router:
+    router = Router()  # only addresses and "localhost": a run is watched from its own machine
+    add_page_files(router, {"run": name})
 
-    @app.get("/run")
-    async def run() -> dict[str, Any]:
-        return {"name": name, "paused": paused(), "actions": sorted(actions)}
+    @router.get("/run")
+    async def run(_: Request) -> Response:
+        return JSONResponse({"name": name, "paused": paused(), "actions": sorted(actions)})
 
-    @app.post("/run/{action}")
-    async def perform(action: str) -> Response:
-        if action not in actions:
-            known = ", ".join(sorted(actions))
-            return _refusal(404, f"unknown action {action[:40]!r}; choose one of: {known}")
-        try:
-            return JSONResponse({"message": await run_in_threadpool(actions[action])})
-        except IngotError as error:
-            return _refusal(409, str(error))
-
-    return app
-
-
-async def _refuse_other_sites(
-    request: Request, call_next: Callable[[Request], Awaitable[Response]]
-) -> Response:
-    """Refuse requests that a page of another site could have sent."""
-    # By DNS rebinding another site's name can lead here, but a browser then sends that name.
-    host = host_name(request.headers.get("host", ""))
-    if host != "localhost" and not is_address(host):
-        return _refusal(421, "this page does not answer to that host name; open it by its address")
-    # Browsers ask before they send this type to another site (CORS), and get no consent here.
-    if request.method == "POST" and request.headers.get("content-type") != "application/json":
-        return _refusal(415, "the content type must be application/json")
-    return await call_next(request)
-
-
-def _add_metrics(app: FastAPI, metrics: Path) -> None:
-    @app.get("/run/metrics.jsonl")
-    def part(start: int = 0) -> Response:
+    @router.get("/run/metrics.jsonl")
+    async def part(request: Request) -> Response:
         """Return the metrics from a byte offset on, and their whole size in a header."""
-        size = metrics.stat().st_size if metrics.is_file() else 0
-        content = b""
-        if 0 <= start < size:
-            with metrics.open("rb") as file:
-                file.seek(start)
-                content = file.read(_MAX_PART_BYTES)
+        try:
+            start = int(request.query_params.get("start", "0"))
+        except ValueError:
+            raise ApiError(422, "start must be a whole number", param="start") from None
+        content, size = await asyncio.to_thread(_read_from, metrics, start)
         headers = HEADERS | {_SIZE_HEADER: str(size)}
         return Response(content, media_type="application/x-ndjson", headers=headers)
 
+    @router.post("/run/{action}")
+    async def perform(request: Request) -> Response:
+        # Browsers ask before they send this type to another site (CORS), and get no consent here.
+        if request.headers.get("content-type") != "application/json":
+            raise ApiError(415, "the content type must be application/json")
+        action = request.path_params["action"]
+        if action not in actions:
+            known = ", ".join(sorted(actions))
+            raise ApiError(404, f"unknown action {action[:40]!r}; choose one of: {known}")
+        try:
+            return JSONResponse({"message": await asyncio.to_thread(actions[action])})
+        except IngotError as error:
+            raise ApiError(409, str(error)) from error
 
-def _refusal(status: int, message: str) -> JSONResponse:
-    return JSONResponse({"error": {"message": message}}, status)
+    return router
+
+
+def _read_from(path: Path, start: int) -> tuple[bytes, int]:
+    """Return a part of a file from byte ``start`` on, and the size of the whole file."""
+    size = path.stat().st_size if path.is_file() else 0
+    if not 0 <= start < size:
+        return b"", size
+    with path.open("rb") as file:
+        file.seek(start)
+        return file.read(_MAX_PART_BYTES), size

@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import FastAPI, Request, Response
 from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
 
 from ingot.server.access.in_flight import InFlightRequest, KeyUsage
 from ingot.server.access.request_context import context_of
 from ingot.server.engine.service import Service
 from ingot.server.http.errors import ApiError
+from ingot.server.http.router import Router
 from ingot.server.routes.health import json_response
 from ingot.server.routes.request_body import read_request
 from ingot.server.schemas.common import Strict
 from ingot.server.schemas.completions import Model
-from ingot.server.schemas.openapi import body_of, responses_of
 
 
 class ExchangeRequest(Strict):
@@ -79,16 +80,11 @@ class Verified:
     """Whether all of them are as the manifest has them."""
 
 
-def add_admin(app: FastAPI, service: Service) -> None:
+def add_admin(router: Router, service: Service) -> None:
     """Add the addresses that change or prove what is served."""
     verifying = asyncio.Lock()
 
-    @app.post(
-        "/admin/ingots",
-        response_model=Model,
-        responses=responses_of(),
-        openapi_extra=body_of(app, ExchangeRequest),
-    )
+    @router.post("/admin/ingots", Model, body=ExchangeRequest)
     async def exchange(http_request: Request) -> Response:
         """Open an ingot and serve it by a name; needs a key that has `admin`.
 
@@ -99,12 +95,7 @@ def add_admin(app: FastAPI, service: Service) -> None:
         model = await service.models.replace(request.model, Path(request.path))
         return json_response(model.description)
 
-    @app.post(
-        "/admin/quantize",
-        response_model=Model,
-        responses=responses_of(),
-        openapi_extra=body_of(app, QuantizeRequest),
-    )
+    @router.post("/admin/quantize", Model, body=QuantizeRequest)
     async def quantize(http_request: Request) -> Response:
         """Serve a copy of a model in int8 beside it, as `NAME:int8`, to compare the two.
 
@@ -116,12 +107,7 @@ def add_admin(app: FastAPI, service: Service) -> None:
         model = await service.models.quantize(request.model)
         return json_response(model.description)
 
-    @app.post(
-        "/admin/verify",
-        response_model=Verified,
-        responses=responses_of(),
-        openapi_extra=body_of(app, VerifyRequest),
-    )
+    @router.post("/admin/verify", Verified, body=VerifyRequest)
     async def verify(http_request: Request) -> Response:
         """Hash the weights in the server's memory and compare them with the manifest."""
         request = await read_request(http_request, VerifyRequest, service.config)
@@ -142,22 +128,17 @@ def add_admin(app: FastAPI, service: Service) -> None:
         )
 
 
-def add_activity(app: FastAPI, service: Service) -> None:
+def add_activity(router: Router, service: Service) -> None:
     """Add the routes that list running requests and cancel them."""
 
-    @app.get("/admin/activity", response_model=Report, responses=responses_of())
+    @router.get("/admin/activity", Report)
     async def activity(http_request: Request) -> Response:
         """Say what is being answered: for a key its own, for one that has `admin` all."""
         key = context_of(http_request).key
         report = Report(service.activity.requests(key), service.activity.usage(key))
         return json_response(report)
 
-    @app.post(
-        "/admin/cancel",
-        response_model=Cancelled,
-        responses=responses_of(),
-        openapi_extra=body_of(app, CancelRequest),
-    )
+    @router.post("/admin/cancel", Cancelled, body=CancelRequest)
     async def cancel(http_request: Request) -> Response:
         """Cancel a running request, as if its client had disconnected."""
         request = await read_request(http_request, CancelRequest, service.config)

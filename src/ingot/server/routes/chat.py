@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import orjson
-from fastapi import FastAPI, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from ingot.inference import Grammar, OutputDelta
 from ingot.server.access.request_context import context_of
@@ -17,6 +18,7 @@ from ingot.server.engine.model_registry import ServedModel
 from ingot.server.engine.service import Service
 from ingot.server.engine.tools import ToolReader
 from ingot.server.http.errors import ApiError
+from ingot.server.http.router import STREAMED, Router
 from ingot.server.routes.conversation import encode_conversation, tools_of
 from ingot.server.routes.generation import (
     ChunkFrame,
@@ -38,18 +40,12 @@ from ingot.server.schemas.chat import (
     FinishReason,
     MadeToolCall,
 )
-from ingot.server.schemas.openapi import body_of, responses_of
 
 
-def add_chat(app: FastAPI, service: Service) -> None:
+def add_chat(router: Router, service: Service) -> None:
     """Add the address that answers conversations."""
 
-    @app.post(
-        "/v1/chat/completions",
-        response_model=ChatCompletion,
-        responses=responses_of(streamed=True),
-        openapi_extra=body_of(app, ChatRequest),
-    )
+    @router.post("/v1/chat/completions", ChatCompletion, body=ChatRequest, media_types=STREAMED)
     async def chat(http_request: Request) -> Response:
         """Answer a conversation; streamed as server-sent events where `stream` is true."""
         context = context_of(http_request)

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from typing import Literal, cast
 
 import orjson
-from fastapi import FastAPI, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from ingot.inference import OutputDelta
 from ingot.server.access.request_context import context_of
@@ -16,6 +17,7 @@ from ingot.server.engine.grammars import request_grammar
 from ingot.server.engine.model_registry import ServedModel
 from ingot.server.engine.service import Service
 from ingot.server.http.errors import ApiError
+from ingot.server.http.router import STREAMED, Router
 from ingot.server.routes.generation import (
     ChunkFrame,
     GenerationRequest,
@@ -27,18 +29,12 @@ from ingot.server.routes.logprobs import LogprobsWriter
 from ingot.server.routes.prompts import encode_prompts
 from ingot.server.routes.request_body import check_together, read_request, request_options
 from ingot.server.schemas.completions import Choice, Completion, CompletionRequest, Logprobs
-from ingot.server.schemas.openapi import body_of, responses_of
 
 
-def add_completions(app: FastAPI, service: Service) -> None:
+def add_completions(router: Router, service: Service) -> None:
     """Add the address that continues prompts."""
 
-    @app.post(
-        "/v1/completions",
-        response_model=Completion,
-        responses=responses_of(streamed=True),
-        openapi_extra=body_of(app, CompletionRequest),
-    )
+    @router.post("/v1/completions", Completion, body=CompletionRequest, media_types=STREAMED)
     async def completions(http_request: Request) -> Response:
         """Continue each prompt; streamed as server-sent events where `stream` is true."""
         context = context_of(http_request)

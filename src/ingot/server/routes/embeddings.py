@@ -11,18 +11,19 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import orjson
-from fastapi import FastAPI, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from ingot.errors import ServeError
 from ingot.inference import OutputDelta
 from ingot.server.access.request_context import context_of
 from ingot.server.engine.service import Service
 from ingot.server.http.errors import ApiError
+from ingot.server.http.router import Router
 from ingot.server.routes.generation import GenerationRequest, GenerationResponse, UsageCounter
 from ingot.server.routes.prompts import encode_prompts
 from ingot.server.routes.request_body import read_request, request_options
 from ingot.server.schemas.common import EndUser, Prompt, Strict, kind_of
-from ingot.server.schemas.openapi import body_of, responses_of
 
 
 class EmbeddingsRequest(Strict):
@@ -69,15 +70,10 @@ class Embeddings:
     object: Literal["list"] = "list"
 
 
-def add_embeddings(app: FastAPI, service: Service) -> None:
+def add_embeddings(router: Router, service: Service) -> None:
     """Add the address that embeds texts."""
 
-    @app.post(
-        "/v1/embeddings",
-        response_model=Embeddings,
-        responses=responses_of(),
-        openapi_extra=body_of(app, EmbeddingsRequest),
-    )
+    @router.post("/v1/embeddings", Embeddings, body=EmbeddingsRequest)
     async def embeddings(http_request: Request) -> Response:
         """Return the mean of each input's last hidden states."""
         context = context_of(http_request)

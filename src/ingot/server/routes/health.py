@@ -7,12 +7,13 @@ from importlib.metadata import version
 from typing import Literal
 
 import orjson
-from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.requests import Request
+from starlette.responses import Response
 
 from ingot.server.engine.service import Service
+from ingot.server.http.router import Router
 from ingot.server.schemas.completions import Health, Model, ModelList
-from ingot.server.schemas.openapi import responses_of
 
 
 @dataclass(frozen=True)
@@ -29,51 +30,46 @@ class Ready:
     status: Literal["ready", "full", "failed"]
 
 
-def add_operations(app: FastAPI, service: Service) -> None:
+def add_operations(router: Router, service: Service) -> None:
     """Add the addresses that say how the server is."""
-    shared = responses_of()
 
-    @app.get("/health", response_model=Health, responses={503: {"model": Health}})
-    async def health() -> Response:
+    @router.get("/health", Health, other_answers={503: Health}, may_refuse=False)
+    async def health(_: Request) -> Response:
         """Say whether the engines work; asks for no key."""
         failed = service.models.failed is not None
         first = next(iter(service.models.all.values()))
         status = Health("failed" if failed else "ok", first.ingot.digest)
         return json_response(status, 503 if failed else 200)
 
-    @app.get("/ready", response_model=Ready, responses=shared | {503: {"model": Ready}})
-    async def ready() -> Response:
+    @router.get("/ready", Ready, other_answers={503: Ready})
+    async def ready(_: Request) -> Response:
         """Say whether to send requests here: 503 while full or failed."""
         status = _readiness(service)
         return json_response(Ready(status), 200 if status == "ready" else 503)
 
-    @app.get("/version", response_model=Version, responses=shared)
-    async def which_version() -> Response:
+    @router.get("/version", Version)
+    async def which_version(_: Request) -> Response:
         """Say which version of Ingot this is."""
         return json_response(Version(version("ingot")))
 
-    @app.get(
-        "/metrics",
-        response_class=Response,
-        responses=shared | {200: {"content": {"text/plain": {}}}},
-    )
-    async def metrics() -> Response:
+    @router.get("/metrics", media_types=("text/plain",))
+    async def metrics(_: Request) -> Response:
         """Report figures in Prometheus' text format."""
         return Response(service.metrics.render(), headers={"content-type": CONTENT_TYPE_LATEST})
 
 
-def add_models(app: FastAPI, service: Service) -> None:
+def add_models(router: Router, service: Service) -> None:
     """Add the addresses that say which models there are."""
 
-    @app.get("/v1/models", response_model=ModelList, responses=responses_of())
-    async def models() -> Response:
+    @router.get("/v1/models", ModelList)
+    async def models(_: Request) -> Response:
         """List the models."""
         return json_response(ModelList([m.description for m in service.models.all.values()]))
 
-    @app.get("/v1/models/{model_id:path}", response_model=Model, responses=responses_of())
-    async def model_by_id(model_id: str) -> Response:
+    @router.get("/v1/models/{model_id}", Model)
+    async def model_by_id(request: Request) -> Response:
         """Describe one model."""
-        return json_response(service.models.find(model_id).description)
+        return json_response(service.models.find(request.path_params["model_id"]).description)
 
 
 def json_response(value: object, status: int = 200) -> Response:

@@ -7,9 +7,8 @@ import re
 from collections.abc import Collection
 from typing import TypeVar
 
-from fastapi import Request
 from pydantic import BaseModel, ValidationError
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 
 from ingot.errors import invalid_field
 from ingot.inference import RequestOptions

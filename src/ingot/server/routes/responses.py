@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import orjson
-from fastapi import FastAPI, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from ingot.inference import OutputDelta
 from ingot.server.access.request_context import context_of
@@ -16,6 +17,7 @@ from ingot.server.engine.grammars import format_grammar
 from ingot.server.engine.model_registry import ServedModel
 from ingot.server.engine.service import Service
 from ingot.server.http.errors import ApiError
+from ingot.server.http.router import STREAMED, Router
 from ingot.server.routes.generation import (
     GenerationRequest,
     GenerationResponse,
@@ -24,20 +26,15 @@ from ingot.server.routes.generation import (
 )
 from ingot.server.routes.prompts import check_ids
 from ingot.server.routes.request_body import read_request, request_options
-from ingot.server.schemas.openapi import body_of, responses_of
 from ingot.server.schemas.responses import InputMessage, ResponsesRequest
 
 Status = Literal["in_progress", "completed", "incomplete", "failed"]
 
 
-def add_responses(app: FastAPI, service: Service) -> None:
+def add_responses(router: Router, service: Service) -> None:
     """Add the address of the newer API."""
 
-    @app.post(
-        "/v1/responses",
-        responses=responses_of(streamed=True),
-        openapi_extra=body_of(app, ResponsesRequest),
-    )
+    @router.post("/v1/responses", body=ResponsesRequest, media_types=STREAMED)
     async def responses(http_request: Request) -> Response:
         """Answer an input; streamed as server-sent events where `stream` is true."""
         context = context_of(http_request)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from fastapi import FastAPI, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from ingot.server.access.request_context import context_of
 from ingot.server.engine.service import Service
 from ingot.server.http.errors import ApiError
+from ingot.server.http.router import Router
 from ingot.server.routes.health import json_response
 from ingot.server.routes.request_body import read_request
 from ingot.server.schemas.common import Strict, TokenIds
-from ingot.server.schemas.openapi import body_of, responses_of
 
 
 class TokenizeRequest(Strict):
@@ -46,15 +47,10 @@ class Detokenized:
     prompt: str
 
 
-def add_tokens(app: FastAPI, service: Service) -> None:
+def add_tokens(router: Router, service: Service) -> None:
     """Add the addresses that turn text into tokens and back."""
 
-    @app.post(
-        "/tokenize",
-        response_model=Tokenized,
-        responses=responses_of(),
-        openapi_extra=body_of(app, TokenizeRequest),
-    )
+    @router.post("/tokenize", Tokenized, body=TokenizeRequest)
     async def tokenize(http_request: Request) -> Response:
         """Return the tokens of a text."""
         request = await read_request(http_request, TokenizeRequest, service.config)
@@ -62,12 +58,7 @@ def add_tokens(app: FastAPI, service: Service) -> None:
         ids = await asyncio.to_thread(model.ingot.tokenizer.encode, request.prompt)
         return json_response(Tokenized(len(ids), model.loop.max_context, ids))
 
-    @app.post(
-        "/detokenize",
-        response_model=Detokenized,
-        responses=responses_of(),
-        openapi_extra=body_of(app, DetokenizeRequest),
-    )
+    @router.post("/detokenize", Detokenized, body=DetokenizeRequest)
     async def detokenize(http_request: Request) -> Response:
         """Return the text of tokens; bytes that are not UTF-8 become U+FFFD."""
         request = await read_request(http_request, DetokenizeRequest, service.config)

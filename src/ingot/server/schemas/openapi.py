@@ -1,24 +1,28 @@
-"""What the OpenAPI document says of the routes that read their bodies themselves."""
+"""OpenAPI document of the routes, with schemas from their types."""
 
 from __future__ import annotations
 
+import inspect
+import re
+from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel
-from pydantic.json_schema import JsonSchemaMode, models_json_schema
+from pydantic import TypeAdapter
+from pydantic.json_schema import JsonSchemaMode
 
 from ingot.server.http.errors import ErrorBody
+from ingot.server.http.router import Route
 
 _REF = "#/components/schemas/{model}"
+_JSON = "application/json"
 _ERRORS: dict[int, str] = {
     400: "The request is wrong; `param` names the field.",
     401: "No key was shown, or one that is not accepted.",
     403: "The key may not do this.",
     404: "There is no such model.",
-    409: "The request was cancelled, or this model cannot do what it asks for.",
     408: "The body came too slowly.",
+    409: "The request was cancelled, or this model cannot do what it asks for.",
     413: "The body is too large.",
     415: "The body is not sent as JSON.",
     421: "The server does not go by the name in `Host`.",
@@ -27,35 +31,77 @@ _ERRORS: dict[int, str] = {
     503: "The engine has stopped, or the server is stopping.",
     504: "The answer took too long.",
 }
+_Schemas = dict[tuple[str, JsonSchemaMode], Any]
 
 
-def body_of(app: FastAPI, kind: type[BaseModel]) -> dict[str, Any]:
-    """Return what a route's description holds of the body that it reads by itself."""
-    if not hasattr(app.state, "request_kinds"):
-        app.state.request_kinds = []
-    app.state.request_kinds.append(kind)
-    schema = {"$ref": _REF.format(model=kind.__name__)}
+def describe(routes: Iterable[Route]) -> dict[str, Any]:
+    """Return the OpenAPI document of the routes that are to be described."""
+    described = [route for route in routes if route.described]
+    schemas, definitions = _schemas(described)
+    paths: dict[str, dict[str, Any]] = {}
+    for route in described:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas)
     return {
-        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "openapi": "3.1.0",
+        "info": {"title": "Ingot", "version": "1"},
+        "paths": paths,
+        "components": {"schemas": definitions},
     }
 
 
-def responses_of(*, streamed: bool = False) -> dict[int | str, dict[str, Any]]:
-    """Return the answers that any route may give besides its own."""
-    errors: dict[int | str, dict[str, Any]] = {
-        status: {"model": ErrorBody, "description": text} for status, text in _ERRORS.items()
+def _schemas(routes: list[Route]) -> tuple[_Schemas, dict[str, Any]]:
+    """Return a reference for each type that the routes name, and the schemas referred to."""
+    inputs: dict[tuple[str, JsonSchemaMode], TypeAdapter[Any]] = {
+        _written(ErrorBody): TypeAdapter(ErrorBody)
     }
-    return errors | ({200: {"content": {"text/event-stream": {}}}} if streamed else {})
+    for route in routes:
+        if route.body is not None:
+            inputs[route.body.__name__, "validation"] = TypeAdapter(route.body)
+        for answer in (route.answer, *route.other_answers.values()):
+            if answer is not None:
+                inputs[_written(answer)] = TypeAdapter(answer)
+    named = [(name, mode, adapter) for (name, mode), adapter in inputs.items()]
+    references, definitions = TypeAdapter.json_schemas(named, ref_template=_REF)
+    return dict(references), definitions["$defs"]
 
 
-def describe(app: FastAPI) -> dict[str, Any]:
-    """Return the OpenAPI document."""
-    if app.openapi_schema is None:
-        document = get_openapi(title=app.title, version=app.version, routes=app.routes)
-        kinds: list[tuple[type[BaseModel], JsonSchemaMode]] = [
-            (kind, "validation") for kind in app.state.request_kinds
-        ]
-        _, definitions = models_json_schema(kinds, ref_template=_REF)
-        document["components"]["schemas"] |= definitions["$defs"]
-        app.openapi_schema = document
-    return app.openapi_schema
+def _written(kind: Any) -> tuple[str, JsonSchemaMode]:
+    return kind.__name__, "serialization"
+
+
+def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
+    """Return the description of one route, in the words of its handler's docstring."""
+    name = str(getattr(route.handler, "__name__", "handler"))
+    operation: dict[str, Any] = {
+        "summary": name.replace("_", " ").title(),
+        "description": inspect.getdoc(route.handler) or "",
+        "operationId": re.sub(r"\W", "_", f"{name}{route.path}_{route.method.lower()}"),
+        "responses": _responses(route, schemas),
+    }
+    if parameter := re.search(r"{(\w+)}", route.path):
+        place = {"name": parameter[1], "in": "path", "required": True}
+        operation["parameters"] = [place | {"schema": {"type": "string"}}]
+    if route.body is not None:
+        schema = schemas[route.body.__name__, "validation"]
+        operation["requestBody"] = {"required": True, "content": {_JSON: {"schema": schema}}}
+    return operation
+
+
+def _responses(route: Route, schemas: _Schemas) -> dict[str, Any]:
+    """Return what a route answers, by status."""
+    first, *others = route.media_types
+    schema = {} if route.answer is None else {"schema": schemas[_written(route.answer)]}
+    found: dict[int, Any] = {
+        200: {
+            "description": "Successful response.",
+            "content": {first: schema} | {other: {} for other in others},
+        }
+    }
+    if route.may_refuse:
+        error = {_JSON: {"schema": schemas[_written(ErrorBody)]}}
+        for status, text in _ERRORS.items():
+            found[status] = {"description": text, "content": error}
+    for status, kind in route.other_answers.items():
+        content = {_JSON: {"schema": schemas[_written(kind)]}}
+        found[status] = {"description": HTTPStatus(status).phrase, "content": content}
+    return {str(status): answer for status, answer in found.items()}
