@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from ingot.cli import inference, lesson, training
+from ingot.cli import inference, lesson, settings, training
 from ingot.errors import IngotError, UsageError
 
 _OF_TRAINING = {"matplotlib", "PIL", "pyarrow", "tensorboard", "torch", "zstandard"}
@@ -25,7 +25,7 @@ app = typer.Typer(
     epilog="Start with **ingot demo**. Exit codes: 0 done, 1 a fault of Ingot's, 2 usage, "
     "3 corpus, 4 recipe, 5 training, 6 artifact, 7 serving, 8 resources, 130 interrupted.",
 )
-for verbs in (training, inference, lesson):
+for verbs in (training, inference, lesson, settings):
     app.add_typer(verbs.app)
 
 

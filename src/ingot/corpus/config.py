@@ -1,4 +1,4 @@
-"""What decides how raw text becomes a corpus."""
+"""Configuration of a corpus build."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ Weight = Annotated[float, Field(gt=0, le=1e9)]
 
 
 class CorpusConfig(BaseModel):
-    """Everything besides the text itself that the token shards depend on."""
+    """How raw text is read, split and tokenized."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     vocab_size: int = Field(4096, ge=SMALLEST_VOCABULARY, le=1 << 20)
-    """Most tokens the tokenizer may have; little text may give fewer."""
+    """Largest vocabulary of the tokenizer; little text may give a smaller one."""
     validation_fraction: float = Field(0.02, gt=0, le=0.5)
-    """Share of the text held out from training."""
+    """Fraction of the documents held out from training."""
     seed: int = Field(0, ge=0, lt=1 << 63)
-    """Chooses which documents the tokenizer learns from."""
+    """Seed of the sample of documents that the tokenizer is trained on."""
     json_field: str = Field("text", min_length=1)
-    """Field of a JSONL object, or column of a Parquet file, that holds the text."""
+    """Field of a JSONL object or column of a Parquet file that holds the text."""
     suffixes: tuple[str, ...] | None = None
-    """Kinds of files to take from folders, such as ``.py``; None takes every kind known."""
+    """Suffixes of files to read from folders, such as ``.py``; unset reads every known kind."""
     tokenizer_sample_bytes: int = Field(16 << 20, ge=1 << 10, le=1 << 32)
-    """Most bytes of training text that the tokenizer learns from."""
+    """Most bytes of training text that the tokenizer is trained on."""
     compression_baseline: bool = False
-    """Also measure how well xz and zstd compress the held-out text."""
+    """Measure how well xz and zstd compress the held-out text, for comparison."""
     stdin_format: Literal["text", "jsonl"] = "text"
-    """What the source ``-`` is: one text, or a document on each line."""
+    """Format of standard input (``-``): one text, or one JSON document per line."""
     near_duplicates: float | None = Field(None, ge=0.6, le=1)
-    """Leave out documents that are at least this similar to an earlier one; None keeps them."""
+    """Least Jaccard similarity to an earlier document at which one is left out; unset keeps all."""
     mix: dict[str, Weight] | None = Field(None, min_length=1)
-    """Weight of each source in training, by its name; None takes all text alike."""
+    """Weight of each source in training, by name; unset samples all text uniformly."""
 
     @field_validator("mix")
     @classmethod
