@@ -96,3 +96,10 @@ def test_every_package_says_what_it_is_in_one_line(package: Path) -> None:
     assert first.endswith((".", ";"))
     assert len(first) + 6 <= 100
     assert not more or not more[0]  # the first line is a sentence of its own
+
+
+def test_the_changelog_begins_with_the_version_at_hand() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    newest = (ROOT / "CHANGELOG.md").read_text().split("\n## ")[1]
+    assert version in newest
+    assert newest.startswith("Unreleased") == ("dev" in version)
