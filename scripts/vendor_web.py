@@ -17,9 +17,7 @@ import tempfile
 from pathlib import Path
 
 PACKAGE, VERSION = "uplot", "1.6.32"
-INTEGRITY = (
-    "sha512-KIMVnG68zvu5XXUbC4LQEPnhwOxBuLyW1AHtpm6IKTXImkbLgkMy+jabjLgSLMasNuGGzQm/ep3tOkyTxpiQIw=="
-)
+INTEGRITY = "sha512-KIMVnG68zvu5XXUbC4LQEPnhwOxBuLyW1AHtpm6IKTXImkbLgkMy+jabjLgSLMasNuGGzQm/ep3tOkyTxpiQIw=="
 FOLDER = Path("src/ingot/server/page/web/vendor/uplot")
 README = f"""uPlot {VERSION}, MIT licence, https://github.com/leeoniya/uPlot
 
@@ -51,7 +49,7 @@ def main() -> None:
 
 def _download(folder: Path) -> Path:
     command = ["npm", "pack", "--silent", f"{PACKAGE}@{VERSION}"]
-    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
     (archive,) = folder.glob("*.tgz")
     digest = hashlib.sha512(archive.read_bytes()).digest()
     if f"sha512-{base64.b64encode(digest).decode()}" != INTEGRITY:

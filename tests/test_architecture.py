@@ -66,7 +66,8 @@ def test_every_link_leads_somewhere(document: str) -> None:
 def test_the_map_names_every_package_and_no_other() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text()
     tree = text.partition("## The map")[2].partition("```\n")[2].partition("```")[0]
-    mapped, parent = set(), ""
+    mapped: list[Path] = []
+    parent = ""
     for line in tree.splitlines():
         name, description = line.strip().split(maxsplit=1)
         assert description
@@ -77,8 +78,8 @@ def test_the_map_names_every_package_and_no_other() -> None:
             path = SOURCE / parent / name
         assert path.exists(), line
         if path.is_dir():
-            mapped.add(path)
-    assert mapped == {path for path in PACKAGES if path != SOURCE}
+            mapped.append(path)
+    assert sorted(mapped) == [path for path in PACKAGES if path != SOURCE]
 
 
 def test_the_import_contracts_are_all_listed() -> None:
