@@ -17,7 +17,10 @@ import tempfile
 from pathlib import Path
 
 PACKAGE, VERSION = "uplot", "1.6.32"
-INTEGRITY = "sha512-KIMVnG68zvu5XXUbC4LQEPnhwOxBuLyW1AHtpm6IKTXImkbLgkMy+jabjLgSLMasNuGGzQm/ep3tOkyTxpiQIw=="
+INTEGRITY = (
+    "sha512-KIMVnG68zvu5XXUbC4LQEPnhwOxBuLyW1AHtpm6IKTXImkbLgkMy+"
+    "jabjLgSLMasNuGGzQm/ep3tOkyTxpiQIw=="
+)
 FOLDER = Path("src/ingot/server/page/web/vendor/uplot")
 README = f"""uPlot {VERSION}, MIT licence, https://github.com/leeoniya/uPlot
 
