@@ -1,4 +1,4 @@
-"""Routes that change or prove what is served."""
+"""Admin routes: replace, quantize and verify models; list and cancel requests."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from ingot.server.schemas.common import Strict
 from ingot.server.schemas.completions import Model
 
 
-class ExchangeRequest(Strict):
+class ReplaceRequest(Strict):
     """The body of ``POST /admin/ingots``."""
 
     model: Annotated[str, Field(min_length=1, max_length=200)]
-    """The name it is to have; a model of that name is replaced."""
+    """The name to serve it by; a model of that name is replaced."""
     path: Annotated[str, Field(min_length=1, max_length=4096)]
     """The ingot's folder, on the server's machine."""
 
@@ -58,40 +58,40 @@ class Cancelled:
 
 
 @dataclass(frozen=True)
-class Report:
-    """What is being answered, and what was."""
+class ActivityReport:
+    """The running requests, and the usage of each key."""
 
     requests: list[InFlightRequest]
-    """Under way, oldest first, at most 500."""
+    """Oldest first, at most 500."""
     keys: list[KeyUsage]
-    """What each key has used since the server started."""
+    """Since the server started."""
 
 
 @dataclass(frozen=True)
-class Verified:
-    """What the weights in the server's memory hash to."""
+class Verification:
+    """The digests of the weights in the server's memory."""
 
     model: str
     digest: str
-    """The ingot's, as its manifest has it."""
+    """Of the ingot, from its manifest."""
     tensors: dict[str, str]
     """SHA-256 of every tensor, computed now from memory."""
     verified: bool
-    """Whether all of them are as the manifest has them."""
+    """Whether all of them match the manifest."""
 
 
 def add_admin(router: Router, service: Service) -> None:
-    """Add the addresses that change or prove what is served."""
+    """Add the routes that change or verify the served models."""
     verifying = asyncio.Lock()
 
-    @router.post("/admin/ingots", Model, body=ExchangeRequest)
-    async def exchange(http_request: Request) -> Response:
-        """Open an ingot and serve it by a name; needs a key that has `admin`.
+    @router.post("/admin/ingots", Model, body=ReplaceRequest)
+    async def replace(http_request: Request) -> Response:
+        """Serve an ingot by a name, in place of the model that had it; needs a key with `admin`.
 
-        Requests under way end on the ingot that they began with.
+        Running requests finish on the model that they started with.
         """
         _check_admin(http_request)
-        request = await read_request(http_request, ExchangeRequest, service.config)
+        request = await read_request(http_request, ReplaceRequest, service.config)
         model = await service.models.replace(request.model, Path(request.path))
         return json_response(model.description)
 
@@ -99,7 +99,7 @@ def add_admin(router: Router, service: Service) -> None:
     async def quantize(http_request: Request) -> Response:
         """Serve a copy of a model in int8 beside it, as `NAME:int8`, to compare the two.
 
-        Needs a key that has `admin`, or a server that is private and asks for no keys.
+        Needs a key with `admin`, or a private server without keys.
         """
         if service.keys is not None or service.config.allow_public:
             _check_admin(http_request)
@@ -107,35 +107,35 @@ def add_admin(router: Router, service: Service) -> None:
         model = await service.models.quantize(request.model)
         return json_response(model.description)
 
-    @router.post("/admin/verify", Verified, body=VerifyRequest)
+    @router.post("/admin/verify", Verification, body=VerifyRequest)
     async def verify(http_request: Request) -> Response:
         """Hash the weights in the server's memory and compare them with the manifest."""
         request = await read_request(http_request, VerifyRequest, service.config)
         model = service.take_up(context_of(http_request), request.model)
-        async with verifying:  # one at a time: it reads all of the weights
+        async with verifying:  # one at a time: each reads all weights and fills the memory bus
             tensors = await asyncio.to_thread(model.loop.weight_digests)
         if not tensors:
             raise ApiError(
                 409,
-                "what is in memory was never sealed: the weights were converted when they were "
-                "loaded; serve an ingot in the format that is computed in",
+                "the weights in memory were converted when they were loaded, so they have no "
+                "sealed digest; serve an ingot that needs no conversion",
                 code="not_comparable",
             )
         manifest = model.ingot.manifest
         expected = {name: record.sha256 for name, record in manifest.tensors.items()}
         return json_response(
-            Verified(model.name, manifest.digest, tensors, verified=tensors == expected)
+            Verification(model.name, manifest.digest, tensors, verified=tensors == expected)
         )
 
 
 def add_activity(router: Router, service: Service) -> None:
     """Add the routes that list running requests and cancel them."""
 
-    @router.get("/admin/activity", Report)
+    @router.get("/admin/activity", ActivityReport)
     async def activity(http_request: Request) -> Response:
-        """Say what is being answered: for a key its own, for one that has `admin` all."""
+        """List running requests and usage; a key without `admin` sees its own."""
         key = context_of(http_request).key
-        report = Report(service.activity.requests(key), service.activity.usage(key))
+        report = ActivityReport(service.activity.requests(key), service.activity.usage(key))
         return json_response(report)
 
     @router.post("/admin/cancel", Cancelled, body=CancelRequest)
@@ -152,6 +152,6 @@ def _check_admin(http_request: Request) -> None:
     if key is None or not key.admin:
         raise ApiError(
             403,
-            "what is served is changed only by the holder of a key with admin = true",
+            "only a key with admin = true may change the served models",
             code="not_permitted",
         )

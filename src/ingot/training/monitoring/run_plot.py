@@ -1,4 +1,4 @@
-"""Runs as a picture: losses over updates, as PNG and as a page that needs nothing else."""
+"""Loss curves of runs, as a PNG and as a self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -13,27 +13,36 @@ from matplotlib.figure import Figure
 from ingot.files import write_atomic
 from ingot.training.monitoring.runs import Curves, RunSummary
 
-_SMOOTHING = 0.02  # of the updates on either side are averaged
+_SMOOTHING = 0.02  # share of the updates that is averaged on either side
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:64rem;padding:0 1rem}
 table{border-collapse:collapse}td,th{padding:.2rem .8rem;text-align:right}td:first-child,
 th:first-child{text-align:left}tr:nth-child(even){background:#8881}svg{max-width:100%;height:auto}"""
 
 
 def write_plot(curves: Sequence[Curves], rows: Sequence[RunSummary], out: Path) -> list[Path]:
-    """Write ``out`` as PNG and as HTML with the table, whatever suffix it has.
+    """Write the curves as PNG, and as HTML with the table of runs.
+
+    Args:
+        curves: The curves of each run.
+        rows: The table's rows.
+        out: Path of both files; their suffixes replace its own.
+
+    Returns:
+        The paths of the PNG and of the HTML page.
 
     Raises:
         ResourceError: the disk is full.
     """
     figure = _draw(curves)
-    picture, page = out.with_suffix(".png"), out.with_suffix(".html")
+    png_path, html_path = out.with_suffix(".png"), out.with_suffix(".html")
     png, svg = io.BytesIO(), io.StringIO()
     figure.savefig(png, format="png", dpi=144)
     figure.savefig(svg, format="svg")
-    drawing = svg.getvalue()
-    write_atomic(picture, png.getvalue())
-    write_atomic(page, _page(drawing[drawing.index("<svg") :], rows).encode())
-    return [picture, page]
+    # Without the XML header, which HTML does not allow in a document's body.
+    svg_element = svg.getvalue()[svg.getvalue().index("<svg") :]
+    write_atomic(png_path, png.getvalue())
+    write_atomic(html_path, _html(svg_element, rows).encode())
+    return [png_path, html_path]
 
 
 def _draw(curves: Sequence[Curves]) -> Figure:
@@ -55,17 +64,18 @@ def _draw(curves: Sequence[Curves]) -> Figure:
 
 
 def _smooth(losses: Sequence[float]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Return running means over a share of the updates, at the ends over what there is."""
+    """Return moving averages; near the ends the window holds fewer values."""
     values = np.asarray(losses, np.float64)
-    reach = int(len(values) * _SMOOTHING)
+    half_width = int(len(values) * _SMOOTHING)
     sums = np.concatenate([[0.0], np.cumsum(values)])
     positions = np.arange(len(values))
-    low, high = np.maximum(positions - reach, 0), np.minimum(positions + reach + 1, len(values))
+    low = np.maximum(positions - half_width, 0)
+    high = np.minimum(positions + half_width + 1, len(values))
     return np.asarray((sums[high] - sums[low]) / (high - low))
 
 
-def _page(drawing: str, rows: Sequence[RunSummary]) -> str:
-    heads = ("run", "status", "parameters", "updates", "tokens", "seconds", "held-out loss")
+def _html(svg: str, rows: Sequence[RunSummary]) -> str:
+    header = ("run", "status", "parameters", "updates", "tokens", "seconds", "held-out loss")
     cells = [
         (
             row.path,
@@ -80,10 +90,10 @@ def _page(drawing: str, rows: Sequence[RunSummary]) -> str:
     ]
     table = "".join(
         "<tr>" + "".join(f"<{kind}>{html.escape(cell)}</{kind}>" for cell in line) + "</tr>"
-        for kind, lines in (("th", [heads]), ("td", cells))
+        for kind, lines in (("th", [header]), ("td", cells))
         for line in lines
     )
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Runs</title>'
-        f"<style>{_STYLE}</style><h1>Runs</h1>{drawing}<table>{table}</table></html>"
+        f"<style>{_STYLE}</style><h1>Runs</h1>{svg}<table>{table}</table></html>"
     )
