@@ -37,7 +37,7 @@ class Phases:
     """The ingot's."""
     parameters: int
     context: int
-    """Tokens in a training window, and the model's longest context."""
+    """Tokens in a training sequence, and the model's longest context."""
     training_digests: tuple[str, str]
     """SHA-256 over every weight before and after one update."""
     inference_digests: tuple[str, str]
@@ -48,7 +48,7 @@ class Phases:
     gradient_bytes: int
     optimizer_bytes: int
     activation_bytes: int
-    """What the forward pass of one window keeps for the backward pass."""
+    """What the forward pass of one sequence keeps for the backward pass."""
     served_bytes: int
     """Weights as stored in the ingot."""
     kv_bytes: int
@@ -69,7 +69,7 @@ class Phases:
 
     @property
     def training_bytes(self) -> int:
-        """All that training holds for one window."""
+        """All that training holds for one sequence."""
         return (
             self.weight_bytes + self.gradient_bytes + self.optimizer_bytes + self.activation_bytes
         )

@@ -37,8 +37,8 @@ class TrainingBench:
         self._optimizer = Optimizer(self.model, run.recipe.optimizer, self._precision.dtype)
 
     def update(self, batch: int) -> float:
-        """Read ``batch`` windows, predict, compare, update; return the loss in nats per token."""
-        loss = self._loss(self._windows(batch))
+        """Read ``batch`` sequences, predict, compare, update; return the loss in nats per token."""
+        loss = self._loss(self._sequences(batch))
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step(self._run.recipe.schedule.floor)
         self._optimizer.zero_grad()
@@ -55,7 +55,7 @@ class TrainingBench:
         return statistics.median(times)
 
     def memory(self) -> tuple[int, int, int, int]:
-        """Return the bytes of weights, gradients, optimizer and activations for one window.
+        """Return the bytes of weights, gradients, optimizer and activations for one sequence.
 
         Activations are what the forward pass keeps for the backward pass, each
         storage counted once, weights left out.
@@ -70,7 +70,7 @@ class TrainingBench:
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            loss = self._loss(self._windows(1))
+            loss = self._loss(self._sequences(1))
         loss.backward()  # type: ignore[no-untyped-call]
         weights = _bytes(self.model.state_dict().values())
         gradients = _bytes(p.grad for p in self.model.parameters() if p.grad is not None)
@@ -79,7 +79,7 @@ class TrainingBench:
         optimizer = _bytes(self._optimizer.state_tensors().values())
         return weights, gradients, optimizer, sum(kept.values())
 
-    def _windows(self, batch: int) -> Batch:
+    def _sequences(self, batch: int) -> Batch:
         sampler = Sampler(
             self._corpus.train, context=self._run.recipe.batch.context, batch=batch, seed=0
         )

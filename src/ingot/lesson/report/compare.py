@@ -1,4 +1,4 @@
-"""``ingot compare``: both phases of one model, measured, as a table, a page and a picture."""
+"""``ingot compare``: both phases of one model, measured, as a table, a page and a plot."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ingot.api import inference
 from ingot.errors import ResourceError
 from ingot.files import write_atomic
 from ingot.lesson.experiments.phases import Phases, measure_phases
-from ingot.lesson.report.phase_picture import draw
+from ingot.lesson.report.phase_plot import plot_phases
 from ingot.lesson.report.tables import phase_rows
 
 _STYLE = (
@@ -24,8 +24,8 @@ def compare(run: Path, ingot: Path) -> Phases:
     """Measure both phases of a run and its ingot.
 
     Raises:
-        TrainingError: no run, or its checkpoint is damaged.
-        ArtifactError: no ingot, or not this run's.
+        TrainingError: ``run`` is not a run, or its checkpoint is damaged.
+        ArtifactError: ``ingot`` is not an ingot, or not one of this run.
     """
     with inference.load(ingot) as model:
         return measure_phases(run, model)
@@ -42,11 +42,11 @@ def write_report(phases: Phases, name: str, out: Path) -> tuple[Path, Path]:
     Raises:
         ResourceError: the folder cannot be written.
     """
-    picture = draw(phases, name)
+    png, svg = plot_phases(phases, name)
     page, image = (out.with_name(f"{out.name}{ending}") for ending in (".html", ".png"))
     try:
-        write_atomic(page, _page(phases, name, picture.svg()).encode())
-        write_atomic(image, picture.png())
+        write_atomic(page, _page(phases, name, svg).encode())
+        write_atomic(image, png)
     except OSError as error:
         raise ResourceError(
             f"cannot be written ({error.strerror})", where=out, fix="choose another --out"
@@ -55,7 +55,7 @@ def write_report(phases: Phases, name: str, out: Path) -> tuple[Path, Path]:
 
 
 def _page(phases: Phases, name: str, svg: str) -> str:
-    """Return a page that stands alone."""
+    """Return a page without any further files."""
     title = escape(f"Two phases of {name}")
     rows = "".join(
         f'<tr><th scope="row">{escape(what)}</th><td>{escape(training)}</td>'

@@ -64,7 +64,7 @@ def phase_rows(measured: Phases) -> list[tuple[str, str, str]]:
         ("memory: weights", size(p.weight_bytes), size(p.served_bytes)),
         ("gradients", size(p.gradient_bytes), "none"),
         ("optimizer", size(p.optimizer_bytes), "none"),
-        ("for the text", f"{size(p.activation_bytes)} a window", f"{size(p.kv_bytes)} a token"),
+        ("for the text", f"{size(p.activation_bytes)} a sequence", f"{size(p.kv_bytes)} a token"),
         (
             "work for a token",
             f"{number(p.training_flops)}FLOP, both ways",
