@@ -171,7 +171,8 @@ def invalid_field(
     if kind == "extra_forbidden":
         near = nearest(path, known)
         fix = f'did you mean "{near}"?' if near else "remove it"
-        return InvalidField(path, kind, f'unknown {noun} "{path}"', fix)
+        shown = " ".join(path.split())  # a client's own name may hold line breaks
+        return InvalidField(path, kind, f'unknown {noun} "{shown}"', fix)
     problem, fix = _problem(kind, first["msg"], context)
     if show_input and kind not in {"missing", "json_invalid"}:
         problem += _got(first["input"])

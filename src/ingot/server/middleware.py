@@ -91,6 +91,7 @@ class AuthMiddleware:
         context.finished_s = context.elapsed_s
         self._service.metrics.observe(context)
         self._service.activity.count(context)
-        self._service.tracer.record(context)
+        if self._service.tracer is not None:
+            self._service.tracer.record(context)
         if self._service.config.log_requests and context.path not in _QUIET_PATHS:
             _log.info("request", extra={FIELDS: context.log_fields()})

@@ -79,7 +79,7 @@ class Server:
         self._models = Models(models, loader)
         self._keys = Keys(config.api_keys) if config.api_keys else None
         self._logs = LogWriter(config.log_file)
-        self._tracer = Tracer(config.otlp_endpoint)
+        self._tracer = Tracer(config.otlp_endpoint) if config.otlp_endpoint else None
         self._uvicorn = _Uvicorn(self._uvicorn_config(), self._models, self.reload_keys)
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
@@ -165,7 +165,8 @@ class Server:
                 runner.run(self._uvicorn.serve(sockets=at_once(self._listener)))
             finally:
                 self._models.close_opened()
-                self._tracer.close()
+                if self._tracer is not None:
+                    self._tracer.close()
 
     def _serve_in_thread(self, ready: threading.Event) -> None:
         try:

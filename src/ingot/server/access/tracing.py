@@ -17,19 +17,16 @@ _EXPORT_S = 2.0  # a collector that is gone must not hold up the server's end fo
 
 
 class Tracer:
-    """Sends a span for each request that is over; does nothing without an endpoint.
+    """Sends a span for each request that is over.
 
     Args:
-        endpoint: Where spans are sent over OTLP/HTTP; None for nowhere.
+        endpoint: Where spans are sent over OTLP/HTTP.
 
     Raises:
         UsageError: OpenTelemetry is not installed.
     """
 
-    def __init__(self, endpoint: str | None) -> None:
-        self._provider: Any = None
-        if endpoint is None:
-            return
+    def __init__(self, endpoint: str) -> None:
         try:
             from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
             from opentelemetry.sdk.resources import Resource
@@ -47,7 +44,7 @@ class Tracer:
 
     def record(self, context: RequestContext) -> None:
         """Send the span of a request that is over."""
-        if self._provider is None or context.model is None:
+        if context.model is None:
             return
         from opentelemetry.trace import SpanKind, Status, StatusCode
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -67,8 +64,7 @@ class Tracer:
 
     def close(self) -> None:
         """Send what is left."""
-        if self._provider is not None:
-            self._provider.shutdown()
+        self._provider.shutdown()
 
 
 def _operation(path: str) -> str:

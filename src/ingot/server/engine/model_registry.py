@@ -13,10 +13,10 @@ from typing import Literal
 
 from ingot.artifact import Ingot
 from ingot.errors import IngotError, ServeError, UsageError
-from ingot.inference import EngineLoop, OutputDelta
-from ingot.server.engine.chat_template import Conversations
+from ingot.inference import EngineLoop
 from ingot.server.engine.grammars import GrammarCache
-from ingot.server.engine.mailbox import Mailbox
+from ingot.server.engine.prompts import PromptEncoder
+from ingot.server.engine.stream import OutputMailbox
 from ingot.server.http.errors import ApiError
 from ingot.server.http.process import return_memory
 from ingot.server.schemas.completions import Model
@@ -30,9 +30,6 @@ Weights = Literal["stored", "int8"]
 Loader = Callable[[Path, Weights], tuple[Ingot, EngineLoop]]
 """Opens and verifies an ingot and starts its engine; raises ``IngotError``."""
 
-Said = tuple[Callable[[int, OutputDelta], None], int, OutputDelta]
-"""Who is to hear what a sequence said, the sequence's number, and what it was."""
-
 
 @dataclass(eq=False)
 class ServedModel:
@@ -42,29 +39,32 @@ class ServedModel:
     ingot: Ingot
     loop: EngineLoop
     weights: Weights = "stored"
+    digest: str = field(init=False)
+    """The ingot's."""
     created: int = field(init=False)
     """When the ingot was sealed, in seconds since 1970."""
     _users: int = field(default=0, init=False)
     _unused: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     def __post_init__(self) -> None:
+        self.digest = self.ingot.digest
         self.created = int((self.ingot.path / "ingot.json").stat().st_mtime)
         self._unused.set()
 
     @property
     def description(self) -> Model:
         """What clients are told of it."""
-        return Model(self.name, self.created, self.ingot.digest, self.loop.max_context)
+        return Model(self.name, self.created, self.digest, self.loop.max_context)
 
     @cached_property
-    def mailbox(self) -> Mailbox[Said]:
-        """What the engine's thread has to say to the event loop; first asked for on the loop."""
-        return Mailbox(lambda said: said[0](said[1], said[2]), self.loop.make_way)
+    def mailbox(self) -> OutputMailbox:
+        """The way of its engine's output to the event loop; first used on the loop."""
+        return OutputMailbox(self.loop.make_way)
 
     @cached_property
-    def conversations(self) -> Conversations:
-        """What turns conversations into prompts."""
-        return Conversations(self.ingot)
+    def prompts(self) -> PromptEncoder:
+        """What makes and checks its prompts."""
+        return PromptEncoder(self.ingot, self.loop.max_context)
 
     @cached_property
     def grammars(self) -> GrammarCache:
@@ -91,14 +91,14 @@ class ServedModel:
 
     def close(self) -> None:
         """End its engine and let go of its memory; once closed, nothing happens."""
-        self.close_conversations()
+        self.close_prompts()
         self.loop.close(_CLOSE_S)
         self.ingot.close()
 
-    def close_conversations(self) -> None:
+    def close_prompts(self) -> None:
         """End the process that renders its chat template, where there is one."""
-        if "conversations" in self.__dict__:
-            self.conversations.close()
+        if "prompts" in self.__dict__:
+            self.prompts.close()
 
 
 class Models:
@@ -223,7 +223,7 @@ class Models:
             ServeError: an engine hangs.
         """
         for model in self._models.values():
-            model.close_conversations()
+            model.close_prompts()
         while self._opened:
             self._opened.pop().close()
 

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from ingot.server.access.admission import Admission
 from ingot.server.access.api_keys import Keys
 from ingot.server.access.in_flight import Activity
-from ingot.server.access.request_context import RequestContext
 from ingot.server.access.tracing import Tracer
 from ingot.server.config import ServerConfig
 from ingot.server.engine.metrics import Metrics
-from ingot.server.engine.model_registry import Models, ServedModel
+from ingot.server.engine.model_registry import Models
 
 
 @dataclass(frozen=True)
@@ -23,17 +22,7 @@ class Service:
     admission: Admission
     activity: Activity
     metrics: Metrics
-    tracer: Tracer
+    tracer: Tracer | None
+    """None where requests are not traced."""
     keys: Keys | None
     """None where no key is asked for."""
-
-    def take_up(self, context: RequestContext, model_name: str) -> ServedModel:
-        """Return the model of this name, kept open until the request is over.
-
-        Raises:
-            ApiError: 404 where there is none.
-        """
-        model = self.models.find(model_name)
-        context.held.enter_context(model.used())
-        context.model = model.name
-        return model

@@ -3,15 +3,53 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import contextlib
+from collections import deque
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import chain
 from typing import Self, TypeVar
 
-from ingot.inference import OutputDelta, RequestOptions, SamplingParams, Sequence
-from ingot.server.engine.model_registry import ServedModel
+from ingot.inference import EngineLoop, OutputDelta, RequestOptions, SamplingParams, Sequence
 
+Receive = Callable[[int, OutputDelta], None]
 _Item = TypeVar("_Item")
+
+
+class OutputMailbox:
+    """Hands an engine's output to receivers on the event loop, in the order it came.
+
+    Waking the event loop costs more than everything else on a token's way, so one wake-up
+    serves all output until the loop gets to it: about one for each engine step.
+
+    Args:
+        make_way: Called with True before the loop is woken, and with False once the receivers
+            have written: an engine that keeps every CPU busy leaves one free meanwhile.
+    """
+
+    def __init__(self, make_way: Callable[[bool], None]) -> None:
+        self._make_way = make_way
+        self._loop = asyncio.get_running_loop()
+        self._messages: deque[tuple[Receive, int, OutputDelta]] = deque()
+        self._woken = False
+
+    def put(self, receive: Receive, index: int, delta: OutputDelta) -> None:
+        """Have ``receive(index, delta)`` called on the event loop; any thread may."""
+        self._messages.append((receive, index, delta))
+        # After appending: a loop that was woken before this clears the mark before it takes.
+        if not self._woken:
+            self._woken = True
+            self._make_way(True)
+            with contextlib.suppress(RuntimeError):  # the loop has closed; nobody reads any more
+                self._loop.call_soon_threadsafe(self._deliver)
+
+    def _deliver(self) -> None:
+        self._woken = False
+        while self._messages:
+            receive, index, delta = self._messages.popleft()
+            receive(index, delta)
+        # Receivers run in the loop's next round, and the sockets are written at its end.
+        self._loop.call_soon(self._loop.call_soon, self._make_way, False)
 
 
 class OutputStream:
@@ -22,9 +60,9 @@ class OutputStream:
     reader leaves here is bounded by the request's ``max_tokens``.
     """
 
-    def __init__(self, model: ServedModel, options: RequestOptions) -> None:
-        self._engine = model.loop
-        self._mailbox = model.mailbox
+    def __init__(self, engine: EngineLoop, mailbox: OutputMailbox, options: RequestOptions) -> None:
+        self._engine = engine
+        self._mailbox = mailbox
         self._options = options
         self._sequences: list[Sequence] = []
         self._finished: set[int] = set()
@@ -76,7 +114,7 @@ class OutputStream:
 
     def _hand_over(self, index: int, delta: OutputDelta) -> None:
         """Pass a delta on to the event loop; runs in the engine's thread."""
-        self._mailbox.put((self._receive, index, delta))
+        self._mailbox.put(self._receive, index, delta)
 
     def _receive(self, index: int, delta: OutputDelta) -> None:
         self._waiting.setdefault(index, []).append(delta)

@@ -11,11 +11,12 @@ import json
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
-from ingot.server.schemas.chat import CalledFunction, MadeToolCall, Tool
+from ingot.server.http.errors import ApiError
+from ingot.server.schemas.chat import CalledFunction, MadeToolCall, NamedTool, Tool
 
 OPENING, CLOSING = "<tool_call>", "</tool_call>"
 
@@ -55,6 +56,38 @@ def call_grammar(tools: Iterable[Tool], *, many: bool) -> str:
     start = 'call ("\\n" call)*' if many else "call"
     call = f'"{OPENING}\\n" ({" | ".join(names)}) "\\n{CLOSING}"'
     return "\n".join([f"start: {start}", f"call: {call}", *rules]) + "\n"
+
+
+def select_tools(
+    tools: list[Tool], choice: Literal["none", "auto", "required"] | NamedTool | None
+) -> tuple[list[Tool], list[Tool]]:
+    """Return the tools that the model is told of, and those of which it must call one.
+
+    Args:
+        tools: All that the request holds.
+        choice: Its ``tool_choice``.
+
+    Raises:
+        ApiError: 400 where the two contradict each other.
+    """
+    names = [tool.function.name for tool in tools]
+    if len(set(names)) < len(names):
+        raise ApiError(400, "tools: two have one name", param="tools", code="invalid_value")
+    if choice is None or choice == "auto":
+        return tools, []
+    if choice == "none":
+        return [], []
+    if choice == "required":
+        return tools, tools
+    required = [tool for tool in tools if tool.function.name == choice.function.name]
+    if not required:
+        raise ApiError(
+            400,
+            f"tool_choice: {choice.function.name[:64]!r} is not among tools",
+            param="tool_choice",
+            code="invalid_value",
+        )
+    return tools, required
 
 
 @dataclass

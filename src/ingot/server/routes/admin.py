@@ -17,8 +17,8 @@ from ingot.server.engine.service import Service
 from ingot.server.http.errors import ApiError
 from ingot.server.http.router import Router
 from ingot.server.routes.health import json_response
-from ingot.server.routes.request_body import read_request
-from ingot.server.schemas.common import Strict
+from ingot.server.routes.request_body import read_request, use_model
+from ingot.server.schemas.common import ModelRequest, Strict
 from ingot.server.schemas.completions import Model
 
 
@@ -31,16 +31,12 @@ class ReplaceRequest(Strict):
     """The ingot's folder, on the server's machine."""
 
 
-class QuantizeRequest(Strict):
+class QuantizeRequest(ModelRequest):
     """The body of ``POST /admin/quantize``."""
 
-    model: str
 
-
-class VerifyRequest(Strict):
+class VerifyRequest(ModelRequest):
     """The body of ``POST /admin/verify``."""
-
-    model: str
 
 
 class CancelRequest(Strict):
@@ -111,7 +107,7 @@ def add_admin(router: Router, service: Service) -> None:
     async def verify(http_request: Request) -> Response:
         """Hash the weights in the server's memory and compare them with the manifest."""
         request = await read_request(http_request, VerifyRequest, service.config)
-        model = service.take_up(context_of(http_request), request.model)
+        model = use_model(service, context_of(http_request), request.model)
         async with verifying:  # one at a time: each reads all weights and fills the memory bus
             tensors = await asyncio.to_thread(model.loop.weight_digests)
         if not tensors:

@@ -12,14 +12,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ingot.inference import Grammar, OutputDelta
-from ingot.server.access.request_context import context_of
 from ingot.server.engine.grammars import request_grammar, tool_grammar
 from ingot.server.engine.model_registry import ServedModel
 from ingot.server.engine.service import Service
-from ingot.server.engine.tools import ToolReader
+from ingot.server.engine.tools import ToolReader, select_tools
 from ingot.server.http.errors import ApiError
 from ingot.server.http.router import STREAMED, Router
-from ingot.server.routes.conversation import encode_conversation, tools_of
 from ingot.server.routes.generation import (
     ChunkFrame,
     GenerationRequest,
@@ -28,7 +26,7 @@ from ingot.server.routes.generation import (
     server_sent_event,
 )
 from ingot.server.routes.logprobs import LogprobsWriter
-from ingot.server.routes.request_body import check_together, read_request, request_options
+from ingot.server.routes.request_body import check_together, open_request, request_options
 from ingot.server.schemas.chat import (
     ChatChoice,
     ChatChunk,
@@ -39,6 +37,7 @@ from ingot.server.schemas.chat import (
     ChatRequest,
     FinishReason,
     MadeToolCall,
+    Tool,
 )
 
 
@@ -48,20 +47,20 @@ def add_chat(router: Router, service: Service) -> None:
     @router.post("/v1/chat/completions", ChatCompletion, body=ChatRequest, media_types=STREAMED)
     async def chat(http_request: Request) -> Response:
         """Answer a conversation; streamed as server-sent events where `stream` is true."""
-        context = context_of(http_request)
-        context.held.enter_context(service.admission.request())
-        request = await read_request(http_request, ChatRequest, service.config)
-        model = service.take_up(context, request.model)
+        context, request, model = await open_request(http_request, ChatRequest, service)
         check_together(request, service.config, 1, request.n or 1)
         _check(request)
-        told, wanted = tools_of(request.tools, request.tool_choice)
-        prompt = await encode_conversation(request.messages, told, model)
+        tools, required = request.tools or [], list[Tool]()
+        if tools:
+            tools, required = select_tools(tools, request.tool_choice)
+        prompt = await model.prompts.encode_messages(request.messages, tools)
         if service.config.log_prompts:
             context.prompts = [model.ingot.tokenizer.decode(prompt)]
-        if wanted:
+        grammar: Grammar | None = None
+        if required:
             many = request.parallel_tool_calls is not False
-            grammar: Grammar | None = await tool_grammar(wanted, model.grammars, many=many)
-        else:
+            grammar = await tool_grammar(required, model.grammars, many=many)
+        elif request.has_grammar:
             grammar = await request_grammar(request, model.grammars)
         room = model.loop.max_context - len(prompt)
         candidates = [
@@ -76,7 +75,7 @@ def add_chat(router: Router, service: Service) -> None:
         options = request_options(context, service.config, request.user, request)
         generation = GenerationRequest(model, [prompt], candidates, options, bool(request.stream))
         return GenerationResponse(
-            generation, ChatWriter(request, bool(told), model), service, context
+            generation, ChatWriter(request, bool(tools), model), service, context
         )
 
 
@@ -107,7 +106,9 @@ class ChatWriter:
         self._id = f"chatcmpl-{uuid.uuid4().hex}"
         self._created = int(time.time())
         choices = range(request.n or 1)
-        self._logprobs = [LogprobsWriter(model.ingot.tokenizer) for _ in choices]
+        tokenizer = model.ingot.tokenizer
+        scored = choices if request.logprobs else ()
+        self._logprobs = [LogprobsWriter(tokenizer) for _ in scored]
         self._frame = ChunkFrame(ChatChunk(*self._head(), [], None, None))
         self._readers = [ToolReader() if reads_tools else None for _ in choices]
 
@@ -177,4 +178,4 @@ class ChatWriter:
         return "tool_calls" if reader and reader.count else "stop"
 
     def _head(self) -> tuple[str, int, str, str]:
-        return self._id, self._created, self._model.name, self._model.ingot.digest
+        return self._id, self._created, self._model.name, self._model.digest

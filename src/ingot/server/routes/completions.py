@@ -12,7 +12,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ingot.inference import OutputDelta
-from ingot.server.access.request_context import context_of
 from ingot.server.engine.grammars import request_grammar
 from ingot.server.engine.model_registry import ServedModel
 from ingot.server.engine.service import Service
@@ -26,8 +25,7 @@ from ingot.server.routes.generation import (
     server_sent_event,
 )
 from ingot.server.routes.logprobs import LogprobsWriter
-from ingot.server.routes.prompts import encode_prompts
-from ingot.server.routes.request_body import check_together, read_request, request_options
+from ingot.server.routes.request_body import check_together, open_request, request_options
 from ingot.server.schemas.completions import Choice, Completion, CompletionRequest, Logprobs
 
 
@@ -37,16 +35,13 @@ def add_completions(router: Router, service: Service) -> None:
     @router.post("/v1/completions", Completion, body=CompletionRequest, media_types=STREAMED)
     async def completions(http_request: Request) -> Response:
         """Continue each prompt; streamed as server-sent events where `stream` is true."""
-        context = context_of(http_request)
-        context.held.enter_context(service.admission.request())
-        request = await read_request(http_request, CompletionRequest, service.config)
-        model = service.take_up(context, request.model)
+        context, request, model = await open_request(http_request, CompletionRequest, service)
         check_together(request, service.config, len(request.prompts), request.candidates_per_prompt)
         _check(request)
-        prompts = await encode_prompts(request.prompts, model)
+        prompts = await model.prompts.encode(request.prompts)
         if service.config.log_prompts:
             context.prompts = [model.ingot.tokenizer.decode(ids) for ids in prompts]
-        grammar = await request_grammar(request, model.grammars)
+        grammar = await request_grammar(request, model.grammars) if request.has_grammar else None
         generation = GenerationRequest(
             model=model,
             prompts=prompts,
@@ -87,7 +82,7 @@ class CompletionWriter:
         self._model = model
         self._id = f"cmpl-{uuid.uuid4().hex}"
         self._created = int(time.time())
-        count = len(prompts) * request.candidates_per_prompt
+        count = 0 if request.logprobs is None else len(prompts) * request.candidates_per_prompt
         self._logprobs = [LogprobsWriter(model.ingot.tokenizer) for _ in range(count)]
         self._begun: set[int] = set()
         self._frame = ChunkFrame(self._completion([], None))
@@ -151,7 +146,7 @@ class CompletionWriter:
             self._id,
             self._created,
             model.name,
-            model.ingot.digest,
+            model.digest,
             choices,
             counter.usage() if counter else None,
             counter.timing if counter else None,

@@ -16,20 +16,17 @@ from starlette.responses import Response
 
 from ingot.errors import ServeError
 from ingot.inference import OutputDelta
-from ingot.server.access.request_context import context_of
 from ingot.server.engine.service import Service
 from ingot.server.http.errors import ApiError
 from ingot.server.http.router import Router
 from ingot.server.routes.generation import GenerationRequest, GenerationResponse, UsageCounter
-from ingot.server.routes.prompts import encode_prompts
-from ingot.server.routes.request_body import read_request, request_options
-from ingot.server.schemas.common import EndUser, Prompt, Strict, kind_of
+from ingot.server.routes.request_body import open_request, request_options
+from ingot.server.schemas.common import EndUser, ModelRequest, Prompt, kind_of
 
 
-class EmbeddingsRequest(Strict):
+class EmbeddingsRequest(ModelRequest):
     """The body of ``POST /v1/embeddings``."""
 
-    model: str
     input: Prompt
     encoding_format: Literal["float", "base64"] | None = "float"
     """How the numbers are written; base64 is of float32, little end first."""
@@ -76,11 +73,8 @@ def add_embeddings(router: Router, service: Service) -> None:
     @router.post("/v1/embeddings", Embeddings, body=EmbeddingsRequest)
     async def embeddings(http_request: Request) -> Response:
         """Return the mean of each input's last hidden states."""
-        context = context_of(http_request)
-        context.held.enter_context(service.admission.request())
-        request = await read_request(http_request, EmbeddingsRequest, service.config)
-        model = service.take_up(context, request.model)
-        prompts = await encode_prompts(request.inputs, model, field="input")
+        context, request, model = await open_request(http_request, EmbeddingsRequest, service)
+        prompts = await model.prompts.encode(request.inputs, "input")
         if service.config.log_prompts:
             context.prompts = [model.ingot.tokenizer.decode(ids) for ids in prompts]
         generation = GenerationRequest(
@@ -90,7 +84,7 @@ def add_embeddings(router: Router, service: Service) -> None:
             options=request_options(context, service.config, request.user),
             stream=False,
         )
-        writer = _Writer(request, model.name, model.ingot.digest)
+        writer = _Writer(request, model.name, model.digest)
         return GenerationResponse(generation, writer, service, context)
 
 

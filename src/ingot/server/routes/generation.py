@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import orjson
 from starlette.responses import Response
@@ -19,7 +19,6 @@ from ingot.server.access.request_context import RequestContext
 from ingot.server.engine.model_registry import ServedModel
 from ingot.server.engine.service import Service
 from ingot.server.engine.stream import OutputStream, join
-from ingot.server.http.connection import while_connected
 from ingot.server.http.errors import ApiError, from_ingot_error
 from ingot.server.schemas.completions import (
     CompletionTokensDetails,
@@ -162,11 +161,11 @@ class GenerationResponse(Response):
             ApiError: nothing has been sent yet, and this is to be sent instead.
         """
         del scope
-        generation = self._generation
+        generation, model = self._generation, self._generation.model
         work = self._stream if generation.stream else self._whole
         self._context.held.enter_context(self._service.admission.tokens(generation.most_tokens))
         with (
-            OutputStream(generation.model, generation.options) as answers,
+            OutputStream(model.loop, model.mailbox, generation.options) as answers,
             self._service.activity.track(self._context, lambda: self._cancel(answers)),
         ):
             self._submit(answers)
@@ -285,6 +284,30 @@ class GenerationResponse(Response):
     def _too_late(self) -> ApiError:
         limit = f"the answer was not complete within {self._limit_s:g} s"
         return ApiError(504, f"{limit}; ask for fewer tokens", code="deadline_exceeded")
+
+
+async def while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
+    """Run ``work`` to its end, or until the client leaves; then it is cancelled.
+
+    Args:
+        receive: The request's channel, its body read already.
+        work: What to do; must clean up after itself when cancelled.
+    """
+    doing = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_client_leaves(receive))
+    try:
+        await asyncio.wait({doing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if doing.done():
+            doing.result()
+    finally:
+        doing.cancel()
+        leaving.cancel()
+        await asyncio.gather(doing, leaving, return_exceptions=True)
+
+
+async def _client_leaves(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _without_bad_end(delta: OutputDelta) -> OutputDelta | None:

@@ -12,14 +12,44 @@ from starlette.requests import ClientDisconnect, Request
 
 from ingot.errors import invalid_field
 from ingot.inference import RequestOptions
-from ingot.server.access.request_context import RequestContext
+from ingot.server.access.request_context import RequestContext, context_of
 from ingot.server.config import ServerConfig
+from ingot.server.engine.model_registry import ServedModel
+from ingot.server.engine.service import Service
 from ingot.server.http.errors import ApiError
-from ingot.server.schemas.common import GenerationFields, SchedulingFields
+from ingot.server.schemas.common import GenerationFields, ModelRequest, SchedulingFields
 
 _Body = TypeVar("_Body", bound=BaseModel)
+_ModelBody = TypeVar("_ModelBody", bound=ModelRequest)
 _NOTHING_ASKED = SchedulingFields()
 _UNION_TAGS = frozenset({"text", "texts", "ids", "lists"})  # pydantic adds them to error paths
+
+
+async def open_request(
+    http_request: Request, kind: type[_ModelBody], service: Service
+) -> tuple[RequestContext, _ModelBody, ServedModel]:
+    """Admit a request that generates; return its record, its checked body and its model.
+
+    Raises:
+        ApiError: 429 where too many are open, 404 where there is no such model, or as
+            ``read_request``.
+    """
+    context = context_of(http_request)
+    context.held.enter_context(service.admission.request())  # before reading: it costs nothing yet
+    request = await read_request(http_request, kind, service.config)
+    return context, request, use_model(service, context, request.model)
+
+
+def use_model(service: Service, context: RequestContext, name: str) -> ServedModel:
+    """Return the model of this name, kept open until the request is over.
+
+    Raises:
+        ApiError: 404 where there is none.
+    """
+    model = service.models.find(name)
+    context.held.enter_context(model.used())
+    context.model = model.name
+    return model
 
 
 async def read_request(request: Request, kind: type[_Body], config: ServerConfig) -> _Body:
@@ -95,21 +125,15 @@ def request_options(
 async def _read_body(request: Request, config: ServerConfig) -> bytes:
     """Read a body that is neither too large nor too slow."""
     body = bytearray()
-    too_large = ApiError(
-        413,
-        f"the body is larger than {config.max_body_bytes} bytes; send fewer or shorter prompts",
-        code="body_too_large",
-        headers={"connection": "close"},
-    )
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > config.max_body_bytes:
-        raise too_large
+        raise _too_large(config)
     try:
         async with asyncio.timeout(config.body_timeout_s):
             async for piece in request.stream():
                 body += piece
                 if len(body) > config.max_body_bytes:
-                    raise too_large
+                    raise _too_large(config)
     except TimeoutError as error:
         raise ApiError(
             408,
@@ -123,6 +147,15 @@ async def _read_body(request: Request, config: ServerConfig) -> bytes:
 
 
 _CODES = {"missing": "missing_field", "extra_forbidden": "unknown_field"}
+
+
+def _too_large(config: ServerConfig) -> ApiError:
+    return ApiError(
+        413,
+        f"the body is larger than {config.max_body_bytes} bytes; send fewer or shorter prompts",
+        code="body_too_large",
+        headers={"connection": "close"},
+    )
 
 
 def _describe(error: ValidationError, fields: Collection[str]) -> ApiError:

@@ -12,7 +12,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ingot.inference import OutputDelta
-from ingot.server.access.request_context import context_of
 from ingot.server.engine.grammars import format_grammar
 from ingot.server.engine.model_registry import ServedModel
 from ingot.server.engine.service import Service
@@ -24,8 +23,7 @@ from ingot.server.routes.generation import (
     UsageCounter,
     server_sent_event,
 )
-from ingot.server.routes.prompts import check_ids
-from ingot.server.routes.request_body import read_request, request_options
+from ingot.server.routes.request_body import open_request, request_options
 from ingot.server.schemas.responses import InputMessage, ResponsesRequest
 
 Status = Literal["in_progress", "completed", "incomplete", "failed"]
@@ -37,12 +35,8 @@ def add_responses(router: Router, service: Service) -> None:
     @router.post("/v1/responses", body=ResponsesRequest, media_types=STREAMED)
     async def responses(http_request: Request) -> Response:
         """Answer an input; streamed as server-sent events where `stream` is true."""
-        context = context_of(http_request)
-        context.held.enter_context(service.admission.request())
-        request = await read_request(http_request, ResponsesRequest, service.config)
-        model = service.take_up(context, request.model)
-        prompt = await model.conversations.encode(_messages(request), {})
-        check_ids(prompt, model, "input")
+        context, request, model = await open_request(http_request, ResponsesRequest, service)
+        prompt = await model.prompts.encode_conversation(_messages(request), "input")
         if service.config.log_prompts:
             context.prompts = [model.ingot.tokenizer.decode(prompt)]
         wanted = request.text.format if request.text else None
@@ -150,7 +144,7 @@ class ResponsesWriter:
             "object": "response",
             "created_at": self._created,
             "model": self._model.name,
-            "system_fingerprint": self._model.ingot.digest,
+            "system_fingerprint": self._model.digest,
             "status": status,
             "error": None,
             "incomplete_details": {"reason": "max_output_tokens"} if self._cut else None,

@@ -13,21 +13,19 @@ from ingot.server.engine.service import Service
 from ingot.server.http.errors import ApiError
 from ingot.server.http.router import Router
 from ingot.server.routes.health import json_response
-from ingot.server.routes.request_body import read_request
-from ingot.server.schemas.common import Strict, TokenIds
+from ingot.server.routes.request_body import read_request, use_model
+from ingot.server.schemas.common import ModelRequest, TokenIds
 
 
-class TokenizeRequest(Strict):
+class TokenizeRequest(ModelRequest):
     """The body of ``POST /tokenize``."""
 
-    model: str
     prompt: str
 
 
-class DetokenizeRequest(Strict):
+class DetokenizeRequest(ModelRequest):
     """The body of ``POST /detokenize``."""
 
-    model: str
     tokens: TokenIds
 
 
@@ -54,7 +52,7 @@ def add_tokens(router: Router, service: Service) -> None:
     async def tokenize(http_request: Request) -> Response:
         """Return the tokens of a text."""
         request = await read_request(http_request, TokenizeRequest, service.config)
-        model = service.take_up(context_of(http_request), request.model)
+        model = use_model(service, context_of(http_request), request.model)
         ids = await asyncio.to_thread(model.ingot.tokenizer.encode, request.prompt)
         return json_response(Tokenized(len(ids), model.loop.max_context, ids))
 
@@ -62,7 +60,7 @@ def add_tokens(router: Router, service: Service) -> None:
     async def detokenize(http_request: Request) -> Response:
         """Return the text of tokens; bytes that are not UTF-8 become U+FFFD."""
         request = await read_request(http_request, DetokenizeRequest, service.config)
-        model = service.take_up(context_of(http_request), request.model)
+        model = use_model(service, context_of(http_request), request.model)
         tokenizer = model.ingot.tokenizer
         if request.tokens and (highest := max(request.tokens)) >= tokenizer.vocab_size:
             raise ApiError(

@@ -83,6 +83,12 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+class ModelRequest(Strict):
+    """The base of every request to a model."""
+
+    model: str
+
+
 class StreamOptions(Strict):
     """What a stream holds besides the text."""
 
@@ -208,10 +214,9 @@ class SchedulingFields(Strict):
     """Only requests with the same salt share cached prefixes."""
 
 
-class GenerationFields(SamplingFields, SchedulingFields):
+class GenerationFields(ModelRequest, SamplingFields, SchedulingFields):
     """Fields of every route that generates, as far as OpenAI's routes agree."""
 
-    model: str
     n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = 1
     stream: bool | None = False
     stream_options: StreamOptions | None = None
@@ -219,6 +224,11 @@ class GenerationFields(SamplingFields, SchedulingFields):
     structured_outputs: StructuredOutputs | None = None
     user: EndUser | None = None
     """Shares the engine fairly with the key's other end users; a field in the log."""
+
+    @property
+    def has_grammar(self) -> bool:
+        """Whether the answer must follow a grammar."""
+        return self.response_format is not None or self.structured_outputs is not None
 
     @property
     def wants_usage(self) -> bool:

@@ -14,6 +14,7 @@ from ingot.server.schemas.common import (
     Count,
     EndUser,
     JsonObjectFormat,
+    ModelRequest,
     Name,
     SamplingFields,
     Strict,
@@ -72,10 +73,9 @@ class TextOptions(Strict):
     ) = None
 
 
-class ResponsesRequest(Strict):
+class ResponsesRequest(ModelRequest):
     """The body of ``POST /v1/responses``. Null stands for the default everywhere."""
 
-    model: str
     input: Annotated[
         Annotated[str, Tag("text")]
         | Annotated[list[InputMessage], Field(min_length=1, max_length=4096), Tag("items")],

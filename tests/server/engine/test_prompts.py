@@ -9,11 +9,11 @@ import pytest
 from ingot.artifact import Ingot, open_ingot
 from ingot.errors import ArtifactError
 from ingot.model.chat import DEFAULT_TEMPLATE
-from ingot.server.engine.chat_template import source_of
+from ingot.server.engine.prompts import template_source
 
 
 def test_an_ingot_without_a_template_gets_the_default_one(ingot: Ingot) -> None:
-    assert source_of(ingot) == DEFAULT_TEMPLATE
+    assert template_source(ingot) == DEFAULT_TEMPLATE
 
 
 def test_a_template_that_was_changed_after_sealing_is_refused(
@@ -27,7 +27,7 @@ def test_a_template_that_was_changed_after_sealing_is_refused(
         config = json.loads(file.read_text()) | {"chat_template": "{{ 'mine' }}"}
         file.write_text(json.dumps(config))
         with pytest.raises(ArtifactError, match="not the file that was sealed"):
-            source_of(ingot)
+            template_source(ingot)
         file.unlink()
         with pytest.raises(ArtifactError, match="cannot be read"):
-            source_of(ingot)
+            template_source(ingot)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from ingot.server.http.connection import while_connected
+from ingot.server.routes.generation import while_connected
 
 
 def test_work_ends_by_itself() -> None:
