@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import openai
 
-DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana.json"
+DASHBOARD = Path(__file__).parents[3] / "deploy" / "grafana.json"
 
 
 def test_every_figure_of_the_dashboard_is_reported(
