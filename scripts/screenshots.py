@@ -7,6 +7,7 @@ Drives Debian's Chromium through every view of a server on that ingot and writes
 from __future__ import annotations
 
 import io
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from ingot.server import ServerConfig
 FOLDER = Path("docs/screenshots")
 DESKTOP, PHONE = (1200, 780), (390, 780)
 _COLORS = 192
+_WAIT_MS = 120_000  # for a condition, on a busy machine
 
 
 def play(page: Page) -> None:
@@ -30,17 +32,17 @@ def play(page: Page) -> None:
     page.fill("#max-tokens", "96")
     page.check("#tint")
     page.click("#generate")
-    expect(page.locator("#status")).not_to_have_text("Generating…")
+    expect(page.locator("#status")).to_have_text(re.compile("Stopped at|ended its text"))
     page.evaluate("window.scrollTo(0, 0)")
     page.locator(".assistant .token").nth(8).hover()
 
 
 def train(page: Page) -> None:
-    """Show where the model comes from, and its run's curves where they lie beside the ingot."""
-    record = Path(sys.argv[1]).with_suffix("") / "metrics.jsonl"
-    if record.is_file():
-        page.set_input_files("#run-files", record)
-        expect(page.locator(".plot")).not_to_have_count(0)
+    """Show the model's provenance, and its run's charts if they lie beside the ingot."""
+    metrics = Path(sys.argv[1]).with_suffix("") / "metrics.jsonl"
+    if metrics.is_file():
+        page.set_input_files("#run-files", metrics)
+        expect(page.locator("#view-train .status")).to_contain_text("updates read")
 
 
 def serve(page: Page) -> None:
@@ -92,6 +94,7 @@ def main() -> None:
     if chromium is None:
         raise UsageError("chromium is not installed", fix="sudo apt-get install chromium")
     FOLDER.mkdir(exist_ok=True)
+    expect.set_options(timeout=_WAIT_MS)
     with (
         inference.load(sys.argv[1]) as model,
         inference.serve(model, ServerConfig(port=0)) as server,
@@ -119,11 +122,12 @@ def take(
         color_scheme=scheme,  # type: ignore[arg-type]  # of two words
     )
     page = context.new_page()
+    page.set_default_timeout(_WAIT_MS)
     page.goto(url)
     expect(page.locator("#model-name")).not_to_be_empty()
-    page.wait_for_timeout(500)
+    expect(page.locator(".view:visible")).to_have_count(1)
     prepare(page)
-    page.wait_for_timeout(300)
+    page.wait_for_timeout(300)  # transitions end
     with Image.open(io.BytesIO(page.screenshot())) as image:
         image.convert("RGB").quantize(_COLORS).save(path, optimize=True)
     context.close()

@@ -147,6 +147,24 @@ def test_a_chat_has_a_memory_that_can_be_edited_and_branched(page: Page) -> None
     expect(page.locator("#conversations li")).to_have_count(2)
 
 
+@pytest.mark.parametrize("screen", ["desktop", "phone"])
+def test_a_refused_chat_message_leaves_no_trace(
+    open_page: Callable[..., Page], screen: str
+) -> None:
+    page = open_page(screen=screen)
+    page.click("label[for=mode-chat]")
+    generate(page, 5, "one")
+    long = "x y " * 4000
+    page.fill("#prompt", long)
+    page.click("#generate")
+    expect(page.locator("#status")).to_contain_text("4096")
+    expect(page.locator(".message")).to_have_count(2)
+    expect(page.locator("#prompt")).to_have_value(long)
+    generate(page, 5, "two")
+    expect(page.locator(".message")).to_have_count(4)
+    expect(page.locator(".message").last).to_be_in_viewport()
+
+
 def test_two_answers_side_by_side(page: Page) -> None:
     page.locator("#temperature").fill("0")
     page.check("#side-by-side")
@@ -155,6 +173,24 @@ def test_two_answers_side_by_side(page: Page) -> None:
     texts = page.locator(".pair .assistant .text").all_inner_texts()
     assert len(texts) == 2
     assert texts[0] == texts[1] != ""
+
+
+def test_one_of_two_answers_may_be_refused(page: Page) -> None:
+    page.check("#side-by-side")
+    page.fill("#other-temperature", "1.5")
+
+    def refuse(route: Route) -> None:
+        if json.loads(route.request.post_data or "")["temperature"] == 1.5:
+            route.fulfill(status=429, json={"error": {"message": "too many requests"}})
+        else:
+            route.continue_()
+
+    page.route("**/v1/completions", refuse)
+    page.fill("#max-tokens", "5")
+    page.click("#generate")
+    expect(page.locator("#status")).to_have_text("too many requests")
+    expect(page.locator(".pair .assistant")).to_have_count(1)
+    expect(answer(page)).to_have_text(re.compile("."))
 
 
 def test_an_answer_follows_a_json_schema(page: Page) -> None:

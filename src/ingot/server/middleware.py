@@ -16,7 +16,11 @@ from ingot.server.page.files import page_files
 
 _log = logging.getLogger("ingot.server.requests")
 _OPEN_PATHS = frozenset({"/health"}) | page_files().keys()
-_QUIET_PATHS = frozenset({"/health", "/ready", "/metrics"})
+# Not logged: what monitoring and the page poll, and the page's files, one request for each.
+_QUIET_PATHS = frozenset(
+    {"/health", "/ready", "/metrics", "/admin/activity"}
+    | {path for path in page_files() if path.startswith("/page/")}
+)
 
 
 class AuthMiddleware:

@@ -25,6 +25,14 @@ export function add(conversation, parentId, role, text = "") {
   return child;
 }
 
+// Removes a node that has no children; a sibling is shown instead, if there is one.
+export function remove(conversation, node) {
+  const parent = conversation.nodes[node.parent];
+  parent.children = parent.children.filter((id) => id !== node.id);
+  parent.shown = Math.max(0, Math.min(parent.shown, parent.children.length - 1));
+  delete conversation.nodes[node.id];
+}
+
 export function siblings(conversation, node) {
   return conversation.nodes[node.parent].children.map((id) => conversation.nodes[id]);
 }

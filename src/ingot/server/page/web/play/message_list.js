@@ -23,7 +23,8 @@ export class MessageList {
   render(conversation, { sideBySide, running }) {
     const messages = tree.path(conversation).map((node) => {
       if (node.role === "user") return this.userMessage(conversation, node, running);
-      const pair = sideBySide ? this.pairs.get(node.parent) : null;
+      const isKept = (id) => id in conversation.nodes; // a refused answer is removed
+      const pair = sideBySide ? this.pairs.get(node.parent)?.filter(isKept) : null;
       if (!pair?.includes(node.id)) return this.assistantMessage(conversation, node, running);
       const both = pair.map((id) =>
         this.assistantMessage(conversation, conversation.nodes[id], running),

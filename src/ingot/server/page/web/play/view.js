@@ -203,6 +203,8 @@ async function answer(node) {
   running.push(...controllers);
   setBusy(true);
   render();
+  // On a small screen the input fills the view, and the answer would arrive unseen above it.
+  $("messages").lastElementChild.scrollIntoView({ block: "nearest" });
   const results = await Promise.all(
     requests.map(({ request, model }, index) => {
       const view = messageList.view(answers[index]);
@@ -213,9 +215,19 @@ async function answer(node) {
   if (running.length) return;
   setBusy(false);
   const failed = results.find((result) => result.error);
+  if (failed) removeRefused(conversation, node, answers);
   onChange();
   showStatus(failed?.error ?? results[0].message, Boolean(failed));
   checkDigest(results[0].digest);
+}
+
+// A refused answer leaves nothing behind: in a chat, an unanswered question would be sent again
+// with every later one. Its text returns to the input, to be changed.
+function removeRefused(conversation, question, answers) {
+  for (const each of answers) if (!each.text) tree.remove(conversation, each);
+  if (conversation.mode !== "chat" || question.children.length) return;
+  tree.remove(conversation, question);
+  if (conversation === current && !$("prompt").value) $("prompt").value = question.text;
 }
 
 async function requestsFor(node) {
