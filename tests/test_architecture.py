@@ -21,11 +21,14 @@ PATH = re.compile(
     r"|(?:[\w.-]+/)*(Makefile|Containerfile|CMakeLists\.txt|\.clang-format|\.editorconfig|run)"
 )
 
+WRITTEN = ("corpus.json", "ingot.json", "recipe.toml")  # by Ingot, into a user's folders
+
 
 def mentioned(document: str) -> list[str]:
     """Every path in the prose of a document, with ``:name`` where one follows."""
     prose = FENCED.sub("", (ROOT / document).read_text())
-    return [code for code in CODE.findall(prose) if PATH.fullmatch(code.partition(":")[0])]
+    found = [code for code in CODE.findall(prose) if PATH.fullmatch(code.partition(":")[0])]
+    return [code for code in found if code not in WRITTEN]
 
 
 def located(path: str) -> Path | None:
