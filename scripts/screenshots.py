@@ -116,7 +116,7 @@ def take(
     screen: tuple[int, int] = DESKTOP,
     scheme: str = "light",
 ) -> None:
-    """Open one view, prepare it, and write what is seen."""
+    """Open one view, prepare it, and write a picture of it."""
     context = browser.new_context(
         viewport={"width": screen[0], "height": screen[1]},
         color_scheme=scheme,  # type: ignore[arg-type]  # of two words

@@ -1,4 +1,4 @@
-"""A real browser, a real server, a real (small) model, for the page as people use it."""
+"""Fixtures of the page's tests: a real browser, a real server and a small model."""
 
 from __future__ import annotations
 

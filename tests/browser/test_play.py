@@ -86,7 +86,7 @@ def test_the_keyboard_is_enough(page: Page) -> None:
     expect(page.locator("#generate")).to_be_focused()
 
 
-def test_each_token_tells_its_odds_and_what_could_have_come(page: Page) -> None:
+def test_each_token_shows_its_probability_and_alternatives(page: Page) -> None:
     page.locator("#temperature").fill("0")
     text = generate(page, 12)
     tokens = page.locator(".assistant .token")
@@ -217,12 +217,12 @@ def test_what_is_copied_runs(page: Page, server: Server, model: Model) -> None:
     page.click("#copy-curl")
     expect(page.locator("#status")).to_have_text("Copied as curl.")
     words = shlex.split(page.evaluate("navigator.clipboard.readText()").replace("\\\n", " "))
-    said = httpx.post(words[1], json=json.loads(words[words.index("-d") + 1])).json()
-    assert said["choices"][0]["text"] == expected
-    assert said["system_fingerprint"] == model.digest
+    answered = httpx.post(words[1], json=json.loads(words[words.index("-d") + 1])).json()
+    assert answered["choices"][0]["text"] == expected
+    assert answered["system_fingerprint"] == model.digest
 
 
-def test_conversations_stay_and_can_leave_and_come_back(page: Page, tmp_path: Path) -> None:
+def test_conversations_are_stored_exported_and_imported(page: Page, tmp_path: Path) -> None:
     text = generate(page, 10)
     page.reload()
     expect(answer(page)).to_have_text(text, use_inner_text=True)
@@ -238,7 +238,7 @@ def test_conversations_stay_and_can_leave_and_come_back(page: Page, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("no json", "This file is not JSON."),
         (
@@ -257,11 +257,11 @@ def test_conversations_stay_and_can_leave_and_come_back(page: Page, tmp_path: Pa
         ),
     ],
 )
-def test_a_broken_file_is_refused(page: Page, tmp_path: Path, content: str, said: str) -> None:
+def test_a_broken_file_is_refused(page: Page, tmp_path: Path, content: str, message: str) -> None:
     file = tmp_path / "file.json"
     file.write_text(content)
     page.set_input_files("#import", file)
-    expect(page.locator("#status")).to_contain_text(said)
+    expect(page.locator("#status")).to_contain_text(message)
 
 
 def test_the_server_proves_its_weights(page: Page, model: Model) -> None:
@@ -277,7 +277,7 @@ def test_a_refusal_is_shown_in_its_own_words(page: Page) -> None:
     expect(page.locator("#status")).to_have_class(re.compile("error"))
 
 
-def test_a_server_that_is_gone_is_reported_and_can_come_back(page: Page) -> None:
+def test_a_server_that_does_not_answer_is_reported_and_can_return(page: Page) -> None:
     page.context.set_offline(True)
     page.click("#generate")
     expect(page.locator("#status")).to_contain_text("does not answer")

@@ -44,7 +44,7 @@ def test_every_view_fits_and_is_accessible(open_page: Callable[..., Page], scree
 
 @pytest.fixture
 def changing(model: Model) -> Iterator[Server]:
-    """A server of its own, for what changes what is served."""
+    """A separate server, for tests that change the served models."""
     with inference.serve(model, ServerConfig(port=0)) as server:
         yield server
 
@@ -365,7 +365,7 @@ def test_the_page_is_small(open_page: Callable[..., Page]) -> None:
     for view in VIEWS:
         page.click(f"nav a[href='#{view}']")
         expect(page.locator(f"#view-{view} h2, #view-{view} textarea").first).to_be_visible()
-    # What is asked for again and again, such as /metrics, counts once.
+    # What is requested repeatedly, such as /metrics, counts once.
     transferred = page.evaluate("""() => {
       const entries = performance.getEntriesByType("resource");
       const sizes = new Map(entries.map((each) => [each.name, each.encodedBodySize]));

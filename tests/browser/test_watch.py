@@ -88,7 +88,7 @@ def test_a_run_is_watched_and_steered(
     wait_until(page, lambda: metrics.stat().st_size > size)
     page.get_by_role("button", name="Stop").click()
     assert process.wait(300) == 130
-    with pytest.raises(httpx.ConnectError):  # what was served has ended with the run
+    with pytest.raises(httpx.ConnectError):  # the served ingot ends with the run
         httpx.get(f"{url}/health")
     expect(page.get_by_text("The run has ended or was stopped")).to_be_visible(timeout=300_000)
     assert faults == []

@@ -38,7 +38,7 @@ class RunMonitor:
     Args:
         name: The run's name.
         metrics: The run's ``metrics.jsonl``; it need not exist yet.
-        actions: What can be asked of the run, by name.
+        actions: What the page's buttons do, by name.
         paused: Returns whether the run is paused.
         port: Port; 0 takes a free one.
 
