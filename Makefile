@@ -19,8 +19,8 @@ $(SETUP): pyproject.toml constraints.txt scripts/make_venv.sh
 	@touch $(SETUP)
 
 lint: setup  ## style, types, and who may import whom
-	$(BIN)/ruff format --check src tests benchmarks scripts
-	$(BIN)/ruff check src tests benchmarks scripts
+	$(BIN)/ruff format --check src tests benchmarks scripts examples
+	$(BIN)/ruff check src tests benchmarks scripts examples
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

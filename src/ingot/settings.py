@@ -17,6 +17,8 @@ from pydantic import BaseModel, ValidationError
 from ingot.errors import IngotError, from_validation, nearest
 
 Tables = dict[str, Any]
+Settings = Iterable[str] | Mapping[str, Any]
+"""Texts such as ``run.steps=100``, or a mapping such as ``{"run.steps": 100}``."""
 _Model = TypeVar("_Model", bound=BaseModel)
 _LONGEST_TEXT = 80  # characters of a setting to repeat in an error
 
@@ -37,14 +39,16 @@ def read_toml(path: Path, error: type[IngotError]) -> Tables:
         raise error(f"is not valid TOML ({cause})", where=path, fix="correct the file") from cause
 
 
-def parse_settings(texts: Iterable[str], model: type[BaseModel], error: type[IngotError]) -> Tables:
-    """Turn ``section.key=value`` texts into tables. A value is JSON; anything else is a text.
+def parse_settings(settings: Settings, model: type[BaseModel], error: type[IngotError]) -> Tables:
+    """Turn settings into tables. The value in a text is JSON, or else the text itself.
 
     Raises:
-        IngotError: of the class ``error``; a text has no ``=`` or no section.
+        IngotError: of the class ``error``; a text has no ``=``, or a key no section.
     """
+    if isinstance(settings, Mapping):
+        settings = [f"{key}={json.dumps(value, default=str)}" for key, value in settings.items()]
     tables: Tables = {}
-    for text in texts:
+    for text in settings:
         key, equals, value = text.partition("=")
         section, dot, name = key.strip().partition(".")
         if not (equals and dot and section and name):

@@ -1,8 +1,10 @@
-"""Inference, from Python: an ingot in, answers out. Imports nothing of training."""
+"""Inference from Python: an ingot in, answers out. Imports nothing of training."""
 
 from __future__ import annotations
 
+import os
 import socket
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,7 +12,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
-from ingot.artifact import Ingot, open_ingot
+from ingot.api.verify_live import verify_live
+from ingot.artifact import Ingot, Manifest, chat_template_source, open_ingot
+from ingot.artifact import verify as verify_ingot
 from ingot.errors import ServeError, UsageError
 from ingot.inference import (
     Engine,
@@ -21,39 +25,45 @@ from ingot.inference import (
     TokenLogprob,
 )
 from ingot.inference.executors.base import Executor
+from ingot.model.chat import ChatTemplate, Messages
+from ingot.settings import check_tables
 
 if TYPE_CHECKING:
     from ingot.server import Server, ServerConfig
 
+PathLike = str | os.PathLike[str]
 ExecutorName = Literal["auto", "native", "native-int8", "torch"]
 
-_TIMEOUT = 600.0  # seconds for one answer, unless the caller says otherwise
+_TIMEOUT = 600.0  # seconds for one request, unless the caller gives another value
 _CLOSE_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True)
 class GenerationResult:
-    """What a model answered. ``str()`` of it is the text."""
+    """One generated text with what belongs to it; ``str()`` returns the text."""
 
     text: str
     token_ids: tuple[int, ...]
     logprobs: tuple[TokenLogprob, ...]
     finish_reason: str
-    """"stop": the model or a stop text ended it; "length": a limit did."""
+    """``"stop"``: the model or a stop text ended it; ``"length"``: a limit did."""
     digest: str
-    """Names the weights that made it."""
+    """Digest of the ingot that generated it."""
     seconds: float
+    """Wall time, time in the queue included."""
 
     def __str__(self) -> str:
         return self.text
 
 
 class Model:
-    """A loaded ingot that answers; safe to use from many threads at once."""
+    """A loaded ingot with an engine; may be used from many threads at once."""
 
     def __init__(self, ingot: Ingot, loop: EngineLoop) -> None:
         self.ingot = ingot
         self.loop = loop
+        self._template: ChatTemplate | None = None
+        self._template_lock = threading.Lock()
 
     @property
     def digest(self) -> str:
@@ -63,36 +73,54 @@ class Model:
     def generate(
         self, prompt: str, *, timeout: float = _TIMEOUT, **sampling: Any
     ) -> GenerationResult:
-        """Return the whole answer to a prompt.
+        """Continue a prompt and return the whole result.
 
         Args:
             prompt: The text to continue.
-            timeout: Seconds until the answer is given up.
+            timeout: Seconds after which the request is cancelled.
             sampling: Fields of ``SamplingParams``: max_tokens, temperature, seed, stop …
 
         Raises:
-            UsageError: a parameter out of range, or a prompt longer than the context.
+            UsageError: a parameter is unknown or out of range, or the prompt is longer than the
+                context.
             ServeError: the engine failed, or the time ran out.
         """
-        started = time.perf_counter()
-        deltas = list(self._deltas(prompt, timeout, sampling))
-        return GenerationResult(
-            text="".join(delta.text for delta in deltas),
-            token_ids=tuple(token for delta in deltas for token in delta.token_ids),
-            logprobs=tuple(entry for delta in deltas for entry in delta.logprobs),
-            finish_reason=deltas[-1].finish_reason or "error",
-            digest=self.digest,
-            seconds=time.perf_counter() - started,
-        )
+        return self._collect(self._encode(prompt), timeout, sampling)
+
+    def chat(
+        self, messages: Messages, *, timeout: float = _TIMEOUT, **sampling: Any
+    ) -> GenerationResult:
+        """Answer a conversation through the model's chat template.
+
+        Args:
+            messages: Such as ``[{"role": "user", "content": "Two and two?"}]``.
+            timeout: Seconds after which the request is cancelled.
+            sampling: Fields of ``SamplingParams``.
+
+        Raises:
+            UsageError: the template refuses the messages; otherwise as ``generate``.
+            ArtifactError: the template is not valid, or exceeds its limits.
+            ServeError: the engine failed, or the time ran out.
+        """
+        with self._template_lock:  # one process renders for all threads
+            if self._template is None:
+                self._template = ChatTemplate(chat_template_source(self.ingot))
+            ids = self._template.encode(self.ingot.tokenizer, messages)
+        return self._collect(ids, timeout, sampling)
 
     def stream(self, prompt: str, *, timeout: float = _TIMEOUT, **sampling: Any) -> Iterator[str]:
-        """Yield the answer as it is made; leaving the loop early cancels the rest."""
-        for delta in self._deltas(prompt, timeout, sampling):
+        """Continue a prompt and yield the text as it is generated.
+
+        Leaving the loop early cancels the rest. Arguments and errors are those of ``generate``.
+        """
+        for delta in self._deltas(self._encode(prompt), timeout, sampling):
             if delta.text:
                 yield delta.text
 
     def close(self) -> None:
-        """Stop the engine and unmap the weights."""
+        """Stop the engine and release the weights."""
+        if self._template is not None:
+            self._template.close()
         self.loop.close(_CLOSE_TIMEOUT)
         self.ingot.close()
 
@@ -102,8 +130,26 @@ class Model:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _encode(self, prompt: str) -> list[int]:
+        # An empty prompt begins as a document does: after the end of another one.
+        return self.ingot.tokenizer.encode(prompt) or [self.ingot.tokenizer.eos_id]
+
+    def _collect(
+        self, ids: list[int], timeout: float, sampling: dict[str, Any]
+    ) -> GenerationResult:
+        started = time.perf_counter()
+        deltas = list(self._deltas(ids, timeout, sampling))
+        return GenerationResult(
+            text="".join(delta.text for delta in deltas),
+            token_ids=tuple(token for delta in deltas for token in delta.token_ids),
+            logprobs=tuple(entry for delta in deltas for entry in delta.logprobs),
+            finish_reason=deltas[-1].finish_reason or "error",
+            digest=self.digest,
+            seconds=time.perf_counter() - started,
+        )
+
     def _deltas(
-        self, prompt: str, timeout: float, sampling: dict[str, Any]
+        self, ids: list[int], timeout: float, sampling: dict[str, Any]
     ) -> Iterator[OutputDelta]:
         unknown = sampling.keys() - SamplingParams.__dataclass_fields__.keys()
         if unknown:
@@ -115,15 +161,39 @@ class Model:
         if isinstance(sampling.get("stop"), str):
             sampling["stop"] = (sampling["stop"],)
         params = SamplingParams(**sampling)
-        ids = self.ingot.tokenizer.encode(prompt) or [self.ingot.tokenizer.eos_id]
         for delta in self.loop.stream(ids, params, timeout):
             if delta.finish_reason in ("error", "deadline"):
                 raise ServeError(delta.error or f"no answer within {timeout:g} s", where="engine")
             yield delta
 
 
+def verify(
+    path: PathLike, *, live: str | None = None, model: str | None = None, key: str | None = None
+) -> Manifest:
+    """Check every digest of an ingot, and those of the weights that a server holds in memory.
+
+    Args:
+        path: The ingot.
+        live: Address of a server that serves it, such as ``http://127.0.0.1:8000``.
+        model: Name of the model there; the name of the ingot's folder by default.
+        key: API key of that server, if it requires one.
+
+    Returns:
+        The manifest, with the digest of every tensor.
+
+    Raises:
+        ArtifactError: a digest differs; the file or tensor is named.
+        ServeError: the server does not answer.
+    """
+    path = Path(path)
+    manifest = verify_ingot(path)
+    if live is not None:
+        verify_live(live, model or path.absolute().name.removesuffix(".ingot"), manifest, key)
+    return manifest
+
+
 def load(
-    path: str | Path,
+    path: PathLike,
     *,
     executor: ExecutorName = "auto",
     engine: EngineConfig | None = None,
@@ -141,11 +211,13 @@ def load(
 
     Raises:
         ArtifactError: the ingot is missing, malformed or fails a digest.
-        UsageError: no such executor, or it is not installed.
+        UsageError: ``executor`` is unknown, or is not installed.
     """
     if executor not in get_args(ExecutorName):
         raise UsageError(
-            f"{executor!r} is none", where="executor", fix="use auto, native, native-int8 or torch"
+            f"{executor!r} is not an executor",
+            where="executor",
+            fix="use auto, native, native-int8 or torch",
         )
     config = engine or EngineConfig()
     ingot = open_ingot(Path(path), verify=verify)
@@ -209,27 +281,37 @@ def serve(
     further: Mapping[str, Model] | None = None,
     executor: ExecutorName = "auto",
     engine: EngineConfig | None = None,
+    **settings: Any,
 ) -> Server:
-    """Return a server for loaded models; ``run`` it, or use it as a context manager.
+    """Return a server for loaded models.
+
+    ``run`` serves in the foreground until Ctrl-C; ``with serve(model, port=0) as server`` serves
+    from a thread, at ``server.url``, until the block ends.
 
     Args:
         model: The first model.
-        config: Address, limits and waits.
-        listener: A socket from ``listen(config)``, where the port was taken before.
-        further: More models, by the names that clients call them.
-        executor: Runs ingots that are exchanged while the server runs.
-        engine: Limits of those.
+        config: Address, limits and timeouts; the defaults if it is not given.
+        listener: A socket from ``listen(config)``, for a caller that took the port earlier.
+        further: More models by the names that clients use.
+        executor: Runs ingots that are loaded while the server runs.
+        engine: Limits of their engines.
+        settings: Fields of ``ServerConfig`` that override ``config``, such as ``port=8080``.
 
     Raises:
-        ServeError: the port is in use, or the address is public and that was not allowed.
+        UsageError: a setting is unknown or out of range.
+        ServeError: the port is in use, or the address is public and that is not allowed.
     """
-    from ingot.server import Server  # half a second that answering without HTTP need not wait
+    # Half a second that generating without HTTP need not wait.
+    from ingot.server import Server, ServerConfig
 
     def load_another(path: Path, weights: Literal["stored", "int8"]) -> tuple[Ingot, EngineLoop]:
         chosen = executor if weights == "stored" else "native-int8"
         loaded = load(path, executor=chosen, engine=engine)
         return loaded.ingot, loaded.loop
 
+    if settings:
+        given = (config or ServerConfig()).model_dump() | settings
+        config = check_tables(given, ServerConfig, UsageError, where="serve")
     more = [(name, another.ingot, another.loop) for name, another in (further or {}).items()]
     return Server(
         model.ingot, model.loop, config, listener=listener, further=more, loader=load_another

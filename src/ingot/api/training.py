@@ -1,9 +1,10 @@
-"""Training, from Python: text or a built corpus in, a trained run out."""
+"""Training from Python: text, a corpus or examples in, a trained run or an ingot out."""
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 
 from ingot.api.callbacks import Callbacks
 from ingot.api.new_run import new_run
-from ingot.artifact import Ingot, Provenance, Scheme, open_ingot, round_model
+from ingot.artifact import Ingot, Kind, Provenance, Scheme, parse_scheme, round_model
 from ingot.artifact import freeze as seal
 from ingot.corpus import (
     Corpus,
@@ -19,7 +20,7 @@ from ingot.corpus import (
 )
 from ingot.corpus import build_corpus as build
 from ingot.errors import RecipeError, UsageError
-from ingot.settings import merge_tables
+from ingot.settings import Settings, merge_tables
 from ingot.training import (
     Recipe,
     Run,
@@ -40,41 +41,48 @@ from ingot.training.loop.memory import available_bytes, lack_of_memory_named, re
 from ingot.training.run_folder import checkpoint as checkpoints
 from ingot.training.run_folder.trained_weights import trained_weights, write_adapter
 
-Paths = str | Path | Sequence[str | Path]
+PathLike = str | os.PathLike[str]
+Paths = PathLike | Sequence[PathLike]
 
 
 @dataclass(frozen=True)
-class TrainedRun:
-    """A run that has reached its end."""
+class TrainedRun(os.PathLike[str]):
+    """A finished run. It can be passed wherever the path of a run is expected."""
 
     path: Path
     recipe: Recipe
     result: TrainingResult
 
+    def __fspath__(self) -> str:
+        """Return the path of the run's folder."""
+        return str(self.path)
+
 
 def train(
     texts: Paths,
     *,
-    out: str | Path | None = None,
+    out: PathLike | None = None,
     budget: str | float | None = None,
-    recipe: str | Path | None = None,
-    settings: Iterable[str] = (),
-    start: str | Path | None = None,
+    recipe: PathLike | None = None,
+    settings: Settings = (),
+    start: PathLike | None = None,
     task: TaskKind | None = None,
     callbacks: Callbacks | None = None,
 ) -> TrainedRun:
-    """Train a model: on texts, or on a corpus that was built before, or on examples.
+    """Train a model on texts, on a corpus, on conversations or on preference pairs.
 
-    Under ``torchrun`` every process calls this alike, and they train one model together.
+    Everything that is not given is chosen by measuring the machine. Under ``torchrun`` every
+    process makes the same call, and together they train one model.
 
     Args:
-        texts: Files or folders of text, or one folder made by ``build_corpus``; JSONL files of
-            conversations or pairs, where the task is to learn those.
-        out: Folder of the run; by default ``runs/DATE-TIME``.
-        budget: Wall time such as ``"10m"``; texts get 10 minutes unless the recipe says otherwise.
-        recipe: A TOML file whose keys override what would be chosen.
-        settings: ``section.key=value`` texts, which override both.
-        start: An ingot to go on from.
+        texts: Files or folders of text, or one folder made by ``build_corpus``; JSONL files for
+            the tasks ``"chat"`` and ``"preference"``.
+        out: Folder of the run; ``runs/DATE-TIME`` by default.
+        budget: Wall time such as ``"10m"``, or seconds; 10 minutes by default for text.
+        recipe: A TOML file whose keys override the choices.
+        settings: ``{"run.steps": 100}`` or ``["run.steps=100"]``; they override both. The keys
+            are those of ``ingot settings``.
+        start: An ingot to fine-tune.
         task: ``"text"``, ``"chat"`` or ``"preference"``.
         callbacks: Functions to call during the work.
 
@@ -82,7 +90,7 @@ def train(
         The finished run.
 
     Raises:
-        CorpusError: the texts cannot be read, or hold too little.
+        CorpusError: the texts cannot be read, or there is too little of them.
         RecipeError: a key, value or budget that cannot be used.
         Interrupted: ``callbacks.interrupted`` was set; the run can be resumed.
     """
@@ -102,27 +110,29 @@ def train(
 
 
 def new_folder() -> Path:
-    """Return where a run goes that is not told where."""
+    """Return the default folder of a new run."""
     return Path("runs") / time.strftime("%Y%m%d-%H%M%S")
 
 
 def resume(
-    run: str | Path,
+    run: PathLike,
     *,
-    settings: Iterable[str] = (),
+    settings: Settings = (),
     accept_changes: bool = False,
     callbacks: Callbacks | None = None,
 ) -> TrainedRun:
-    """Go on with a run from its last checkpoint; a finished run is returned as it is.
+    """Resume a run from its last checkpoint; a finished run is returned unchanged.
 
     Args:
         run: The run.
-        settings: ``section.key=value`` texts that change its recipe from here on.
-        accept_changes: Go on although the recipe is not that which the run began with.
+        settings: Settings that change its recipe from now on.
+        accept_changes: Resume although the recipe differs from the one that the run began with.
         callbacks: Functions to call during the work.
 
     Raises:
-        RecipeError: the recipe has changed, and that is not accepted; the changes are named.
+        RecipeError: the recipe has changed, and ``accept_changes`` is false; the changes are
+            named.
+        Interrupted: ``callbacks.interrupted`` was set; the run can be resumed.
     """
     workers = Workers.join()
     opened = open_run(Path(run))
@@ -145,22 +155,31 @@ def resume(
 
 def build_corpus(
     texts: Paths,
-    out: str | Path,
+    out: PathLike,
     *,
     config: CorpusConfig | None = None,
     callbacks: Callbacks | None = None,
 ) -> Corpus:
-    """Read texts, learn a tokenizer and write token shards to the new folder ``out``."""
+    """Read texts, train a tokenizer and write token shards to the new folder ``out``.
+
+    Raises:
+        CorpusError: the texts cannot be read, or ``out`` is not empty.
+    """
     progress = (callbacks or Callbacks()).on_progress
     return build(_as_paths(texts), Path(out), config or CorpusConfig(), progress=progress)
 
 
-def adapter(run: str | Path, out: str | Path, *, latest: bool = False) -> None:
-    """Write the adapter of a run's best checkpoint, or of its latest, into the folder ``out``.
+def adapter(run: PathLike, out: PathLike, *, latest: bool = False) -> None:
+    """Write the LoRA adapter of a run's best checkpoint to the folder ``out``, in PEFT's layout.
+
+    Args:
+        run: The run.
+        out: The folder; an adapter in it is replaced.
+        latest: Take the latest checkpoint instead of the best.
 
     Raises:
         RecipeError: the run trains a whole model.
-        UsageError: ``out`` holds something else.
+        UsageError: ``out`` holds something other than an adapter.
     """
     opened, folder = open_run(Path(run)), Path(out)
     if folder.exists() and not (folder / "adapter_config.json").is_file() and any(folder.iterdir()):
@@ -169,49 +188,59 @@ def adapter(run: str | Path, out: str | Path, *, latest: bool = False) -> None:
     write_adapter(opened, pick(opened.path), folder)
 
 
-def evaluate(model: str | Path, texts: Paths | None = None) -> Evaluation:
-    """Score a run or an ingot on texts, or a run on its own held-out text."""
+def evaluate(model: PathLike, texts: Paths | None = None) -> Evaluation:
+    """Score a run or an ingot on texts; a run alone is scored on its held-out text.
+
+    Returns:
+        Loss in nats per token, perplexity and bits per byte.
+    """
     return score(Path(model), _as_paths(texts) if texts is not None else None)
 
 
-def evaluate_choices(model: str | Path, questions: str | Path) -> MultipleChoiceResult:
-    """Let a run or an ingot answer the multiple-choice questions of a JSONL file."""
+def evaluate_choices(model: PathLike, questions: PathLike) -> MultipleChoiceResult:
+    """Score a run or an ingot on the multiple-choice questions of a JSONL file."""
     return score_multiple_choice(Path(model), Path(questions))
 
 
 def freeze(
-    run: str | Path,
-    out: str | Path,
+    run: PathLike,
+    out: PathLike,
     *,
     overwrite: bool = False,
     latest: bool = False,
-    quantize: Scheme | None = None,
+    quantize: Scheme | Kind | None = None,
     calibrated: bool = True,
 ) -> Ingot:
-    """Seal a run's best checkpoint, or its latest, into the ingot ``out`` and open it.
+    """Seal a run's best checkpoint into the ingot ``out``; return it, open, for use in a ``with``.
 
     Args:
         run: The run.
         out: The ingot to make.
         overwrite: Replace an ingot that is there.
-        latest: Seal the latest checkpoint, not the best.
-        quantize: What to store matrices as; None stores bfloat16, as other programs read it.
-        calibrated: Quantize by what the model computes on its own training text, instead of
-            plain rounding.
+        latest: Seal the latest checkpoint instead of the best.
+        quantize: What to store matrices as, such as ``"int8"``; None stores bfloat16, which
+            other programs read too.
+        calibrated: Quantize with GPTQ on the training text; otherwise round to nearest.
+
+    Raises:
+        TrainingError: ``run`` is not a run, or its checkpoint is damaged.
+        UsageError: ``out`` exists already, or its parent does not.
+        ResourceError: the disk is full.
     """
+    scheme = parse_scheme(quantize, None, ()) if isinstance(quantize, str) else quantize
     opened = open_run(Path(run))
     pick = checkpoints.latest if latest else checkpoints.best
     folder = pick(opened.path)
     state = checkpoints.read_state(folder)
     weights = {name: tensor.numpy() for name, tensor in trained_weights(opened, folder).items()}
     quantized = None
-    if quantize is not None:
+    if scheme is not None:
         quantized = (
-            calibrate(weights, opened.model_config, opened.corpus.train, quantize)
+            calibrate(weights, opened.model_config, opened.corpus.train, scheme)
             if calibrated
-            else round_model(weights, opened.model_config, quantize)
+            else round_model(weights, opened.model_config, scheme)
         )
-    seal(
+    return seal(
         weights,
         opened.model_config,
         opened.tokenizer,
@@ -233,7 +262,6 @@ def freeze(
         quantized=quantized,
         overwrite=overwrite,
     )
-    return open_ingot(Path(out))
 
 
 def _run(run: Run, callbacks: Callbacks, workers: Workers) -> TrainedRun:
@@ -247,7 +275,9 @@ def _run(run: Run, callbacks: Callbacks, workers: Workers) -> TrainedRun:
 
 
 def _as_paths(texts: Paths) -> list[Path]:
-    paths = [Path(texts)] if isinstance(texts, str | Path) else [Path(text) for text in texts]
+    paths = (
+        [Path(texts)] if isinstance(texts, str | os.PathLike) else [Path(text) for text in texts]
+    )
     if not paths:
         raise UsageError("no text was named", where="texts", fix="name a file or folder")
     return paths

@@ -1,5 +1,6 @@
 """The ingot: a sealed, immutable, verifiable model; freezing, quantization, verification."""
 
+from ingot.artifact.chat_template import chat_template_source
 from ingot.artifact.format.manifest import FileRecord, Manifest, Provenance, TensorRecord
 from ingot.artifact.format.sealed_memory import SealedBuffer
 from ingot.artifact.format.tensor_reader import DTYPES, StoredTensor, TensorFile, read_tensors
@@ -45,6 +46,7 @@ __all__ = [
     "TensorFile",
     "TensorRecord",
     "WrittenTensors",
+    "chat_template_source",
     "check_patterns",
     "freeze",
     "fuse",

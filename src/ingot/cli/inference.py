@@ -25,22 +25,20 @@ Threads = Annotated[
 def verify(
     ingot: IngotFolder,
     live: Annotated[
-        str | None, typer.Option(help="Also have the server at this address hash its memory.")
+        str | None,
+        typer.Option(help="Also have the server at this address hash the weights in its memory."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="What the server calls the model.")] = None,
+    model: Annotated[str | None, typer.Option(help="Name of the model on that server.")] = None,
     json: Json = False,
 ) -> None:
     """Check every digest of an ingot; name the first thing that differs."""
-    from ingot.artifact import verify as check
+    from ingot.api import inference
 
-    manifest = check(ingot)
+    key = os.environ.get("INGOT_API_KEY")
+    manifest = inference.verify(ingot, live=live, model=model, key=key)
     said = f"{ingot}: verified, {len(manifest.tensors)} tensors, digest {manifest.digest}"
     if live is not None:
-        from ingot.api.verify_live import verify_live
-
-        name = model or ingot.absolute().name.removesuffix(".ingot")
-        verify_live(live, name, manifest, os.environ.get("INGOT_API_KEY"))
-        said += f"\n{live}: the same weights answer as {name!r}"
+        said += f"\n{live}: serves the same weights"
     say(
         json,
         {"ingot": str(ingot), "digest": manifest.digest, "verified": True, "live": live},

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from ingot.artifact import Ingot
-from ingot.artifact.format.manifest import TOKENIZER_CONFIG
-from ingot.artifact.format.strict_json import parse_object
+from ingot.artifact import Ingot, chat_template_source
 from ingot.errors import ArtifactError, IngotError, UsageError
-from ingot.model.chat import DEFAULT_TEMPLATE, ChatTemplate
+from ingot.model.chat import ChatTemplate
 from ingot.server.engine.tools import described, instructions, written_call
 from ingot.server.http.errors import ApiError
 from ingot.server.schemas.chat import (
@@ -118,7 +115,7 @@ class PromptEncoder:
     def _open_template(self) -> ChatTemplate:
         if self._template is None:
             try:
-                source = template_source(self._ingot)
+                source = chat_template_source(self._ingot)
                 self._template = ChatTemplate(source, where="the model's chat template")
             except IngotError as error:
                 raise _template_failed(error) from error
@@ -146,25 +143,6 @@ class PromptEncoder:
                 param=field,
                 code="context_length_exceeded",
             )
-
-
-def template_source(ingot: Ingot) -> str:
-    """Return the template in the ingot's ``tokenizer_config.json``, or the default one.
-
-    Raises:
-        ArtifactError: the file is not the sealed one, or its template is not a text.
-    """
-    path = ingot.path / TOKENIZER_CONFIG
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ArtifactError(f"cannot be read ({error.strerror})", where=path) from error
-    if hashlib.sha256(data).hexdigest() != ingot.manifest.files[TOKENIZER_CONFIG].sha256:
-        raise ArtifactError("is not the file that was sealed", where=path)
-    source = parse_object(data, where=path).get("chat_template", DEFAULT_TEMPLATE)
-    if not isinstance(source, str):
-        raise ArtifactError("chat_template must be a string", where=path)
-    return source
 
 
 def _template_failed(error: IngotError) -> ApiError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from ingot.corpus import CorpusConfig
 from ingot.errors import RecipeError
 from ingot.files import write_atomic
 from ingot.model.config import ModelConfig
-from ingot.settings import check_tables, parse_settings, read_toml
+from ingot.settings import Settings, check_tables, parse_settings, read_toml
 from ingot.training.config.cost import CostConfig
 from ingot.training.config.task import TaskConfig
 from ingot.training.loop.guard import GuardConfig
@@ -166,8 +166,8 @@ def read_recipe(path: Path) -> dict[str, Any]:
     return read_toml(path, RecipeError)
 
 
-def parse_overrides(settings: Iterable[str]) -> dict[str, Any]:
-    """Turn ``section.key=value`` settings into recipe tables.
+def parse_overrides(settings: Settings) -> dict[str, Any]:
+    """Turn settings into recipe tables.
 
     Raises:
         RecipeError: a setting has no ``=`` or no section.

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import concurrent.futures
+from pathlib import Path
+
+import pytest
+
+import ingot
+from ingot.api import inference
+from ingot.errors import ArtifactError, UsageError
+from ingot.model.chat import ChatTemplate
+
+QUESTION = [{"role": "user", "content": "def"}]
+
+
+def test_a_conversation_goes_through_the_chat_template(sealed: Path) -> None:
+    with inference.load(sealed) as model, ChatTemplate() as template:
+        ids = template.encode(model.ingot.tokenizer, QUESTION)
+        expected = model.ingot.tokenizer.decode(ids)
+        answer = model.chat(QUESTION, max_tokens=8, temperature=0)
+        assert expected != "def"
+        assert answer.token_ids == model.generate(expected, max_tokens=8, temperature=0).token_ids
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            answers = [
+                pool.submit(model.chat, QUESTION, max_tokens=8, temperature=0) for _ in range(8)
+            ]
+        assert {each.result().token_ids for each in answers} == {answer.token_ids}
+
+
+def test_settings_of_the_server_are_keywords(sealed: Path) -> None:
+    with ingot.load(sealed) as model:
+        config = ingot.ServerConfig(port=1, max_sequences=3)
+        with ingot.serve(model, config, port=0) as server:
+            assert not server.url.endswith(":1")
+            manifest = ingot.verify(sealed, live=server.url)
+            assert manifest.digest == model.digest
+            with pytest.raises(ingot.IngotError, match="no model"):
+                ingot.verify(sealed, live=server.url, model="another")
+        with pytest.raises(UsageError, match=r'unknown setting "prt"; did you mean "port"\?'):
+            ingot.serve(model, prt=0)
+
+
+def test_an_ingot_that_differs_is_refused(sealed: Path, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"ingot\.json: is missing"):
+        ingot.verify(tmp_path)
+    assert ingot.verify(str(sealed)).provenance.steps == 30
