@@ -1,4 +1,4 @@
-"""Writing files so that a crash leaves the old one or the new one, never half of either."""
+"""Atomic, durable writing of files: after a crash the old or the new one is there, whole."""
 
 from __future__ import annotations
 

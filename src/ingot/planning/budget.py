@@ -1,4 +1,4 @@
-"""Reading a time as people write it."""
+"""Parser of durations such as ``90s`` and ``1h30m``."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
 
 
 def parse_seconds(text: str) -> float:
-    """Return the seconds that ``90s``, ``10m``, ``1h30m`` or a bare number of seconds mean.
+    """Return the seconds of ``90s``, ``10m``, ``1h30m`` or a bare number of seconds.
 
     Raises:
-        UsageError: it is none of these, or nothing.
+        UsageError: the text is not a duration, or is out of range.
     """
     compact = text.strip().lower()
     try:

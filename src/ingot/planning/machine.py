@@ -1,4 +1,4 @@
-"""What this machine can do, measured rather than looked up."""
+"""Measurement of this machine: matrix-product throughput, memory, cores."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Machine:
 
 
 def measure_machine(seconds: float = 1.5) -> Machine:
-    """Time matrix products for about ``seconds`` in all and return what was found."""
+    """Measure this machine; matrix products are timed for about ``seconds`` in all."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.set_num_threads(len(os.sched_getaffinity(0)))  # an engine may have taken fewer before
+    torch.set_num_threads(len(os.sched_getaffinity(0)))  # an engine may have set fewer
     single = _matmul_flops(device, torch.float32, seconds / 2)
     half = _matmul_flops(device, torch.bfloat16, seconds / 2) if _has_bfloat16(device) else 0.0
     return Machine(

@@ -1,7 +1,7 @@
-"""One dial: a budget and a corpus in, every other choice out.
+"""Planner: from a time budget and a corpus to tokenizer, model, batch and schedule.
 
-The rules are fitted to runs of one to thirty minutes on small machines; how is
-in docs/training.md. A recipe file or a setting overrides any of them.
+The rules were fitted to runs of one to thirty minutes on small machines; docs/training.md
+says how. A recipe file or a setting overrides any of them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TRIALS = 3
 
 @dataclass(frozen=True)
 class Choice:
-    """One thing decided, for a person to read."""
+    """One chosen setting and the reason, for display."""
 
     key: str
     """Its name in the recipe."""
@@ -110,7 +110,7 @@ def plan(budget_seconds: float, corpus_bytes: int, machine: Machine) -> Plan:
         ),
         Choice("model.num_attention_heads", rung.heads, "64 wide each"),
         Choice("model.num_key_value_heads", rung.key_value_heads, "shared, for a small cache"),
-        Choice("model.head_dim", config.head_dim, "the custom"),
+        Choice("model.head_dim", config.head_dim, "as is usual"),
         Choice("batch.context", rung.context, "tokens the model sees at once"),
         Choice("batch.sequences", rung.sequences, f"about {steps:,} updates fit the budget"),
         Choice("run.evaluations", evaluations, f"each about {evaluation:.1f} s"),
