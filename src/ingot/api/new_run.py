@@ -1,4 +1,4 @@
-"""Everything before the first update: the choices, the data, the run's folder."""
+"""Preparation of a new run: plan, recipe, data and the run's folder."""
 
 from __future__ import annotations
 

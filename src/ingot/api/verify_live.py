@@ -1,4 +1,4 @@
-"""Asking a running server to prove which weights answer."""
+"""Verification of the weights in a running server's memory."""
 
 from __future__ import annotations
 

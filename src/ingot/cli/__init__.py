@@ -1,6 +1,6 @@
-"""The command line: one function per verb, each a thin skin over ``ingot.api``.
+"""The command line: one function per verb, each a thin layer over ``ingot.api``.
 
-Exit codes: 0 done, 1 a fault of ours, 2 usage, 3 corpus, 4 recipe, 5 training,
+Exit codes: 0 done, 1 internal error, 2 usage, 3 corpus, 4 recipe, 5 training,
 6 artifact, 7 serving, 8 resources, 130 interrupted.
 """
 
@@ -22,7 +22,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",
     help="Train a language model, seal it, serve it.",
-    epilog="Start with **ingot demo**. Exit codes: 0 done, 1 a fault of Ingot's, 2 usage, "
+    epilog="Start with **ingot demo**. Exit codes: 0 done, 1 internal error, 2 usage, "
     "3 corpus, 4 recipe, 5 training, 6 artifact, 7 serving, 8 resources, 130 interrupted.",
 )
 for verbs in (training, inference, lesson, settings):

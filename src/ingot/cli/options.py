@@ -1,4 +1,4 @@
-"""What the verbs share: their common arguments, and how they answer."""
+"""Arguments that several verbs share, and the printing of results."""
 
 from __future__ import annotations
 

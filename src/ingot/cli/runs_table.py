@@ -1,4 +1,4 @@
-"""Runs as a table in a terminal."""
+"""Table of runs for the terminal."""
 
 from __future__ import annotations
 
