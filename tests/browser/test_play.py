@@ -158,6 +158,7 @@ def test_a_refused_chat_message_leaves_no_trace(
     page.fill("#prompt", long)
     page.click("#generate")
     expect(page.locator("#status")).to_contain_text("4096")
+    expect(page.locator("#status")).to_be_in_viewport()
     expect(page.locator(".message")).to_have_count(2)
     expect(page.locator("#prompt")).to_have_value(long)
     generate(page, 5, "two")

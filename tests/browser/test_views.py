@@ -146,6 +146,17 @@ def hover(chart: Locator, share: float) -> list[str]:
     return chart.locator(".u-legend .u-value").all_inner_texts()
 
 
+def select(page: Page, chart: Locator, start: float, end: float) -> None:
+    """Drag over a chart, between two shares of its width: it zooms to that."""
+    box = chart.locator(".u-over").bounding_box()
+    assert box
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + start * box["width"], y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + end * box["width"], y, steps=4)
+    page.mouse.up()
+
+
 def test_a_run_is_drawn_from_its_metrics(open_page: Callable[..., Page], tmp_path: Path) -> None:
     page = open_page("train")
     expect(page.locator("#view-train")).to_contain_text("1,200")
@@ -191,13 +202,7 @@ def test_a_chart_is_read_and_zoomed(open_page: Callable[..., Page], tmp_path: Pa
     expect(chart.locator(".u-legend .u-label")).to_have_text(["updates", "run 1", "run 2"])
     assert hover(chart, 0) == ["1", "1001", "2001"]
     assert hover(chart, 1)[:2] == ["1000", "2000"]
-    box = chart.locator(".u-over").bounding_box()
-    assert box
-    middle, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(middle, y)
-    page.mouse.down()
-    page.mouse.move(middle + box["width"] / 4, y, steps=4)
-    page.mouse.up()
+    select(page, chart, 0.5, 0.75)
     assert 490 < int(hover(chart, 0)[0]) < 510
     assert 740 < int(hover(chart, 1)[0]) < 760
     chart.locator(".u-over").dblclick()
@@ -222,7 +227,7 @@ def test_a_chart_follows_the_colour_scheme_and_the_width(
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
-def test_a_run_can_be_watched(open_page: Callable[..., Page]) -> None:
+def test_a_run_can_be_watched_and_stays_zoomed(open_page: Callable[..., Page]) -> None:
     page = open_page("train")
     # The file chooser is the browser's own; behind it stands a file that grows.
     page.evaluate("""() => {
@@ -230,15 +235,23 @@ def test_a_run_can_be_watched(open_page: Callable[..., Page]) -> None:
       window.text = line(1) + line(2) + line(3).slice(0, 10);
       const getFile = async () => new File([window.text], "metrics.jsonl");
       window.showOpenFilePicker = async () => [{ name: "metrics.jsonl", getFile }];
-      window.grow = () => { window.text += line(3).slice(10) + line(4); };
+      window.finishLine = () => { window.text += line(3).slice(10) + line(4); };
+      window.grow = () => { window.text += line(5) + line(6); };
     }""")
     page.click("text=Watch a run")
     status = page.locator("#view-train .status")
     expect(status).to_have_text("Watching: update 2, loss 7.000.")
-    page.evaluate("() => window.grow()")
+    page.evaluate("() => window.finishLine()")
     expect(status).to_have_text("Watching: update 4, loss 5.000.")
     chart = page.locator("#view-train .chart").first
     assert hover(chart, 1) == ["4", "5"]
+    select(page, chart, 0.1, 0.5)
+    assert hover(chart, 1) == ["2", "7"]
+    page.evaluate("() => window.grow()")
+    expect(status).to_have_text("Watching: update 6, loss 3.000.")
+    assert hover(chart, 1) == ["2", "7"]
+    chart.locator(".u-over").dblclick()
+    assert hover(chart, 1) == ["6", "3"]
 
 
 def test_the_skip_link_stays_in_the_view(open_page: Callable[..., Page]) -> None:

@@ -262,6 +262,7 @@ function setBusy(busy) {
 function showStatus(text, isError = false) {
   $("status").textContent = text;
   $("status").classList.toggle("error", isError);
+  if (isError) $("status").scrollIntoView({ block: "nearest" });
 }
 
 async function copy(asCode, name) {
