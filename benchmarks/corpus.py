@@ -166,8 +166,6 @@ def add_rates(
                 peer="encode_batch",
                 peer_value=peer,
                 ratio=ratio,
-                limit=peer,
-                share=ratio,
                 bar=bar,
                 met=ratio >= LEAST_SHARE if bar else None,
             )
@@ -229,8 +227,6 @@ def measure_memory(report: Report, folder: Path, sizes: Sizes, *, quick: bool) -
             f"peak resident memory, building {size / 1e9:.3g} GB",
             peak / 1e6,
             "MB",
-            limit=MOST_MEMORY / 1e6,
-            share=peak / MOST_MEMORY,
             bar=f"≤ {MOST_MEMORY / 1e9:.0f} GB",
             met=peak <= MOST_MEMORY,
         )

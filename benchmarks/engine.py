@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import engine_side
-from benchmarks.engine_kernels import Limits, measure_kernels
+from benchmarks.engine_kernels import Limits, last_cache_bytes, measure_kernels
 from benchmarks.engine_side import OurEngine
 from benchmarks.peers.environments import ENVIRONMENTS, PEERS, Peer, export
 from benchmarks.peers.process import PeerFailed, PeerProcess, first_token_s
@@ -150,6 +150,8 @@ def measure_model(
     """Measure a model alone, beside the machine's limits: rates, start, overhead and memory."""
     stored = sum(file.stat().st_size for file in path.glob("*.safetensors"))
     compute = limits.byte_products / matrix_products(SHAPES[shape])
+    # Weights that a cache holds are not read from memory: then only the products are a limit.
+    read = limits.measure_bandwidth(stored) if stored > last_cache_bytes() else None
     with OurEngine(path) as engine:
         prefill_rate(engine, 512)
         for figure in FIGURES:
@@ -157,8 +159,8 @@ def measure_model(
             rate, spread = median_and_spread([figure.ours(engine) for _ in range(repeats)])
             after = engine.steps()
             limit = compute
-            if figure.do == "decode":
-                limit = min(compute, limits.bandwidth / stored * figure.details["sequences"])
+            if figure.do == "decode" and read:
+                limit = min(compute, read / stored * figure.details["sequences"])
             report.add(
                 Row(
                     f"{name}, {figure.name}",

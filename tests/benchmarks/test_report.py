@@ -69,6 +69,16 @@ def test_table_shows_what_is_met_what_is_not_and_what_is_missing(report: Report)
     assert "peer [x]" in text
 
 
+@pytest.mark.parametrize(("share", "code"), [(0.9, 0), (1.05, 0), (1.87, 1)])
+def test_a_figure_beyond_its_limit_is_an_error_of_the_benchmark(
+    report: Report, share: float, code: int
+) -> None:
+    report.add(Row("one row", 18 * share, "GB/s", limit=18, share=share, bar="≥ 90%", met=True))
+    assert report.exit_code == code
+    notes = ["error: one row: 187% of its limit; the limit was measured too low"]
+    assert report.notes == (notes if code else [])
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_figure_that_is_not_finite_is_refused(value: float) -> None:
     with pytest.raises(ValueError, match="ratio is"):
