@@ -17,22 +17,16 @@ from typing import Any
 
 import pytest
 import torch
+import typer
 
 from ingot.api.inference import native_core_is_built
+from ingot.cli import app
 from ingot.training.evaluation.scoring import open_model
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
-VERBS = [
-    "data build",
-    "train",
-    "resume",
-    "eval",
-    "freeze",
-    "verify",
-    "generate",
-    "serve",
-    "new-key",
-    "demo",
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+VERBS = [verb for verb in COMMANDS if verb != "data"] + [
+    f"data {verb}" for verb in COMMANDS["data"].commands
 ]
 
 
@@ -59,6 +53,35 @@ def farthest_from_likeliest(ingot: Path, prompt: str, answer: list[int]) -> floa
 def test_help_shows_an_example(here: Cli, verb: str) -> None:
     shown = here(*verb.split(), "--help").stdout
     assert f"ingot {verb}" in shown.split("Example:")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["serve"], "missing argument 'INGOT...'; for example: ingot serve demo.ingot --port 8000"),
+        (["freeze", "x"], "missing option '--out'; for example: ingot freeze runs/"),
+        (["serve", "x", "--port", "70000"], "for example: ingot serve demo.ingot --port 8000"),
+        (["data", "build", "x"], "missing option '--out'; for example: ingot data build wiki/"),
+        (["trian", "x"], "no such command 'trian'. Did you mean 'train'?; see ingot --help"),
+        (["--nonsense"], "no such option: --nonsense; see ingot --help"),
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_command_line_is_answered_with_a_right_one(
+    here: Cli, arguments: list[str], said: str
+) -> None:
+    assert said in error_of(here(*arguments, code=2))
+
+
+@pytest.mark.parametrize("group", [[], ["data"]], ids=["ingot", "ingot data"])
+def test_a_missing_verb_is_answered_with_the_help(here: Cli, group: list[str]) -> None:
+    done = here(*group, code=2)
+    assert "Usage" in done.stdout + done.stderr
+    assert "error:" not in done.stderr
+
+
+def test_the_version(here: Cli) -> None:
+    assert re.fullmatch(r"ingot \d+\.\d+\S*\n", here("--version").stdout)
 
 
 def test_help_lists_every_verb_and_is_quick_to_import(cli: Cli) -> None:

@@ -7,15 +7,17 @@ Exit codes: 0 done, 1 internal error, 2 usage, 3 corpus, 4 recipe, 5 training,
 from __future__ import annotations
 
 import os
+import re
 import sys
-from typing import Annotated, NoReturn
+from importlib.metadata import version
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from ingot.cli import inference, lesson, settings, training
 from ingot.errors import IngotError, UsageError
 
-_OF_TRAINING = {"matplotlib", "PIL", "pyarrow", "tensorboard", "torch", "zstandard"}
+_TRAIN_EXTRA = {"matplotlib", "PIL", "pyarrow", "tensorboard", "torch", "zstandard"}
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,6 +27,14 @@ app = typer.Typer(
     epilog="Start with **ingot demo**. Exit codes: 0 done, 1 internal error, 2 usage, "
     "3 corpus, 4 recipe, 5 training, 6 artifact, 7 serving, 8 resources, 130 interrupted.",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ingot {version('ingot')}")
+        raise typer.Exit
+
+
 for verbs in (training, inference, lesson, settings):
     app.add_typer(verbs.app)
 
@@ -32,6 +42,12 @@ for verbs in (training, inference, lesson, settings):
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and exit.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
 ) -> None:
     """Train a language model, seal it, serve it."""
     if debug:
@@ -39,7 +55,7 @@ def options(
 
 
 def main() -> NoReturn:
-    """Run the command line; every error becomes one line on stderr and an exit code."""
+    """Run the command line; an error becomes one line on stderr and an exit code."""
     try:
         app(standalone_mode=False)
         code = 0
@@ -52,20 +68,41 @@ def main() -> NoReturn:
     except ModuleNotFoundError as error:
         code = _fail(*_missing(error))
     except Exception as error:
-        usage = getattr(error, "format_message", None)
-        if usage is None:
+        if hasattr(error, "format_message"):  # of a command line that cannot be parsed
+            message = _usage(error)
+            code = _fail(message, UsageError.exit_code) if message else UsageError.exit_code
+        else:
             hint = "run again with ingot --debug to see where"
             code = _fail(f"internal error: {type(error).__name__}: {error}; {hint}", 1)
-        else:
-            code = _fail(f"{usage()}; see ingot --help", UsageError.exit_code)
     sys.exit(code)
+
+
+def _usage(error: Any) -> str:
+    """Return what is wrong with a command line and a command that is right.
+
+    Empty if the verb was missing, where the help has been printed instead.
+    """
+    message = error.format_message().strip().rstrip(".")
+    context = error.ctx
+    if not message or context is None:
+        return str(message)
+    examples = re.findall(r"\*\*(.+?)\*\*", context.command.epilog or "")
+    # A group's epilog names a verb to start with, which is not what was meant.
+    if examples and context.parent is not None:
+        fix = f"for example: {examples[0]}"
+    else:
+        fix = f"see {context.command_path} --help"
+    return f"{message[:1].lower()}{message[1:]}; {fix}"
 
 
 def _missing(error: ModuleNotFoundError) -> tuple[str, int]:
     package = (error.name or "").partition(".")[0]
-    if package in _OF_TRAINING:
+    if package in _TRAIN_EXTRA:
         fix = "pip install 'ingot[train]'"
-        return f"this needs {package}, which is not installed; {fix}", UsageError.exit_code
+        return (
+            f"this needs {package}, which is not installed; install it with: {fix}",
+            UsageError.exit_code,
+        )
     return f"internal error: {error}; install Ingot again", 1
 
 

@@ -17,7 +17,7 @@ app = typer.Typer()
 
 Executor = Annotated[str, typer.Option(help="auto, native, native-int8 or torch.")]
 Threads = Annotated[
-    int | None, typer.Option(min=1, max=1024, help="Threads that compute; all CPUs by default.")
+    int | None, typer.Option(min=1, max=1024, help="Compute threads; one per CPU by default.")
 ]
 
 
@@ -31,7 +31,7 @@ def verify(
     model: Annotated[str | None, typer.Option(help="Name of the model on that server.")] = None,
     json: Json = False,
 ) -> None:
-    """Check every digest of an ingot; name the first thing that differs."""
+    """Check every digest of an ingot; name the first file or tensor that differs."""
     from ingot.api import inference
 
     key = os.environ.get("INGOT_API_KEY")
@@ -50,13 +50,23 @@ def verify(
 def generate(
     ingot: IngotFolder,
     prompt: Annotated[str, typer.Argument(help="Text to continue; - reads stdin.")],
-    max_tokens: Annotated[int, typer.Option(help="Most tokens to write.")] = 128,
-    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.8,
-    top_p: Annotated[float, typer.Option(help="Share of probability to keep.")] = 1.0,
-    top_k: Annotated[int, typer.Option(help="Likeliest tokens to keep; 0 keeps all.")] = 0,
-    min_p: Annotated[float, typer.Option(help="Least share of the likeliest.")] = 0.0,
-    seed: Annotated[int | None, typer.Option(help="Same seed, same answer.")] = None,
-    stop: Annotated[list[str] | None, typer.Option(help="Text that ends the answer.")] = None,
+    max_tokens: Annotated[int, typer.Option(help="Most tokens to generate.")] = 128,
+    temperature: Annotated[float, typer.Option(help="Sampling temperature; 0 is greedy.")] = 0.8,
+    top_p: Annotated[
+        float, typer.Option(help="Sample from the most probable tokens that hold this share.")
+    ] = 1.0,
+    top_k: Annotated[
+        int, typer.Option(help="Sample from this many of the most probable tokens; 0: all.")
+    ] = 0,
+    min_p: Annotated[
+        float, typer.Option(help="Least probability, relative to the most probable token.")
+    ] = 0.0,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the sampling: the same seed gives the same text.")
+    ] = None,
+    stop: Annotated[
+        list[str] | None, typer.Option(help="Text that ends the generation; may be repeated.")
+    ] = None,
     executor: Executor = "auto",
     threads: Threads = None,
     json: Json = False,
@@ -89,23 +99,32 @@ def generate(
 @app.command(epilog="Example: **ingot serve demo.ingot --port 8000**")
 def serve(
     ingots: Annotated[
-        list[str], typer.Argument(help="Ingots, each a folder or NAME=FOLDER.", metavar="INGOT...")
+        list[str],
+        typer.Argument(
+            help="Ingots: folders, or NAME=FOLDER to name the model.", metavar="INGOT..."
+        ),
     ],
-    host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Port = 8000,
-    api_keys: Annotated[Path | None, typer.Option(help="File of the keys to accept.")] = None,
+    api_keys: Annotated[
+        Path | None, typer.Option(help="TOML file of accepted API keys; see ingot new-key.")
+    ] = None,
     allow_public: Annotated[
-        bool, typer.Option(help="Bind an address that others can reach, without API keys.")
+        bool, typer.Option(help="Allow an address that others can reach without API keys.")
     ] = False,
     executor: Executor = "auto",
     threads: Threads = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="server.KEY=VALUE or engine.KEY=VALUE."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Override a setting of the server or the engine; see ingot settings.",
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Serve ingots with the OpenAI API and a page, until Ctrl-C."""
+    """Serve ingots through the OpenAI API and a web page, until Ctrl-C."""
     from ingot.api import inference
     from ingot.server import listen, named_paths, read_settings
 
@@ -122,7 +141,7 @@ def serve(
     )
     if threads is not None:
         engine = engine.model_copy(update={"threads": threads})
-    listener = listen(config)  # a port in use is said before a large model is read
+    listener = listen(config)  # a port in use is reported before a large model is read
     with contextlib.ExitStack() as opened:
         models = {
             name: opened.enter_context(

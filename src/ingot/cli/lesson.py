@@ -1,4 +1,4 @@
-"""The verbs that show both phases: the demo, the lesson, the comparison."""
+"""The verbs that show both phases: demo, lesson, compare."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ app = typer.Typer()
 
 @app.command(epilog="Example: **ingot demo --budget 60s --once**")
 def demo(
-    budget: Annotated[str, typer.Option(help="Wall time to train for.")] = "5m",
-    folder: Annotated[Path, typer.Option(help="Where the corpus and the run go.")] = Path("demo"),
+    budget: Annotated[str, typer.Option(help="Wall time of the training.")] = "5m",
+    folder: Annotated[Path, typer.Option(help="Folder of the corpus and the run.")] = Path("demo"),
     out: Annotated[Path, typer.Option(help="The ingot to make.")] = Path("demo.ingot"),
     port: Port = 8000,
     once: Annotated[
-        bool, typer.Option("--once", help="Ask one completion through HTTP, check it, and stop.")
+        bool, typer.Option("--once", help="Request one completion, check it, and stop.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Do it all: text to corpus, training, freezing, verifying, serving."""
+    """Run all stages: build a corpus, train, freeze, verify, serve."""
     from ingot.demo import run_demo
 
     report = run_demo(stderr(), budget=budget, folder=folder, out=out, port=port, once=once)
@@ -37,11 +37,11 @@ def demo(
 @app.command(epilog="Example: **ingot lesson --no-input**")
 def lesson(
     no_input: Annotated[
-        bool, typer.Option("--no-input", help="Show all of it without asking anything.")
+        bool, typer.Option("--no-input", help="Show everything without asking questions.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Learn what training and inference are, each claim shown by running it (10 minutes)."""
+    """Teach what training and inference are, by running both (10 minutes)."""
     from ingot.lesson.terminal.run_lesson import run_lesson
 
     record = run_lesson(Console(stderr=json), interactive=not no_input)
@@ -53,7 +53,7 @@ def lesson(
 def compare(
     run: RunFolder,
     ingot: IngotFolder,
-    out: Annotated[Path, typer.Option(help="Where the table goes too, as .html and .png.")] = Path(
+    out: Annotated[Path, typer.Option(help="Path of the report, without .html and .png.")] = Path(
         "phases"
     ),
     json: Json = False,

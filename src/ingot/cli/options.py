@@ -11,14 +11,14 @@ import typer
 from rich.console import Console
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing ingot.")]
 RunFolder = Annotated[Path, typer.Argument(help="A folder made by ingot train.")]
 IngotFolder = Annotated[Path, typer.Argument(help="An ingot.")]
-Port = Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")]
 
 
 def say(json: bool, data: Any, text: str) -> None:
-    """Print a result: the data as JSON if that was asked for, else the text."""
+    """Print a result: the data if ``json`` is set, otherwise the text."""
     if json:
         sys.stdout.buffer.write(orjson.dumps(data, option=orjson.OPT_INDENT_2) + b"\n")
     else:
@@ -27,5 +27,5 @@ def say(json: bool, data: Any, text: str) -> None:
 
 
 def stderr() -> Console:
-    """Return where progress is shown."""
+    """Return a console on standard error, for progress."""
     return Console(stderr=True)

@@ -11,7 +11,7 @@ from ingot.training.monitoring.runs import RunSummary
 
 
 def runs_table(rows: Sequence[RunSummary]) -> Table:
-    """Return a table, one run a line; the lowest held-out loss of each task stands out."""
+    """Return a table with one run per row; the lowest held-out loss of each task is marked."""
     table = Table(box=None, padding=(0, 2), header_style="dim")
     table.add_column("run", overflow="fold")
     for heading in ("task", "status"):

@@ -24,11 +24,16 @@ app.add_typer(data, name="data")
 
 Watch = Annotated[
     int | None,
-    typer.Option(min=0, max=65535, metavar="PORT", help="Show the run as a page; 0: any port."),
+    typer.Option(
+        min=0,
+        max=65535,
+        metavar="PORT",
+        help="Serve a page of the run on this port; 0: any free port.",
+    ),
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override one key of the recipe."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Override one setting; see ingot settings."),
 ]
 
 
@@ -40,24 +45,26 @@ def data_build(
     texts: Annotated[
         list[Path],
         typer.Argument(
-            help="Files or folders; - is stdin, hf:owner/name[:config][:split] a dataset."
+            help="Files or folders; - is stdin; hf:owner/name[:config][:split] is a dataset."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="New folder for the corpus.")],
-    vocab_size: Annotated[int, typer.Option(min=257, help="Tokens to learn.")] = 4096,
-    json_field: Annotated[str, typer.Option(help="Field or column that holds the text.")] = "text",
-    stdin_format: Annotated[str, typer.Option(help="What - is: text or jsonl.")] = "text",
+    out: Annotated[Path, typer.Option(help="Folder to make.")],
+    vocab_size: Annotated[int, typer.Option(min=257, help="Size of the vocabulary.")] = 4096,
+    json_field: Annotated[
+        str, typer.Option(help="JSONL field or Parquet column of the text.")
+    ] = "text",
+    stdin_format: Annotated[str, typer.Option(help="Format of stdin: text or jsonl.")] = "text",
     near_duplicates: Annotated[
         float | None,
-        typer.Option(min=0.6, max=1, help="Leave out documents at least this like an earlier one."),
+        typer.Option(min=0.6, max=1, help="Leave out documents this similar to an earlier one."),
     ] = None,
     mix: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=WEIGHT", help="Weight of one source; give one for each."),
+        typer.Option(metavar="NAME=WEIGHT", help="Sampling weight of one source; one for each."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Read texts, learn a tokenizer and write token shards. Run again, a killed build goes on."""
+    """Read texts, train a tokenizer and write token shards; a killed build can be run again."""
     from ingot.api.training import build_corpus
     from ingot.console import report_to
     from ingot.corpus import make_config, parse_mix
@@ -82,20 +89,23 @@ def data_build(
 )
 def train(
     texts: Annotated[
-        list[Path], typer.Argument(help="Files or folders of text, a corpus, or JSONL of a task.")
+        list[Path],
+        typer.Argument(help="Files or folders of text, a corpus, or JSONL for chat or preference."),
     ],
     budget: Annotated[str | None, typer.Option(help="Wall time, such as 90s, 10m, 2h.")] = None,
     recipe: Annotated[Path | None, typer.Option(help="A recipe file (TOML).")] = None,
     settings: Settings = None,
-    start: Annotated[Path | None, typer.Option("--from", help="An ingot to go on from.")] = None,
+    start: Annotated[Path | None, typer.Option("--from", help="Ingot to fine-tune.")] = None,
     task: Annotated[
-        str | None, typer.Option(metavar="text|chat|preference", help="What is to be learnt.")
+        str | None, typer.Option(metavar="text|chat|preference", help="Objective of the training.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run; runs/DATE-TIME by default.")
+    ] = None,
     watch: Watch = None,
     json: Json = False,
 ) -> None:
-    """Train a model on texts within a budget; everything else is chosen by measuring."""
+    """Train a model within a time budget; everything else is chosen by measuring the machine."""
     from ingot.api import training
     from ingot.console import report_to
 
@@ -119,12 +129,12 @@ def resume(
     run: RunFolder,
     settings: Settings = None,
     accept_changes: Annotated[
-        bool, typer.Option("--accept-changes", help="Go on although the recipe has changed.")
+        bool, typer.Option("--accept-changes", help="Resume although the recipe has changed.")
     ] = False,
     watch: Watch = None,
     json: Json = False,
 ) -> None:
-    """Go on with a run from its last checkpoint."""
+    """Resume a run from its last checkpoint."""
     from ingot.api import training
     from ingot.console import report_to
 
@@ -139,10 +149,11 @@ def resume(
 def evaluate(
     model: Annotated[Path, typer.Argument(help="A run or an ingot.")],
     texts: Annotated[
-        list[Path] | None, typer.Argument(help="Texts to score; a run has its own held-out text.")
+        list[Path] | None,
+        typer.Argument(help="Texts to score; by default the held-out text of a run."),
     ] = None,
     choices: Annotated[
-        Path | None, typer.Option(help="JSONL of multiple-choice questions to answer instead.")
+        Path | None, typer.Option(help="JSONL of multiple-choice questions, instead of texts.")
     ] = None,
     json: Json = False,
 ) -> None:
@@ -151,7 +162,9 @@ def evaluate(
 
     if choices is not None:
         if texts:
-            raise UsageError("takes no texts", where="--choices", fix="score one of both")
+            raise UsageError(
+                "cannot be combined with texts", where="--choices", fix="give one of the two"
+            )
         answered = training.evaluate_choices(model, choices)
         say(
             json,
@@ -174,21 +187,23 @@ def evaluate(
 def freeze(
     run: RunFolder,
     out: Annotated[Path, typer.Option(help="The ingot to make.")],
-    latest: Annotated[bool, typer.Option(help="Seal the latest checkpoint, not the best.")] = False,
+    latest: Annotated[
+        bool, typer.Option(help="Seal the latest checkpoint instead of the best.")
+    ] = False,
     quantize: Annotated[
-        str | None, typer.Option(metavar="int8|int4", help="Store matrices in so many bits.")
+        str | None, typer.Option(metavar="int8|int4", help="Quantize the matrices.")
     ] = None,
     group: Annotated[
-        int | None, typer.Option(help="Inputs that share a scale: 32, 64 or 128.")
+        int | None, typer.Option(help="Weights that share a scale: 32, 64 or 128.")
     ] = None,
     tensor: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="PATTERN=KIND", help="Store matrices of this name as bf16, int8, int4."
+            metavar="PATTERN=KIND", help="Store matrices with this name as bf16, int8 or int4."
         ),
     ] = None,
     calibrate: Annotated[
-        bool, typer.Option(help="Quantize by what the model computes on its text (GPTQ).")
+        bool, typer.Option(help="Calibrate on the training text (GPTQ) instead of rounding.")
     ] = True,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -207,10 +222,12 @@ def freeze(
 @app.command(epilog="Example: **ingot adapter runs/20261124-120000 --out my-adapter**")
 def adapter(
     run: RunFolder,
-    out: Annotated[Path, typer.Option(help="Folder to write, as PEFT reads it.")],
-    latest: Annotated[bool, typer.Option(help="Take the latest checkpoint, not the best.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder to write, in PEFT's layout.")],
+    latest: Annotated[
+        bool, typer.Option(help="Take the latest checkpoint instead of the best.")
+    ] = False,
 ) -> None:
-    """Write the adapter that a run trained, without the model it is for."""
+    """Write the LoRA adapter of a run, without its base model."""
     from ingot.api import training
 
     training.adapter(run, out, latest=latest)
@@ -223,7 +240,7 @@ def runs(
         list[Path] | None, typer.Argument(help="Runs, or folders of runs; runs/ by default.")
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(help="Also draw their losses, as .png and .html.")
+        Path | None, typer.Option(help="Also plot their losses, as .png and .html.")
     ] = None,
     json: Json = False,
 ) -> None:
@@ -248,7 +265,7 @@ def runs(
 def _watched(
     reporter: ConsoleReporter, run: Path, callbacks: Callbacks, port: int | None
 ) -> Iterator[None]:
-    """Serve the page of a run inside the block, if that is wished for."""
+    """Serve the page of a run inside the block, if a port is given."""
     if port is None:
         yield
         return
