@@ -1,4 +1,4 @@
-# Needs python3 (3.11 or later), make and git; everything else is installed into .venv.
+# Needs python3 (3.11 or later), make and git; everything else goes into .venv.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -6,19 +6,19 @@ SETUP := .venv/.ready
 
 .PHONY: demo setup lint lint-web test long screenshots sanitize emulated wheel clean
 
-demo: setup  ## text in, a sealed model out, served: the whole path
+demo: setup  ## train a small model, seal it and serve it
 	@$(BIN)/ingot demo
 
-setup: $(SETUP)  ## make .venv and install Ingot with all it can use
+setup: $(SETUP)  ## make .venv with Ingot and its optional and development packages
 
-# torch first and alone: asked for through another package, pip takes a build of gigabytes.
+# torch first and alone: as a dependency of another package pip takes a build of gigabytes.
 $(SETUP): pyproject.toml constraints.txt scripts/make_venv.sh
 	@PYTHON=$(PYTHON) sh scripts/make_venv.sh .venv
 	@$(BIN)/python -m pip install --quiet "$$(grep '^torch==' constraints.txt)"
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,dev]'
 	@touch $(SETUP)
 
-lint: setup  ## style, types, and who may import whom
+lint: setup  ## style, types and the import rules
 	$(BIN)/ruff format --check src tests benchmarks scripts examples
 	$(BIN)/ruff check src tests benchmarks scripts examples
 	$(BIN)/mypy
@@ -27,15 +27,15 @@ lint: setup  ## style, types, and who may import whom
 lint-web:  ## style of the page's code; needs Node.js
 	npx --yes @biomejs/biome@2.3.11 ci --error-on-warnings
 
-test: setup  ## every test, in at most ten minutes on two cores
+test: setup  ## every test but the long ones; some seven minutes on two cores
 	@command -v chromium >/dev/null || sh scripts/install_chromium.sh
 	$(BIN)/pytest
 
-long: setup  ## the tests that take too long for every day
+long: setup  ## the long tests, quick benchmarks and emulated kernels; some half an hour
 	$(BIN)/pytest -m long
 
 screenshots: setup  ## the README's pictures of the page, with the model of make demo
-	@test -e demo.ingot || { echo "error: there is no demo.ingot; run make demo first" >&2; exit 1; }
+	@test -e demo.ingot || { echo "error: demo.ingot does not exist; run make demo first" >&2; exit 1; }
 	@$(BIN)/python scripts/screenshots.py demo.ingot
 
 sanitize: setup  ## all C++ under the address, undefined-behaviour and thread sanitizers
@@ -44,8 +44,8 @@ sanitize: setup  ## all C++ under the address, undefined-behaviour and thread sa
 emulated: setup  ## the AVX-512 and NEON kernels, on any x86-64
 	@for variant in avx512 neon; do sh scripts/core_test.sh $$variant || exit 1; done
 
-wheel: setup  ## a wheel that needs no compiler, checked in a fresh environment
+wheel: setup  ## build a wheel and check it in a fresh environment without a compiler
 	@$(BIN)/python scripts/wheel.py dist
 
-clean:  ## remove what was built, models and runs left alone
+clean:  ## remove the environment, builds and caches; models and runs stay
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

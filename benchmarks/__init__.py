@@ -1,1 +1,1 @@
-"""Side by side with peers and with what the machine can do: one command for each comparison."""
+"""Benchmarks against peers and against the machine's limits, one command each."""

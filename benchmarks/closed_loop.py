@@ -1,4 +1,4 @@
-"""Clients that ask again as soon as they are answered, of our server and of others in turn."""
+"""Closed-loop load on our server and on its peers in turn."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def measure_closed_loop(report: Report, folder: Path, sizes: Sizes, plot: Path |
 
 
 def _ask_all(served: dict[str, Served], sizes: Sizes) -> dict[str, list[Loop]]:
-    """Return each server's loops; the servers take turns at every number of clients."""
+    """Return the loops of each server; the servers take turns at every number of clients."""
     loops: dict[str, list[Loop]] = {name: [] for name in served}
     for server in served.values():
         run(closed_loop(server.url, 4, min(3.0, sizes.loop_s), _requests(server)))
@@ -98,7 +98,7 @@ def _loop(server: Served, clients: int, seconds: float) -> Loop:
 
 
 def tpot_s(exchange: Exchange) -> float:
-    """Return the seconds for each token after the first, the server's count of them taken."""
+    """Return the seconds per token after the first, by the server's count of tokens."""
     return (exchange.seconds - exchange.first_s) / (int(exchange.usage["completion_tokens"]) - 1)
 
 
@@ -139,7 +139,7 @@ def report_loops(report: Report, loops: dict[str, list[Loop]]) -> None:
 
 
 def _measure_with_vllm(report: Report, name: str, server: Served, tokenizer: Path) -> None:
-    """Have vLLM's own client ask a server, for a figure that nobody made for ours."""
+    """Measure a server with vLLM's own client, which was not written for ours."""
     figures = ask_with_vllm(server, tokenizer, PROMPT, ANSWER, (MOST_TTFT_S, MOST_TPOT_S))
     title = f"vllm bench serve, 64 at once: {name}"
     report.add(Row(f"{title}, throughput", figures["output_throughput"], "tokens/s"))
@@ -153,7 +153,7 @@ def _measure_with_vllm(report: Report, name: str, server: Served, tokenizer: Pat
 
 @contextlib.contextmanager
 def _noted(report: Report, what: str) -> Iterator[None]:
-    """Leave out what fails, and say so."""
+    """Turn a failure inside the block into a note of the report."""
     try:
         yield
     except (RuntimeError, OSError, subprocess.SubprocessError) as error:

@@ -1,4 +1,4 @@
-"""How fast text becomes token shards, in how much memory, and whether training waits for them.
+"""Speed and memory of corpus builds, and the time that training waits for batches.
 
 ``python -m benchmarks.corpus [--quick] [--json FILE] [--gigabytes 5]``. The text
 is made here: words of a made-up language with the frequencies of a natural one.
@@ -54,7 +54,7 @@ print(int(peak[1]) * 1024, corpus.manifest.train.bytes + corpus.manifest.validat
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much of everything is done."""
+    """Sizes and repeats of a run of the benchmark."""
 
     rate_bytes: int
     repeats: int
@@ -91,7 +91,7 @@ def main() -> int:
 
 
 def measure_rate(report: Report, folder: Path, sizes: Sizes) -> None:
-    """Compare a build with what ``tokenizers`` alone does with the same text in memory."""
+    """Compare a build with ``tokenizers`` alone on the same text in memory."""
     source = folder / "text"
     write_text(source, sizes.rate_bytes, seed=1)
     texts = [document.text for document in iter_documents([source], ReadReport())]
@@ -142,7 +142,7 @@ def add_rates(
     second_pass: list[float],
     build: list[float],
 ) -> None:
-    """Add the rates; ratios are medians of what was measured one after the other.
+    """Add the rates; ratios are medians over pairs measured one after the other.
 
     ``encode_batch_fast``, which the build uses, leaves out where each token lies in the text.
     """
@@ -173,7 +173,7 @@ def add_rates(
 
 
 def measure_waiting(report: Report, corpus: Path, sizes: Sizes) -> None:
-    """Measure which share of a step is spent waiting for its batch, with and without prefetching.
+    """Measure the share of a step spent waiting for its batch, with and without prefetching.
 
     The step is a matrix product on all cores; each batch is 16 windows of 256 tokens.
     """
@@ -195,7 +195,7 @@ def measure_waiting(report: Report, corpus: Path, sizes: Sizes) -> None:
 
 
 def waiting_share(store: TokenStore, steps: int, *, prefetch: bool) -> float:
-    """Return the time spent in ``next_batch`` as a share of all."""
+    """Return the time spent in ``next_batch`` as a share of the whole."""
     sampler = Sampler(store, context=256, batch=16, seed=0)
     matrix = np.ones((_STEP_SIZE, _STEP_SIZE), np.float32)
     waited = 0.0
@@ -213,7 +213,7 @@ def waiting_share(store: TokenStore, steps: int, *, prefetch: bool) -> float:
 
 
 def measure_memory(report: Report, folder: Path, sizes: Sizes, *, quick: bool) -> None:
-    """Build a corpus in a process of its own and add the most memory it ever had."""
+    """Build a corpus in a process of its own and add its peak resident memory."""
     source = folder / "text"
     write_text(source, sizes.memory_bytes, seed=2)
     done = subprocess.run(  # noqa: S603  our own interpreter and script
@@ -237,7 +237,7 @@ def measure_memory(report: Report, folder: Path, sizes: Sizes, *, quick: bool) -
 
 
 def in_batches(texts: list[str]) -> Iterator[list[str]]:
-    """Cut a list into batches of about a mebibyte."""
+    """Split a list into batches of about 1 MiB."""
     batch: list[str] = []
     size = 0
     for text in texts:
@@ -282,7 +282,7 @@ def make_documents(seed: int) -> Iterator[str]:
 
 
 def make_words(rng: np.random.Generator, count: int) -> list[str]:
-    """Return different words of one to four syllables, the short ones first."""
+    """Return distinct words of one to four syllables, the short ones first."""
     syllables = [consonant + vowel for consonant in "bcdfghjklmnprstvwz" for vowel in "aeiou"]
     words: dict[str, None] = {}
     while len(words) < count:

@@ -1,4 +1,4 @@
-"""How fast the native core answers: beside this machine's limits, and beside other engines.
+"""Speed of the native core beside the machine's limits and beside other engines.
 
 ``python -m benchmarks.engine [--quick] [--json FILE] [--plot FILE] [--shapes 100M 600M]``.
 Models hold random weights, made here, the same for every engine. Other engines take part where
@@ -35,16 +35,16 @@ PARTS = ("kernels", "small", "models", "peers")
 
 @dataclass(frozen=True)
 class Figure:
-    """One thing that every engine is asked for, in tokens per second."""
+    """One workload that every engine runs, measured in tokens per second."""
 
     name: str
     do: str
     details: dict[str, int] = field(default_factory=dict)
     least: dict[str, float] = field(default_factory=dict)
-    """How many times the best peer's rate ours must be, by our format."""
+    """Least ratio of our rate to the best peer's, by our format."""
 
     def ours(self, engine: OurEngine) -> float:
-        """Ask our engine."""
+        """Measure our engine, in tokens per second."""
         rates: dict[str, Callable[..., float]] = {
             "prefill": prefill_rate,
             "decode": decode_rate,
@@ -73,13 +73,13 @@ def main() -> int:
         nargs="+",
         choices=["prefill", "decode", "mixed", "start"],
         default=["prefill", "decode", "mixed", "start"],
-        help="to compare",
+        help="measurements to compare",
     )
     parser.add_argument(
         "--peers", nargs="+", choices=_PEER_NAMES, default=_PEER_NAMES, metavar="PEER"
     )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART")
-    parser.add_argument("--repeats", type=int, default=3, help="of each figure")
+    parser.add_argument("--repeats", type=int, default=3, help="repeats of each measurement")
     parser.add_argument("--plot", type=Path, help="where to draw the roofline (.png)")
     given = parser.parse_args()
     shapes = ["5M"] if given.quick else given.shapes
@@ -117,7 +117,7 @@ def main() -> int:
 
 
 def measure_small(report: Report, path: Path) -> None:
-    """Measure what a step costs besides its kernels, on a model whose kernels cost little."""
+    """Measure the overhead of a step, on a model whose kernels cost little."""
     with OurEngine(path) as engine:
         decode_rate(engine, 1)
         before = engine.steps()
@@ -147,7 +147,7 @@ def measure_small(report: Report, path: Path) -> None:
 def measure_model(
     report: Report, limits: Limits, path: Path, name: str, shape: str, repeats: int
 ) -> None:
-    """Measure a model alone, beside the machine's limits: rates, start, overhead and memory."""
+    """Measure one model beside the machine's limits: rates, start, overhead and memory."""
     stored = sum(file.stat().st_size for file in path.glob("*.safetensors"))
     compute = limits.byte_products / matrix_products(SHAPES[shape])
     # Weights that a cache holds are not read from memory: then only the products are a limit.
@@ -202,7 +202,7 @@ def _add_overhead(report: Report, name: str, share: float) -> None:
 
 @dataclass(frozen=True)
 class Asked:
-    """What every pair of engines is asked for."""
+    """The measurements made of every pair of engines."""
 
     shape: str
     figures: list[str]
@@ -214,7 +214,7 @@ class Asked:
 def compare(
     report: Report, folder: Path, ingots: dict[str, Path], wanted: list[str], asked: Asked
 ) -> None:
-    """Ask each peer that is wanted and installed and ours in turn for every figure."""
+    """Measure every wanted and installed peer and ours in turn."""
     peers = [peer for peer in PEERS if peer.kind in ingots and peer.environment in wanted]
     for name in sorted({peer.environment for peer in peers}):
         if not ENVIRONMENTS[name].installed:
@@ -232,7 +232,7 @@ def compare(
 
 
 def compare_with(report: Report, peer: Peer, models: Path, path: Path, asked: Asked) -> None:
-    """Ask one peer and ours in turn for every figure."""
+    """Measure one peer and ours in turn."""
     command = peer.command(models, asked.threads)
     figures = [figure for figure in FIGURES if figure.do in asked.figures]
     if figures:

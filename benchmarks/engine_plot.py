@@ -1,4 +1,4 @@
-"""The roofline: what products reach, beside the lines that nothing can pass."""
+"""The roofline plot of the kernels' products."""
 
 from __future__ import annotations
 

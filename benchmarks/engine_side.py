@@ -1,4 +1,4 @@
-"""Our engine as a side of the comparison: stepped by hand, started as a user would, weighed."""
+"""Our engine as one side of a comparison: its steps, start-up time and memory."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _BLOCK, _BLOCKS = 16, 2304
 
 @dataclass(frozen=True)
 class Steps:
-    """What the steps between two moments were."""
+    """Totals over all steps of an engine so far."""
 
     count: int
     spent_s: float
     outside_s: float
-    """Of ``spent_s``, what passed outside the core."""
+    """The part of ``spent_s`` outside the core."""
 
 
 class OurEngine:
@@ -47,7 +47,7 @@ class OurEngine:
         gc.collect()
 
     def add(self, ids: list[int], answer: int) -> int:
-        """Take one prompt."""
+        """Add one prompt."""
         self._count += 1
         number = self._count
 
@@ -65,7 +65,7 @@ class OurEngine:
         return self._made
 
     def steps(self) -> Steps:
-        """Return what all steps so far were."""
+        """Return the totals over all steps so far."""
         stats = self._engine.stats()
         return Steps(stats.steps, stats.step_s, stats.step_s - stats.executor_s)
 
@@ -93,7 +93,7 @@ with inference.load(sys.argv[1], engine=config) as model:
 
 
 def extra_bytes(path: Path) -> float:
-    """Return what a process that answers holds besides weights and key-value cache."""
+    """Return the resident bytes of an answering process besides weights and key-value cache."""
     done = subprocess.run(  # noqa: S603 (our own)
         [sys.executable, "-c", _RESIDENT, str(path)],
         check=True,

@@ -1,4 +1,4 @@
-"""A client for load: many streams at once from one thread, each event with its time."""
+"""A load generator: many concurrent streams from one thread, with the time of each event."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _Result = TypeVar("_Result")
 
 @dataclass
 class Exchange:
-    """One request and what came back.
+    """One request and its response.
 
     Attributes:
         began: When it was sent, in seconds of ``time.perf_counter``.
@@ -48,32 +48,32 @@ class Exchange:
         return self.ended - self.began
 
     def events(self) -> list[dict[str, Any]]:
-        """Return what was streamed, the closing mark left out."""
+        """Return the streamed events without the final ``[DONE]``."""
         data = [part.removeprefix(b"data: ") for part in bytes(self.body).split(b"\n\n")]
         return [orjson.loads(part) for part in data if part and part != b"[DONE]"]
 
     @property
     def complete(self) -> bool:
-        """Whether a stream came to its proper end."""
+        """Whether the stream ended with ``[DONE]``."""
         return self.status == 200 and self.body.endswith(b"data: [DONE]\n\n")
 
     @property
     def text(self) -> str:
-        """The text of a stream's one choice."""
+        """The text of the stream's only choice."""
         return "".join(
             choice["text"] for event in self.events() for choice in event.get("choices", ())
         )
 
     @property
     def usage(self) -> dict[str, Any]:
-        """The count of tokens; empty where none was asked for."""
+        """The usage record; empty unless it was requested."""
         found = [event["usage"] for event in self.events() if event.get("usage")]
         return found[-1] if found else {}
 
 
 @dataclass(frozen=True)
 class Loop:
-    """What one server did for so many clients; seconds, and things per second."""
+    """Results of a closed loop on one server, in seconds and per second."""
 
     clients: int
     tokens: float
@@ -84,14 +84,14 @@ class Loop:
     tpot: tuple[float, float]
     """Time per output token after the first."""
     itl: tuple[float, float]
-    """Time between pieces of the stream."""
+    """Time between events of the stream."""
     failed: int
 
 
 class _Connection(asyncio.Protocol):
     """One connection: sends a request once it stands, and notes each piece of the answer.
 
-    A protocol, not a stream: nobody is woken for a piece, which leaves more of the machine to
+    A protocol, not a stream: no task is woken for a chunk, which leaves more of the machine to
     what is measured.
     """
 
@@ -165,7 +165,7 @@ async def all_at_once(url: str, requests: Iterable[dict[str, Any]]) -> list[Exch
 async def closed_loop(
     url: str, clients: int, seconds: float, fields: Callable[[int], dict[str, Any]]
 ) -> list[Exchange]:
-    """Have clients ask again as soon as they are answered; return what ended in time.
+    """Run clients that send the next request once the last is answered; return those that ended.
 
     Args:
         url: Where the server answers.
@@ -186,7 +186,7 @@ async def closed_loop(
 
 
 def run(work: Awaitable[_Result]) -> _Result:
-    """Run on a fast event loop, with as many connections as the system permits."""
+    """Run on uvloop, with as many connections as the system permits."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
@@ -198,7 +198,7 @@ def run(work: Awaitable[_Result]) -> _Result:
 
 
 def percentile(figures: Sequence[float], percent: int) -> float:
-    """Return a percentile; of one figure, itself."""
+    """Return a percentile of at least one figure."""
     if len(figures) < 2:
         return figures[0]
     return statistics.quantiles(figures, n=100, method="inclusive")[percent - 1]

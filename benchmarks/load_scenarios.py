@@ -1,4 +1,4 @@
-"""Loads that a server meets: many clients, many streams, shared prompts, overload, a long day."""
+"""Load scenarios of a server: open streams, shared prefixes, overload and a soak test."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_FIRST_TOKEN_S = 5.0
 
 
 def measure_open_streams(report: Report, ingot: Path, sizes: Sizes) -> None:
-    """Hold thousands of streams open at once, and compare each with the offline answer."""
+    """Open thousands of streams at once and compare each with the offline answer."""
     count, tokens = sizes.streams, 24
     prompts = [f"def f{number}(x):\n" for number in range(count)]
     settings = (
@@ -69,7 +69,7 @@ def measure_open_streams(report: Report, ingot: Path, sizes: Sizes) -> None:
 async def _with_a_late_one(
     served: Served, requests: list[dict[str, Any]], tokens: int
 ) -> tuple[list[Exchange], Exchange]:
-    """Send all at once, and a further one of better priority while they run."""
+    """Send all requests at once, and one of higher priority while they run."""
     many = asyncio.ensure_future(all_at_once(served.url, requests))
     await asyncio.sleep(1.0)
     late = await ask(served.url, served.completion("late", tokens, priority=-1))
@@ -77,7 +77,7 @@ async def _with_a_late_one(
 
 
 def measure_shared_prefix(report: Report, ingot: Path, sizes: Sizes) -> None:
-    """Let 64 clients share a prefix of 1,000 tokens, with the prefix cache and without."""
+    """Measure 64 clients that share a prefix of 1,000 tokens, with and without the prefix cache."""
     clients = min(64, max(sizes.clients))
     seconds: dict[str, float] = {}
     texts: dict[str, list[str]] = {}
@@ -110,7 +110,7 @@ def measure_shared_prefix(report: Report, ingot: Path, sizes: Sizes) -> None:
 
 
 def measure_overload(report: Report, ingot: Path, sizes: Sizes, *, bars: bool) -> None:
-    """Offer twice what the server can carry, while 30% of the clients hang up."""
+    """Send twice the load that the server can carry, while 30% of the clients disconnect."""
     limits = ("server.max_open_requests=64", "engine.max_sequences=32")
     with serving(ingot, *limits) as served:
 
@@ -156,7 +156,7 @@ def measure_overload(report: Report, ingot: Path, sizes: Sizes, *, bars: bool) -
 
 
 async def _offer(served: Served, per_second: float, seconds: float) -> list[Exchange]:
-    """Send requests at a steady rate, whatever becomes of them; 30% hang up early."""
+    """Send requests at a constant rate, regardless of their outcome; 30% disconnect early."""
     chance = random.Random(0)
     under_way: list[asyncio.Task[Exchange]] = []
     end = time.perf_counter() + seconds
@@ -169,7 +169,7 @@ async def _offer(served: Served, per_second: float, seconds: float) -> list[Exch
 
 
 def measure_soak(report: Report, ingot: Path, seconds: float) -> None:
-    """Mix good, bad and broken-off requests for a while, and watch the memory."""
+    """Mix valid, invalid and aborted requests for a while and measure the memory."""
     chance = random.Random(1)
 
     def fields(number: int) -> dict[str, Any]:
@@ -198,4 +198,6 @@ def measure_soak(report: Report, ingot: Path, seconds: float) -> None:
             met=grown <= 0.05 and well,
         )
     )
-    report.add(Row("  requests", len(done), "", bar="none fails or stays", met=broken == 0 == left))
+    report.add(
+        Row("  requests", len(done), "", bar="none fails or is left open", met=broken == 0 == left)
+    )

@@ -1,4 +1,4 @@
-"""A server whose engine costs nothing: what remains is the path from token to wire.
+"""A server on a null engine, which leaves the path from token to socket to be measured.
 
 ``python -m benchmarks.null_server INGOT [TOKENS_PER_SECOND]`` prints its address and serves until
 SIGTERM. Every sequence gets one token a round, as fast as one thread can hand them out.
@@ -51,7 +51,7 @@ _LAST = OutputDelta("", (), (), "length", None, (), Timing(0.0, 0.0, 0.0, 0, 0, 
 
 
 class NullLoop:
-    """Stands where ``EngineLoop`` stands, and answers every prompt with one word over and over.
+    """A stand-in for ``EngineLoop`` that answers every prompt with one word, repeated.
 
     Args:
         tokens_per_second: Most tokens a second of all sequences together; 0 has no limit.
@@ -88,7 +88,7 @@ class NullLoop:
         """Do nothing: there is no work to make way for."""
 
     def stats(self) -> EngineStats:
-        """Return what an idle engine says."""
+        """Return the statistics of an idle engine."""
         return _IDLE
 
     def _run(self) -> None:

@@ -48,7 +48,7 @@ _PAINTED = "() => performance.getEntriesByName('first-contentful-paint')[0].star
 
 
 def measure_views(report: Report, browser: Browser, url: str, repeats: int) -> None:
-    """Open the page afresh, several times; then visit every view."""
+    """Load the page several times without a cache, then visit every view."""
     painted: list[float] = []
     for _ in range(repeats):
         page = _open(browser, url)
@@ -84,7 +84,7 @@ def measure_views(report: Report, browser: Browser, url: str, repeats: int) -> N
 
 
 def measure_streaming(report: Report, browser: Browser, url: str, seconds: int) -> None:
-    """Let an answer arrive at 500 tokens a second."""
+    """Stream an answer at 500 tokens per second."""
     page = _open(browser, url)
     page.fill("#max-tokens", str(TOKENS_PER_SECOND * seconds))
     page.fill("#prompt", "def main():")
@@ -97,7 +97,7 @@ def measure_streaming(report: Report, browser: Browser, url: str, seconds: int) 
 
 
 def measure_long_run(report: Report, browser: Browser, url: str, folder: Path, steps: int) -> None:
-    """Read and draw a run of many logged steps."""
+    """Load and draw a run of many logged steps."""
     record = folder / "metrics.jsonl"
     with record.open("w", encoding="utf-8") as file:
         for step in range(1, steps + 1):

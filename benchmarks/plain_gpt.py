@@ -1,4 +1,4 @@
-"""A GPT in PyTorch as people write it by hand: the baseline of ``benchmarks.train``.
+"""A plain GPT in PyTorch: the baseline of ``benchmarks.train``.
 
 GPT-2's architecture, float32, eager, AdamW. Run as a program it trains on the first
 nine tenths of a text, character by character, and prints what came of it as JSON::
@@ -77,7 +77,7 @@ class PlainGPT(nn.Module):
 
 
 def adamw(model: nn.Module) -> torch.optim.AdamW:
-    """Return the optimizer that the plain recipe takes."""
+    """Return the optimizer of the plain recipe."""
     return torch.optim.AdamW(model.parameters(), lr=_RATE, betas=(0.9, 0.99), weight_decay=_DECAY)
 
 
@@ -110,7 +110,7 @@ def train(text: str, *, steps: int, seed: int, context: int = 64, batch: int = 1
 
 @torch.no_grad()
 def _score(model: PlainGPT, ids: Tensor, context: int) -> float:
-    """Return the mean loss over every character but the first, in windows side by side."""
+    """Return the mean loss over every character but the first, in adjacent windows."""
     total, predicted = 0.0, len(ids) - 1
     for start in range(0, predicted, context * _ROWS):
         part = ids[start : start + context * _ROWS + 1]

@@ -1,4 +1,4 @@
-"""What each number format costs in quality, scored through the executor that serves.
+"""Quality of each number format, scored through the serving executor.
 
 ``python -m benchmarks.quality RUN [--tokens N] [--json FILE]``, RUN being a folder that
 ``ingot train`` or ``ingot demo`` filled.
@@ -33,14 +33,14 @@ _GREEDY = SamplingRow(SamplingParams(temperature=0), 0, 0)
 
 @dataclass(frozen=True)
 class Format:
-    """One way to store a model, and to keep its keys and values."""
+    """A number format of the weights and of the key-value cache."""
 
     name: str
     scheme: Scheme | None
     calibrated: bool = False
     cache: Literal["f32", "bf16", "int8"] = "bf16"
     most: float | None = None
-    """How much worse than float32 it may be, as a share."""
+    """Greatest increase over the loss in float32, as a share."""
 
 
 FORMATS = (
@@ -94,13 +94,13 @@ def held_out(run: Run, tokens: int) -> NDArray[np.int64]:
 
 
 def bits_per_byte(run: Run) -> float:
-    """Return what turns nats per token into bits per byte of the held-out text."""
+    """Return the factor from nats per token to bits per byte of the held-out text."""
     split = run.corpus.manifest.validation
     return split.tokens / split.bytes / float(np.log(2))
 
 
 def float32_loss(run: Run, windows: NDArray[np.int64]) -> float:
-    """Return the loss of the weights as they were trained, in nats per token."""
+    """Return the loss of the trained weights in float32, in nats per token."""
     model = Transformer(run.model_config)
     model.load_state_dict(trained_weights(run, checkpoints.best(run.path)))
     total = 0.0
@@ -112,7 +112,7 @@ def float32_loss(run: Run, windows: NDArray[np.int64]) -> float:
 
 
 def served_loss(run: Path, form: Format, out: Path, windows: NDArray[np.int64]) -> float:
-    """Seal a run in a format and return its loss through the native core, in nats per token."""
+    """Freeze a run in a format and return its loss through the native core, in nats per token."""
     freeze(run, out, quantize=form.scheme, calibrated=form.calibrated).close()
     with open_ingot(out) as ingot:
         blocks = -(-windows.shape[1] // _BLOCK)

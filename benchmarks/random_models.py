@@ -1,4 +1,4 @@
-"""Models of random weights in the sizes that peers were measured in, sealed in each format."""
+"""Models of random weights in the sizes that the peers are measured with, in each format."""
 
 from __future__ import annotations
 
@@ -47,19 +47,19 @@ SHAPES = {
 
 
 def make_random_ingot(folder: Path, shape: str, kind: Format) -> Path:
-    """Freeze a model of a shape, whose tokenizer knows next to no words."""
-    tokenizer = Tokenizer.train(["any text will do, for nobody reads it\n"] * 4, 280)
+    """Freeze a model of a shape, with a tokenizer of 280 tokens."""
+    tokenizer = Tokenizer.train(["any text will do, for it is never read\n"] * 4, 280)
     return freeze_random(folder / f"{shape}-{kind}.ingot", SHAPES[shape], tokenizer, kind)
 
 
 def code_tokenizer(vocab_size: int) -> Tokenizer:
-    """Return a tokenizer that learnt from this project's own source."""
+    """Return a tokenizer trained on this project's source."""
     texts = [path.read_text(encoding="utf-8") for path in sorted(Path("src").rglob("*.py"))]
     return Tokenizer.train(texts, vocab_size)
 
 
 def freeze_random(out: Path, config: ModelConfig, tokenizer: Tokenizer, kind: Format) -> Path:
-    """Freeze weights drawn from one seed; speed does not depend on them."""
+    """Freeze random weights of a fixed seed; the speed does not depend on their values."""
     rng = np.random.default_rng(0)
     weights = {
         name: rng.standard_normal(size, dtype=np.float32) * np.float32(0.03)
@@ -75,7 +75,7 @@ def freeze_random(out: Path, config: ModelConfig, tokenizer: Tokenizer, kind: Fo
 
 
 def matrix_products(config: ModelConfig) -> int:
-    """Return the multiply-adds of one token in all matrices, attention left out."""
+    """Return the multiply-adds of one token in all matrices, without attention."""
     rows = config.vocab_size * config.hidden_size
     shapes = config.tensor_shapes()
     head = 0 if "lm_head.weight" in shapes else rows

@@ -1,4 +1,4 @@
-"""Rows of figures with their bars: one table for people, one JSON file for machines."""
+"""Rows of figures with their bars, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ MOST_SHARE = 1.05  # of a limit; a figure beyond it shows that the limit was mea
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure, beside a peer's and a limit where there is one.
+    """One figure, with a peer's figure and a limit if there are any.
 
     Attributes:
         name: What was measured.
-        value: The figure, a median where it was measured several times; None if it could not be.
+        value: The figure, the median of repeats; None if it could not be measured.
         unit: Its unit, such as ``tokens/s``.
         spread: Half the range over the repeats, as a share of the median.
-        peer: Who it is compared with; say so here if the peer is missing.
+        peer: The peer that it is compared with, or a word on why it is missing.
         peer_value: The peer's figure, in the same unit.
-        ratio: How many times better than the peer; above 1 is better whichever way is up.
-        limit: The most (or least) that is possible here, in the same unit.
+        ratio: Factor over the peer; above 1 is better, also where less is better.
+        limit: The most (or least) that is possible on this machine, in the same unit.
         share: ``value`` as a share of ``limit``.
-        bar: What was promised, in words, such as ``≥ 80% of encode_batch``.
-        met: Whether the bar is met; None where there is no bar.
+        bar: The target in words, such as ``≥ 80% of encode_batch``.
+        met: Whether the bar is met; None without a bar.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Row:
     met: bool | None = None
 
     def __post_init__(self) -> None:
-        """Refuse figures that JSON cannot hold, and a bar nobody decided on.
+        """Refuse figures that JSON cannot hold, and a bar without a verdict.
 
         Raises:
             ValueError: a figure is not finite, or only one of ``bar`` and ``met`` is given.
@@ -69,20 +69,20 @@ class Row:
 
     @property
     def beats_limit(self) -> bool:
-        """Whether the figure is beyond what was measured as possible: an error of the benchmark."""
+        """Whether the figure is beyond its measured limit: an error of the benchmark."""
         return self.share is not None and self.share > MOST_SHARE
 
 
 @dataclass(slots=True)
 class Report:
-    """The rows of one benchmark, with what they were measured on.
+    """The rows of one benchmark, with the machine, versions and settings.
 
     Attributes:
         name: The benchmark, as in ``python -m benchmarks.NAME``.
-        settings: What was chosen for this run, such as sizes and repeats.
+        settings: Options of this run, such as sizes and repeats.
         packages: Packages whose versions matter to the figures.
         rows: Filled by ``add``.
-        notes: Lines to show under the table, such as what a quick run left out.
+        notes: Lines under the table, such as the parts that a quick run leaves out.
         load: Load of the machine over the minute before the benchmark began.
     """
 
@@ -94,7 +94,7 @@ class Report:
     load: float = field(default_factory=lambda: os.getloadavg()[0])
 
     def add(self, row: Row) -> None:
-        """Take one row and show it at once on a terminal."""
+        """Add one row and show it at once on a terminal."""
         self.rows.append(row)
         if row.beats_limit:
             self.note(
@@ -105,7 +105,7 @@ class Report:
             console.print(*(cell for cell in _cells(row) if cell), style="dim")
 
     def note(self, text: str) -> None:
-        """Take one line to show under the table."""
+        """Add one line to show under the table."""
         self.notes.append(text)
 
     @property
@@ -150,17 +150,19 @@ class Report:
 
 
 def arguments(name: str, description: str) -> argparse.ArgumentParser:
-    """Return a parser with what every benchmark takes: ``--quick`` and ``--json``."""
+    """Return a parser with the options of every benchmark: ``--quick`` and ``--json``."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description)
-    parser.add_argument("--quick", action="store_true", help="at most 50 seconds; runs what fits")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows there")
+    parser.add_argument(
+        "--quick", action="store_true", help="small sizes and few repeats: about a minute"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows as JSON")
     return parser
 
 
 def in_turn(sides: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
     """Run the sides one after the other, ``repeats`` times over, and return each one's figures.
 
-    In turn, so that a machine that slows down or is shared slows every side alike.
+    A machine that slows down or is shared then slows every side alike.
     """
     figures: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(repeats):
@@ -183,7 +185,7 @@ def median_and_spread(figures: Sequence[float]) -> tuple[float, float]:
 
 
 def machine() -> dict[str, Any]:
-    """Return what the figures depend on: processor, cores, memory, system."""
+    """Return the machine: processor, cores, memory, system and Python."""
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
@@ -210,7 +212,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _figure(value: float | None) -> str:
-    """Return a number with about four digits that mean something."""
+    """Return a number with about four significant digits."""
     if value is None:
         return ""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
@@ -230,7 +232,7 @@ def _processor() -> str:
 
 
 def _versions(packages: Sequence[str]) -> dict[str, str]:
-    """Return each package's version, or say that it is missing."""
+    """Return the version of each package, or "not installed"."""
     found = {}
     for package in packages:
         try:

@@ -1,4 +1,4 @@
-"""Servers and models for measuring: each server a process of its own."""
+"""Servers and models for benchmarks; each server is a process of its own."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SERVED_VOCABULARY = 4096
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much of everything is done."""
+    """Sizes and repeats of a run of the benchmark."""
 
     repeats: int
     tokens: int
@@ -50,7 +50,7 @@ class Served:
     process: subprocess.Popen[str]
 
     def completion(self, prompt: str | list[int], tokens: int, **fields: Any) -> dict[str, Any]:
-        """Return a request for a greedy stream of so many tokens."""
+        """Return a request for a greedy stream of ``tokens`` tokens."""
         return {
             "model": self.model,
             "prompt": prompt,
@@ -68,7 +68,7 @@ class Served:
         return sum(float(line.rpartition(" ")[2]) for line in lines)
 
     def resident_bytes(self) -> int:
-        """Return the memory that the server holds."""
+        """Return the resident memory of the server, in bytes."""
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
         line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
         return int(line.split()[1]) * 1024
@@ -94,7 +94,7 @@ def serving_nothing(ingot: Path, tokens_per_second: int = 0) -> Iterator[Served]
 
 @contextlib.contextmanager
 def ended_after(command: list[str]) -> Iterator[subprocess.Popen[str]]:
-    """Run a command inside the block; end it by SIGTERM, or by force where that is not heard."""
+    """Run a command inside the block; end it by SIGTERM, or by SIGKILL if it does not react."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
     try:
         yield process
@@ -135,7 +135,7 @@ def make_model(folder: Path, name: str, hidden: int, layers: int, context: int) 
 
 
 def make_served_model(folder: Path, kind: Format) -> Path:
-    """Freeze a model of 88M random weights, of a size that people serve; made once a folder."""
+    """Freeze a model of 88M random weights, once per folder."""
     out = folder / f"served-{kind}.ingot"
     if not out.exists():
         config = replace(SHAPES["100M"], vocab_size=SERVED_VOCABULARY)

@@ -51,7 +51,7 @@ BESTS = {
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much of everything is done."""
+    """Sizes and repeats of a run of the benchmark."""
 
     repeats: int
     updates: int

@@ -173,7 +173,9 @@ def _counted_flops() -> tuple[float, float]:
     model = Transformer(config)
     model.initialise(torch.Generator().manual_seed(0))
     batch = _batch(64, 4)
-    matrices = config.parameters - _VOCABULARY * config.hidden_size  # a looked-up row is no product
+    matrices = (
+        config.parameters - _VOCABULARY * config.hidden_size
+    )  # looking a row up is not a product
     with FlopCounterMode(display=False) as training:
         next_token_loss(model, batch, torch.device("cpu")).backward()  # type: ignore[no-untyped-call]
     with FlopCounterMode(display=False) as inference, torch.inference_mode():

@@ -37,7 +37,7 @@ class OurSide:
     """Our model of about 10.65M parameters, trained on one batch.
 
     Raises:
-        ResourceError: it is to be compiled, and there is no compiler.
+        ResourceError: It is to be compiled, and no compiler is installed.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What every engine is asked to do, ours and the peers': the same steps, timed the same way.
+"""The workloads of every engine, ours and the peers': the same steps, timed alike.
 
 The standard library alone, for it also runs inside the peers' environments.
 """
@@ -20,7 +20,7 @@ class Stepper(Protocol):
     """An engine that runs sequences together, one step at a time."""
 
     def add(self, ids: list[int], answer: int) -> int:
-        """Take a prompt whose answer has exactly ``answer`` tokens, greedy; return its number."""
+        """Add a prompt with a greedy answer of exactly ``answer`` tokens; return its number."""
         ...
 
     def step(self) -> list[int]:
@@ -29,7 +29,7 @@ class Stepper(Protocol):
 
 
 def prefill_rate(engine: Stepper, tokens: int) -> float:
-    """Return tokens per second of reading one prompt, its first answer token included."""
+    """Return the tokens per second of one prompt's prefill, with its first answer token."""
     engine.add(_prompt(tokens, 0), 1)
     started = time.perf_counter()
     _make(engine, 1)
@@ -37,7 +37,7 @@ def prefill_rate(engine: Stepper, tokens: int) -> float:
 
 
 def decode_rate(engine: Stepper, sequences: int) -> float:
-    """Return tokens per second of sequences that all have read their prompts."""
+    """Return the tokens per second of sequences past their prefill."""
     begun: set[int] = set()
     made = 0
     for seed in range(sequences):
@@ -53,7 +53,7 @@ def decode_rate(engine: Stepper, sequences: int) -> float:
 
 
 def mixed_rate(engine: Stepper) -> float:
-    """Return prompt and answer tokens per second of unlike sequences that arrive over time."""
+    """Return the prompt and answer tokens per second of mixed sequences that arrive over time."""
     waiting = mixed_work()
     total = sum(each.prompt + each.answer for each in waiting)
     left = sum(each.answer for each in waiting)
@@ -69,7 +69,7 @@ def mixed_rate(engine: Stepper) -> float:
 
 @dataclass(frozen=True)
 class Arrival:
-    """One sequence of the mixed work."""
+    """One sequence of the mixed workload."""
 
     arrival_s: float
     prompt: int
@@ -77,7 +77,7 @@ class Arrival:
 
 
 def mixed_work() -> list[Arrival]:
-    """Return the sequences of the mixed work in the order of their arrival, always the same."""
+    """Return the sequences of the mixed workload in order of arrival, always the same."""
     rng = random.Random(2)
     gap = MIXED_ARRIVALS_S / MIXED_SEQUENCES
     return [

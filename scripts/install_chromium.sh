@@ -1,5 +1,5 @@
 #!/bin/sh
-# The page's tests drive Debian's Chromium; as root it is installed, else they skip and say so.
+# Install Debian's Chromium for the page's tests; without root it only says that they are skipped.
 set -eu
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   echo "installing chromium for the page's tests"

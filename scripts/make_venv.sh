@@ -1,6 +1,6 @@
 #!/bin/sh
-# Make a virtual environment with pip in it. Debian's python3 comes without the
-# part of venv that installs pip; as root it is installed, else what to do is said.
+# Make a virtual environment with pip in it. Debian's python3 lacks the part of venv that installs
+# pip: as root it is installed here, for any other user the script names the package and fails.
 set -eu
 folder=$1
 python=${PYTHON:-python3}
@@ -11,7 +11,7 @@ if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
 fi
 if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    echo "installing python3-venv, which this Python comes without"
+    echo "installing python3-venv, which this Python lacks"
     apt-get update -qq
     apt-get install -qq -y --no-install-recommends python3-venv >/dev/null
   else
@@ -32,4 +32,4 @@ if [ ! -f "$header" ]; then
 fi
 "$python" -m venv "$folder"
 "$folder/bin/python" -m pip install --quiet --upgrade 'pip>=24'
-echo "installing Ingot and what it uses into $folder (a few minutes, about 2 GB)"
+echo "installing Ingot and its dependencies into $folder (a few minutes, about 2 GB)"

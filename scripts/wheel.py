@@ -1,9 +1,9 @@
 """Build the wheel and check that it serves in a fresh environment without a compiler.
 
-Usage: ``python scripts/wheel.py FOLDER``. What it needs comes from the package index.
+Usage: ``python scripts/wheel.py FOLDER``. Dependencies come from the package index.
 """
 
-# ruff: noqa: S603 (every command is made here)
+# ruff: noqa: S603 (our own commands)
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         python = Path(temporary) / "bin" / "python"
         subprocess.run([sys.executable, "-m", "venv", temporary], check=True)
-        # Nothing on the path: no compiler is found even where there is one.
+        # A PATH without the system's folders: no compiler is found even if one is installed.
         environment = {"PATH": str(python.parent), "HOME": os.environ.get("HOME", temporary)}
         constraints = str(ROOT / "constraints.txt")
         install = [python, "-m", "pip", "install", "--quiet", "--only-binary", ":all:"]
@@ -49,7 +49,7 @@ def main() -> int:
         )
         size = _installed_bytes(next(Path(temporary).glob("lib/python3*/site-packages")))
     sys.stdout.write(
-        f"{built}: {built.stat().st_size / 1e6:.1f} MB; installed with all it needs "
+        f"{built}: {built.stat().st_size / 1e6:.1f} MB; installed with its dependencies "
         f"{size / 1e6:.1f} MB of {MOST_BYTES / 1e6:.0f}; kernels here: {checked.stdout}"
     )
     return 0 if size <= MOST_BYTES else 1
@@ -68,7 +68,7 @@ def _built(folder: Path) -> Path:
 
 
 def _installed_bytes(packages: Path) -> int:
-    """Add up the files of an environment, the installer itself and compiled Python left out."""
+    """Return the size of an environment's files without the installer and compiled Python."""
     return sum(
         path.stat().st_size
         for path in packages.rglob("*")

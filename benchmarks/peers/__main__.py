@@ -16,12 +16,14 @@ from benchmarks.peers.process import PeerFailed
 def main() -> int:
     """Install the named peers, or all; return 0 if every one answers."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.peers", description="Other engines, to be compared with."
+        prog="python -m benchmarks.peers", description="Other engines to compare with."
     )
     verbs = parser.add_subparsers(dest="verb", required=True)
-    install = verbs.add_parser("install", help="make their environments under .peers/ (minutes)")
+    install = verbs.add_parser(
+        "install", help="make their environments under .peers/ (minutes to an hour)"
+    )
     install.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ENVIRONMENTS)}")
-    verbs.add_parser("list", help="say which are there")
+    verbs.add_parser("list", help="list the peers and whether they are installed")
     given = parser.parse_args()
     console = Console(highlight=False, soft_wrap=True)
     if given.verb == "list":
@@ -29,7 +31,7 @@ def main() -> int:
             console.print(f"{each.name}: {'installed' if each.installed else 'not installed'}")
         return 0
     if unknown := set(given.names) - set(ENVIRONMENTS):
-        parser.error(f"no such peer: {', '.join(unknown)}; there are {', '.join(ENVIRONMENTS)}")
+        parser.error(f"unknown peer: {', '.join(unknown)}; give one of {', '.join(ENVIRONMENTS)}")
     failed = []
     for name in given.names or ENVIRONMENTS:
         console.print(f"installing {name} into {ENVIRONMENTS[name].folder} ...")

@@ -1,4 +1,4 @@
-"""``vllm bench serve``: a client for load that was not written for our server."""
+"""``vllm bench serve``, a load generator that was not written for our server."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ROOT = Path(__file__).parents[2]
 def ask_with_vllm(
     served: Served, tokenizer: Path, prompt: int, answer: int, objectives: tuple[float, float]
 ) -> dict[str, Any]:
-    """Have it ask a server with 64 streams at once; return what it reports.
+    """Run it against a server with 64 concurrent streams; return its report.
 
     Args:
         served: The server.
@@ -39,7 +39,7 @@ def ask_with_vllm(
         objectives: Longest seconds to the first token, and for each further one.
 
     Raises:
-        RuntimeError: it failed; the text is the end of what it said.
+        RuntimeError: It failed; the text is the end of its output.
     """
     with tempfile.TemporaryDirectory() as out:
         command = (str(CLIENT.python), "-m", "benchmarks.peers.drivers.vllm_client")

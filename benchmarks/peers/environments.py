@@ -23,7 +23,7 @@ EnvironmentName = Literal["openvino", "llama", "vllm", "litgpt"]
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment with one peer."""
+    """A virtual environment of one peer."""
 
     name: EnvironmentName
     packages: tuple[str, ...]
@@ -32,13 +32,13 @@ class Environment:
     unwanted: tuple[str, ...] = ()
     """Dependencies to remove again: built for another torch, they fail where they are imported."""
     variables: dict[str, str] = field(default_factory=dict)
-    """What building needs."""
+    """Environment variables of the build."""
     builds_server: bool = False
     """Whether llama.cpp's server is built from the source that came with the package."""
 
     @property
     def folder(self) -> Path:
-        """Where it lies."""
+        """The folder of the environment."""
         return HOME / self.name
 
     @property
@@ -76,7 +76,7 @@ class Environment:
             self._build_server()
 
     def _build_server(self) -> None:
-        """Build ``llama-server``, which the package does not bring along."""
+        """Build ``llama-server``, which the package does not contain."""
         with tempfile.TemporaryDirectory() as name:
             download = [str(self.python), "-m", "pip", "download", "--quiet", "--no-deps"]
             _run([*download, "--no-binary", ":all:", "--dest", name, "llama-cpp-python"])
@@ -129,14 +129,14 @@ class Peer:
     name: str
     environment: EnvironmentName
     module: str
-    """Its driver."""
+    """The module of its driver."""
     kind: Literal["int8", "int4"]
-    """The format of ours that it is compared with."""
+    """Our format that it is compared with."""
     model: str
-    """Where its model lies, in the folder that ``export`` filled."""
+    """Path of its model in the folder that ``export`` filled."""
 
     def command(self, models: Path, threads: int) -> list[str]:
-        """Return the command of its driver."""
+        """Return the command that starts its driver."""
         python = str(ENVIRONMENTS[self.environment].python)
         return [python, "-m", self.module, str(models / self.model), str(threads)]
 
@@ -152,10 +152,10 @@ PEERS = (
 
 
 def export(environment: EnvironmentName, weights: Path, models: Path) -> None:
-    """Write a checkpoint (Hugging Face's layout, bfloat16) in a peer's formats under ``models``.
+    """Convert a checkpoint (Hugging Face layout, bfloat16) to a peer's formats under ``models``.
 
     Raises:
-        subprocess.CalledProcessError: the peer's tool failed; ``stderr`` holds what it said.
+        subprocess.CalledProcessError: The peer's tool failed; ``stderr`` holds its output.
     """
     python = ENVIRONMENTS[environment].python
     models.mkdir(parents=True, exist_ok=True)

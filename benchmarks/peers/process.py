@@ -1,4 +1,4 @@
-"""A peer's driver as a process that is asked for one figure after the other."""
+"""A peer's driver as a process, measured request by request."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _PATIENCE_S = 900.0
 _ROOT = Path(__file__).parents[2]
 
 
-class PeerFailed(RuntimeError):  # noqa: N818 (what it says is enough)
-    """The peer ended or fell silent; the text is the end of what it said."""
+class PeerFailed(RuntimeError):  # noqa: N818 (the name says enough)
+    """The peer ended or did not answer; the text is the end of its output."""
 
 
 class PeerProcess:

@@ -1,4 +1,4 @@
-"""Other projects' servers, each a process in an environment of its own."""
+"""Servers of other projects, each a process in an environment of its own."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class PeerServer:
     name: str
     environment: EnvironmentName
     model: str
-    """Where its model lies, in the folder that ``export`` filled."""
+    """Path of its model in the folder that ``export`` filled."""
     words: str
     """Its command, in which ``{bin}``, ``{model}``, ``{port}`` and ``{threads}`` are filled in."""
     variables: dict[str, str] = field(default_factory=dict)
 
     @property
     def installed(self) -> bool:
-        """Whether its environment is there."""
+        """Whether its environment is installed."""
         return ENVIRONMENTS[self.environment].installed
 
     def command(self, models: Path, port: int, threads: int) -> list[str]:
@@ -71,10 +71,10 @@ SERVERS = (
 
 @contextlib.contextmanager
 def serving_peer(peer: PeerServer, models: Path, threads: int, log: Path) -> Iterator[Served]:
-    """Run a peer's server inside the block; what it says goes to ``log``.
+    """Run a peer's server inside the block; its output goes to ``log``.
 
     Raises:
-        RuntimeError: it does not answer; the text is the end of what it said.
+        RuntimeError: It does not answer; the text is the end of its output.
     """
     port = _free_port()
     command = peer.command(models, port, threads)

@@ -1,4 +1,4 @@
-"""One update of litgpt's GPT after the other, as ``litgpt pretrain`` makes them on a CPU.
+"""Updates of litgpt's GPT, as ``litgpt pretrain`` makes them on a CPU.
 
 It compiles the model, computes in float32 and takes PyTorch's AdamW.
 """
@@ -18,7 +18,7 @@ VOCABULARY, CONTEXT, BATCH = 65, 256, 16
 
 
 def main() -> None:
-    """Answer requests for a rate until the input ends; what litgpt prints is no answer."""
+    """Answer requests for a rate until the input ends; litgpt's own output goes to stderr."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     config = Config(
@@ -39,14 +39,14 @@ def main() -> None:
     model = GPT(config)
     model.max_seq_length = CONTEXT
     optimizer = torch.optim.AdamW(model.parameters(), lr=4e-4, betas=(0.9, 0.95), weight_decay=0.1)
-    learner = torch.compile(model)
+    compiled_model = torch.compile(model)
     ids = torch.randint(0, VOCABULARY, (BATCH, CONTEXT + 1))
     print(json.dumps({"ready": True}), file=answers)
     for line in sys.stdin:
         updates = json.loads(line)["updates"]
         started = time.perf_counter()
         for _ in range(updates):
-            loss = chunked_cross_entropy(learner(ids[:, :-1]), ids[:, 1:], chunk_size=0)  # type: ignore[no-untyped-call]
+            loss = chunked_cross_entropy(compiled_model(ids[:, :-1]), ids[:, 1:], chunk_size=0)  # type: ignore[no-untyped-call]
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
