@@ -349,3 +349,48 @@ def test_what_needs_pytorch_says_so_where_it_is_not_installed(
     )
     assert done.returncode == 2, done.stderr
     assert "pip install 'ingot[train]'" in error_of(done)
+
+
+@pytest.mark.parametrize("verb", ["serve", "verify", "generate"])
+def test_a_run_given_as_an_ingot_is_answered_with_how_to_seal_it(
+    here: Cli, trained: Path, verb: str
+) -> None:
+    arguments = ["hi"] if verb == "generate" else []
+    error = error_of(here(verb, trained, *arguments, code=6))
+    assert "is a run, not an ingot" in error
+    assert error.endswith(f"seal it first: ingot freeze {trained} --out my.ingot")
+
+
+@pytest.mark.parametrize("verb", ["resume", "freeze"])
+def test_an_ingot_given_as_a_run_is_answered_with_how_to_train_it(
+    here: Cli, sealed: Path, verb: str
+) -> None:
+    arguments = ["--out", "x"] if verb == "freeze" else []
+    error = error_of(here(verb, sealed, *arguments, code=5))
+    assert error.endswith(
+        f"is an ingot, not a run; fine-tune it with: ingot train TEXTS --from {sealed}"
+    )
+
+
+def test_a_corpus_is_answered_with_how_to_train_on_it(here: Cli, trained: Path) -> None:
+    corpus = trained / "corpus"
+    assert f"ingot train {corpus}" in error_of(here("freeze", corpus, "--out", "x", code=5))
+    assert f"ingot train {corpus}" in error_of(here("serve", corpus, code=6))
+
+
+def test_what_is_not_there_is_answered_with_how_to_make_it(here: Cli) -> None:
+    assert "make one with: ingot freeze" in error_of(here("verify", "nope.ingot", code=6))
+    assert "make one with: ingot train TEXTS" in error_of(here("resume", "nope", code=5))
+
+
+def test_a_public_address_is_answered_with_both_options(here: Cli, sealed: Path) -> None:
+    error = error_of(here("serve", sealed, "--host", "0.0.0.0", "--port", "0", code=7))
+    assert "add --api-keys keys.toml (made with: ingot new-key NAME >> keys.toml)" in error
+    assert "or --allow-public" in error
+
+
+def test_a_port_in_use_is_answered_with_another(here: Cli, sealed: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        error = error_of(here("serve", sealed, "--port", str(port), code=7))
+    assert f"port {port} is in use; choose another: --port " in error

@@ -24,13 +24,23 @@ from ingot.errors import ArtifactError
 from ingot.model.config import ModelConfig
 
 _AGAIN = "fetch or make the ingot again"
+_OTHER_FOLDERS = {
+    "run.json": ("run", "seal it first: ingot freeze {} --out my.ingot"),
+    "corpus.json": ("corpus", "train on it first: ingot train {}"),
+}
+"""Other folders that Ingot makes, by a file that each holds; what they are, and what to do."""
 
 
 def read_manifest(folder: Folder) -> Manifest:
     """Read ``ingot.json``, check it against itself and the folder's list of names against it."""
-    where = folder.path / MANIFEST
+    where, names = folder.path / MANIFEST, folder.names()
+    for mark, (what, fix) in _OTHER_FOLDERS.items():
+        if mark in names and MANIFEST not in names:
+            raise ArtifactError(
+                f"is a {what}, not an ingot", where=folder.path, fix=fix.format(folder.path)
+            )
     manifest = Manifest.parse(folder.read(MANIFEST), where=where)
-    for name in sorted(folder.names() - manifest.files.keys() - {MANIFEST}):
+    for name in sorted(names - manifest.files.keys() - {MANIFEST}):
         raise ArtifactError("is not part of the ingot", where=folder.path / name, fix="remove it")
     return manifest
 

@@ -39,7 +39,7 @@ def test_a_port_is_free_again_after_a_connection_was_open() -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
 def test_a_public_address_is_refused(host: str) -> None:
-    with pytest.raises(ServeError, match="no key is asked"):
+    with pytest.raises(ServeError, match="no API key is required"):
         listen(ServerConfig(host=host, port=0))
 
 

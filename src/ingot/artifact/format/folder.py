@@ -26,7 +26,9 @@ class Folder:
             self._handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise ArtifactError(
-                f"is not an ingot ({error.strerror})", where=path, fix="give the path of a folder"
+                f"is not an ingot ({error.strerror})",
+                where=path,
+                fix="check the path, or make one with: ingot freeze RUN --out my.ingot",
             ) from error
 
     def __enter__(self) -> Self:

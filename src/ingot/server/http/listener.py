@@ -91,16 +91,17 @@ def _check_private(address: str, config: ServerConfig, endpoint: str) -> None:
     ):
         return
     raise ServeError(
-        "other machines can reach this address, and no key is asked of them",
+        "other machines can reach this address, and no API key is required",
         where=endpoint,
-        fix="listen on 127.0.0.1, give API keys, or allow it if the network is trusted",
+        fix="add --api-keys keys.toml (made with: ingot new-key NAME >> keys.toml), "
+        "or --allow-public if the network is trusted",
     )
 
 
 def _explain(error: OSError, config: ServerConfig, endpoint: str) -> ServeError:
     """Say why a port cannot be had."""
     if error.errno == errno.EADDRINUSE:
-        fix = f"choose another with port {config.port % 65535 + 1}, or port 0 for any free one"
+        fix = f"choose another: --port {config.port % 65535 + 1}, or --port 0 for a free one"
         return ServeError(f"port {config.port} is in use", where=endpoint, fix=fix)
     if error.errno == errno.EACCES:
         return ServeError(

@@ -140,7 +140,7 @@ def open_run(path: Path) -> Run:
         TrainingError: it is none, or a file in it is damaged.
     """
     if not (path / RECORD).is_file():
-        raise TrainingError("is not a run", where=path, fix="name a folder made by ingot train")
+        raise _not_a_run(path)
     try:
         record = RunRecord.model_validate_json((path / RECORD).read_bytes())
         tokenizer = Tokenizer.from_file(path / TOKENIZER)
@@ -152,6 +152,17 @@ def open_run(path: Path) -> Run:
         raise TrainingError("is damaged", where=path, fix="start a new run") from error
     recipe = make_recipe(read_recipe(path / RECIPE), where=path / RECIPE)
     return Run(path, recipe, record, tokenizer)
+
+
+def _not_a_run(path: Path) -> TrainingError:
+    if (path / "ingot.json").is_file():
+        fix = f"fine-tune it with: ingot train TEXTS --from {path}"
+        return TrainingError("is an ingot, not a run", where=path, fix=fix)
+    if (path / "corpus.json").is_file():
+        fix = f"train on it first: ingot train {path}"
+        return TrainingError("is a corpus, not a run", where=path, fix=fix)
+    fix = "list your runs with: ingot runs, or make one with: ingot train TEXTS"
+    return TrainingError("is not a run", where=path, fix=fix)
 
 
 def _digests(before: str, now: str) -> str:
