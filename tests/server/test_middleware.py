@@ -156,7 +156,7 @@ def test_other_origins_are_never_allowed_by_default(http: httpx.Client) -> None:
 def test_a_public_address_may_be_had_with_keys(
     ingot: Ingot, engine: EngineLoop, keys: tuple[Path, str, str]
 ) -> None:
-    with pytest.raises(ServeError, match="give API keys"):
+    with pytest.raises(ServeError, match="add --api-keys"):
         Server(ingot, engine, ServerConfig(host="0.0.0.0", port=0))
     with Server(ingot, engine, ServerConfig(host="0.0.0.0", port=0, api_keys=keys[0])) as server:
         assert httpx.get(f"{server.url}/v1/models").status_code == 401

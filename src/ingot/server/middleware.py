@@ -66,7 +66,7 @@ class AuthMiddleware:
             self._record(context)
 
     def _check(self, scope: Scope, context: RequestContext) -> None:
-        """Refuse a request that may not be made."""
+        """Check the key and its limits; requests to open paths need none."""
         headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
         sent = dict(headers)
         keys = self._service.keys

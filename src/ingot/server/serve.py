@@ -1,4 +1,4 @@
-"""Running the server: in the foreground until a signal, or in a thread of its own."""
+"""Server process: in the foreground until a signal, or in a thread."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from ingot.server.http.protocol import GuardedProtocol
 
 _log = logging.getLogger(__name__)
 _START_TIMEOUT_S = 30.0
-_STOP_SLACK_S = 10.0  # past the drain, for what was cancelled to clean up
+_STOP_SLACK_S = 10.0  # beyond the drain, so that cancelled requests can clean up
 _KEEP_ALIVE_S = 75  # longer than clients keep idle connections, so they close first
 
 
@@ -47,16 +47,16 @@ class Server:
     Args:
         ingot: The open model; stays the caller's to close, after the server.
         loop: The engine that runs it; likewise.
-        config: Address, limits and waits.
+        config: Address, limits and time-outs.
         listener: A socket from ``listen(config)``, for a caller that takes the port
             before it loads the model; by default the port is taken here.
-        further: More models by name, the caller's likewise.
-        loader: Opens ingots that are exchanged while the server runs; those are the
-            server's to close. None permits no exchange.
+        further: More models by name; likewise the caller's to close.
+        loader: Opens further ingots while the server runs; the server closes those. None
+            permits no exchange.
 
     Raises:
-        ServeError: the port cannot be had, or the log cannot be written.
-        UsageError: the file of keys is not good, or two models have one name.
+        ServeError: the port cannot be bound, or the log cannot be written.
+        UsageError: the file of keys is invalid, or two models have one name.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Server:
         self._config = config
         self._listener = listener or listen(config)
         self.url = url_of(self._listener)
-        """Where it answers, such as ``http://127.0.0.1:8000``."""
+        """Its address, such as ``http://127.0.0.1:8000``."""
         name = config.model_name or ingot.path.absolute().name.removesuffix(".ingot")
         models = [ServedModel(name, ingot, loop), *(ServedModel(*more) for more in further)]
         self._models = Models(models, loader)
@@ -85,16 +85,16 @@ class Server:
         self._failure: BaseException | None = None
 
     def run(self, on_ready: Callable[[], None] | None = None) -> None:
-        """Serve until SIGINT or SIGTERM; call from the main thread. Logs go to the log.
+        """Serve until SIGINT or SIGTERM; call from the main thread.
 
         The first signal lets running requests finish, for ``drain_timeout_s`` at
-        most; a second one cancels them at once. SIGHUP reads the file of keys again.
+        most; a second one cancels them at once. SIGHUP reloads the file of keys.
 
         Args:
-            on_ready: Called once requests are answered.
+            on_ready: Called once the server answers requests.
 
         Raises:
-            ServeError: an engine has failed; every request under way was told.
+            ServeError: an engine failed; every request in flight got an error.
         """
         self._uvicorn.on_ready = on_ready or (lambda: None)
         self._uvicorn.ends_on_failure = True
@@ -105,10 +105,10 @@ class Server:
         ):
             self._serve()
         if (failed := self._models.failed) is not None:
-            raise ServeError(f"has failed ({failed})", where="engine", fix="start it again")
+            raise ServeError(f"failed ({failed})", where="engine", fix="restart the server")
 
     def reload_keys(self) -> None:
-        """Read the file of keys again; where it is not good, the keys read before stay."""
+        """Reload the file of keys; if it is invalid, the keys read before remain."""
         if self._keys is None:
             return
         try:
@@ -146,7 +146,7 @@ class Server:
         )
         return uvicorn.Config(
             create_app(service),
-            http=partial(GuardedProtocol, config),  # type: ignore[arg-type]  # called as a class is
+            http=partial(GuardedProtocol, config),  # type: ignore[arg-type]  # uvicorn only calls it
             ws="none",
             lifespan="off",
             backlog=BACKLOG,
@@ -158,7 +158,7 @@ class Server:
         )
 
     def _serve(self) -> None:
-        """Serve until told to stop; requests that outlive the drain are cancelled."""
+        """Serve until stopped; cancel requests that outlive the drain."""
         raise_file_limit()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             try:
@@ -179,7 +179,7 @@ class Server:
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn, stopped by us instead of by handlers of its own, which end the process by signal."""
+    """uvicorn without its signal handlers, which would end the process by the signal."""
 
     on_ready: Callable[[], None]
     ends_on_failure = False
@@ -214,7 +214,7 @@ class _Uvicorn(uvicorn.Server):
         self.should_exit = True
 
     def ask_reload(self) -> None:
-        """Have the keys read again; safe from signal handlers, which may not log or wait."""
+        """Have the keys reloaded; safe from signal handlers, which must not log or wait."""
         self._reload_asked = True
 
 

@@ -188,7 +188,7 @@ def test_the_weights_in_memory_are_those_that_were_sealed(
         verify_live(served.server.url, "tiny", other.manifest, served.admin_key)
     with pytest.raises(ServeError, match="API key"):
         verify_live(served.server.url, "tiny", ingot.manifest, None)
-    with pytest.raises(ServeError, match="there is no model 'x'"):
+    with pytest.raises(ServeError, match="unknown model 'x'"):
         verify_live(served.server.url, "x", ingot.manifest, served.admin_key)
     with pytest.raises(UsageError):
         verify_live("file:///etc/passwd", "tiny", ingot.manifest, None)

@@ -52,7 +52,7 @@ def test_a_server_proves_which_weights_answer(
         "live": url,
     }
     failed = cli("verify", ingot_path, "--live", url, "--model", "third", code=7)
-    assert "there is no model 'third'" in failed.stderr
+    assert "unknown model 'third'" in failed.stderr
 
 
 def test_a_bad_setting_is_named_before_anything_is_loaded(cli: Cli) -> None:

@@ -93,7 +93,7 @@ def test_a_failing_engine_tells_everyone_at_once_and_ends_the_process(ingot_path
     for stream, status, text in answers.queue:
         assert status == (200 if stream else 500)
         assert "the weights melted" in text
-    assert "engine: has failed (Failing: the weights melted); start it again" in errors
+    assert "engine: failed (Failing: the weights melted); restart the server" in errors
 
 
 def test_a_killed_server_starts_again_on_its_port(ingot_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""From token ids to the text that may be shown, as they come."""
+"""Incremental detokenization, ended by stop texts."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ingot.model.tokenizer import StreamDecoder, Tokenizer
 
 
 class Detokenizer:
-    """Turns one answer's tokens into text, holding back what may begin a stop text.
+    """Converts one answer's tokens to text, holding back what may begin a stop text.
 
     Concatenating what ``push`` and ``flush`` return gives the answer's text up to
-    the first stop text. Nothing returned is ever taken back.
+    the first stop text. Returned text is final.
     """
 
     def __init__(self, tokenizer: Tokenizer, stops: Iterable[str]) -> None:
@@ -21,14 +21,14 @@ class Detokenizer:
         self._matcher = StopMatcher(stops) if stops else None
         self._held = ""
         self.stopped = False
-        """Whether a stop text has come; nothing more must be pushed."""
+        """Whether a stop text was found; no more tokens may be pushed."""
 
     def push(self, token_id: int) -> str:
         """Take the next token; return the text that is now certain."""
         return self._take(self._decoder.push(token_id))
 
     def flush(self) -> str:
-        """Return what was held back, when no more tokens come."""
+        """Return the text that was held back, at the end of the answer."""
         text = "" if self.stopped else self._take(self._decoder.flush())
         held, self._held = self._held, ""
         return text + held

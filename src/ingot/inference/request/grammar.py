@@ -1,6 +1,6 @@
-"""A grammar that an answer follows, as the engine sees it.
+"""Interface of a grammar that constrains an answer.
 
-``ingot.inference.request.grammar_compiler`` compiles grammars; it is loaded only by who needs one.
+``ingot.inference.request.grammar_compiler`` implements it, and is imported on demand.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 
 class GrammarState(ABC):
-    """Where one answer is in its grammar. Not thread-safe."""
+    """Position of one answer in its grammar. Not thread-safe."""
 
     @abstractmethod
     def mask(self) -> NDArray[np.uint32]:
@@ -26,7 +26,7 @@ class GrammarState(ABC):
 
     @abstractmethod
     def accept(self, token_id: int) -> bool:
-        """Take the token that came; return whether the grammar allows it.
+        """Advance by a token; return whether the grammar allows it.
 
         Raises:
             ServeError: the grammar is too costly to follow from here.
@@ -34,12 +34,12 @@ class GrammarState(ABC):
 
     @abstractmethod
     def rollback(self, count: int) -> None:
-        """Take back the last ``count`` tokens."""
+        """Undo the last ``count`` tokens."""
 
     @property
     @abstractmethod
     def complete(self) -> bool:
-        """Whether nothing but the end of the text may come."""
+        """Whether only the end of the text may follow."""
 
 
 class Grammar(ABC):
@@ -47,4 +47,4 @@ class Grammar(ABC):
 
     @abstractmethod
     def start(self) -> GrammarState:
-        """Return a state at the grammar's beginning."""
+        """Return a state at the beginning of the grammar."""

@@ -1,8 +1,8 @@
-"""Answers that follow a JSON schema, a regular expression or a grammar, by llguidance.
+"""Compiler of JSON schemas, regular expressions and grammars, by llguidance.
 
-Nothing of a grammar runs before it was compiled within its limits: size, time, and
-the library's own measures of work. What a grammar may cost in a step is limited too;
-past that its sequence ends, and no other is harmed.
+A grammar is used only if it compiles within limits of size, time and the library's own
+measures of work. Its cost per step is limited too; a sequence that exceeds it ends, and
+no other sequence is affected.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ MAX_GRAMMAR_BYTES = 64 << 10
 _COMPILE_TIMEOUT_S = 5.0
 _MOST_COMPILING = 2
 _STACK_BYTES = 256 << 20
-_stack_size = threading.Lock()  # it is one setting for the whole process
+_stack_size = threading.Lock()  # the stack size is one setting for the whole process
 _ANY_OBJECT = '{"type": "object"}'
-_SPACE = r"[\x20\x0A\x0D\x09]{0,16}"  # bounded: a model must not write white space for ever
+_SPACE = r"[\x20\x0A\x0D\x09]{0,16}"  # bounded: a model must not write white space forever
 _MESSAGE_CHARACTERS = 300
 
 
 def _limits() -> LLParserLimits:
-    """Return what a grammar may cost: about 20 ms to begin with, and 5 ms a step.
+    """Return the limits of a grammar: about 20 ms to start, and 5 ms per step.
 
     A state of the lexer takes 1 to 2 kB.
     """
@@ -51,11 +51,11 @@ def _limits() -> LLParserLimits:
 
 
 class GrammarCompiler:
-    """Compiles grammars for one tokenizer, a few at once; any thread may.
+    """Compiles grammars for one tokenizer, a few at once; thread-safe.
 
     Args:
         tokenizer: The model's own.
-        timeout_s: Most seconds for one grammar, waiting for others included.
+        timeout_s: Most seconds for one grammar, time in the queue included.
     """
 
     def __init__(self, tokenizer: Tokenizer, *, timeout_s: float = _COMPILE_TIMEOUT_S) -> None:
@@ -91,7 +91,7 @@ class GrammarCompiler:
             raise self._too_slow(kind) from None
 
     def _run(self, result: Future[Grammar], kind: GrammarKind, text: str) -> None:
-        """Compile in a thread of its own; who asked may have stopped waiting."""
+        """Compile in a thread of its own; the caller may have stopped waiting."""
         try:
             result.set_result(self._compile(kind, text))
         except BaseException as error:
@@ -133,7 +133,7 @@ def _start_deep(work: Callable[..., None], *args: Any) -> None:
     """Run ``work`` in a thread whose stack is deep enough for any grammar within the size limit.
 
     The library recurses along chains of rules: 3,000 of them, in 50 kB of text, overran
-    the usual 8 MB and ended the process. Of the memory only what is used is taken.
+    the usual 8 MB and ended the process. Only memory that is touched is allocated.
     """
     with _stack_size:
         usual = threading.stack_size(_STACK_BYTES)

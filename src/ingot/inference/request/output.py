@@ -1,4 +1,4 @@
-"""What one sequence is saying: from tokens drawn to what its receiver is told."""
+"""Output of one sequence: from sampled tokens to the deltas that its receiver gets."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ _NOTHING = OutputDelta("", ())
 
 
 class StepOutput(NamedTuple):
-    """What a step added to an answer."""
+    """Output of one sequence in one step."""
 
     delta: OutputDelta
     reason: FinishReason | None
-    """Why the answer ends here; None where it goes on."""
+    """Why the answer ends here; None if it continues."""
     accepted: int
-    """Guesses that were right and are part of the answer."""
+    """Draft tokens that were accepted into the answer."""
 
 
 class SequenceOutput:
-    """A sequence's output and all that depends on it; kept through preemption.
+    """Output of a sequence and all state that depends on it; survives preemption.
 
     Args:
-        sequence: Whose answer this is.
+        sequence: The sequence.
         tokenizer: Turns tokens into text.
         max_context: Most tokens of prompt plus answer.
     """
@@ -69,23 +69,23 @@ class SequenceOutput:
         self._first_token: float | None = None
         self._accepted = 0
         self.started: float | None = None
-        """When it first ran."""
+        """``time.monotonic()`` of its first step."""
         self.drafted = 0
-        """Tokens guessed so far."""
+        """Draft tokens so far."""
         self.penalties = Penalties(params, sequence.prompt_ids) if needs_penalties(params) else None
         self.grammar = params.grammar.start() if params.grammar else None
         self.scored: list[TokenLogprob | None] | None = None
-        """Log-probabilities of the prompt as far as known; None: not asked for, or said."""
+        """Log-probabilities of the prompt as far as known; None: not requested, or reported."""
         if params.prompt_logprobs is not None:
             self.scored = [None]
 
     @property
     def most_drafts(self) -> int:
-        """How many guesses could be of use: the answer has room for them and one more."""
+        """Most draft tokens that can be used: the answer has space for them and one more."""
         return self._last - len(self._sequence.output_ids) - 1
 
     def ends_with(self, token_id: int) -> bool:
-        """Tell whether a token would end the answer."""
+        """Return whether a token would end the answer."""
         return token_id in self._ends
 
     def suppose(self, token_id: int) -> bool:
@@ -142,7 +142,7 @@ class SequenceOutput:
         return StepOutput(delta, reason, accepted)
 
     def pool(self, states: NDArray[np.float32], *, first: bool, last: bool) -> StepOutput | None:
-        """Take hidden states (tokens, hidden) of the prompt, in order.
+        """Add hidden states (tokens, hidden) of the prompt, in order.
 
         Args:
             states: The next of them.
@@ -159,7 +159,7 @@ class SequenceOutput:
     def last_delta(
         self, delta: OutputDelta | None, reason: FinishReason, now: float, error: str | None
     ) -> OutputDelta:
-        """Return what ends the answer: ``delta``, and all that was held back."""
+        """Return the last delta: ``delta``, and the text that was held back."""
         delta = delta or _NOTHING
         return delta._replace(
             text=delta.text + self._text.flush(),
@@ -169,7 +169,7 @@ class SequenceOutput:
         )
 
     def _take_one(self, drawn: Drawn, now: float) -> StepOutput:
-        """Take one draw: what ``take`` does in most steps, at a third of the time."""
+        """Take one sampled token: most steps, at a third of the time of the general case."""
         if self._first_token is None:
             self._first_token = now
         token_id = drawn.token_id
@@ -180,7 +180,7 @@ class SequenceOutput:
         return StepOutput(OutputDelta(text, (token_id,), logprobs), self._ends_here(), 0)
 
     def _score(self, drawn: Drawn) -> tuple[Drawn, ...]:
-        """Put away what reports on the prompt; return the draws."""
+        """Store the scores of the prompt; return the sampled tokens."""
         entries = (*drawn.earlier, drawn)
         if self.scored is None:
             return entries
@@ -189,7 +189,7 @@ class SequenceOutput:
         return entries[missing:]
 
     def _say_scores(self) -> tuple[TokenLogprob | None, ...]:
-        """Return the scores of the prompt's tokens if they are still to be said."""
+        """Return the scores of the prompt's tokens if they were not reported yet."""
         if self.scored is None:
             return ()
         scored, self.scored = tuple(self.scored), None
@@ -197,13 +197,13 @@ class SequenceOutput:
         return scored
 
     def _ends_before(self, token_id: int) -> FinishReason | None:
-        """Tell why a token ends the answer without being part of it, if it does."""
+        """Return why a token ends the answer without being part of it, or None."""
         if self._last == 0:  # before the token is looked at: it was not asked for
             return "length"
         return "stop" if token_id in self._ends else None
 
     def _keep(self, token_id: int) -> str:
-        """Make a token part of the answer; return the text that is now certain."""
+        """Append a token to the answer; return the text that is now final."""
         self._sequence.append(token_id)
         if self.penalties is not None:
             self.penalties.append(token_id)
@@ -212,7 +212,7 @@ class SequenceOutput:
         return self._text.push(token_id)
 
     def _ends_here(self) -> FinishReason | None:
-        """Tell why the answer ends with its last token, if it does."""
+        """Return why the answer ends with its last token, or None."""
         if self._text.stopped or (self.grammar is not None and self.grammar.complete):
             return "stop"
         return "length" if len(self._sequence.output_ids) >= self._last else None

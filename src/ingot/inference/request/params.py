@@ -1,4 +1,4 @@
-"""What a caller may ask of the engine, and the range of every value.
+"""Sampling parameters and request options, with the range of every value.
 
 The HTTP schemas take their ranges from here, so that there is one of each.
 """

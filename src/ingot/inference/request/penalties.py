@@ -1,4 +1,4 @@
-"""Penalties and bias of one sequence, kept up to date token by token."""
+"""Penalties and bias of one sequence, updated token by token."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ingot.inference.request.params import SamplingParams
 
 
 class Penalties:
-    """What a sequence's history and its bias do to the scores; a token costs O(1).
+    """Changes to the scores from a sequence's history and bias; O(1) per token.
 
     The repetition penalty (CTRL, arXiv:1909.05858) counts prompt and answer, presence
     and frequency penalties (as OpenAI's interface defines them) the answer alone.
@@ -37,7 +37,7 @@ class Penalties:
             self._update(token_id)
 
     def append(self, token_id: int) -> None:
-        """Take the next token of the answer."""
+        """Add the next token of the answer."""
         self._counts[token_id] += 1
         self._update(token_id)
 
@@ -69,7 +69,7 @@ class Penalties:
 
 
 def needs_penalties(params: SamplingParams) -> bool:
-    """Tell whether any score is ever changed."""
+    """Return whether the parameters ever change a score."""
     return bool(
         params.logit_bias
         or params.presence_penalty

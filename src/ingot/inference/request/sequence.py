@@ -30,7 +30,7 @@ class TokenLogprob:
 
 @dataclass(frozen=True)
 class Timing:
-    """Where a sequence's time went, and what was saved."""
+    """Time of a sequence's phases, and tokens saved."""
 
     queue_s: float
     """Seconds from its arrival to its first step."""
@@ -41,26 +41,26 @@ class Timing:
     cached_tokens: int
     """Tokens of the prompt that were found in the prefix cache."""
     drafted_tokens: int
-    """Tokens guessed by speculation."""
+    """Draft tokens of speculation."""
     accepted_tokens: int
-    """Guesses that were right."""
+    """Draft tokens that were accepted."""
 
 
 class OutputDelta(NamedTuple):
-    """What one step added to an answer."""
+    """Part of an answer, as one step added it."""
 
     text: str
     """New text, never half a character and never part of a stop text."""
     token_ids: tuple[int, ...]
     """Tokens generated since the last delta, the one that ended the answer left out."""
     logprobs: tuple[TokenLogprob, ...] = ()
-    """One entry for each of ``token_ids`` where asked for."""
+    """One entry for each of ``token_ids``, if requested."""
     finish_reason: FinishReason | None = None
     """Set on the last delta of an answer, and only there."""
     error: str | None = None
-    """What went wrong where ``finish_reason`` is "error"."""
+    """The error if ``finish_reason`` is "error"."""
     prompt_logprobs: tuple[TokenLogprob | None, ...] = ()
-    """On the first delta, where asked for: one entry for each token of the prompt, first None."""
+    """On the first delta, if requested: one entry for each prompt token, the first None."""
     timing: Timing | None = None
     """On the last delta."""
     embedding: NDArray[np.float32] | None = None
@@ -68,7 +68,7 @@ class OutputDelta(NamedTuple):
 
 
 class Status(enum.Enum):
-    """Where a sequence is in its life."""
+    """State of a sequence."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -77,18 +77,18 @@ class Status(enum.Enum):
 
 @dataclass(eq=False)
 class Sequence:
-    """One prompt and its answer. Owned by the engine; others only hold it as a handle."""
+    """One prompt and its answer. Owned by the engine; for others it is a handle."""
 
     id: int
     prompt_ids: tuple[int, ...]
     params: SamplingParams
     seed: int
-    """The seed that sampling uses: the request's own, or one drawn for it."""
+    """Seed of sampling: the request's own, or a random one."""
     on_output: Callable[[OutputDelta], None]
     """Called from the engine's thread for each delta; must not block."""
     options: RequestOptions = RequestOptions()  # noqa: RUF009 (it is immutable)
     pooling: bool = False
-    """Asks for the mean of the hidden states instead of an answer."""
+    """Whether the mean of the hidden states is requested instead of an answer."""
     arrived: float = field(default_factory=time.monotonic)
     """``time.monotonic()`` when it was made."""
     output_ids: list[int] = field(default_factory=list)
@@ -97,18 +97,18 @@ class Sequence:
     computed: int = 0
     """Tokens of prompt and output whose keys and values are in the cache."""
     cached_tokens: int | None = None
-    """How much of the prompt was found in the prefix cache; None before it first ran."""
+    """Prompt tokens found in the prefix cache; None before it first ran."""
     charged: int = 0
-    """Tokens that were counted against its tenant; the prompt at once, when it first ran."""
+    """Tokens charged to its tenant; the prompt at once, when it first ran."""
     status: Status = Status.WAITING
     deadline: float | None = field(init=False)
     """``time.monotonic()`` after which the sequence ends with reason "deadline"."""
     length: int = field(init=False)
     """Tokens of prompt and output."""
     token_bytes: bytearray = field(init=False)
-    """All of them, as int32 in the machine's order."""
+    """All of them, as int32 in native byte order."""
     may_reuse: bool = field(init=False)
-    """Whether cached blocks serve it; not where something is asked of every prompt token."""
+    """Whether cached blocks may be reused; False if every prompt token must be computed."""
 
     def __post_init__(self) -> None:
         timeout_s = self.options.timeout_s
@@ -118,7 +118,7 @@ class Sequence:
         self.may_reuse = not self.pooling and self.params.prompt_logprobs is None
 
     def append(self, token_id: int) -> None:
-        """Take the next token of the answer."""
+        """Append the next token of the answer."""
         self.output_ids.append(token_id)
         self.length += 1
         self.token_bytes += token_id.to_bytes(4, sys.byteorder)

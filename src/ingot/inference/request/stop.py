@@ -1,4 +1,4 @@
-"""Finding stop texts in a text that arrives in pieces."""
+"""Incremental search for stop texts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 class StopMatcher:
-    """Follows every stop text at once, one character at a time.
+    """Matches every stop text at once, one character at a time.
 
     The answer does not depend on how the text is cut into pieces: the first stop
     text that is complete ends it, the longest where several end together.
@@ -22,11 +22,11 @@ class StopMatcher:
 
     @property
     def pending(self) -> int:
-        """Last characters fed that may turn out to begin a stop text."""
+        """Number of last characters that may begin a stop text."""
         return max(self._matched, default=0)
 
     def feed(self, character: str) -> int:
-        """Take the next character; return the length of the stop text it completes, or 0."""
+        """Advance by a character; return the length of the stop text it completes, or 0."""
         found = 0
         for index, stop in enumerate(self._stops):
             matched, fallbacks = self._matched[index], self._fallbacks[index]

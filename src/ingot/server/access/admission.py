@@ -1,4 +1,4 @@
-"""How much the server takes on at once, and when it asks a client to come back."""
+"""Limits on open requests and tokens, and the ``Retry-After`` of a refusal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LONGEST_WAIT_S = 300
 
 
 class Meter:
-    """How many of something happened per second, over the last minute."""
+    """Rate of an event over the last minute."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -23,7 +23,7 @@ class Meter:
         self._sum = 0
 
     def add(self, count: int) -> None:
-        """Count what has just happened; counts within a second are kept as one."""
+        """Count events that have just happened; counts within a second are merged."""
         now = self._clock()
         if self._counts and now - self._counts[-1][0] < 1:
             began, before = self._counts.pop()
@@ -34,7 +34,7 @@ class Meter:
         self._forget(now)
 
     def per_second(self) -> float:
-        """Return the rate; 0 where nothing happened in the window."""
+        """Return the rate; 0 if nothing happened in the window."""
         now = self._clock()
         self._forget(now)
         if not self._counts:
@@ -47,7 +47,7 @@ class Meter:
 
 
 class Admission:
-    """Bounds what is open, in requests and in tokens. Used on the event loop alone."""
+    """Bounds the open requests and their tokens. Used on the event loop alone."""
 
     def __init__(self, config: ServerConfig, clock: Callable[[], float] = time.monotonic) -> None:
         self._max_requests = config.max_open_requests
@@ -64,15 +64,15 @@ class Admission:
 
     @property
     def open_tokens(self) -> int:
-        """Tokens that those may take: their prompts and longest answers."""
+        """Tokens that they may take: their prompts and longest possible answers."""
         return self._tokens
 
     @contextlib.contextmanager
     def request(self) -> Iterator[None]:
-        """Hold a request's slot inside the block; cheap enough to come before reading its body.
+        """Hold a request's slot inside the block; cheap enough to precede reading its body.
 
         Raises:
-            ApiError: 429 where too many are open.
+            ApiError: 429 if too many are open.
         """
         if self._requests >= self._max_requests:
             raise self.retry_after_error(f"{self._requests} requests are open already")
@@ -85,10 +85,10 @@ class Admission:
 
     @contextlib.contextmanager
     def tokens(self, count: int) -> Iterator[None]:
-        """Hold the tokens that a request may take inside the block.
+        """Reserve the tokens that a request may take inside the block.
 
         Raises:
-            ApiError: 429 where they would be too many; 400 where they always are.
+            ApiError: 429 if too many are reserved already; 400 if the request alone is too large.
         """
         if count > self._max_tokens:
             raise ApiError(
@@ -99,7 +99,7 @@ class Admission:
                 code="invalid_value",
             )
         if (excess := self._tokens + count - self._max_tokens) > 0:
-            raise self.retry_after_error(f"{self._tokens} tokens are asked for already", excess)
+            raise self.retry_after_error(f"{self._tokens} tokens are requested already", excess)
         self._tokens += count
         try:
             yield
@@ -107,15 +107,15 @@ class Admission:
             self._tokens -= count
 
     def progress(self, tokens: int) -> None:
-        """Count tokens that the engine has read or written."""
+        """Count prompt and answer tokens that the engine has processed."""
         self._done_tokens.add(tokens)
 
     def retry_after_error(self, why: str, excess_tokens: int = 0) -> ApiError:
-        """Return the refusal that says when to come back, from the rates measured.
+        """Return a 429 whose ``Retry-After`` follows from the measured rates.
 
         Args:
-            why: What there is too much of.
-            excess_tokens: Tokens that must be done first; 0 waits for one request's end.
+            why: Which limit is reached.
+            excess_tokens: Tokens that must be processed first; 0 waits for one request to end.
         """
         if excess_tokens:
             rate, needed = self._done_tokens.per_second(), float(excess_tokens)

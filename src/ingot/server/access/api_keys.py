@@ -1,13 +1,13 @@
-"""API keys: a file of their hashes, and what each may use in a minute.
+"""API keys: a file of their hashes, and each key's limits per minute.
 
-The file is TOML, readable by the server alone; it never holds a key itself::
+The file is TOML, readable only by the server; it never contains a key itself::
 
     [[key]]
     name = "alice"
     sha256 = "…"                  # of the key's text
     requests_per_minute = 600     # optional, as is the next
     tokens_per_minute = 100000    # prompts and answers together
-    admin = false                 # whether it may exchange ingots
+    admin = false                 # whether it may change what is served
 
 ``ingot new-key alice`` makes a key, shows it once on stderr, and prints its entry.
 Keys have 256 random bits, so a plain hash is enough: there is
@@ -52,10 +52,10 @@ class _File(BaseModel):
 
 
 class Allowance:
-    """What may be used in a minute: it refills steadily, and is paid after use.
+    """Token bucket that is charged after use and refills steadily.
 
-    A request that uses more than is left puts it into debt; the next must wait
-    until that is worked off. So use over time is exact, whatever one request costs.
+    A request that uses more than is left puts the bucket into debt, and the next one waits
+    until that is refilled. So use over time is exact, whatever one request costs.
     """
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -65,19 +65,19 @@ class Allowance:
         self._filled = clock()
 
     def wait_s(self) -> float:
-        """Return the seconds until there is something left; 0 where there is."""
+        """Return the seconds until something is left; 0 if something is."""
         now = self._clock()
         self._left = min(self._limit, self._left + (now - self._filled) * self._limit / 60)
         self._filled = now
         return max(0.0, (1 - self._left) * 60 / self._limit)
 
     def use(self, count: int) -> None:
-        """Take from what is left."""
+        """Charge the bucket."""
         self._left -= count
 
 
 class Keys:
-    """The keys of a file, and what each has left of its minute.
+    """The keys of a file, and what each may still use.
 
     Raises:
         UsageError: the file is missing, unsafe or malformed.
@@ -90,7 +90,7 @@ class Keys:
         self._tokens: dict[str, Allowance] = {}
 
     def reload(self) -> None:
-        """Read the file again; what keys have used of their minute is kept where limits stay.
+        """Read the file again; keys with unchanged limits keep what they have used.
 
         Raises:
             UsageError: the file is not good; the keys read before stay in force.
@@ -101,17 +101,17 @@ class Keys:
         self._tokens = {name: held for name, held in self._tokens.items() if name in same}
 
     def find(self, presented: str) -> Key | None:
-        """Return whose key this is; None where it is nobody's.
+        """Return the entry of a key; None if the file has none.
 
-        The look-up is by hash, so its time says nothing about any key.
+        The look-up is by hash, so its duration reveals nothing about any key.
         """
         return self._keys.get(hashlib.sha256(presented.encode()).hexdigest())
 
     def admit(self, key: Key) -> None:
-        """Count one request.
+        """Charge one request to a key.
 
         Raises:
-            ApiError: 429 where the key has used up its minute.
+            ApiError: 429 if the key has used up its limit per minute.
         """
         requests = _allowance(self._requests, key.name, key.requests_per_minute)
         tokens = _allowance(self._tokens, key.name, key.tokens_per_minute)
@@ -127,7 +127,7 @@ class Keys:
             requests.use(1)
 
     def charge(self, key: Key, tokens: int) -> None:
-        """Count tokens read or written."""
+        """Charge prompt or answer tokens to a key."""
         if allowance := _allowance(self._tokens, key.name, key.tokens_per_minute):
             allowance.use(tokens)
 
@@ -166,7 +166,7 @@ def _read(path: Path) -> dict[str, Key]:
 
 
 def make_key(name: str) -> tuple[str, str]:
-    """Return a new key, and its entry for the file.
+    """Make a key; return it and its entry for the file.
 
     Raises:
         UsageError: a name that the file cannot hold.

@@ -1,4 +1,4 @@
-"""What is being answered right now, and how much each key has had answered."""
+"""Requests in flight, and the usage of each key."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from dataclasses import dataclass
 from ingot.server.access.api_keys import Key
 from ingot.server.access.request_context import RequestContext
 
-NOBODY = ""  # where no key is asked for
+NOBODY = ""  # the key of requests to a server without keys
 _MOST_LISTED = 500
 
 
 @dataclass(frozen=True)
 class InFlightRequest:
-    """One request that is being answered, as its owner may see it: no text of it."""
+    """A request in flight as its owner may see it, without its text."""
 
     number: int
-    """Names it, for as long as it runs."""
+    """Identifies it while it runs."""
     id: str
-    """The request's own id, as in the log."""
+    """Its ``x-request-id``, as in the log."""
     model: str
     key: str
-    """The name of the key it came with; empty where none is asked for."""
+    """Name of its API key; empty on a server without keys."""
     streamed: bool
     seconds: float
-    """Since it arrived."""
+    """Time since it arrived."""
     prompt_tokens: int
     completion_tokens: int
 
 
 @dataclass
 class KeyUsage:
-    """What a key has used since the server started."""
+    """Usage of a key since the server started."""
 
     key: str
     requests: int = 0
     refused: int = 0
-    """Requests of it answered with 429."""
+    """Its requests that were answered with 429."""
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
@@ -52,10 +52,10 @@ class _Entry:
 
 
 class Activity:
-    """Knows the requests that generate, and sums up those that are over.
+    """Registry of the requests that generate, and sum of those that ended.
 
-    A key sees its own; one that has ``admin``, or whoever asks where no key is
-    asked for, sees all. Used in the event loop's thread alone.
+    A key sees its own requests; one with ``admin``, and every client of a server without
+    keys, sees all. Used on the event loop alone.
     """
 
     def __init__(self) -> None:
@@ -74,9 +74,9 @@ class Activity:
             del self._in_flight[number]
 
     def count(self, context: RequestContext) -> None:
-        """Add a request that is over to what its key has used."""
+        """Add a request that ended to its key's usage."""
         if context.model is None and context.status != 429:
-            return  # it asked for no model
+            return  # it named no model, so it cost nothing
         name = context.key.name if context.key else NOBODY
         use = self._usage.setdefault(name, KeyUsage(name))
         use.requests += 1
@@ -86,7 +86,7 @@ class Activity:
         use.completion_tokens += context.completion_tokens
 
     def requests(self, key: Key | None) -> list[InFlightRequest]:
-        """Return what ``key`` may see of the requests in flight, oldest first, at most 500."""
+        """Return the requests in flight that ``key`` may see, oldest first, at most 500."""
         seen = (
             (n, entry.context) for n, entry in self._in_flight.items() if _may(key, entry.context)
         )
@@ -105,7 +105,7 @@ class Activity:
         ]
 
     def usage(self, key: Key | None) -> list[KeyUsage]:
-        """Return what ``key`` may see of what keys have used, by name."""
+        """Return the usage of the keys that ``key`` may see, by name."""
         own = None if key is None or key.admin else key.name
         return [use for name, use in sorted(self._usage.items()) if own in (None, name)]
 

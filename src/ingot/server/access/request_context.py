@@ -1,4 +1,4 @@
-"""One request's passage through the server: what its log line, metrics and trace are made of."""
+"""Record of one request, from which its log line, metrics and trace are made."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ _SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 @dataclass
 class RequestContext:
-    """Filled in by whoever handles the request; read once it is over."""
+    """Filled in by the code that handles the request; read once it is over."""
 
     id: str
-    """The client's own ``x-request-id`` where it sent a plain one."""
+    """The client's ``x-request-id`` if it is a plain one, else a new one."""
     method: str
     path: str
     started: float = field(default_factory=time.perf_counter)
     traceparent: str | None = None
     """The client's trace context (W3C Trace Context)."""
     key: Key | None = None
-    """Whose key was shown."""
+    """The entry of the API key sent."""
     user: str | None = None
     """The end user that the client named."""
     model: str | None = None
     streamed: bool = False
     status: int = 0
-    """HTTP status sent; 0 where the client left before there was one."""
+    """HTTP status sent; 0 if the client disconnected before."""
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
     first_token_s: float | None = None
-    """From the request's arrival to its first token."""
+    """Seconds from the request's arrival to its first token."""
     finished_s: float = 0.0
     finish_reasons: list[str] = field(default_factory=list)
     prompts: list[str] = field(default_factory=list)
-    """Texts asked about; empty unless the log is to hold them."""
+    """The prompts' texts; empty unless prompts are logged."""
     held: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
-    """What the request holds until it is over, however it ends."""
+    """Resources to release when the request is over, however it ends."""
 
     @property
     def elapsed_s(self) -> float:
@@ -55,7 +55,7 @@ class RequestContext:
         return time.perf_counter() - self.started
 
     def log_fields(self) -> dict[str, Any]:
-        """Return what the log says of it; what is not known is left out."""
+        """Return the fields of its log line, without unknown ones."""
         fields: dict[str, Any] = {
             "request_id": self.id,
             "method": self.method,
@@ -77,13 +77,13 @@ class RequestContext:
 
 
 def context_of(request: Request) -> RequestContext:
-    """Return the record of a request under way."""
+    """Return the record of a request in flight."""
     context: RequestContext = request.state.context
     return context
 
 
 def open_context(scope: Scope) -> RequestContext:
-    """Begin the record of a request and leave it in the scope's state."""
+    """Begin the record of a request and store it in the scope's state."""
     headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
     sent = dict(headers)
     own_id = sent.get(b"x-request-id", b"")

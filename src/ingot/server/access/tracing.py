@@ -1,4 +1,4 @@
-"""OpenTelemetry traces, where they are wanted: one span for each request.
+"""OpenTelemetry traces: one span for each request, if an endpoint is set.
 
 Attributes follow the GenAI conventions
 (https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/). They hold no
@@ -13,7 +13,7 @@ from typing import Any
 from ingot.errors import UsageError
 from ingot.server.access.request_context import RequestContext
 
-_EXPORT_S = 2.0  # a collector that is gone must not hold up the server's end for long
+_EXPORT_S = 2.0  # an unreachable collector must not delay the server's shutdown for long
 
 
 class Tracer:
@@ -63,12 +63,12 @@ class Tracer:
         span.end(end)
 
     def close(self) -> None:
-        """Send what is left."""
+        """Send the spans that are still buffered."""
         self._provider.shutdown()
 
 
 def _operation(path: str) -> str:
-    """Return the conventions' name of what a route does."""
+    """Return the conventions' name of a route's operation."""
     if path.endswith("/embeddings"):
         return "embeddings"
     return "text_completion" if path == "/v1/completions" else "chat"

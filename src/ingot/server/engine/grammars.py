@@ -1,4 +1,4 @@
-"""From a request's fields to the grammar that its answer follows."""
+"""Grammars that requests ask for, compiled and cached."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from ingot.server.schemas.common import (
 from ingot.server.schemas.responses import SchemaFormat
 
 _KEPT = 64
-_AT_ONCE = 2  # as many as the compiler takes; more would only hold threads that others need
+_AT_ONCE = 2  # as many as the compiler runs; more would only occupy threads of the pool
 _WAIT_S = 10.0
 
 Format = TextFormat | JsonObjectFormat | JsonSchemaFormat | SchemaFormat
 
 
 class GrammarCache:
-    """One model's compiled grammars; those used last are kept. Used on the event loop alone.
+    """Least-recently-used cache of one model's grammars. Used on the event loop alone.
 
     Args:
         tokenizer: The model's own.
@@ -43,7 +43,7 @@ class GrammarCache:
         self._kept: OrderedDict[tuple[GrammarKind, str], Grammar] = OrderedDict()
 
     async def compile(self, kind: GrammarKind, text: str, field: str) -> Grammar:
-        """Return a compiled grammar, from the cache where it is there.
+        """Return a compiled grammar, from the cache if it is there.
 
         Args:
             kind: What the text is.
@@ -101,7 +101,7 @@ async def request_grammar(request: GenerationFields, grammars: GrammarCache) -> 
 async def format_grammar(
     wanted: Format | None, grammars: GrammarCache, field: str
 ) -> Grammar | None:
-    """Return the grammar of a form that an answer is to have; None for plain text.
+    """Return the grammar of a response format; None for plain text.
 
     Raises:
         ApiError: 400 where it is not good.
@@ -115,7 +115,7 @@ async def format_grammar(
 
 
 async def tool_grammar(tools: Sequence[Tool], grammars: GrammarCache, *, many: bool) -> Grammar:
-    """Return the grammar of a call, or of one or more, of these tools.
+    """Return the grammar of one call, or of one or more calls, of these tools.
 
     Raises:
         ApiError: 400 where a schema of theirs is not good.
@@ -124,7 +124,7 @@ async def tool_grammar(tools: Sequence[Tool], grammars: GrammarCache, *, many: b
 
 
 def _chosen(outputs: StructuredOutputs) -> tuple[GrammarKind, str]:
-    """Return the one grammar that is given."""
+    """Return the one grammar that ``structured_outputs`` holds."""
     given: list[tuple[GrammarKind, str]] = []
     if outputs.json_ is not None:
         given.append(("json_schema", json.dumps(outputs.json_)))

@@ -1,4 +1,4 @@
-"""What ``/metrics`` reports.
+"""Prometheus metrics of requests and engines.
 
 Engine and request figures bear vLLM's names, so that dashboards made for it work
 (https://docs.vllm.ai/en/latest/usage/metrics.html); durations also bear those of
@@ -28,7 +28,7 @@ _TOKENS = tuple(4**power for power in range(1, 11))
 
 
 class Metrics:
-    """Counts requests as they end; asks the engines only when asked itself.
+    """Counts requests as they end; reads the engines' counters only when rendered.
 
     Args:
         models: Whose engines are asked.
@@ -97,7 +97,7 @@ class Metrics:
                 histogram.labels(model).observe(getattr(delta.timing, name))
 
     def observe(self, context: RequestContext) -> None:
-        """Count a request that is over."""
+        """Count a request that ended."""
         self._responses.labels(str(context.status)).inc()
         if context.model is None or not context.completion_tokens or context.first_token_s is None:
             return
@@ -120,7 +120,7 @@ class Metrics:
 
 
 class _Engines(Collector):
-    """Reads what the engines count themselves."""
+    """Collects the engines' own counters."""
 
     def __init__(
         self, models: Models, admission: Admission, dropped_log_lines: Callable[[], int]

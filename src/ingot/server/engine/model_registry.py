@@ -1,4 +1,4 @@
-"""The models that are served, by name, and the exchange of one for another."""
+"""Registry of the served models, and their replacement while the server runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 _CLOSE_S = 10.0
 
 Weights = Literal["stored", "int8"]
-"""What is computed with: the sealed weights, or the same weights quantized to int8."""
+"""Weights in memory: the sealed ones, or the same quantized to int8."""
 
 Loader = Callable[[Path, Weights], tuple[Ingot, EngineLoop]]
 """Opens and verifies an ingot and starts its engine; raises ``IngotError``."""
@@ -33,14 +33,14 @@ Loader = Callable[[Path, Weights], tuple[Ingot, EngineLoop]]
 
 @dataclass(eq=False)
 class ServedModel:
-    """An open ingot, the engine that runs it, and who uses them now."""
+    """An open ingot, the engine that runs it, and the count of its users."""
 
     name: str
     ingot: Ingot
     loop: EngineLoop
     weights: Weights = "stored"
     digest: str = field(init=False)
-    """The ingot's."""
+    """Digest of the ingot."""
     created: int = field(init=False)
     """When the ingot was sealed, in seconds since 1970."""
     _users: int = field(default=0, init=False)
@@ -53,27 +53,27 @@ class ServedModel:
 
     @property
     def description(self) -> Model:
-        """What clients are told of it."""
+        """Its entry in ``/v1/models``."""
         return Model(self.name, self.created, self.digest, self.loop.max_context)
 
     @cached_property
     def mailbox(self) -> OutputMailbox:
-        """The way of its engine's output to the event loop; first used on the loop."""
+        """Mailbox from its engine's thread to the event loop; first used on the loop."""
         return OutputMailbox(self.loop.make_way)
 
     @cached_property
     def prompts(self) -> PromptEncoder:
-        """What makes and checks its prompts."""
+        """Encoder of its prompts."""
         return PromptEncoder(self.ingot, self.loop.max_context)
 
     @cached_property
     def grammars(self) -> GrammarCache:
-        """What compiles grammars for it."""
+        """Cache of its compiled grammars."""
         return GrammarCache(self.ingot.tokenizer)
 
     @contextlib.contextmanager
     def used(self) -> Iterator[None]:
-        """Keep it open inside the block, even if another takes its name meanwhile."""
+        """Keep it open inside the block, even if another model takes its name meanwhile."""
         self._users += 1
         self._unused.clear()
         try:
@@ -84,13 +84,13 @@ class ServedModel:
                 self._unused.set()
 
     async def close_unused(self) -> None:
-        """Wait until nobody uses it; then end its engine and let go of its memory."""
+        """Wait until it has no users; then stop its engine and release its memory."""
         await self._unused.wait()
         await asyncio.to_thread(self.close)
         await asyncio.to_thread(return_memory)
 
     def close(self) -> None:
-        """End its engine and let go of its memory; once closed, nothing happens."""
+        """Stop its engine and release its memory; later calls do nothing."""
         self.close_prompts()
         self.loop.close(_CLOSE_S)
         self.ingot.close()
@@ -102,7 +102,7 @@ class ServedModel:
 
 
 class Models:
-    """All that is served. Used on the event loop alone.
+    """The served models by name. Used on the event loop alone.
 
     Args:
         models: Those to begin with, at least one; the first is the default.
@@ -124,11 +124,11 @@ class Models:
         self._exchanging = asyncio.Lock()
         self._retiring: set[asyncio.Task[None]] = set()
         self._opened: list[ServedModel] = []
-        """Those that ``replace`` opened and that are not closed yet."""
+        """Models that ``replace`` opened and that are not closed yet."""
 
     @property
     def all(self) -> Mapping[str, ServedModel]:
-        """Every model by name, in the order in which they came."""
+        """Every model by name, in order of registration."""
         return self._models
 
     @property
@@ -149,13 +149,13 @@ class Models:
         called = "the model is called" if len(self._models) == 1 else "the models are called"
         raise ApiError(
             404,
-            f"there is no model {name[:80]!r} here; {called} {known}",
+            f"unknown model {name[:80]!r}; {called} {known}",
             param="model",
             code="model_not_found",
         )
 
     async def replace(self, name: str, path: Path) -> ServedModel:
-        """Open an ingot and let it take the name; requests under way end on the one before.
+        """Open an ingot and serve it by the name; requests in flight finish on the old one.
 
         The one before is closed, and its memory returned, once its last request is
         answered. Both are in memory until then.
@@ -196,7 +196,7 @@ class Models:
             return self._take_in(copy)
 
     async def _open(self, name: str, path: Path, weights: Weights, *, field: str) -> ServedModel:
-        """Open an ingot, not yet served; ``field`` of the request is to blame where it fails."""
+        """Open an ingot without serving it; an error names ``field`` of the request."""
         if self._loader is None:
             raise ApiError(403, "this server was started without the means to open ingots")
         try:
@@ -206,7 +206,7 @@ class Models:
         return ServedModel(name, ingot, loop, weights)
 
     def _take_in(self, model: ServedModel) -> ServedModel:
-        """Serve a model that was opened, instead of the one that had its name."""
+        """Serve an opened model in place of the one that had its name."""
         before = self._models.get(model.name)
         self._models[model.name] = model
         self._opened.append(model)
@@ -217,7 +217,7 @@ class Models:
         return model
 
     def close_opened(self) -> None:
-        """Close what ``replace`` opened, and the template processes of all; the server has ended.
+        """Close the models that ``replace`` opened, and every template process.
 
         Raises:
             ServeError: an engine hangs.

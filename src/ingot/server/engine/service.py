@@ -1,4 +1,4 @@
-"""What every route needs."""
+"""The server's parts, as every route needs them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ingot.server.engine.model_registry import Models
 
 @dataclass(frozen=True)
 class Service:
-    """The server's parts, made once and shared by all requests."""
+    """The server's parts, created once and shared by all requests."""
 
     config: ServerConfig
     models: Models
@@ -23,6 +23,6 @@ class Service:
     activity: Activity
     metrics: Metrics
     tracer: Tracer | None
-    """None where requests are not traced."""
+    """None if requests are not traced."""
     keys: Keys | None
-    """None where no key is asked for."""
+    """None if no key is required."""

@@ -40,7 +40,7 @@ class OutputMailbox:
         if not self._woken:
             self._woken = True
             self._make_way(True)
-            with contextlib.suppress(RuntimeError):  # the loop has closed; nobody reads any more
+            with contextlib.suppress(RuntimeError):  # the loop is closed, so there is no reader
                 self._loop.call_soon_threadsafe(self._deliver)
 
     def _deliver(self) -> None:
@@ -48,12 +48,12 @@ class OutputMailbox:
         while self._messages:
             receive, index, delta = self._messages.popleft()
             receive(index, delta)
-        # Receivers run in the loop's next round, and the sockets are written at its end.
+        # Receivers run in the loop's next iteration, and sockets are written at its end.
         self._loop.call_soon(self._loop.call_soon, self._make_way, False)
 
 
 class OutputStream:
-    """The sequences of one request and what they have said that nobody has taken yet.
+    """The sequences of one request and their output that was not taken yet.
 
     Made and used on the event loop. Leaving the ``with`` block, for whatever
     reason, cancels what still runs, so no way out leaves work behind. What a slow
@@ -74,22 +74,22 @@ class OutputStream:
 
     def __exit__(self, *_: object) -> None:
         self.end()
-        self._sequences.clear()  # they refer to this, and so to the engine and all its memory
+        self._sequences.clear()  # they refer to this object, and so keep the engine's memory
 
     def end(self) -> None:
-        """Have the engine end what still runs; the last deltas then say "cancelled"."""
+        """Cancel the sequences that still run; their last deltas then say "cancelled"."""
         for index, sequence in enumerate(self._sequences):
             if index not in self._finished:
                 self._engine.cancel(sequence)
 
     @property
     def open(self) -> bool:
-        """Whether something is still to come."""
+        """Whether more output is to come."""
         return len(self._finished) < len(self._sequences)
 
     @property
     def spoken(self) -> bool:
-        """Whether something has arrived that nobody has taken yet."""
+        """Whether output has arrived that was not taken yet."""
         return bool(self._waiting)
 
     def submit(self, prompt_ids: list[int], params: SamplingParams | None) -> None:
@@ -102,9 +102,9 @@ class OutputStream:
         self._sequences.append(self._engine.submit(prompt_ids, params, receive, self._options))
 
     async def take(self) -> list[tuple[int, OutputDelta]]:
-        """Wait for something to arrive; return one joined delta for each sequence that spoke."""
+        """Wait for output; return one joined delta for each sequence that has some."""
         if not self._waiting:
-            # A future, because an event makes one too, for every token, and costs as much again.
+            # A plain future: an asyncio.Event creates one too, for every token, at twice the cost.
             self._arrival = asyncio.get_running_loop().create_future()
             await self._arrival
         waiting, self._waiting = self._waiting, {}
@@ -113,7 +113,7 @@ class OutputStream:
         return taken
 
     def _hand_over(self, index: int, delta: OutputDelta) -> None:
-        """Pass a delta on to the event loop; runs in the engine's thread."""
+        """Send a delta to the event loop; runs in the engine's thread."""
         self._mailbox.put(self._receive, index, delta)
 
     def _receive(self, index: int, delta: OutputDelta) -> None:

@@ -1,4 +1,4 @@
-r"""Tools: told to the model, asked of it, and found in what it says.
+r"""Tool calls: described to the model, required by a grammar, and parsed from its answer.
 
 A call is written as Hermes and Qwen models write it:
 ``<tool_call>\n{"name": …, "arguments": {…}}\n</tool_call>``. A template that has
@@ -27,7 +27,7 @@ def described(tools: Iterable[Tool]) -> list[dict[str, Any]]:
 
 
 def instructions(tools: Iterable[Tool]) -> str:
-    """Return the system message that tells a model of its tools."""
+    """Return the system message that describes tools to a model."""
     lines = "\n".join(json.dumps(tool) for tool in described(tools))
     return (
         f"You may call these functions:\n{lines}\nTo call one, write\n{OPENING}\n"
@@ -61,7 +61,7 @@ def call_grammar(tools: Iterable[Tool], *, many: bool) -> str:
 def select_tools(
     tools: list[Tool], choice: Literal["none", "auto", "required"] | NamedTool | None
 ) -> tuple[list[Tool], list[Tool]]:
-    """Return the tools that the model is told of, and those of which it must call one.
+    """Return the tools to describe to the model, and those of which it must call one.
 
     Args:
         tools: All that the request holds.
@@ -92,7 +92,7 @@ def select_tools(
 
 @dataclass
 class ToolReader:
-    """Takes calls out of an answer's text as it comes.
+    """Incremental parser of the calls in an answer's text.
 
     Text is passed on at once, but for what may begin a call; a call is passed on
     whole. What only looks like one is text; white space right after a call is not.
@@ -129,7 +129,7 @@ class ToolReader:
         return "".join(plain), calls
 
     def flush(self) -> str:
-        """Return what was held back, when no more text comes."""
+        """Return the text that was held back, at the end of the answer."""
         held, self._held = self._held, ""
         return self._plain(held)
 
@@ -156,6 +156,6 @@ class ToolReader:
 
 
 def _overlap(text: str) -> int:
-    """Return how much of the text's end may begin a call."""
+    """Return the length of the longest end of the text that may begin a call."""
     longest = min(len(text), len(OPENING) - 1)
     return next((n for n in range(longest, 0, -1) if OPENING.startswith(text[-n:])), 0)

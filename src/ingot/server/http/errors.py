@@ -1,4 +1,4 @@
-"""Errors as OpenAI's API shapes them: ``{"error": {"message", "type", "param", "code"}}``."""
+"""Errors in the form of OpenAI's API: ``{"error": {"message", "type", "param", "code"}}``."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from ingot.inference import QueueFull
 
 @dataclass(frozen=True)
 class ErrorDetail:
-    """What went wrong."""
+    """Description of an error."""
 
     message: str
     type: str
     """"invalid_request_error", "rate_limit_error" or "server_error"."""
     param: str | None
-    """The request's field concerned."""
+    """The field of the request that is wrong."""
     code: str | None
-    """A word that a program can look for."""
+    """Machine-readable kind of error."""
 
 
 @dataclass(frozen=True)
 class ErrorBody:
-    """The body of every answer that is an error."""
+    """Body of every error answer."""
 
     error: ErrorDetail
 
@@ -38,13 +38,13 @@ class ErrorBody:
 
 
 class ApiError(Exception):
-    """A request that ends with an error status.
+    """Error that ends a request with an HTTP status.
 
     Args:
         status: The HTTP status.
         message: What was wrong, where, and what to do.
-        param: The request's field concerned.
-        code: A word that a program can look for.
+        param: The field of the request that is wrong.
+        code: Machine-readable kind of error.
         headers: Sent with the answer.
     """
 
@@ -77,7 +77,7 @@ def _type_of(status: int) -> str:
 
 
 def from_ingot_error(error: IngotError) -> ApiError:
-    """Translate what the engine raised when it was given a request."""
+    """Translate an error that the engine raised for a request."""
     if isinstance(error, QueueFull):
         return ApiError(429, str(error), code="queue_full", headers={"retry-after": "1"})
     if isinstance(error, UsageError):

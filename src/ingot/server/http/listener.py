@@ -1,4 +1,4 @@
-"""Taking the port before anything slow is done."""
+"""Listening socket, bound before the slow work of loading a model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ingot.errors import ServeError
 from ingot.server.config import ServerConfig
 
 BACKLOG = 8192
-"""Connections that may wait to be taken up; the system may permit fewer."""
+"""Connections that may wait to be accepted; the system may permit fewer."""
 
 _LOST_AFTER_S = 60
 _TAKEN_AT_ONCE = 8
@@ -21,7 +21,7 @@ def listen(config: ServerConfig) -> socket.socket:
 
     Raises:
         ServeError: the name is unknown, the port is taken or not permitted, or
-            other machines could reach it, no keys are asked for, and
+            other machines could reach it, no keys are required, and
             ``allow_public`` is not set.
     """
     endpoint = f"{config.host}:{config.port}"
@@ -48,11 +48,11 @@ def listen(config: ServerConfig) -> socket.socket:
 
 
 def at_once(listener: socket.socket) -> list[socket.socket]:
-    """Return handles of a listener, itself the first, for as many connections as are taken at once.
+    """Return duplicates of a listener, itself the first, so that more are accepted at once.
 
-    libuv takes one connection from each handle in a round of the event loop (since 1.45). While
-    rounds are long because many streams are written, those who come wait for one round each:
-    behind 5,000 requests that was up to 6 s.
+    libuv accepts one connection from each handle in an iteration of the event loop (since
+    1.45). While iterations are long because many streams are written, each new connection
+    waits for one: behind 5,000 requests that was up to 6 s.
     """
     return [listener, *(listener.dup() for _ in range(_TAKEN_AT_ONCE - 1))]
 
@@ -66,10 +66,10 @@ def url_of(listener: socket.socket) -> str:
 
 
 def _notice_lost_peers(listener: socket.socket, config: ServerConfig) -> None:
-    """Have connections accepted here end where the other side is gone without a word.
+    """Have the kernel close accepted connections whose peer vanished without closing them.
 
     A connection that is idle for a minute is probed three times, and one whose data
-    goes unacknowledged for as long, or for ``write_timeout_s``, is given up.
+    goes unacknowledged for as long, or for ``write_timeout_s``, is closed.
     """
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in (
@@ -83,7 +83,7 @@ def _notice_lost_peers(listener: socket.socket, config: ServerConfig) -> None:
 
 
 def _check_private(address: str, config: ServerConfig, endpoint: str) -> None:
-    """Refuse an address that other machines can reach, unless that is wanted."""
+    """Refuse an address that other machines can reach, unless keys or a setting allow it."""
     if (
         config.allow_public
         or config.api_keys
@@ -99,7 +99,7 @@ def _check_private(address: str, config: ServerConfig, endpoint: str) -> None:
 
 
 def _explain(error: OSError, config: ServerConfig, endpoint: str) -> ServeError:
-    """Say why a port cannot be had."""
+    """Turn an error of the socket into one that says what to do."""
     if error.errno == errno.EADDRINUSE:
         fix = f"choose another: --port {config.port % 65535 + 1}, or --port 0 for a free one"
         return ServeError(f"port {config.port} is in use", where=endpoint, fix=fix)

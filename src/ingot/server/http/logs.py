@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line, written by a thread of their own.
+"""Structured logs: one JSON object per line, written by a thread of their own.
 
 A full disk or a closed pipe costs log lines, which are counted, and nothing else.
 """
@@ -43,7 +43,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class LogWriter:
-    """Takes what ``logging`` gives it to a file or stderr, without holding anyone up.
+    """Writes log records to a file or stderr without blocking their sender.
 
     Args:
         path: File to append to; None is stderr.
@@ -54,7 +54,7 @@ class LogWriter:
 
     def __init__(self, path: Path | None) -> None:
         self.dropped = 0
-        """Lines lost, because the file could not be written or too many waited."""
+        """Lines lost because the file could not be written or the queue was full."""
         self._stream = sys.stderr if path is None else _open(path)
         self._handler = logging.StreamHandler(self._stream)
         self._handler.setFormatter(JsonFormatter())
@@ -71,7 +71,7 @@ class LogWriter:
         level = root.level
         root.setLevel(logging.INFO)
         root.addHandler(self._entry)
-        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # the rest is told elsewhere
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # not its own starts and stops
         self._listener.start()
         try:
             yield
@@ -80,7 +80,7 @@ class LogWriter:
             root.setLevel(level)
             self._listener.stop()
             if self._stream is not sys.stderr:
-                with contextlib.suppress(OSError):  # what a full disk has not taken is lost
+                with contextlib.suppress(OSError):  # buffered lines are lost on a full disk
                     self._stream.close()
 
     def _drop(self, record: logging.LogRecord) -> None:
@@ -89,7 +89,7 @@ class LogWriter:
 
 
 class _Entry(logging.handlers.QueueHandler):
-    """Hands records over as they are; the formatting is done in the writer's thread."""
+    """Queues records as they are; the writer's thread formats them."""
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
         return record

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP connection with the deadlines that it lacks."""
+"""uvicorn's HTTP connection with deadlines for heads, bodies and slow readers."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ingot.server.http.errors import ApiError
 class GuardedProtocol(HttpToolsProtocol):
     """Closes connections that send too slowly or too long a head, or do not read.
 
-    uvicorn by itself waits for ever for a head that trickles in (slowloris), keeps
-    all of it, and waits as long as the request may last for a client that does not
-    read. It waits for ever, too, for the rest of a body that was answered already.
+    uvicorn alone waits forever for a head that trickles in (slowloris), keeps all of
+    it, and waits as long as the request may last for a client that does not read. It
+    also waits forever for the rest of a body that was answered already.
     An idle connection between requests has uvicorn's keep-alive deadline.
 
     Args:
@@ -37,26 +37,26 @@ class GuardedProtocol(HttpToolsProtocol):
         self._write_deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for the first head."""
+        """Start the deadline of the first head."""
         super().connection_made(transport)
         self._begin_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the deadlines."""
+        """Cancel the deadlines."""
         self._stop_waiting()
         if self._write_deadline is not None:
             self._write_deadline.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take what has come, within the length of a head."""
+        """Parse what arrived, within the limit of a head's length."""
         if self._read_deadline is None and self._is_answered():
             if self._in_body:
                 self._wait(self._limits.body_timeout_s, self.transport.close)
             else:
                 self._begin_head()  # also for blank lines, which begin no message
         if self._in_head:
-            # Counts what follows the head in its last piece too: that is less than one read.
+            # Also counts what follows the head in the same read, which is less than one read.
             self._head_bytes += len(data)
             if self._head_bytes - len(data) > self._limits.max_head_bytes:
                 self._refuse(431, "the request's head is too long", "head_too_large")
@@ -64,7 +64,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().data_received(data)
 
     def on_message_begin(self) -> None:
-        """Wait for the rest of a head, if that is not done already."""
+        """Start the deadline of a head, unless it runs already."""
         super().on_message_begin()
         if not self._in_head:
             self._begin_head()
@@ -83,7 +83,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def pause_writing(self) -> None:
-        """Give a client that does not read a deadline."""
+        """Start the deadline of a client that does not read."""
         super().pause_writing()
         self._write_deadline = self.loop.call_later(
             self._limits.write_timeout_s, self.transport.abort
@@ -105,7 +105,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._wait(self._limits.header_timeout_s, self._too_slow)
 
     def _wait(self, seconds: float, then: Callable[[], None]) -> None:
-        """Do something unless more comes in time; replaces what was waited for before."""
+        """Call ``then`` after ``seconds`` unless cancelled; replaces the deadline before."""
         self._stop_waiting()
         self._read_deadline = self.loop.call_later(seconds, then)
 
@@ -117,7 +117,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def _too_slow(self) -> None:
         limit = self._limits.header_timeout_s
         if self._head_bytes == 0:
-            self.transport.close()  # nothing was asked, so nothing is answered
+            self.transport.close()  # no request was begun, so there is nothing to answer
         else:
             self._refuse(408, f"the request's head did not come within {limit:g} s", "head_timeout")
 

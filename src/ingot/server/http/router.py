@@ -1,4 +1,4 @@
-"""Routing table: which handler answers which address, and under which host names."""
+"""Routing table: handlers by path and method, under the server's own host names."""
 
 from __future__ import annotations
 

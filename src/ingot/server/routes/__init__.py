@@ -1,1 +1,1 @@
-"""The API's routes: one module for each endpoint and what they share."""
+"""The API's routes: one module for each endpoint, and their shared parts."""

@@ -42,7 +42,7 @@ from ingot.server.schemas.chat import (
 
 
 def add_chat(router: Router, service: Service) -> None:
-    """Add the address that answers conversations."""
+    """Add the chat route."""
 
     @router.post("/v1/chat/completions", ChatCompletion, body=ChatRequest, media_types=STREAMED)
     async def chat(http_request: Request) -> Response:
@@ -80,7 +80,7 @@ def add_chat(router: Router, service: Service) -> None:
 
 
 def _check(request: ChatRequest) -> None:
-    """Refuse fields that are right alone but not together."""
+    """Refuse fields that are valid alone but not together."""
     wrong: list[tuple[str, str]] = []
     if request.max_tokens is not None and request.max_completion_tokens is not None:
         wrong.append(("max_tokens", "says the same as max_completion_tokens; leave one out"))
@@ -98,7 +98,7 @@ def _check(request: ChatRequest) -> None:
 
 
 class ChatWriter:
-    """Puts answers into the form of OpenAI's chat."""
+    """Writes answers in the form of OpenAI's chat."""
 
     def __init__(self, request: ChatRequest, reads_tools: bool, model: ServedModel) -> None:
         self._request = request
@@ -126,12 +126,12 @@ class ChatWriter:
         return orjson.dumps(ChatCompletion(*self._head(), choices, counter.usage(), counter.timing))
 
     def opening(self) -> Iterator[bytes]:
-        """Return who speaks, for each answer."""
+        """Return a chunk with the role for each answer."""
         for index in range(len(self._readers)):
             yield self._chunk(index, {"role": "assistant", "content": ""}, None, None)
 
     def pieces(self, index: int, delta: OutputDelta) -> Iterator[bytes]:
-        """Return the chunks with what is new: text, calls, the end."""
+        """Return the chunk of new text, calls and the finish reason, if there is any."""
         text = delta.text
         calls: list[MadeToolCall] = []
         if reader := self._readers[index]:
@@ -146,7 +146,7 @@ class ChatWriter:
             yield self._chunk(index, new, scored, reason)
 
     def closing(self, counter: UsageCounter) -> Iterator[bytes]:
-        """Return the count of tokens, where it is wanted, and the end."""
+        """Return the chunk of usage, if requested, and the end of the stream."""
         if self._request.wants_usage:
             last = ChatChunk(*self._head(), [], counter.usage(), counter.timing)
             yield server_sent_event(orjson.dumps(last))

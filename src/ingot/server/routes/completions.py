@@ -30,7 +30,7 @@ from ingot.server.schemas.completions import Choice, Completion, CompletionReque
 
 
 def add_completions(router: Router, service: Service) -> None:
-    """Add the address that continues prompts."""
+    """Add the completions route."""
 
     @router.post("/v1/completions", Completion, body=CompletionRequest, media_types=STREAMED)
     async def completions(http_request: Request) -> Response:
@@ -58,7 +58,7 @@ def add_completions(router: Router, service: Service) -> None:
 
 
 def _check(request: CompletionRequest) -> None:
-    """Refuse fields that are right alone but not together."""
+    """Refuse fields that are valid alone but not together."""
     wrong: list[tuple[str, str]] = []
     if request.best_of is not None:
         if request.best_of < request.choices_per_prompt:
@@ -72,7 +72,7 @@ def _check(request: CompletionRequest) -> None:
 
 
 class CompletionWriter:
-    """Puts answers into the form of OpenAI's completions."""
+    """Writes answers in the form of OpenAI's completions."""
 
     def __init__(
         self, request: CompletionRequest, prompts: list[list[int]], model: ServedModel
@@ -104,17 +104,17 @@ class CompletionWriter:
         return orjson.dumps(self._completion(choices, counter))
 
     def opening(self) -> Iterable[bytes]:
-        """Return no event: the first text comes first."""
+        """Return no event; the stream begins with the first text."""
         return ()
 
     def pieces(self, index: int, delta: OutputDelta) -> Iterator[bytes]:
-        """Return a chunk, where there is something to say."""
+        """Return the chunk of new text, if there is any."""
         choice = self._choice(index, index, delta)
         if choice.text or choice.finish_reason or choice.logprobs:
             yield self._frame.event(choice)
 
     def closing(self, counter: UsageCounter) -> Iterator[bytes]:
-        """Return the count of tokens, where it is wanted, and the end."""
+        """Return the chunk of usage, if requested, and the end of the stream."""
         if self._request.wants_usage:
             yield server_sent_event(orjson.dumps(self._completion([], counter)))
         yield server_sent_event(b"[DONE]")
@@ -124,7 +124,7 @@ class CompletionWriter:
         return server_sent_event(error.body.to_json())
 
     def _choice(self, index: int, source: int, delta: OutputDelta) -> Choice:
-        """Translate what one sequence said; the first of it brings the prompt where echoed."""
+        """Translate a sequence's delta; the first one includes the prompt if it is echoed."""
         text = delta.text
         asks_logprobs = self._request.logprobs is not None
         scored: list[Logprobs] = []
@@ -136,7 +136,7 @@ class CompletionWriter:
         self._begun.add(source)
         if asks_logprobs and delta.logprobs:
             scored.append(self._logprobs[source].write(delta.logprobs))
-        # The type as a text: made anew for every token, it would cost as much as all the rest.
+        # A string, because evaluating the type for every token would double this function's time.
         reason = cast("Literal['stop', 'length'] | None", delta.finish_reason)
         return Choice(index, text, _joined(scored), reason)
 
@@ -166,6 +166,6 @@ def _joined(parts: list[Logprobs]) -> Logprobs | None:
 
 
 def _mean_logprob(answer: OutputDelta) -> float:
-    """Return an answer's log-probability per token; of an empty one, 0."""
+    """Return an answer's mean log-probability per token; 0 for an empty one."""
     entries = answer.logprobs
     return sum(entry.logprob for entry in entries) / len(entries) if entries else 0.0

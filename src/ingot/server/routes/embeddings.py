@@ -29,7 +29,7 @@ class EmbeddingsRequest(ModelRequest):
 
     input: Prompt
     encoding_format: Literal["float", "base64"] | None = "float"
-    """How the numbers are written; base64 is of float32, little end first."""
+    """How the numbers are written; base64 encodes little-endian float32."""
     user: EndUser | None = None
 
     @property
@@ -50,7 +50,7 @@ class Embedding:
 
 @dataclass(frozen=True)
 class EmbeddingsUsage:
-    """Tokens read."""
+    """Tokens of the inputs."""
 
     prompt_tokens: int
     total_tokens: int
@@ -68,7 +68,7 @@ class Embeddings:
 
 
 def add_embeddings(router: Router, service: Service) -> None:
-    """Add the address that embeds texts."""
+    """Add the embeddings route."""
 
     @router.post("/v1/embeddings", Embeddings, body=EmbeddingsRequest)
     async def embeddings(http_request: Request) -> Response:
@@ -89,7 +89,7 @@ def add_embeddings(router: Router, service: Service) -> None:
 
 
 class _Writer:
-    """Puts embeddings into the form of OpenAI's; nothing of it is streamed."""
+    """Writes embeddings in OpenAI's form; they are never streamed."""
 
     def __init__(self, request: EmbeddingsRequest, model: str, digest: str) -> None:
         self._request = request

@@ -1,4 +1,4 @@
-"""Answering a request that generates: from what the engine is asked to the last byte sent."""
+"""Answer of a request that generates: from the engine's output to the last byte sent."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from ingot.server.schemas.completions import (
     Usage,
 )
 
-_GRACE_S = 5.0  # at its deadline the engine ends a request itself; past this it must be hanging
+_GRACE_S = 5.0  # the engine ends a request at its deadline; if it has not after this, it hangs
 _GOODBYE_S = 1.0
 _BAD_ENDS = frozenset({"error", "cancelled", "deadline"})
 _STREAM_HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
     "cache-control": "no-cache",
-    "x-accel-buffering": "no",  # tells nginx to pass tokens on at once
+    "x-accel-buffering": "no",  # tells nginx not to buffer tokens
 }
 
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """What the engine is asked for one request."""
+    """Work for the engine: the prompts of one request, and how to answer them."""
 
     model: ServedModel
     prompts: list[list[int]]
@@ -50,12 +50,12 @@ class GenerationRequest:
 
     @property
     def sequences(self) -> int:
-        """Answers to be made."""
+        """Number of answers."""
         return len(self.prompts) * len(self.candidates)
 
     @property
     def most_tokens(self) -> int:
-        """Tokens that it may take: prompts and longest answers."""
+        """Tokens of its prompts and longest possible answers."""
         room = self.model.loop.max_context
         return sum(
             min(len(prompt) + (params.max_tokens if params else 0), room)
@@ -66,18 +66,18 @@ class GenerationRequest:
 
 @dataclass
 class UsageCounter:
-    """Tokens read and written, and where the time went."""
+    """Sum of a request's tokens, and the timing of its slowest answer."""
 
     prompt_tokens: int
     completion_tokens: int = 0
     cached_tokens: int = 0
     accepted_tokens: int = 0
-    """Guesses of speculation that were right."""
+    """Draft tokens of speculation that were accepted."""
     rejected_tokens: int = 0
     timing: TimingReport = field(default_factory=lambda: TimingReport(0.0, 0.0, 0.0))
 
     def usage(self) -> Usage:
-        """Return it as OpenAI's API reports it."""
+        """Return the sums in the form of OpenAI's API."""
         read, written = self.prompt_tokens, self.completion_tokens
         return Usage(
             read,
@@ -103,7 +103,7 @@ class UsageCounter:
 
 
 class Writer(Protocol):
-    """Puts answers into the form of one route. Events are whole: framed, ready to be sent."""
+    """Writes answers in the form of one route. Each event is complete, with its framing."""
 
     def whole(self, answers: list[OutputDelta], counter: UsageCounter) -> bytes:
         """Return the body of an answer that is not streamed."""
@@ -112,7 +112,7 @@ class Writer(Protocol):
         """Return the events that come before any text."""
 
     def pieces(self, index: int, delta: OutputDelta) -> Iterable[bytes]:
-        """Return the events that say what sequence ``index`` has just said."""
+        """Return the events for new output of sequence ``index``."""
 
     def closing(self, counter: UsageCounter) -> Iterable[bytes]:
         """Return the events after the last text."""
@@ -122,14 +122,14 @@ class Writer(Protocol):
 
 
 class GenerationResponse(Response):
-    """Has the engine carry out an generation and sends the answer.
+    """Runs a request on the engine and sends its answer.
 
     The sequences live no longer than the call that sends: when it ends, by
     success, error, deadline or a lost client, those still running are cancelled.
 
     Args:
-        generation: What is asked.
-        writer: Puts it into the route's form.
+        generation: The work.
+        writer: Writes the route's form.
         service: The server's parts.
         context: The request's record.
     """
@@ -178,7 +178,7 @@ class GenerationResponse(Response):
                 await self._break_off(_stopping(), send, error)
 
     def _submit(self, answers: OutputStream) -> None:
-        """Start every sequence; where one is refused, leaving ``answers`` ends the others."""
+        """Start every sequence; if one is refused, leaving ``answers`` cancels the others."""
         try:
             for prompt in self._generation.prompts:
                 for params in self._generation.candidates:
@@ -194,7 +194,7 @@ class GenerationResponse(Response):
         answers.end()
 
     async def _whole(self, answers: OutputStream, send: Send) -> None:
-        """Wait for all of the answer, then send it."""
+        """Wait for the complete answer, then send it."""
         pieces: list[list[OutputDelta]] = [[] for _ in range(self._generation.sequences)]
         while answers.open:
             for index, delta in await answers.take():
@@ -206,7 +206,7 @@ class GenerationResponse(Response):
         await send({"type": "http.response.body", "body": body})
 
     async def _stream(self, answers: OutputStream, send: Send) -> None:
-        """Send each piece as it comes, as server-sent events."""
+        """Send output as server-sent events as it arrives."""
         await self._start(send, _STREAM_HEADERS)
         await self._send_events(send, self._writer.opening())
         broken = False
@@ -218,28 +218,28 @@ class GenerationResponse(Response):
                         self._count(index, said)
                         events += self._writer.pieces(index, said)
                     self._check_end(index, delta)
-            except ApiError as error:  # what came before it is sent all the same
+            except ApiError as error:  # the output before it is sent all the same
                 broken = True
                 events.append(self._writer.fault(error))
             await self._send_events(send, events)
             if answers.spoken:
-                await asyncio.sleep(0)  # neither sending nor taking would let others have a turn
+                await asyncio.sleep(0)  # neither sending nor taking would yield to other tasks
         if not broken:
             await self._send_events(send, self._writer.closing(self._counter))
         await send({"type": "http.response.body"})
 
     async def _break_off(self, fault: ApiError, send: Send, cause: BaseException) -> None:
-        """Tell the client why there is no more to come, in the way that is still open."""
+        """Report why the answer is incomplete, as a status or as the last event."""
         if not self._started:
             raise fault from cause
         if self._generation.stream:
-            with contextlib.suppress(TimeoutError):  # it may have stopped reading
+            with contextlib.suppress(TimeoutError):  # the client may have stopped reading
                 async with asyncio.timeout(_GOODBYE_S):
                     await self._send_events(send, [self._writer.fault(fault)])
                     await send({"type": "http.response.body"})
 
     async def _start(self, send: Send, headers: Mapping[str, str]) -> None:
-        """Send the head of the answer; from here on no other status can be sent."""
+        """Send the head of the answer; no other status can be sent afterwards."""
         self._started = True
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": 200, "headers": raw})
@@ -250,7 +250,7 @@ class GenerationResponse(Response):
             await send({"type": "http.response.body", "body": body, "more_body": True})
 
     def _count(self, index: int, delta: OutputDelta) -> None:
-        """Count what a sequence has said."""
+        """Count the tokens of a delta."""
         context, done = self._context, len(delta.token_ids)
         self._counter.completion_tokens += done
         context.completion_tokens += done
@@ -264,11 +264,12 @@ class GenerationResponse(Response):
             self._service.keys.charge(context.key, done)
 
     def _check_end(self, index: int, delta: OutputDelta) -> None:
-        """Count an answer's end; refuse one in another way than an answer may end."""
+        """Count the end of an answer; raise the error if it ended with one."""
         if delta.finish_reason is None:
             return
         if delta.finish_reason == "error":
-            if (delta.error or "").startswith("grammar:"):  # what it asked for cannot be followed
+            # The client's own grammar cannot be followed.
+            if (delta.error or "").startswith("grammar:"):
                 raise ApiError(400, f"the grammar failed: {delta.error}", code="invalid_grammar")
             raise ApiError(500, f"the engine failed: {delta.error}", code="engine_failed")
         if delta.finish_reason == "cancelled":
@@ -287,11 +288,11 @@ class GenerationResponse(Response):
 
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
-    """Run ``work`` to its end, or until the client leaves; then it is cancelled.
+    """Run ``work`` until it ends or the client disconnects; then it is cancelled.
 
     Args:
-        receive: The request's channel, its body read already.
-        work: What to do; must clean up after itself when cancelled.
+        receive: The request's channel, after its body was read.
+        work: Must clean up when cancelled.
     """
     doing = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(_client_leaves(receive))
@@ -311,7 +312,7 @@ async def _client_leaves(receive: Receive) -> None:
 
 
 def _without_bad_end(delta: OutputDelta) -> OutputDelta | None:
-    """Return what was said, without an end that comes as an error; None where nothing was."""
+    """Return a delta without a finish reason that is reported as an error; None if empty."""
     if delta.finish_reason not in _BAD_ENDS:
         return delta
     return delta._replace(finish_reason=None) if delta.text or delta.token_ids else None
@@ -326,23 +327,23 @@ def _cancelled() -> ApiError:
 
 
 class ChunkFrame:
-    """The parts of a streamed answer's chunks that are the same in all, written once.
+    """The constant parts of a streamed answer's chunks, serialized once.
 
     Args:
         empty: A chunk without choices.
     """
 
     def __init__(self, empty: object) -> None:
-        # A quotation mark inside a text is escaped, so only the field itself reads like this.
+        # Quotation marks inside strings are escaped, so only the field itself matches this.
         before, _, after = orjson.dumps(empty).partition(b'"choices":[]')
         self._before = b'data: %b"choices":[' % before
         self._after = b"]%b\n\n" % after
 
     def event(self, choice: object) -> bytes:
-        """Return a chunk of one choice as a whole event."""
+        """Return a chunk of one choice as a complete event."""
         return self._before + orjson.dumps(choice) + self._after
 
 
 def server_sent_event(data: bytes, kind: str | None = None) -> bytes:
-    """Return a whole event. Source: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
+    """Return a complete event. Source: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
     return b"event: %b\ndata: %b\n\n" % (kind.encode(), data) if kind else b"data: %b\n\n" % data

@@ -1,4 +1,4 @@
-"""Routes for those who run the server, and the list of models."""
+"""Routes of health, readiness, metrics, version and the list of models."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from ingot.server.schemas.completions import Health, Model, ModelList
 
 @dataclass(frozen=True)
 class Version:
-    """Which Ingot this is."""
+    """Version of Ingot."""
 
     version: str
 
 
 @dataclass(frozen=True)
 class Ready:
-    """Whether requests are welcome now."""
+    """Whether the server accepts requests now."""
 
     status: Literal["ready", "full", "failed"]
 
 
 def add_operations(router: Router, service: Service) -> None:
-    """Add the addresses that say how the server is."""
+    """Add the routes of health, readiness, version and metrics."""
 
     @router.get("/health", Health, other_answers={503: Health}, may_refuse=False)
     async def health(_: Request) -> Response:
-        """Say whether the engines work; asks for no key."""
+        """Tell whether the engines work; requires no key."""
         failed = service.models.failed is not None
         first = next(iter(service.models.all.values()))
         status = Health("failed" if failed else "ok", first.ingot.digest)
@@ -43,23 +43,23 @@ def add_operations(router: Router, service: Service) -> None:
 
     @router.get("/ready", Ready, other_answers={503: Ready})
     async def ready(_: Request) -> Response:
-        """Say whether to send requests here: 503 while full or failed."""
+        """Tell whether to send requests here: 503 while full or failed."""
         status = _readiness(service)
         return json_response(Ready(status), 200 if status == "ready" else 503)
 
     @router.get("/version", Version)
     async def which_version(_: Request) -> Response:
-        """Say which version of Ingot this is."""
+        """Return the version of Ingot."""
         return json_response(Version(version("ingot")))
 
     @router.get("/metrics", media_types=("text/plain",))
     async def metrics(_: Request) -> Response:
-        """Report figures in Prometheus' text format."""
+        """Return metrics in Prometheus' text format."""
         return Response(service.metrics.render(), headers={"content-type": CONTENT_TYPE_LATEST})
 
 
 def add_models(router: Router, service: Service) -> None:
-    """Add the addresses that say which models there are."""
+    """Add the routes that list and describe models."""
 
     @router.get("/v1/models", ModelList)
     async def models(_: Request) -> Response:

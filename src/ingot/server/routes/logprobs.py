@@ -11,7 +11,7 @@ from ingot.server.schemas.completions import Logprobs
 
 
 class LogprobsWriter:
-    """Writes one choice's log-probabilities, piece by piece as its tokens come."""
+    """Incremental writer of one choice's log-probabilities."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
@@ -19,7 +19,7 @@ class LogprobsWriter:
         self._offset = 0
 
     def write(self, entries: Iterable[TokenLogprob]) -> Logprobs:
-        """Return the next tokens' log-probabilities; offsets go on from the last call."""
+        """Return the next tokens' log-probabilities; offsets continue from the last call."""
         written = Logprobs(tokens=[], token_logprobs=[], top_logprobs=[], text_offset=[])
         for entry in entries:
             token = self.name(entry.token_id)
@@ -34,11 +34,11 @@ class LogprobsWriter:
     def write_prompt(
         self, prompt_ids: Iterable[int], entries: Sequence[TokenLogprob | None]
     ) -> Logprobs:
-        """Return a prompt's log-probabilities, null for its first token; offsets go on from it.
+        """Return a prompt's log-probabilities, null for its first token; offsets continue.
 
         Args:
             prompt_ids: The prompt.
-            entries: What the engine says of each of its tokens.
+            entries: One for each of its tokens.
         """
         written = Logprobs(tokens=[], token_logprobs=[], top_logprobs=[], text_offset=[])
         for token_id, entry in zip(prompt_ids, entries, strict=True):
@@ -57,7 +57,7 @@ class LogprobsWriter:
         return written
 
     def write_chat(self, entries: Iterable[TokenLogprob]) -> ChatLogprobs:
-        """Return the next tokens' log-probabilities as chat has them."""
+        """Return the next tokens' log-probabilities in chat's form."""
         return ChatLogprobs(
             [
                 ChatTokenLogprob(
@@ -75,10 +75,10 @@ class LogprobsWriter:
         return list(self._tokenizer.token_bytes(token_id)) if known else []
 
     def name(self, token_id: int) -> str:
-        """Return a token's text, which differs from every other token's."""
+        """Return a token's name, unique in the vocabulary."""
         if token_id == self._tokenizer.eos_id:
             return END_OF_TEXT
-        if token_id >= self._tokenizer.vocab_size:  # rows that only pad the embedding table
+        if token_id >= self._tokenizer.vocab_size:  # padding rows of the embedding table
             return f"<unused {token_id}>"
         data = self._tokenizer.token_bytes(token_id)
         try:

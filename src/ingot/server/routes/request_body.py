@@ -1,4 +1,4 @@
-"""Reading a request's body: within a size and a time, and every fault of it named."""
+"""Request bodies: read within limits of size and time, checked, and their errors named."""
 
 from __future__ import annotations
 
@@ -31,11 +31,12 @@ async def open_request(
     """Admit a request that generates; return its record, its checked body and its model.
 
     Raises:
-        ApiError: 429 where too many are open, 404 where there is no such model, or as
+        ApiError: 429 if too many are open, 404 if there is no such model, or as
             ``read_request``.
     """
     context = context_of(http_request)
-    context.held.enter_context(service.admission.request())  # before reading: it costs nothing yet
+    # Before the body is read, so that a refusal is cheap.
+    context.held.enter_context(service.admission.request())
     request = await read_request(http_request, kind, service.config)
     return context, request, use_model(service, context, request.model)
 
@@ -60,7 +61,7 @@ async def read_request(request: Request, kind: type[_Body], config: ServerConfig
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
-        # Also keeps out other sites' pages: a browser asks before it sends JSON across sites.
+        # Also refuses other sites' pages: a browser sends JSON across sites only after a preflight.
         raise ApiError(415, "the body must be sent with Content-Type: application/json")
     body = await _read_body(request, config)
     try:
@@ -72,13 +73,13 @@ async def read_request(request: Request, kind: type[_Body], config: ServerConfig
 def check_together(
     request: GenerationFields, config: ServerConfig, prompts: int, candidates: int
 ) -> None:
-    """Refuse fields that are right alone but not together.
+    """Refuse fields that are valid alone but not together.
 
     Args:
-        request: What is asked.
+        request: The body.
         config: Limits.
-        prompts: How many prompts it has.
-        candidates: How many answers are made to each.
+        prompts: Number of its prompts.
+        candidates: Number of answers generated for each.
 
     Raises:
         ApiError: 400.
@@ -93,7 +94,7 @@ def check_together(
     if (count := prompts * candidates) > config.max_sequences:
         raise ApiError(
             400,
-            f"{count} answers are asked for (prompts times n or best_of), at most "
+            f"{count} answers are requested (prompts times n or best_of), at most "
             f"{config.max_sequences} go in one request",
             param="n",
             code="invalid_value",
@@ -108,8 +109,8 @@ def request_options(
 ) -> RequestOptions:
     """Return how the engine schedules a request; ``user`` is the client's own end user.
 
-    Cached prefixes are shared within one key alone, so that nobody can learn from
-    timing what holders of other keys have asked.
+    Cached prefixes are shared within one key alone, so that timing reveals nothing about
+    the prompts of other keys.
     """
     context.user = user
     key = context.key.name if context.key else ""
@@ -123,7 +124,7 @@ def request_options(
 
 
 async def _read_body(request: Request, config: ServerConfig) -> bytes:
-    """Read a body that is neither too large nor too slow."""
+    """Read a body within the limits of size and time."""
     body = bytearray()
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > config.max_body_bytes:

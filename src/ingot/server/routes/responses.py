@@ -1,4 +1,4 @@
-"""``POST /v1/responses``: text in, text out, in the form of OpenAI's newer API."""
+"""``POST /v1/responses``: text in, text out, in the form of OpenAI's Responses API."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Status = Literal["in_progress", "completed", "incomplete", "failed"]
 
 
 def add_responses(router: Router, service: Service) -> None:
-    """Add the address of the newer API."""
+    """Add the responses route."""
 
     @router.post("/v1/responses", body=ResponsesRequest, media_types=STREAMED)
     async def responses(http_request: Request) -> Response:
@@ -64,7 +64,7 @@ def _message(message: InputMessage) -> dict[str, Any]:
 
 
 class ResponsesWriter:
-    """Puts an answer into the form of OpenAI's responses: one message of one text."""
+    """Writes an answer in the form of OpenAI's responses: one message of one text."""
 
     def __init__(self, request: ResponsesRequest, model: ServedModel) -> None:
         self._request = request
@@ -90,7 +90,7 @@ class ResponsesWriter:
         yield self._event("response.content_part.added", **self._part_location(), part=_part(""))
 
     def pieces(self, index: int, delta: OutputDelta) -> Iterator[bytes]:
-        """Return the event with what is new."""
+        """Return the event of new text, if there is any."""
         del index
         self._hear(delta)
         if delta.text:
@@ -99,7 +99,7 @@ class ResponsesWriter:
             )
 
     def closing(self, counter: UsageCounter) -> Iterator[bytes]:
-        """Return the events that say it is complete."""
+        """Return the events that complete the message."""
         text, end = "".join(self._text), self._end()
         yield self._event(
             "response.output_text.done", **self._part_location(), text=text, logprobs=[]

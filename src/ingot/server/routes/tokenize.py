@@ -1,4 +1,4 @@
-"""``/tokenize`` and ``/detokenize``: a model's own tokens, as vLLM's routes give them."""
+"""``/tokenize`` and ``/detokenize``: a model's tokens, in the form of vLLM's routes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Detokenized:
 
 
 def add_tokens(router: Router, service: Service) -> None:
-    """Add the addresses that turn text into tokens and back."""
+    """Add the routes from text to tokens and back."""
 
     @router.post("/tokenize", Tokenized, body=TokenizeRequest)
     async def tokenize(http_request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""OpenAI's chat format: what may be asked, and what is answered.
+"""OpenAI's chat format: request and answer.
 
 Source: https://platform.openai.com/docs/api-reference/chat
 """
@@ -19,7 +19,7 @@ _MAX_TOOLS = 128
 
 
 class TextPart(Strict):
-    """A piece of a message."""
+    """Part of a message."""
 
     type: Literal["text"]
     text: str
@@ -43,7 +43,7 @@ Content = Annotated[
 
 
 class FunctionCall(Strict):
-    """A call that the model made."""
+    """A call made by the model."""
 
     name: Name
     arguments: str
@@ -59,7 +59,7 @@ class ToolCall(Strict):
 
 
 class Instruction(Strict):
-    """What the model is told beforehand."""
+    """An instruction to the model."""
 
     role: Literal["system", "developer"]
     content: Content
@@ -67,7 +67,7 @@ class Instruction(Strict):
 
 
 class UserMessage(Strict):
-    """What the user said."""
+    """A message of the user."""
 
     role: Literal["user"]
     content: Content
@@ -75,7 +75,7 @@ class UserMessage(Strict):
 
 
 class AssistantMessage(Strict):
-    """What the model said."""
+    """An earlier answer of the model."""
 
     role: Literal["assistant"]
     content: Content | None = None
@@ -90,7 +90,7 @@ class AssistantMessage(Strict):
 
 
 class ToolMessage(Strict):
-    """What a tool answered."""
+    """The result of a tool call."""
 
     role: Literal["tool"]
     content: Content
@@ -110,7 +110,7 @@ class Function(Strict):
     parameters: dict[str, JsonValue] | None = None
     """JSON schema of its arguments; null takes any object."""
     strict: bool | None = None
-    """A call that is asked for always follows the schema, whether this is set or not."""
+    """Accepted for compatibility; a required call always follows the schema."""
 
 
 class Tool(Strict):
@@ -134,13 +134,13 @@ class NamedTool(Strict):
 
 
 class ChatRequest(GenerationFields):
-    """The body of ``POST /v1/chat/completions``. Null stands for the default everywhere."""
+    """The body of ``POST /v1/chat/completions``. Null means the default everywhere."""
 
     messages: Annotated[list[Message], Field(min_length=1, max_length=_MAX_MESSAGES)]
     max_tokens: Count | None = None
-    """As ``max_completion_tokens``, by its older name."""
+    """The older name of ``max_completion_tokens``."""
     max_completion_tokens: Count | None = None
-    """Null takes what the context holds."""
+    """Null: as many as the context holds."""
     logprobs: bool | None = False
     top_logprobs: LogprobCount | None = None
     tools: Annotated[list[Tool], Field(max_length=_MAX_TOOLS)] | None = None
@@ -150,7 +150,7 @@ class ChatRequest(GenerationFields):
 
     @property
     def most_tokens(self) -> int | None:
-        """Longest answer wanted; None for what the context holds."""
+        """Longest answer in tokens; None for as many as the context holds."""
         return self.max_completion_tokens or self.max_tokens
 
     @property
@@ -188,7 +188,7 @@ class ChatLogprobs:
 
 @dataclass(frozen=True)
 class CalledFunction:
-    """What is called, and with what."""
+    """Name and arguments of a call."""
 
     name: str
     arguments: str
@@ -197,7 +197,7 @@ class CalledFunction:
 
 @dataclass(frozen=True)
 class MadeToolCall:
-    """A call that the model makes."""
+    """A call made by the model."""
 
     id: str
     index: int
@@ -207,7 +207,7 @@ class MadeToolCall:
 
 @dataclass(frozen=True)
 class ChatMessage:
-    """What the model says."""
+    """An answer of the model."""
 
     content: str | None
     tool_calls: list[MadeToolCall] | None
@@ -230,11 +230,11 @@ class ChatChoice:
 
 @dataclass(frozen=True)
 class ChatChunkChoice:
-    """The next piece of an answer."""
+    """The next part of an answer."""
 
     index: int
     delta: dict[str, Any]
-    """What is new: role, content or tool_calls."""
+    """The new role, content or tool_calls."""
     logprobs: ChatLogprobs | None
     finish_reason: FinishReason | None
 
@@ -247,7 +247,7 @@ class ChatCompletion:
     created: int
     model: str
     system_fingerprint: str
-    """The ingot's digest: the weights that wrote this."""
+    """Digest of the ingot whose weights generated this."""
     choices: list[ChatChoice]
     usage: Usage
     timing: TimingReport
@@ -256,7 +256,7 @@ class ChatCompletion:
 
 @dataclass(frozen=True)
 class ChatChunk:
-    """One piece of a streamed answer."""
+    """One part of a streamed answer."""
 
     id: str
     created: int
@@ -265,5 +265,5 @@ class ChatChunk:
     choices: list[ChatChunkChoice]
     usage: Usage | None
     timing: TimingReport | None
-    """Goes with ``usage``."""
+    """Sent together with ``usage``."""
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"

@@ -44,7 +44,7 @@ Name = Annotated[str, Field(min_length=1, max_length=256)]
 
 
 def kind_of(value: object) -> str | None:
-    """Say which form a prompt or stop has, so that an error speaks of that form alone."""
+    """Return the form of a prompt or stop, so that an error is about that form alone."""
     if isinstance(value, str):
         return "text"
     if isinstance(value, list):
@@ -54,7 +54,7 @@ def kind_of(value: object) -> str | None:
 
 
 def _stop_kind(value: object) -> str | None:
-    """Like ``kind_of`` for a field without token ids, where no stop at all may be given."""
+    """Like ``kind_of`` for a field without token ids, which may be an empty list."""
     return "texts" if isinstance(value, list) else kind_of(value)
 
 
@@ -90,7 +90,7 @@ class ModelRequest(Strict):
 
 
 class StreamOptions(Strict):
-    """What a stream holds besides the text."""
+    """Contents of a stream besides the text."""
 
     include_usage: bool | None = False
     """End with a chunk that counts the tokens."""
@@ -103,7 +103,7 @@ class JsonSchema(Strict):
     description: str | None = None
     schema_: Annotated[dict[str, JsonValue], Field(alias="schema")]
     strict: bool | None = None
-    """The answer always follows the schema, whether this is set or not."""
+    """Accepted for compatibility; the answer always follows the schema."""
 
 
 class TextFormat(Strict):
@@ -131,7 +131,7 @@ ResponseFormat = Annotated[
 
 
 class StructuredOutputs(Strict):
-    """One grammar that the answer follows, in the form that vLLM gave it."""
+    """One grammar that the answer follows, in vLLM's form."""
 
     json_: Annotated[dict[str, JsonValue] | None, Field(alias="json")] = None
     """A JSON schema."""
@@ -139,7 +139,7 @@ class StructuredOutputs(Strict):
     grammar: str | None = None
     """A grammar in llguidance's dialect of Lark."""
     choice: Annotated[list[str], Field(min_length=1, max_length=1000)] | None = None
-    """Texts of which the answer is one."""
+    """The possible answers."""
 
 
 class SamplingFields(Strict):
@@ -204,10 +204,10 @@ def _biases(given: Mapping[str, float]) -> tuple[tuple[int, float], ...]:
 
 
 class SchedulingFields(Strict):
-    """When the engine runs a request."""
+    """How the engine schedules a request."""
 
     timeout: Timeout | None = None
-    """Seconds until the answer is given up; the server's own limit holds as well."""
+    """Seconds until the request is cancelled; the server's own limit also applies."""
     priority: Priority | None = 0
     """Lower runs first."""
     cache_salt: Annotated[str, Field(max_length=128)] | None = None

@@ -1,4 +1,4 @@
-"""OpenAI's completions format: what may be asked, and what is answered.
+"""OpenAI's completions format: request and answer.
 
 Answers are plain dataclasses, which orjson writes fastest.
 Source: https://platform.openai.com/docs/api-reference/completions
@@ -23,25 +23,25 @@ from ingot.server.schemas.common import (
 
 
 class CompletionRequest(GenerationFields):
-    """The body of ``POST /v1/completions``. Null stands for the default everywhere."""
+    """The body of ``POST /v1/completions``. Null means the default everywhere."""
 
     prompt: Prompt
     max_tokens: TokenCount | None = 16
     """0 only with ``echo``: score the prompt and write nothing."""
     best_of: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
-    """Make so many answers and return the ``n`` whose tokens were likeliest on average."""
+    """Generate this many answers and return the ``n`` with the highest mean log-probability."""
     logprobs: LogprobCount | None = None
     echo: bool | None = False
     """Begin the answer with the prompt; with ``logprobs``, score the prompt too."""
 
     @property
     def choices_per_prompt(self) -> int:
-        """Answers returned to each prompt."""
+        """Answers returned for each prompt."""
         return self.n or 1
 
     @property
     def candidates_per_prompt(self) -> int:
-        """Answers made to each prompt."""
+        """Answers generated for each prompt."""
         return self.best_of or self.choices_per_prompt
 
     @property
@@ -78,14 +78,14 @@ class Logprobs:
     token_logprobs: list[float | None]
     """Null for the first token of a prompt, which nothing precedes."""
     top_logprobs: list[dict[str, float] | None]
-    """The likeliest tokens and the chosen one, so at most one more than were asked for."""
+    """The likeliest tokens and the chosen one, so at most one more than requested."""
     text_offset: list[int]
     """Where each token starts in the choice's text, in characters."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One answer, or in a stream the next piece of it."""
+    """One answer, or in a stream its next part."""
 
     index: int
     """Index of the prompt times ``n``, plus index among its answers."""
@@ -96,7 +96,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class PromptTokensDetails:
-    """What is known of the prompts' tokens."""
+    """Details of the prompts' tokens."""
 
     cached_tokens: int
     """Those found in the prefix cache."""
@@ -104,7 +104,7 @@ class PromptTokensDetails:
 
 @dataclass(frozen=True)
 class CompletionTokensDetails:
-    """What speculation did for the answers: tokens guessed, then checked."""
+    """Draft tokens of speculation."""
 
     accepted_prediction_tokens: int
     rejected_prediction_tokens: int
@@ -112,7 +112,7 @@ class CompletionTokensDetails:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens read and written. A prompt counts once, however many answers it gets."""
+    """Tokens of prompts and answers. A prompt counts once, however many answers it gets."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -123,7 +123,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class TimingReport:
-    """Where the time went, in seconds: of the answer that took longest, where there are many."""
+    """Time of each phase in seconds, for the slowest answer."""
 
     queue_s: float
     prefill_s: float
@@ -138,17 +138,17 @@ class Completion:
     created: int
     model: str
     system_fingerprint: str
-    """The ingot's digest: the weights that wrote this."""
+    """Digest of the ingot whose weights generated this."""
     choices: list[Choice]
     usage: Usage | None
     timing: TimingReport | None
-    """Goes with ``usage``."""
+    """Sent together with ``usage``."""
     object: Literal["text_completion"] = "text_completion"
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model that can be asked."""
+    """A served model."""
 
     id: str
     created: int
@@ -162,7 +162,7 @@ class Model:
 
 @dataclass(frozen=True)
 class ModelList:
-    """All models that can be asked."""
+    """The served models."""
 
     data: list[Model]
     object: Literal["list"] = "list"

@@ -1,4 +1,4 @@
-"""OpenAI's responses format, as far as text in and text out need it.
+"""OpenAI's responses format: requests of text in, text out.
 
 Source: https://platform.openai.com/docs/api-reference/responses
 """
@@ -23,7 +23,7 @@ from ingot.server.schemas.common import (
 
 
 class InputText(Strict):
-    """A piece of a message."""
+    """Part of a message."""
 
     type: Literal["input_text", "output_text"]
     text: str
@@ -47,7 +47,7 @@ _Content = Annotated[
 
 
 class InputMessage(Strict):
-    """Something that was said."""
+    """A message of the conversation."""
 
     type: Literal["message"] = "message"
     role: Literal["user", "assistant", "system", "developer"]
@@ -62,11 +62,11 @@ class SchemaFormat(Strict):
     description: str | None = None
     schema_: Annotated[dict[str, JsonValue], Field(alias="schema")]
     strict: bool | None = None
-    """The answer always follows the schema, whether this is set or not."""
+    """Accepted for compatibility; the answer always follows the schema."""
 
 
 class TextOptions(Strict):
-    """What form the text has."""
+    """Format of the text."""
 
     format: (
         Annotated[TextFormat | JsonObjectFormat | SchemaFormat, Field(discriminator="type")] | None
@@ -74,7 +74,7 @@ class TextOptions(Strict):
 
 
 class ResponsesRequest(ModelRequest):
-    """The body of ``POST /v1/responses``. Null stands for the default everywhere."""
+    """The body of ``POST /v1/responses``. Null means the default everywhere."""
 
     input: Annotated[
         Annotated[str, Tag("text")]
@@ -86,15 +86,15 @@ class ResponsesRequest(ModelRequest):
         ),
     ]
     instructions: str | None = None
-    """Goes before the input, as the system's word."""
+    """System message before the input."""
     max_output_tokens: Count | None = None
-    """Null takes what the context holds."""
+    """Null: as many as the context holds."""
     temperature: Temperature | None = 1.0
     top_p: ProbabilityMass | None = 1.0
     text: TextOptions | None = None
     stream: bool | None = False
     store: Literal[False] | None = False
-    """Nothing is ever stored, so true is refused."""
+    """Nothing is stored, so true is refused."""
     user: EndUser | None = None
 
     @property
