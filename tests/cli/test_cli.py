@@ -394,3 +394,33 @@ def test_a_port_in_use_is_answered_with_another(here: Cli, sealed: Path) -> None
         port = taken.getsockname()[1]
         error = error_of(here("serve", sealed, "--port", str(port), code=7))
     assert f"port {port} is in use; choose another: --port " in error
+
+
+@pytest.mark.parametrize(
+    ("row", "fix"),
+    [
+        ({"messages": []}, "to train on conversations add: --task chat --from my.ingot"),
+        ({"chosen": "a", "rejected": "b"}, "add: --task preference --from my.ingot"),
+        ({"body": "a"}, "set json_field to one of 'body'"),
+    ],
+    ids=["conversations", "preferences", "another field"],
+)
+def test_examples_given_as_text_are_answered_with_their_task(
+    here: Cli, tmp_path: Path, row: dict[str, object], fix: str
+) -> None:
+    data = tmp_path / "talks.jsonl"
+    data.write_text(json.dumps(row) + "\n")
+    settings = ("--set", "run.steps=2", "--set", "run.measure_peak=false")
+    assert error_of(here("train", data, "--out", tmp_path / "run", *settings, code=3)).endswith(fix)
+
+
+def test_what_cannot_work_is_refused_before_the_machine_is_measured(
+    here: Cli, texts: Path, trained: Path, sealed: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    absent = here("train", "absent", "--budget", "10s", "--out", out, code=3)
+    assert absent.stderr == "error: absent: does not exist; check the path\n"
+    taken = here("train", texts, "--budget", "10s", "--out", trained, code=5)
+    assert taken.stderr.startswith(f"error: {trained}: holds a run already; resume it with: ingot")
+    assert not out.exists()
+    assert "add --overwrite" in error_of(here("freeze", trained, "--out", sealed, code=2))

@@ -28,6 +28,7 @@ from ingot.training import Run, RunRecord, create_run, make_recipe
 from ingot.training.config.fine_tuning_defaults import tuning_tables
 from ingot.training.config.task import TaskConfig
 from ingot.training.data.jsonl import data_digest
+from ingot.training.run_folder.run import refuse_existing_run
 
 
 def new_run(
@@ -52,8 +53,11 @@ def new_run(
         CorpusError: the texts cannot be read, or hold too little.
         RecipeError: a key, value or budget that cannot be used.
     """
-    early = make_recipe(_with_length(given), where=where)  # refuses misspelt keys at once
+    # What can be refused is refused before the machine is measured and text is read.
+    early = make_recipe(_with_length(given), where=where)
     task = early.task
+    refuse_existing_run(folder)
+    _require_readable(paths)
     base = open_ingot(Path(task.start)) if task.start else None
     with base or contextlib.nullcontext():
         built = open_corpus(paths[0]) if task.kind == "text" and _is_corpus(paths) else None
@@ -144,6 +148,17 @@ def _corpus_in(
             "holds a corpus of another text or vocabulary", where=folder, fix="choose another --out"
         )
     return build(paths, folder, config, tokenizer=tokenizer, progress=callbacks.on_progress)
+
+
+def _require_readable(paths: list[Path]) -> None:
+    """Refuse a path that does not exist.
+
+    Raises:
+        CorpusError: one does not.
+    """
+    for path in paths:
+        if str(path) != STDIN and not str(path).startswith(PREFIX) and not path.exists():
+            raise CorpusError("does not exist", where=path, fix="check the path")
 
 
 def _text_bytes(paths: list[Path]) -> int:

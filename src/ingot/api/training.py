@@ -12,7 +12,7 @@ import torch
 
 from ingot.api.callbacks import Callbacks
 from ingot.api.new_run import new_run
-from ingot.artifact import Ingot, Kind, Provenance, Scheme, parse_scheme, round_model
+from ingot.artifact import Ingot, Kind, Provenance, Scheme, check_target, parse_scheme, round_model
 from ingot.artifact import freeze as seal
 from ingot.corpus import (
     Corpus,
@@ -229,6 +229,7 @@ def freeze(
     """
     scheme = parse_scheme(quantize, None, ()) if isinstance(quantize, str) else quantize
     opened = open_run(Path(run))
+    check_target(Path(out), overwrite=overwrite)  # before minutes of calibration
     pick = checkpoints.latest if latest else checkpoints.best
     folder = pick(opened.path)
     state = checkpoints.read_state(folder)

@@ -5,7 +5,7 @@ from ingot.artifact.format.manifest import FileRecord, Manifest, Provenance, Ten
 from ingot.artifact.format.sealed_memory import SealedBuffer
 from ingot.artifact.format.tensor_reader import DTYPES, StoredTensor, TensorFile, read_tensors
 from ingot.artifact.format.tensor_writer import RawTensor, WrittenTensors, write_tensors
-from ingot.artifact.freeze import freeze
+from ingot.artifact.freeze import check_target, freeze
 from ingot.artifact.ingot import Ingot, open_ingot
 from ingot.artifact.quantization.bfloat16 import round_to_bfloat16, widen_to_float32
 from ingot.artifact.quantization.gptq import gptq
@@ -48,6 +48,7 @@ __all__ = [
     "WrittenTensors",
     "chat_template_source",
     "check_patterns",
+    "check_target",
     "freeze",
     "fuse",
     "fused_matrices",

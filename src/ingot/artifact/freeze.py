@@ -86,7 +86,7 @@ def freeze(  # noqa: PLR0913 (all but four have defaults)
     """
     out = Path(out)
     _check_inputs(tensors, config, tokenizer)
-    _check_target(out, overwrite)
+    check_target(out, overwrite=overwrite)
     try:
         with full_disk_named(out), _temporary_beside(out) as folder:
             if quantized is None:
@@ -142,8 +142,13 @@ def _check_inputs(
         )
 
 
-def _check_target(out: Path, overwrite: bool) -> None:
-    """Refuse to touch anything at ``out`` that is not an ingot the caller wants replaced."""
+def check_target(out: Path, *, overwrite: bool) -> None:
+    """Check that an ingot may be made at ``out``.
+
+    Raises:
+        UsageError: the folder to put it in does not exist, or something is at ``out`` that is
+            not an ingot, or not one to be replaced.
+    """
     if not out.parent.is_dir():
         raise UsageError("the folder to put it in does not exist", where=out, fix="make it first")
     if not os.path.lexists(out):

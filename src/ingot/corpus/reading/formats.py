@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -138,9 +138,7 @@ def _text_field(line: str, field: str, origin: str) -> str:
             fix=f"write lines like {{{json.dumps(field)}: ...}}",
         )
     if field not in value:
-        raise CorpusError(
-            f"has no field {field!r}", where=origin, fix=f"set json_field to {_one_of(value)}"
-        )
+        raise CorpusError(f"has no field {field!r}", where=origin, fix=_other_field(value))
     text = value[field]
     if text is None:
         return ""
@@ -151,6 +149,15 @@ def _text_field(line: str, field: str, origin: str) -> str:
             fix="set json_field to a field that holds text",
         )
     return text
+
+
+def _other_field(value: Mapping[str, Any]) -> str:
+    """Return what to do with an object that lacks the text's field."""
+    if "messages" in value:
+        return "to train on conversations add: --task chat --from my.ingot"
+    if {"chosen", "rejected"} <= value.keys():
+        return "to train on preferences add: --task preference --from my.ingot"
+    return f"set json_field to {_one_of(value)}"
 
 
 def _parquet_rows(

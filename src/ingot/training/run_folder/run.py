@@ -115,16 +115,27 @@ class Run:
         return dataclasses.replace(self, record=record)
 
 
+def refuse_existing_run(path: Path) -> None:
+    """Check that a new run can be made in the folder ``path``.
+
+    Raises:
+        TrainingError: it holds a run.
+    """
+    if (path / RECORD).exists():
+        raise TrainingError(
+            "holds a run already",
+            where=path,
+            fix=f"resume it with: ingot resume {path}, or choose another --out",
+        )
+
+
 def create_run(path: Path, recipe: Recipe, tokenizer: Tokenizer, record: RunRecord) -> Run:
     """Make the folder of a new run.
 
     Raises:
         TrainingError: there is a run already.
     """
-    if (path / RECORD).exists():
-        raise TrainingError(
-            "holds a run already", where=path, fix=f"continue it with: ingot resume {path}"
-        )
+    refuse_existing_run(path)
     path.mkdir(parents=True, exist_ok=True)
     recipe.save(path / RECIPE)
     write_atomic(path / TOKENIZER, tokenizer.to_json().encode())
