@@ -95,7 +95,7 @@ def train(text: str, *, steps: int, seed: int, context: int = 64, batch: int = 1
     characters = {character: number for number, character in enumerate(sorted(set(text)))}
     ids = torch.tensor([characters[character] for character in text])
     border = int(0.9 * len(ids))
-    learnt, held_out = ids[:border], ids[border:]
+    train_ids, held_out = ids[:border], ids[border:]
     model = PlainGPT(len(characters), layers=4, width=128, heads=4, context=context)
     optimizer = adamw(model)
     for step in range(steps):
@@ -103,8 +103,8 @@ def train(text: str, *, steps: int, seed: int, context: int = 64, batch: int = 1
         rate = _RATE * min(1, (step + 1) / _WARMUP) * (_FLOOR + (1 - _FLOOR) * cosine)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        starts = torch.randint(len(learnt) - context, (batch,))
-        update(model, optimizer, torch.stack([learnt[i : i + context + 1] for i in starts]))
+        starts = torch.randint(len(train_ids) - context, (batch,))
+        update(model, optimizer, torch.stack([train_ids[i : i + context + 1] for i in starts]))
     return _score(model, held_out, context)
 
 

@@ -1,4 +1,4 @@
-"""What the server costs and carries.
+"""Cost and capacity of the server.
 
 ``python -m benchmarks.serve [--quick] [--json FILE] [--plot FILE] [--only PART ...]``. Models
 with random weights are made here; their answers are as long as asked, so what is
@@ -135,7 +135,7 @@ def measure_null(report: Report, ingot: Path, sizes: Sizes) -> None:
 
 def main() -> int:
     """Measure everything; return 0 if every bar is met."""
-    parser = arguments("serve", "What the server costs and carries.")
+    parser = arguments("serve", "Cost and capacity of the server.")
     parser.add_argument("--soak", type=float, metavar="SECONDS", help="length of the soak")
     parser.add_argument("--plot", type=Path, help="where to draw the closed loops (.png)")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART")

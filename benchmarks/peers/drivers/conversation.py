@@ -1,4 +1,4 @@
-"""How a driver talks with the benchmark: a JSON object a line, over its standard streams."""
+"""Protocol between a driver and the benchmark: one JSON object a line, on standard streams."""
 
 from __future__ import annotations
 

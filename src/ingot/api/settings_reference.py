@@ -50,7 +50,7 @@ class Setting:
     kind: str
     """Type and range, such as ``integer from 1 to 512``."""
     default: str
-    """The default as TOML; ``unset`` where there is none."""
+    """The default as TOML; ``unset`` without one."""
     meaning: str
     """What it does, in one paragraph."""
 
@@ -61,7 +61,7 @@ class Section:
 
     name: str
     command: str
-    """How its settings are given."""
+    """How to set its keys."""
     meaning: str
     settings: tuple[Setting, ...]
 

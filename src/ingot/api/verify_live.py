@@ -32,7 +32,7 @@ def verify_live(url: str, model: str, manifest: Manifest, key: str | None) -> No
         ArtifactError: names the first tensor that differs.
     """
     if urlsplit(url).scheme not in {"http", "https"}:
-        raise UsageError("is no address of a server", where=url, fix="write http://HOST:PORT")
+        raise UsageError("is not the address of a server", where=url, fix="write http://HOST:PORT")
     said = _ask(url, model, key)
     tensors = said.get("tensors")
     if not isinstance(tensors, dict):

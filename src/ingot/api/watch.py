@@ -102,7 +102,7 @@ class _Served:
             process = self._process = subprocess.Popen(  # noqa: S603 (this very program)
                 command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
             )
-            if self._closed:  # meanwhile: nobody will end it
+            if self._closed:  # closed in the meantime: end it here
                 process.kill()
             late = threading.Timer(_START_S, process.kill)
             late.start()

@@ -36,7 +36,7 @@ _SETTINGS = ('corpus.suffixes=[".py"]', "corpus.compression_baseline=true")
 
 @dataclass(frozen=True)
 class DemoReport:
-    """What the demo did, in figures."""
+    """Figures of the demo."""
 
     ingot: str
     digest: str
@@ -53,7 +53,7 @@ class DemoReport:
     inference_tokens_per_second: float | None
     """Of the one completion asked with ``once``."""
     completion: str | None
-    """What the served model wrote after the prompt, asked with ``once``."""
+    """The served model's completion of the prompt; None without ``once``."""
 
 
 def run_demo(
@@ -62,13 +62,13 @@ def run_demo(
     """Build, train, freeze, verify and serve; return the figures once the server has stopped.
 
     Raises:
-        IngotError: of whichever stage failed; the stages before it are kept.
+        IngotError: of the stage that failed; the results of earlier stages are kept.
     """
     say = console.print
     place = DemoFolder(folder, parse_seconds(budget))
     place.check_ingot(out)
     config = ServerConfig(port=port)
-    listener = listen(config)  # a port in use is said before minutes of training
+    listener = listen(config)  # a port in use is reported before minutes of training
     say("[bold dark_orange]1[/] text and training")
     run, result = _trained(console, place, parse_seconds(budget))
     say("[bold dark_orange]2[/] freezing and verifying")

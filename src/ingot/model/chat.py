@@ -2,7 +2,7 @@
 
 A template is text with control tokens in it, and so may a user's message be.
 Here only the template's own control tokens count: one that is written out in a
-message is plain text, so nobody can speak as somebody else.
+message is plain text, so a message cannot imitate another role.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DEFAULT_TEMPLATE = (
 """Each message is its role on a line, its text, and the end of text.
 
 It needs no control token but the one that every tokenizer here has; an answer
-ends as a document does, so a server stops by itself.
+ends as a document does, so a server stops there.
 """
 
 ANSWERER = "assistant"
@@ -60,7 +60,7 @@ class ChatTemplate:
         characters: Longest text it may make.
 
     Raises:
-        ArtifactError: the template is no valid Jinja.
+        ArtifactError: the template is not valid Jinja.
     """
 
     def __init__(
@@ -249,7 +249,7 @@ def _texts(value: Any) -> Iterator[str]:
             value.encode()
         except UnicodeEncodeError as error:
             raise UsageError(
-                "hold half a surrogate pair, which is no text", where="messages"
+                "hold half a surrogate pair, which is not text", where="messages"
             ) from error
         yield value
     elif isinstance(value, Mapping):

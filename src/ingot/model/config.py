@@ -99,7 +99,7 @@ class ModelConfig:
         """FLOPs of one token's forward pass, with ``context`` tokens before and of itself.
 
         It attends to all of them, or to as many as the sliding window holds.
-        A multiply-add counts as two. Matrix products only, as is the custom
+        A multiply-add counts as two. Matrix products only, as is usual
         (PaLM, arXiv:2204.02311, appendix B); norms and activations are left out.
         """
         norms = self.num_hidden_layers * (2 * self.hidden_size + 2 * self.head_dim)
@@ -190,7 +190,7 @@ class ModelConfig:
                 )
             values[field.name] = value
         try:
-            config = cls(**values)  # its sizes are sound from here on
+            config = cls(**values)  # its sizes are in range from here on
             return dataclasses.replace(
                 config, sliding_window=_window(data, config.num_hidden_layers, where)
             )
@@ -206,10 +206,10 @@ def _window(data: Mapping[str, Any], layers: int, where: object) -> int | None:
     if window is None:
         return None
     if not isinstance(window, int) or isinstance(window, bool):
-        raise ArtifactError(f"sliding_window {window!r} is no whole number", where=where)
+        raise ArtifactError(f"sliding_window {window!r} is not a whole number", where=where)
     first = data.get("max_window_layers", layers)  # layers before it attend to all
     if not isinstance(first, int):
-        raise ArtifactError(f"max_window_layers {first!r} is no whole number", where=where)
+        raise ArtifactError(f"max_window_layers {first!r} is not a whole number", where=where)
     kinds = data.get("layer_types")
     if isinstance(kinds, list):
         every = all(kind == "sliding_attention" for kind in kinds)

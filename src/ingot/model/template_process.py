@@ -23,7 +23,7 @@ _READ = 1 << 16
 
 
 class TemplateProcess:
-    """Renders one template, whatever it does, within limits of time, memory and length.
+    """Renders one template within limits of time, memory and length.
 
     Safe to call from several threads. The process is started again after a
     template had to be stopped.
@@ -35,7 +35,7 @@ class TemplateProcess:
         characters: Longest text.
 
     Raises:
-        ArtifactError: the template is no valid Jinja.
+        ArtifactError: the template is not valid Jinja.
     """
 
     def __init__(self, source: str, *, where: object, seconds: float, characters: int) -> None:

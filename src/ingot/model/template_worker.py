@@ -75,7 +75,7 @@ def main() -> None:
     setup = json.loads(sys.stdin.buffer.readline())
 
     def answer(work: Any) -> None:
-        # Time on a processor, so that a busy machine harms nobody; SIGPROF kills by default.
+        # Time on a processor, so that a busy machine does not count; SIGPROF kills by default.
         signal.setitimer(signal.ITIMER_PROF, setup["seconds"])
         reply = _outcome(work)
         signal.setitimer(signal.ITIMER_PROF, 0)

@@ -28,7 +28,7 @@ class Tokenizer:
     """A byte-level BPE tokenizer with one special token, the end of text.
 
     Special tokens written out in a text are plain text to ``encode``, so a
-    user's prompt cannot smuggle one in.
+    user's prompt cannot contain one.
     """
 
     def __init__(self, backend: Backend, *, where: object = "tokenizer.json") -> None:

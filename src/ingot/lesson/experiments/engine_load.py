@@ -1,4 +1,4 @@
-"""Asking the real engine as users do, timed: many at once or in turn, with the cache or without."""
+"""Timed load on the real engine: requests at once or in turn, with the cache or without."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TIMEOUT_S = 120.0
 
 @dataclass(frozen=True)
 class LoadTiming:
-    """How long some answers took."""
+    """Durations of answers."""
 
     answers: int
     tokens: int
@@ -59,7 +59,7 @@ def time_answers(
         tokens: Length of every answer.
         together: All ask at once; otherwise each waits for the one before.
         cached: The engine keeps keys and values; otherwise every token is asked for
-            anew, with all of the text before it, and nothing of it is found in the cache.
+            again, with all of the text before it, and nothing of it is found in the cache.
 
     Raises:
         ServeError: the engine gave up on an answer.

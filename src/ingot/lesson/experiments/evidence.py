@@ -1,4 +1,4 @@
-"""What proves the answer to each practice question, in figures measured in this lesson."""
+"""Evidence for the answer to each practice question, from figures of this lesson."""
 
 from __future__ import annotations
 

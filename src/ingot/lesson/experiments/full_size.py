@@ -28,7 +28,7 @@ _LIKELIEST = 3
 
 @dataclass(frozen=True)
 class TokenPrediction:
-    """What the model thought of one token before and after the update it taught."""
+    """Probability of one token before and after an update on it."""
 
     token: str
     """The token that came."""
@@ -60,7 +60,7 @@ class UpdateTrace:
 
 @dataclass(frozen=True)
 class InferenceTrace:
-    """One question to the sealed model, and what became of its weights."""
+    """One question to the sealed model, and its weights before and after."""
 
     prompt: str
     answer: str

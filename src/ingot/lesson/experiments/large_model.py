@@ -1,4 +1,4 @@
-"""What training a large model would take on a machine of a measured speed."""
+"""Estimate of the time to train a large model on a machine of measured speed."""
 
 from __future__ import annotations
 

@@ -14,11 +14,11 @@ from fractions import Fraction
 
 from ingot.errors import UsageError
 
-_LARGEST = 10**6  # of any number a learner gives: exact fractions of larger ones grow slow
+_LARGEST = 10**6  # largest number a user may give: exact fractions of larger ones are slow
 
 
 class Rule(enum.Enum):
-    """How the error becomes a change of the weight."""
+    """Rule that turns the error into a change of the weight."""
 
     ERROR = "error"
     """Add ``rate * error``."""

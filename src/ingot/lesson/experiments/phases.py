@@ -20,7 +20,7 @@ _TRIALS = 3
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast a phase is with a batch of this size."""
+    """Speed of a phase at one batch size."""
 
     batch: int
     """Windows in an update, or users in a step."""
@@ -48,7 +48,7 @@ class Phases:
     gradient_bytes: int
     optimizer_bytes: int
     activation_bytes: int
-    """What the forward pass of one sequence keeps for the backward pass."""
+    """Bytes that the forward pass of one sequence keeps for the backward pass."""
     served_bytes: int
     """Weights as stored in the ingot."""
     kv_bytes: int
@@ -89,7 +89,7 @@ def measure_phases(run_path: Path, model: Model, *, requests: int = 32) -> Phase
         requests: Answers to give between the digests of inference.
 
     Raises:
-        TrainingError: it is no run, or its checkpoint is damaged.
+        TrainingError: it is not a run, or its checkpoint is damaged.
         ArtifactError: the ingot is of another model, or does not say how long it was trained.
     """
     run = open_run(run_path)

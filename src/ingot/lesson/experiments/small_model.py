@@ -13,7 +13,7 @@ from ingot.planning import Machine
 from ingot.training import TrainingResult
 
 PROMPT = "    def"
-"""What the model is asked to go on from; its text is Python."""
+"""Prompt that the model continues; its text is Python."""
 _SETTINGS = (
     "corpus.vocab_size=512",
     "model.hidden_size=96",
@@ -43,7 +43,7 @@ class LessonModel:
 
 
 def texts() -> list[Path]:
-    """Return the text that is learnt: the first modules of Python's standard library."""
+    """Return the training text: the first modules of Python's standard library."""
     return sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))[:_MODULES]
 
 

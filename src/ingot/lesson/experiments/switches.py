@@ -40,7 +40,7 @@ def _wide(vocab_size: int) -> ModelConfig:
 
 @dataclass(frozen=True)
 class Switches:
-    """Which of the three are on."""
+    """Setting of the three switches."""
 
     caching: bool = False
     quantization: bool = False
@@ -53,7 +53,7 @@ class Switches:
 
 @dataclass(frozen=True)
 class SwitchResult:
-    """What users got with the switches in one position."""
+    """Measured service with one setting of the switches."""
 
     switches: Switches
     timing: LoadTiming

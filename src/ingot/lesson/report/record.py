@@ -17,7 +17,7 @@ from ingot.lesson_content import RECORD_VERSION, record_path
 
 @dataclass(frozen=True)
 class Machine:
-    """Where it was measured."""
+    """Machine of the measurements."""
 
     name: str
     cores: int
@@ -39,7 +39,7 @@ class Training:
 
 @dataclass(frozen=True)
 class LargeModelCost:
-    """What a published large model would take on this machine."""
+    """Time that a published large model would take on this machine."""
 
     name: str
     training_years: float

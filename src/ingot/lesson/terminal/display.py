@@ -1,4 +1,4 @@
-"""Where a lesson is shown, and who takes part."""
+"""Console and prompter of a lesson."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WIDEST = 88  # columns; longer lines tire the eye
 
 @dataclass(frozen=True)
 class Display:
-    """A console and a learner. What a model wrote is shown as it is, never as markup."""
+    """A console and a prompter. Text of a model is printed as it is, never as markup."""
 
     console: Console
     prompter: Prompter

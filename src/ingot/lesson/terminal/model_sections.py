@@ -126,7 +126,7 @@ def side_by_side(
 
 
 def switches(display: Display, folder: Path, model: Model) -> tuple[tuple[SwitchResult, ...], int]:
-    """Turn the three switches on one after the other, then as the learner wants."""
+    """Turn the three switches on one after the other, then as the user chooses."""
     with SwitchBench(folder, model.ingot.tokenizer) as bench:
         display.line(
             f"{USERS} users each send {PROMPT_TOKENS} tokens and want {ANSWER_TOKENS}. The model's "

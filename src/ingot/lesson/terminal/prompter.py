@@ -1,4 +1,4 @@
-"""Asking the learner: for numbers, a choice, a moment; or nothing at all."""
+"""Prompts of the lesson: numbers, choices and pauses, or none of them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ingot.errors import UsageError
 
 
 class Prompter(Protocol):
-    """Whoever stands in for the learner."""
+    """Source of the user's input."""
 
     interactive: bool
-    """Whether somebody answers."""
+    """Whether a user answers."""
 
     def pause(self, what: str) -> None:
-        """Wait until the learner goes on to ``what``."""
+        """Wait until the user continues to ``what``."""
 
     def confirm(self, question: str) -> bool:
         """Ask a question of yes or no; the default is no."""
@@ -31,7 +31,7 @@ class Prompter(Protocol):
         """Ask for a whole number from 1 to ``most``."""
 
     def choice(self, choices: Sequence[str]) -> str | None:
-        """Ask which of these; None where nobody answers."""
+        """Ask which of these; None without a user."""
 
 
 class TerminalPrompter:
@@ -91,14 +91,14 @@ class TerminalPrompter:
 
 
 class DefaultPrompter:
-    """No learner: the defaults, without waiting."""
+    """No user: the defaults, without waiting."""
 
     interactive = False
 
     def pause(self, what: str) -> None:
         """Go on."""
 
-    def confirm(self, question: str) -> bool:  # noqa: ARG002 (nobody reads it)
+    def confirm(self, question: str) -> bool:  # noqa: ARG002 (unused here)
         """Say no."""
         return False
 

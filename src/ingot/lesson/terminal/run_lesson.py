@@ -32,14 +32,14 @@ def run_lesson(console: Console, *, interactive: bool, updates: int = UPDATES) -
 
     Args:
         console: Where it is shown.
-        interactive: Ask the learner; otherwise all is shown without waiting.
+        interactive: Ask the user; otherwise all of it is shown without waiting.
         updates: How long the real model is trained.
 
     Returns:
         Everything that was measured; it is also kept for the page.
 
     Raises:
-        UsageError: the learner's input ended early.
+        UsageError: the user's input ended early.
     """
     prompter: Prompter = TerminalPrompter(console) if interactive else DefaultPrompter()
     display, content = Display(console, prompter), read_content()

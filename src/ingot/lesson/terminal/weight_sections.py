@@ -22,7 +22,7 @@ _TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 def one_weight(display: Display, given: OneWeight) -> None:
-    """Let one weight learn with the lesson's numbers, then too fast, then with the learner's."""
+    """Let one weight learn with the lesson's numbers, then too fast, then with the user's."""
     _learn(display, given.start, given.rate, given, given.steps)
     limit = diverging_rate(given.input)
     if limit is not None:
