@@ -57,9 +57,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory, prose: Callable[[int, int],
     """A folder of 200 documents, enough for a split by hash."""
     root = tmp_path_factory.mktemp("texts")
     for number in range(200):
-        place = root / f"part{number % 3}"
-        place.mkdir(exist_ok=True)
-        (place / f"{number:03d}.txt").write_text(prose(number, 60))
+        part = root / f"part{number % 3}"
+        part.mkdir(exist_ok=True)
+        (part / f"{number:03d}.txt").write_text(prose(number, 60))
     return root
 
 

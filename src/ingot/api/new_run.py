@@ -12,8 +12,8 @@ from ingot.artifact import Ingot, open_ingot
 from ingot.corpus import (
     Corpus,
     CorpusConfig,
-    ReadReport,
-    find_files,
+    FileList,
+    list_sources,
     open_corpus,
     sources_fingerprint,
 )
@@ -61,18 +61,19 @@ def new_run(
     base = open_ingot(Path(task.start)) if task.start else None
     with base or contextlib.nullcontext():
         built = open_corpus(paths[0]) if task.kind == "text" and _is_corpus(paths) else None
+        files = None if built or task.kind != "text" else _listed(paths, early.corpus)
         machine = None
         if early.run.measure_peak or early.run.steps is None:
             machine = measure_machine()
             callbacks.on_machine(machine)
-        tables, planned = _choose(given, task, budget, machine, built, paths, base)
+        tables, planned = _choose(given, task, budget, machine, built, files, paths, base)
         chosen = make_recipe(tables, where=where)
         callbacks.on_recipe(chosen, planned)
         parent = base.digest if base else None
         if task.kind == "text":
             tokenizer = base.tokenizer if base else None
             corpus = built or _corpus_in(
-                folder / "corpus", paths, chosen.corpus, tokenizer, callbacks
+                folder / "corpus", paths, files, chosen.corpus, tokenizer, callbacks
             )
             split = corpus.manifest.train
             record = RunRecord(
@@ -101,6 +102,7 @@ def _choose(
     budget: str | float | None,
     machine: Machine | None,
     built: Corpus | None,
+    files: FileList | None,
     paths: list[Path],
     base: Ingot | None,
 ) -> tuple[dict[str, Any], Plan | None]:
@@ -125,7 +127,7 @@ def _choose(
     seconds = parse_seconds(budget) if isinstance(budget, str) else budget
     if base:
         return merge_tables(usual, given, {"run": {"budget_seconds": seconds}}, fixed), None
-    size = built.manifest.train.bytes if built else _text_bytes(paths)
+    size = built.manifest.train.bytes if built else _text_bytes(paths, files)
     planned = plan(seconds, size, machine or measure_machine())
     tables = merge_tables(planned.tables, given, {"run": {"budget_seconds": seconds}}, fixed)
     return tables, planned
@@ -134,6 +136,7 @@ def _choose(
 def _corpus_in(
     folder: Path,
     paths: list[Path],
+    files: FileList | None,
     config: CorpusConfig,
     tokenizer: Tokenizer | None,
     callbacks: Callbacks,
@@ -141,13 +144,15 @@ def _corpus_in(
     """Build the run's corpus, or take the one that an interrupted start left, if it is the same."""
     if (folder / "corpus.json").is_file():
         found = open_corpus(folder)
-        fingerprint = sources_fingerprint(paths, config, tokenizer=tokenizer)
+        fingerprint = sources_fingerprint(paths, config, tokenizer=tokenizer, files=files)
         if found.manifest.sources_fingerprint == fingerprint:
             return found
         raise RecipeError(
             "holds a corpus of another text or vocabulary", where=folder, fix="choose another --out"
         )
-    return build(paths, folder, config, tokenizer=tokenizer, progress=callbacks.on_progress)
+    return build(
+        paths, folder, config, tokenizer=tokenizer, progress=callbacks.on_progress, files=files
+    )
 
 
 def _require_readable(paths: list[Path]) -> None:
@@ -161,8 +166,14 @@ def _require_readable(paths: list[Path]) -> None:
             raise CorpusError("does not exist", where=path, fix="check the path")
 
 
-def _text_bytes(paths: list[Path]) -> int:
-    """Estimate the text in files without reading them; compressed ones hold about four times.
+def _listed(paths: list[Path], config: CorpusConfig) -> FileList | None:
+    """List the files of the texts; None if some of the texts are not in files."""
+    streamed = any(str(path) == STDIN or str(path).startswith(PREFIX) for path in paths)
+    return None if streamed else list_sources(paths, config)
+
+
+def _text_bytes(paths: list[Path], files: FileList | None) -> int:
+    """Estimate the text in files by their sizes; compressed ones hold about four times.
 
     Raises:
         CorpusError: some of it is not in files.
@@ -174,8 +185,8 @@ def _text_bytes(paths: list[Path]) -> int:
                 where=path,
                 fix=f"ingot data build {path} --out my_corpus, then ingot train my_corpus",
             )
-    files = find_files(paths, ReadReport())
-    return sum(file.size * (4 if file.compressed else 1) for file in files)
+    assert files is not None  # noqa: S101 (all paths are files or folders)
+    return sum(file.size * (4 if file.compressed else 1) for file in files.files)
 
 
 def _with_length(tables: dict[str, Any]) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """Text corpora: raw text to token shards, and token shards to training batches."""
 
-from ingot.corpus.build.build import build_corpus, sources_fingerprint
+from ingot.corpus.build.build import build_corpus, list_sources, sources_fingerprint
 from ingot.corpus.build.compression_baseline import compressed_bits_per_byte
 from ingot.corpus.build.mixing import parse_mix
 from ingot.corpus.build.progress import Progress, ProgressCallback
+from ingot.corpus.build.unique_documents import iter_documents
 from ingot.corpus.config import CorpusConfig, make_config
-from ingot.corpus.reading.documents import Document, iter_documents
-from ingot.corpus.reading.files import find_files
+from ingot.corpus.reading.documents import Document
+from ingot.corpus.reading.files import FileList
 from ingot.corpus.reading.report import ReadReport, Reason
 from ingot.corpus.sampling.prefetch import PrefetchingSampler
 from ingot.corpus.sampling.sampler import Sampler
@@ -29,6 +30,7 @@ __all__ = [
     "CorpusConfig",
     "CorpusManifest",
     "Document",
+    "FileList",
     "Part",
     "PrefetchingSampler",
     "Progress",
@@ -45,8 +47,8 @@ __all__ = [
     "TokenStore",
     "build_corpus",
     "compressed_bits_per_byte",
-    "find_files",
     "iter_documents",
+    "list_sources",
     "make_config",
     "open_corpus",
     "parse_mix",

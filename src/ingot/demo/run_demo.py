@@ -65,16 +65,16 @@ def run_demo(
         IngotError: of the stage that failed; the results of earlier stages are kept.
     """
     say = console.print
-    place = DemoFolder(folder, parse_seconds(budget))
-    place.check_ingot(out)
+    demo_folder = DemoFolder(folder, parse_seconds(budget))
+    demo_folder.check_ingot(out)
     config = ServerConfig(port=port)
     listener = listen(config)  # a port in use is reported before minutes of training
     say("[bold dark_orange]1[/] text and training")
-    run, result = _trained(console, place, parse_seconds(budget))
+    run, result = _trained(console, demo_folder, parse_seconds(budget))
     say("[bold dark_orange]2[/] freezing and verifying")
     _freeze(run, out)
     manifest = verify(out)
-    place.sealed(manifest.digest)
+    demo_folder.sealed(manifest.digest)
     say(f"  {out}: {len(manifest.tensors)} tensors, every digest right\n  digest {manifest.digest}")
     corpus = open_run(run).corpus.manifest
     if corpus.baseline is None or not result.bits_per_byte:
@@ -105,20 +105,22 @@ def run_demo(
     )
 
 
-def _trained(console: Console, place: DemoFolder, budget: float) -> tuple[Path, TrainingResult]:
+def _trained(
+    console: Console, demo_folder: DemoFolder, budget: float
+) -> tuple[Path, TrainingResult]:
     """Train the demo's run, resume it, or use it if it is finished."""
     texts = [Path(sysconfig.get_paths()["stdlib"])]
-    run = open_run(place.path) if place.has_run else None
-    if not (place.same_budget and (run is None or _same_text(run, texts))):
+    run = open_run(demo_folder.path) if demo_folder.has_run else None
+    if not (demo_folder.same_budget and (run is None or _same_text(run, texts))):
         console.print("  the text or the budget has changed: starting again")
-        place.clear(run)
-    place.begin()
+        demo_folder.clear(run)
+    demo_folder.begin()
     with report_to(console) as (_, callbacks):
-        if place.has_run:
-            done = training.resume(place.path, callbacks=callbacks)
+        if demo_folder.has_run:
+            done = training.resume(demo_folder.path, callbacks=callbacks)
         else:
             done = training.train(
-                texts, out=place.path, budget=budget, settings=_SETTINGS, callbacks=callbacks
+                texts, out=demo_folder.path, budget=budget, settings=_SETTINGS, callbacks=callbacks
             )
     return done.path, done.result
 

@@ -3,7 +3,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,6 +25,22 @@ from ingot.errors import CorpusError, ResourceError
 from ingot.model.tokenizer import Tokenizer
 
 Prose = Callable[[int, int], str]
+Access = tuple[str, str]
+
+
+@pytest.fixture
+def audited() -> Iterator[Callable[[], list[Access]]]:
+    """Record what is opened and listed, by Python's audit events: () -> [(event, path)]."""
+    accesses: list[Access] = []
+    recording = True
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        if recording and event in ("open", "os.listdir", "os.scandir"):
+            accesses.append((event, str(arguments[0])))
+
+    sys.addaudithook(hook)  # a hook cannot be removed
+    yield accesses.copy
+    recording = False
 
 
 def texts_of(store: TokenStore, tokenizer: Tokenizer) -> list[str]:
@@ -214,9 +232,52 @@ def test_sources_that_change_meanwhile_are_refused(
         if event.phase == "train tokenizer":
             (moved / "part0" / "000.txt").write_text("changed")
 
-    with pytest.raises(CorpusError, match="texts: changed while being read"):
+    with pytest.raises(CorpusError, match=r"000\.txt: changed while being read"):
         build_corpus([moved], tmp_path / "corpus", config, progress=change)
     assert [path.name for path in tmp_path.iterdir()] == ["texts"]
+
+
+@pytest.mark.parametrize("change", ["added", "removed"])
+def test_files_added_or_removed_meanwhile_are_refused(
+    tmp_path: Path, folder: Path, config: CorpusConfig, change: str
+) -> None:
+    moved = shutil.copytree(folder, tmp_path / "texts")
+
+    def alter(event: Progress) -> None:
+        if event.phase == "train tokenizer" and event.done == 0:
+            if change == "added":
+                (moved / "part1" / "new.txt").write_text("appeared during the build")
+            else:
+                (moved / "part1" / "001.txt").unlink()
+
+    with pytest.raises(CorpusError, match="texts: changed while being read"):
+        build_corpus([moved], tmp_path / "corpus", config, progress=alter)
+
+
+def test_files_that_are_not_sources_may_appear_meanwhile(
+    tmp_path: Path, folder: Path, config: CorpusConfig, corpus: Corpus
+) -> None:
+    moved = shutil.copytree(folder, tmp_path / "texts")
+
+    def add(event: Progress) -> None:
+        if event.phase == "train tokenizer" and event.done == 0:
+            (moved / "part1" / ".hidden.txt").write_text("appeared during the build")
+            (moved / "part1" / "picture.png").write_bytes(b"")
+
+    built = build_corpus([moved], tmp_path / "corpus", config, progress=add)
+    assert built.manifest.digest == corpus.manifest.digest
+    assert built.manifest.skipped == {}
+
+
+def test_folders_are_listed_once_and_files_are_opened_once_a_pass(
+    tmp_path: Path, folder: Path, config: CorpusConfig, audited: Callable[[], list[Access]]
+) -> None:
+    build_corpus([folder], tmp_path / "corpus", config)
+    accesses = Counter(access for access in audited() if Path(access[1]).is_relative_to(folder))
+    folders = [folder, *(folder / f"part{number}" for number in range(3))]
+    expected = {("os.listdir", str(path)): 1 for path in folders}
+    expected |= {("open", str(path)): 2 for path in folder.rglob("*.txt")}
+    assert accesses == expected
 
 
 def test_a_change_that_keeps_size_and_time_is_still_seen_in_the_counts(

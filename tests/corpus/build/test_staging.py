@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ingot.corpus.build.staging import refuse_occupied, workplace
+from ingot.corpus.build.staging import refuse_occupied, staging_dir
 from ingot.errors import CorpusError
 
 
@@ -18,18 +18,18 @@ def names(folder: Path) -> list[str]:
 
 def leave_behind(out: Path) -> None:
     """Stop half way with something worth keeping, as a kill would."""
-    with contextlib.suppress(KeyboardInterrupt), workplace(out) as place:
-        (place.result / "half").write_text("half")
-        (place.result / ".corpus.json.x7").write_text("a file that was being replaced")
-        place.journal.write_text("journal")
-        place.keep = True
+    with contextlib.suppress(KeyboardInterrupt), staging_dir(out) as staging:
+        (staging.result / "half").write_text("half")
+        (staging.result / ".corpus.json.x7").write_text("a file that was being replaced")
+        staging.state_file.write_text("journal")
+        staging.keep = True
         raise KeyboardInterrupt
 
 
 def test_the_folder_appears_whole_at_the_end(tmp_path: Path) -> None:
     out = tmp_path / "new" / "out"
-    with workplace(out) as place:
-        (place.result / "a").write_text("a")
+    with staging_dir(out) as staging:
+        (staging.result / "a").write_text("a")
         assert not out.exists()
     assert (out / "a").read_text() == "a"
     assert names(out.parent) == ["out"]
@@ -40,14 +40,14 @@ def test_an_empty_folder_is_replaced(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     refuse_occupied(out)
-    with workplace(out) as place:
-        (place.result / "a").write_text("a")
+    with staging_dir(out) as staging:
+        (staging.result / "a").write_text("a")
     assert names(out) == ["a"]
 
 
 def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
-    with contextlib.suppress(RuntimeError), workplace(tmp_path / "out") as place:
-        (place.result / "a").write_text("a")
+    with contextlib.suppress(RuntimeError), staging_dir(tmp_path / "out") as staging:
+        (staging.result / "a").write_text("a")
         raise RuntimeError("half way")
     assert names(tmp_path) == []
 
@@ -56,26 +56,26 @@ def test_what_is_worth_keeping_is_found_again_and_then_gone(tmp_path: Path) -> N
     leave_behind(tmp_path / "out")
     assert names(tmp_path) == [".out.building"]
     assert (tmp_path / ".out.building").stat().st_mode & 0o777 == 0o700
-    with workplace(tmp_path / "out") as place:
-        assert place.keep
-        assert names(place.result) == ["half"]
-        assert (place.result / "half").read_text() == "half"
-        place.clear()
-        assert not place.keep
-        assert not place.journal.exists()
-        assert names(place.result) == []
+    with staging_dir(tmp_path / "out") as staging:
+        assert staging.keep
+        assert names(staging.result) == ["half"]
+        assert (staging.result / "half").read_text() == "half"
+        staging.clear()
+        assert not staging.keep
+        assert not staging.state_file.exists()
+        assert names(staging.result) == []
     assert names(tmp_path) == ["out"]
 
 
 def test_two_builds_of_one_folder_do_not_meet(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with workplace(out) as place:
+    with staging_dir(out) as staging:
         with (
             pytest.raises(CorpusError, match="out: is being built by another process; wait"),
-            workplace(out),
+            staging_dir(out),
         ):
             pass
-        assert place.result.is_dir()
+        assert staging.result.is_dir()
     assert names(tmp_path) == ["out"]
 
 
@@ -83,7 +83,7 @@ def test_a_lock_of_a_dead_process_does_not_hold(tmp_path: Path) -> None:
     hidden = tmp_path / ".out.building"
     hidden.mkdir()
     (hidden / "lock").write_text("")
-    with workplace(tmp_path / "out"):
+    with staging_dir(tmp_path / "out"):
         pass
     assert names(tmp_path) == ["out"]
 
@@ -92,7 +92,7 @@ def test_a_folder_filled_meanwhile_is_left_alone(tmp_path: Path) -> None:
     out = tmp_path / "out"
 
     def lose_the_race() -> None:
-        with workplace(out):
+        with staging_dir(out):
             out.mkdir()
             (out / "theirs").write_text("theirs")
 
@@ -119,7 +119,7 @@ def test_what_is_not_our_folder_is_never_used(tmp_path: Path, kind: str) -> None
         hidden.symlink_to(elsewhere)
     else:
         hidden.write_text("")
-    with pytest.raises(CorpusError, match="out"), workplace(tmp_path / "out"):
+    with pytest.raises(CorpusError, match="out"), staging_dir(tmp_path / "out"):
         pass
     assert names(elsewhere) == ["precious"]
 
@@ -135,7 +135,7 @@ def test_folders_abandoned_a_week_ago_are_removed_by_any_build(tmp_path: Path) -
             os.utime(path, (week_ago, week_ago))
     with (tmp_path / ".busy.building" / "lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with workplace(tmp_path / "out"):
+        with staging_dir(tmp_path / "out"):
             pass
     assert names(tmp_path) == [".busy.building", ".foreign.building", ".new.building", "out"]
 

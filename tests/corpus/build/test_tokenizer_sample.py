@@ -5,7 +5,7 @@ import random
 from pathlib import Path
 
 from ingot.corpus import Document
-from ingot.corpus.build.build_state import Journal
+from ingot.corpus.build.build_state import BuildState
 from ingot.corpus.build.split import is_held_out
 from ingot.corpus.build.tokenizer_sample import DocumentSample
 
@@ -16,7 +16,7 @@ def documents(count: int, size: int = 100) -> list[Document]:
 
 
 def sample(offered: list[Document], max_bytes: int, seed: int = 0) -> list[str]:
-    kept = DocumentSample(Journal(), max_bytes, seed)
+    kept = DocumentSample(BuildState(), max_bytes, seed)
     for document in offered:
         kept.add(document)
     return list(kept.training_texts("hash", 0.02))
@@ -42,7 +42,7 @@ def test_seeds_choose_other_documents() -> None:
 
 
 def test_held_out_documents_are_never_sampled() -> None:
-    kept = DocumentSample(Journal(), 10_000, 0)
+    kept = DocumentSample(BuildState(), 10_000, 0)
     offered = documents(80)
     for document in offered:
         kept.add(document)
@@ -53,7 +53,7 @@ def test_held_out_documents_are_never_sampled() -> None:
 
 def test_held_out_tails_are_never_sampled() -> None:
     (document,) = documents(1, 1000)
-    kept = DocumentSample(Journal(), 10_000, 0)
+    kept = DocumentSample(BuildState(), 10_000, 0)
     kept.add(document)
     assert sum(map(len, kept.training_texts("tail", 0.02))) == 1000 - 250
 
@@ -62,17 +62,17 @@ def test_one_large_document_is_cut_to_size() -> None:
     assert sum(map(len, sample(documents(3, 50_000), 1000))) == 1000
 
 
-def test_a_sample_goes_on_with_what_the_journal_holds(tmp_path: Path) -> None:
+def test_a_sample_resumes_from_the_build_state(tmp_path: Path) -> None:
     offered = documents(300)
-    with Journal(tmp_path / "journal") as journal:
-        first = DocumentSample(journal, 5000, 0)
+    with BuildState(tmp_path / "state") as state:
+        first = DocumentSample(state, 5000, 0)
         for document in offered[:150]:
             first.add(document)
-        journal.commit()
+        state.commit()
         for document in offered[150:200]:
             first.add(document)  # lost, as nothing is committed
-    with Journal(tmp_path / "journal") as journal:
-        second = DocumentSample(journal, 5000, 0)
+    with BuildState(tmp_path / "state") as state:
+        second = DocumentSample(state, 5000, 0)
         for document in offered[150:]:
             second.add(document)
         assert list(second.training_texts("hash", 0.02)) == sample(offered, 5000)

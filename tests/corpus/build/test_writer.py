@@ -44,7 +44,7 @@ def test_text_that_spells_the_end_of_text_is_plain_text(tmp_path: Path) -> None:
         writer.add("validation", "x", 1)
         (train, _), _ = writer.finish()
     ids = TokenStore([Shard(tmp_path / train.shards[0].file)], 260).read(0, train.tokens).tolist()
-    assert [place for place, token in enumerate(ids) if token == tokenizer.eos_id] == [
+    assert [index for index, token in enumerate(ids) if token == tokenizer.eos_id] == [
         0,
         len(ids) - 1,
     ]

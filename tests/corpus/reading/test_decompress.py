@@ -12,15 +12,15 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingot.corpus.reading.decompress import open_expanded
+from ingot.corpus.reading.decompress import open_decompressed
 from ingot.errors import CorpusError
 
 Compress = Callable[[bytes], bytes]
 KINDS = [("a.gz", gzip.compress), ("a.zst", zstandard.compress)]
 
 
-def expand(name: str, data: bytes) -> bytes:
-    return open_expanded(io.BytesIO(data), Path(name)).read()
+def decompress(name: str, data: bytes) -> bytes:
+    return open_decompressed(io.BytesIO(data), Path(name)).read()
 
 
 @pytest.mark.parametrize(("name", "compress"), KINDS)
@@ -31,7 +31,7 @@ def test_members_one_after_another_are_read_through(
 ) -> None:
     rng = random.Random(seed)
     parts = [rng.randbytes(size // 2) + bytes(size - size // 2) for size in sizes]
-    assert expand(name, b"".join(map(compress, parts))) == b"".join(parts)
+    assert decompress(name, b"".join(map(compress, parts))) == b"".join(parts)
 
 
 @pytest.mark.parametrize(("name", "compress"), KINDS)
@@ -39,22 +39,22 @@ def test_every_truncation_is_refused_by_name(name: str, compress: Compress) -> N
     data = compress(b"some text, some more text\n" * 50)
     for length in range(len(data)):
         with pytest.raises(CorpusError, match=f"{name}: is truncated; fetch or compress"):
-            expand(name, data[:length])
+            decompress(name, data[:length])
 
 
 @pytest.mark.parametrize(("name", "compress"), KINDS)
 def test_damage_is_refused_by_name(name: str, compress: Compress) -> None:
-    with pytest.raises(CorpusError, match=f"{name}: cannot be expanded"):
-        expand(name, b"this was never compressed")
-    with pytest.raises(CorpusError, match=f"{name}: cannot be expanded"):
-        expand(name, compress(b"text") + b"trailing rubbish")
+    with pytest.raises(CorpusError, match=f"{name}: cannot be decompressed"):
+        decompress(name, b"this was never compressed")
+    with pytest.raises(CorpusError, match=f"{name}: cannot be decompressed"):
+        decompress(name, compress(b"text") + b"trailing rubbish")
 
 
 @pytest.mark.parametrize(("name", "compress"), KINDS)
 def test_bombs_are_refused_by_name(name: str, compress: Compress) -> None:
     bomb = compress(bytes(80 << 20))
-    stream = open_expanded(io.BytesIO(bomb), Path(name))
-    with pytest.raises(CorpusError, match=f"{name}: expands to more than 250 times"):
+    stream = open_decompressed(io.BytesIO(bomb), Path(name))
+    with pytest.raises(CorpusError, match=f"{name}: decompresses to more than 250 times"):
         shutil.copyfileobj(stream, io.BytesIO())
 
 
@@ -63,4 +63,4 @@ def test_a_huge_zstd_window_is_refused() -> None:
     compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
     data = compressor.compress(b"text") + compressor.flush()
     with pytest.raises(CorpusError, match="too much memory"):
-        expand("a.zst", data)
+        decompress("a.zst", data)

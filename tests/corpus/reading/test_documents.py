@@ -69,14 +69,6 @@ def test_examples_are_few_and_counts_are_not(tmp_path: Path, read: Read) -> None
     assert len(report.skipped[Reason.DUPLICATE].examples) == 3
 
 
-def test_duplicates_are_found_across_formats(tmp_path: Path, read: Read) -> None:
-    (tmp_path / "a.jsonl").write_text(json.dumps({"text": "same text"}))
-    (tmp_path / "b.txt").write_text("same text")
-    documents, report = read(tmp_path)
-    assert len(documents) == 1
-    assert report.skipped[Reason.DUPLICATE].examples == [str(tmp_path / "b.txt")]
-
-
 @pytest.mark.parametrize("line", ["0123456789 Grüße aus Köln\n", "no line ends here, ä"])
 def test_a_long_file_is_cut_between_lines_or_characters(
     tmp_path: Path, read: Read, line: str

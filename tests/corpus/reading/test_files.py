@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ingot.corpus import ReadReport, Reason
-from ingot.corpus.reading.files import find_files, fingerprint_files
+from ingot.corpus.reading.files import find_files, list_files
 from ingot.errors import CorpusError
 
 
@@ -101,7 +101,7 @@ def test_the_fingerprint_follows_names_sizes_and_times(tree: Callable[[str], Pat
     root = tree("a.txt b.txt")
 
     def fingerprint() -> str:
-        return fingerprint_files(find_files([root], ReadReport()))
+        return list_files([root]).fingerprint()
 
     first = fingerprint()
     assert fingerprint() == first

@@ -98,7 +98,7 @@ def test_a_column_that_is_not_there_is_named(dataset: list[str], tmp_path: Path)
 
 
 def test_a_split_that_is_not_there_is_said_in_one_line(dataset: list[str], tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match=r"hf:owner/name::dev: cannot be had .*dev") as caught:
+    with pytest.raises(CorpusError, match=r"::dev: could not be fetched .*dev") as caught:
         build_corpus([Path("hf:owner/name::dev")], tmp_path / "corpus", CorpusConfig())
     assert "\n" not in str(caught.value)
 

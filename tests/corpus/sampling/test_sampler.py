@@ -42,8 +42,8 @@ def test_a_permutation_visits_everything_once(size: int, key: bytes) -> None:
 
 @pytest.mark.parametrize("size", [1 << 33, (1 << 40) + 1])
 def test_a_permutation_needs_no_memory_for_its_size(size: int) -> None:
-    places = np.arange(size - 1000, size, dtype=np.uint64)
-    order = Permutation(size, KEY)(places)
+    indices = np.arange(size - 1000, size, dtype=np.uint64)
+    order = Permutation(size, KEY)(indices)
     assert len(set(order.tolist())) == 1000
     assert max(order.tolist()) < size
 

@@ -111,11 +111,11 @@ def test_damaged_headers_are_refused(
 def test_any_flipped_byte_is_found_and_names_the_shard(make_store: MakeStore) -> None:
     path = make_store([list(range(40))]).shards[0].path
     whole = path.read_bytes()
-    for place in range(len(whole)):
+    for index in range(len(whole)):
         data = bytearray(whole)
-        data[place] ^= 0x10
+        data[index] ^= 0x10
         path.write_bytes(data)
-        if place < HEADER_BYTES:
+        if index < HEADER_BYTES:
             with pytest.raises(CorpusError, match=r"train-00000\.tokens: "):
                 Shard(path)
         else:

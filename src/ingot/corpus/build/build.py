@@ -1,4 +1,4 @@
-"""Raw text to token shards, in two streaming passes."""
+"""Corpus build: raw text to token shards in two streaming passes."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import BinaryIO
 
-from ingot.corpus.build.build_state import Journal
+from ingot.corpus.build.build_state import BuildState
 from ingot.corpus.build.compression_baseline import compressed_bits_per_byte, stored_text
-from ingot.corpus.build.first_pass import Survey, Work, survey
+from ingot.corpus.build.first_pass import FirstPassResult, Work, run_first_pass
 from ingot.corpus.build.mixing import source_records, weights_in_order
-from ingot.corpus.build.progress import ProgressCallback, ProgressTeller
-from ingot.corpus.build.second_pass import changed, pack
-from ingot.corpus.build.staging import Workplace, refuse_occupied, workplace
-from ingot.corpus.build.writer import Tallies
+from ingot.corpus.build.progress import ProgressCallback, ProgressReporter
+from ingot.corpus.build.second_pass import changed, run_second_pass
+from ingot.corpus.build.staging import StagingDir, refuse_occupied, staging_dir
+from ingot.corpus.build.writer import SourceTotals
 from ingot.corpus.config import CorpusConfig
-from ingot.corpus.reading.files import fingerprint_files
+from ingot.corpus.reading.files import FileList, list_files
 from ingot.corpus.reading.hub import PREFIX
-from ingot.corpus.reading.inputs import Input, find_input_files, gather
+from ingot.corpus.reading.inputs import Input, list_input_files, resolve_inputs
 from ingot.corpus.reading.report import ReadReport
 from ingot.corpus.store.corpus import Corpus, open_corpus
 from ingot.corpus.store.manifest import (
@@ -45,28 +45,31 @@ def build_corpus(
     tokenizer: Tokenizer | None = None,
     progress: ProgressCallback | None = None,
     stdin: BinaryIO | None = None,
+    files: FileList | None = None,
 ) -> Corpus:
     """Turn text into a corpus folder: tokenizer, token shards and manifest.
 
     The first pass reads and splits the text and trains the tokenizer on a
     sample of the training side; the second tokenizes and writes. The folder
     is made beside ``out`` under a hidden name and renamed last, so ``out``
-    holds a whole corpus or nothing. A build that was killed goes on from its
+    holds a complete corpus or nothing. A build that was killed resumes from its
     last checkpoint when it is called again with the same arguments, and gives
     the same bytes. The same documents in the same order give the same digest
-    wherever they lie.
+    wherever they are stored.
 
     Args:
         sources: Files and folders (see ``iter_documents``), ``-`` for standard input,
             ``hf:owner/name[:config][:split]`` for a dataset of the Hugging Face hub.
-        out: The folder to make; it must be absent or empty.
+        out: The folder to create; it must be absent or empty.
         config: Sizes and choices.
         tokenizer: Used as it is instead of training one.
-        progress: Called about 20 times a second with how far the current phase is.
-        stdin: Read for ``-`` in place of the process's own.
+        progress: Called about 20 times a second with the progress of the current phase.
+        stdin: Read for ``-`` instead of the process's own.
+        files: What ``list_sources`` returned for the same sources and config, so that folders
+            are listed once; None lists them here.
 
     Raises:
-        CorpusError: there is too little text or something in it is damaged, the
+        CorpusError: there is too little text or some of it is damaged, the
             sources changed meanwhile, or ``out`` is in use.
         ResourceError: the disk is full.
         Interrupted: Ctrl-C came after a checkpoint, which is kept.
@@ -78,77 +81,97 @@ def build_corpus(
             where="tokenizer",
             fix=f"set vocab_size to {tokenizer.vocab_size}",
         )
-    teller = ProgressTeller(progress)
-    with workplace(out) as place:
-        inputs = gather(sources, config, place.path, stdin)
+    with staging_dir(out) as staging:
+        inputs = resolve_inputs(sources, config, staging.path, stdin)
         weights = _weights(inputs, config)
-        fingerprint = _fingerprint(inputs, config, tokenizer)
+        files = files or list_input_files(inputs, config)
+        fingerprint = _fingerprint(files, config, tokenizer)
         try:
-            with _journal(place, fingerprint) as journal:
-                # A dataset once fetched is worth keeping as it is.
-                place.keep |= any(item.name.startswith(PREFIX) for item in inputs)
-                work = Work(inputs, config, place, journal, teller)
+            with _open_state(staging, fingerprint) as state:
+                # A fetched dataset is worth keeping even before the first checkpoint.
+                staging.keep |= any(item.name.startswith(PREFIX) for item in inputs)
+                reporter = ProgressReporter(progress)
+                work = Work(inputs, files, config, staging, state, reporter)
                 manifest = _make(work, weights, fingerprint, tokenizer)
         except CorpusError:
-            place.keep = False  # the same work would fail the same way
+            staging.keep = False  # the same build would fail in the same way
             raise
         except KeyboardInterrupt as error:
-            if not place.keep:
+            if not staging.keep:
                 raise
             raise Interrupted(
-                "the build was stopped", where=out, fix="run the same command again to go on"
+                "the build was stopped", where=out, fix="run the same command again to resume"
             ) from error
-        write_atomic(place.result / MANIFEST, manifest.to_json())
+        write_atomic(staging.result / MANIFEST, manifest.to_json())
     return open_corpus(out)
 
 
 def sources_fingerprint(
-    sources: Sequence[Path], config: CorpusConfig, *, tokenizer: Tokenizer | None = None
+    sources: Sequence[Path],
+    config: CorpusConfig,
+    *,
+    tokenizer: Tokenizer | None = None,
+    files: FileList | None = None,
 ) -> str:
     """Return a digest that changes when the sources, the config or the tokenizer do.
 
-    Cheap: it looks at paths, sizes and modification times, not at contents.
-    Compare it with ``manifest.sources_fingerprint`` to see whether a corpus
-    built earlier still serves. Standard input and datasets have none.
+    It reads paths, sizes and modification times, not contents. A corpus whose
+    ``manifest.sources_fingerprint`` is equal was built from the same text.
+    Standard input and datasets have no fingerprint.
+
+    Args:
+        sources: Files and folders.
+        config: Sizes and choices.
+        tokenizer: The tokenizer, if one is given instead of trained.
+        files: What ``list_sources`` returned for the same sources and config.
 
     Raises:
         CorpusError: a source is missing.
     """
-    return _fingerprint([Input(path.name, path) for path in sources], config, tokenizer)
+    return _fingerprint(files or list_sources(sources, config), config, tokenizer)
+
+
+def list_sources(sources: Sequence[Path], config: CorpusConfig) -> FileList:
+    """List the files of sources once, for ``build_corpus`` and ``sources_fingerprint``.
+
+    Raises:
+        CorpusError: a source is missing.
+    """
+    return list_files(sources, suffixes=config.suffixes)
 
 
 def _weights(inputs: Sequence[Input], config: CorpusConfig) -> list[float]:
-    """Return the weight of each input; none if they are not mixed."""
+    """Return the weight of each input; an empty list if they are not mixed."""
     return weights_in_order([item.name for item in inputs], config.mix) if config.mix else []
 
 
-def _fingerprint(inputs: Sequence[Input], config: CorpusConfig, tokenizer: Tokenizer | None) -> str:
+def _fingerprint(files: FileList, config: CorpusConfig, tokenizer: Tokenizer | None) -> str:
     parts = [
         str(FORMAT_VERSION),
         config.model_dump_json(),
-        fingerprint_files(find_input_files(inputs, ReadReport(), config)),
+        files.fingerprint(),
         tokenizer.to_json() if tokenizer else "",
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def _journal(place: Workplace, fingerprint: str) -> Journal:
-    """Open the journal of the same build, or begin a new one."""
+def _open_state(staging: StagingDir, fingerprint: str) -> BuildState:
+    """Open the state of the same build, or begin a new one."""
     identity = [fingerprint, *map(_version, ("ingot", "tokenizers", "rensa"))]
-    if place.journal.exists():
+    if staging.state_file.exists():
         try:
-            journal = Journal(place.journal)
-            if journal.get("identity") == identity:
-                place.keep = True
-                return journal
-            journal.close()
+            state = BuildState(staging.state_file)
+            if state.get("identity") == identity:
+                staging.keep = True
+                return state
+            state.close()
         except IngotError:
-            pass  # half a journal is none
-    place.clear()
-    journal = Journal(place.journal)
-    journal.put("identity", identity)
-    journal.commit()
-    return journal
+            pass  # a damaged state is discarded
+    staging.clear()
+    state = BuildState(staging.state_file)
+    state.put("identity", identity)
+    state.commit()
+    return state
 
 
 def _version(package: str) -> str:
@@ -161,27 +184,26 @@ def _version(package: str) -> str:
 def _make(
     work: Work, weights: Sequence[float], fingerprint: str, tokenizer: Tokenizer | None
 ) -> CorpusManifest:
-    """Do both passes and return what they made."""
-    found = survey(work, sampling=tokenizer is None)
-    stored = _stored_tokenizer(work, found, tokenizer)
-    (train, train_tallies), (validation, validation_tallies) = pack(work, stored, found)
-    if _fingerprint(work.inputs, work.config, tokenizer) != fingerprint:
-        raise changed(work)
+    """Run both passes and return the manifest of their result."""
+    first = run_first_pass(work, sampling=tokenizer is None)
+    stored = _stored_tokenizer(work, first, tokenizer)
+    (train, train_totals), (validation, validation_totals) = run_second_pass(work, stored, first)
+    _check_unchanged(work)
     sources = source_records(
         [item.name for item in work.inputs] if weights else [],
         weights,
-        _in_order(train_tallies, len(weights)),
-        _in_order(validation_tallies, len(weights)),
+        _in_order(train_totals, len(weights)),
+        _in_order(validation_totals, len(weights)),
     )
-    tokenizer_sha256 = hashlib.sha256((work.place.result / TOKENIZER).read_bytes()).hexdigest()
+    tokenizer_sha256 = hashlib.sha256((work.staging.result / TOKENIZER).read_bytes()).hexdigest()
     manifest = CorpusManifest(
         digest=content_digest(tokenizer_sha256, stored.vocab_size, train, validation, sources),
         vocab_size=stored.vocab_size,
         tokenizer_sha256=tokenizer_sha256,
-        split=found.mode,
+        split=first.mode,
         train=train,
         validation=validation,
-        skipped=_skipped(found.report),
+        skipped=_skipped(first.report),
         config=work.config,
         sources_fingerprint=fingerprint,
         sources=sources,
@@ -191,37 +213,52 @@ def _make(
     return manifest.model_copy(update={"baseline": _baseline(work, manifest, stored)})
 
 
-def _stored_tokenizer(work: Work, found: Survey, given: Tokenizer | None) -> Tokenizer:
-    """Train the tokenizer unless it is given, store it, and return it as it was stored."""
-    path = work.place.result / TOKENIZER
-    if not work.journal.get("tokenizer"):
-        tokenizer = given or _train_tokenizer(work, found)
+def _check_unchanged(work: Work) -> None:
+    """Check that no file was added or removed since the sources were listed.
+
+    Files that changed are found when they are opened. Folders are listed again only if
+    their modification time differs, to see whether the change concerns a source file.
+
+    Raises:
+        CorpusError: the files are not those that were listed.
+    """
+    if work.files.folders_changed():
+        again = list_input_files(work.inputs, work.config)
+        if again.fingerprint() != work.files.fingerprint():
+            raise changed(work)
+
+
+def _stored_tokenizer(work: Work, first: FirstPassResult, given: Tokenizer | None) -> Tokenizer:
+    """Train the tokenizer unless it is given, store it, and return the stored one."""
+    path = work.staging.result / TOKENIZER
+    if not work.state.get("tokenizer"):
+        tokenizer = given or _train_tokenizer(work, first)
         write_atomic(path, tokenizer.to_json().encode())
-        work.journal.put("tokenizer", True)
-        work.journal.commit()
+        work.state.put("tokenizer", True)
+        work.state.commit()
     return Tokenizer.from_file(path)
 
 
-def _train_tokenizer(work: Work, found: Survey) -> Tokenizer:
-    texts = list(found.sample.training_texts(found.mode, work.config.validation_fraction))
+def _train_tokenizer(work: Work, first: FirstPassResult) -> Tokenizer:
+    texts = list(first.sample.training_texts(first.mode, work.config.validation_fraction))
     size = sum(map(len, texts))
-    work.teller.tell("train tokenizer", 0, size)
+    work.progress.report("train tokenizer", 0, size)
     tokenizer = Tokenizer.train(texts, work.config.vocab_size)
-    work.teller.tell("train tokenizer", size, size)
+    work.progress.report("train tokenizer", size, size)
     return tokenizer
 
 
 def _baseline(work: Work, manifest: CorpusManifest, tokenizer: Tokenizer) -> BaselineRecord:
-    training, validation = stored_text(work.place.result, manifest, tokenizer)
+    training, validation = stored_text(work.staging.result, manifest, tokenizer)
     return compressed_bits_per_byte(
         training,
         validation,
-        progress=lambda done, total: work.teller.tell("compress", done, total),
+        progress=lambda done, total: work.progress.report("compress", done, total),
     )
 
 
-def _in_order(tallies: Tallies, count: int) -> list[SideRecord]:
-    return [tallies.get(number, SideRecord()) for number in range(count)]
+def _in_order(totals: SourceTotals, count: int) -> list[SideRecord]:
+    return [totals.get(number, SideRecord()) for number in range(count)]
 
 
 def _skipped(report: ReadReport) -> dict[str, SkippedRecord]:

@@ -1,4 +1,4 @@
-"""The state of a build in one SQLite file, so that all of it is from the same moment."""
+"""State of a build in one SQLite file, so that all of it is from the same moment."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from ingot.errors import CorpusError, ResourceError
 _CACHE_KIB = 64 << 10
 
 
-class Journal:
-    """Values by name, and tables that others make, all changed together by ``commit``.
+class BuildState:
+    """Named values and tables of other modules, all changed together by ``commit``.
 
-    What was not committed when the process died is as if it had never been.
+    Changes that were not committed when the process died are rolled back.
 
     Args:
-        path: The file; without one, a temporary file that vanishes on closing.
+        path: The file; None for a temporary file that is removed on closing.
 
     Raises:
-        CorpusError: the file is no journal, or is damaged.
-        ResourceError: the disk is full; so do all methods.
+        CorpusError: the file is not a build state, or is damaged.
+        ResourceError: the disk is full; all methods raise it.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -33,7 +33,7 @@ class Journal:
             f"free some space {'and run again' if path else 'or set TMPDIR to another disk'}"
         )
         self._database = sqlite3.connect(path or "", isolation_level=None, check_same_thread=True)
-        # A journal of SQLite's own is needed only where a crash must leave the last commit.
+        # SQLite's rollback journal is needed only where the last commit must survive a crash.
         mode = "TRUNCATE" if path else "OFF"
         with self.errors():
             self._database.executescript(
@@ -73,12 +73,12 @@ class Journal:
             self._database.execute("BEGIN")
 
     def close(self) -> None:
-        """Let go of the file; what was not committed is lost."""
+        """Close the file; what was not committed is lost."""
         self._database.close()
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Turn SQLite's errors into errors that say what to do."""
+        """Translate SQLite's errors into errors that say what to do."""
         try:
             yield
         except sqlite3.OperationalError as error:

@@ -1,4 +1,4 @@
-"""How well general compressors do on the held-out text, to hold a model's bits per byte against."""
+"""Bits per byte of general compressors on the held-out text, for comparison with a model."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ def compressed_bits_per_byte(
     training, validation = training[-MAX_TRAINING_BYTES:], validation[:MAX_VALIDATION_BYTES]
     if not validation:
         raise CorpusError("there is no held-out text to compress", where="corpus")
-    tally = _Tally(2 * len(training) + 2 * len(validation), progress)
+    counter = _ByteCounter(2 * len(training) + 2 * len(validation), progress)
     pool = ThreadPoolExecutor(max_workers=2)
     try:
-        both = pool.submit(_xz_size, (training, validation), tally)
-        alone = pool.submit(_xz_size, (training,), tally)
-        patch = pool.submit(_zstd_size, training, validation, tally)
-        tally.watch([both, alone, patch])
+        both = pool.submit(_xz_size, (training, validation), counter)
+        alone = pool.submit(_xz_size, (training,), counter)
+        patch = pool.submit(_zstd_size, training, validation, counter)
+        counter.watch([both, alone, patch])
     finally:
-        tally.stop.set()
+        counter.stop.set()
         pool.shutdown(cancel_futures=True)
     bits = 8 / len(validation)
     return BaselineRecord(
@@ -98,7 +98,7 @@ def _text(ids: npt.NDArray[np.unsignedinteger], tokenizer: Tokenizer) -> bytes:
     return b"".join(map(tokenizer.token_bytes, ids.tolist()))
 
 
-class _Tally:
+class _ByteCounter:
     """Adds up the work of the threads and reports it from the caller's own thread."""
 
     def __init__(self, total: int, progress: Callable[[int, int], None] | None) -> None:
@@ -124,7 +124,7 @@ class _Tally:
                 self._progress(self._done, self._total)
 
 
-def _xz_size(texts: tuple[bytes, ...], tally: _Tally) -> int:
+def _xz_size(texts: tuple[bytes, ...], counter: _ByteCounter) -> int:
     """Return the size of the texts, one after the other, as one ``.xz`` file."""
     dictionary = max(_XZ_DICTIONARY, sum(map(len, texts)))
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 9, "dict_size": dictionary}]
@@ -132,17 +132,17 @@ def _xz_size(texts: tuple[bytes, ...], tally: _Tally) -> int:
     size = 0
     for text in texts:
         for start in range(0, len(text), _BLOCK):
-            if tally.stop.is_set():
+            if counter.stop.is_set():
                 return 0
             block = text[start : start + _BLOCK]
             size += len(compressor.compress(block))
-            tally.add(len(block))
+            counter.add(len(block))
     return size + len(compressor.flush())
 
 
-def _zstd_size(training: bytes, validation: bytes, tally: _Tally) -> int:
+def _zstd_size(training: bytes, validation: bytes, counter: _ByteCounter) -> int:
     """Return the size of ``validation`` with ``training`` as a raw dictionary."""
-    if tally.stop.is_set():
+    if counter.stop.is_set():
         return 0
     window = max(27, (len(training) + len(validation)).bit_length())
     parameters = zstandard.ZstdCompressionParameters.from_level(
@@ -151,5 +151,5 @@ def _zstd_size(training: bytes, validation: bytes, tally: _Tally) -> int:
     dictionary = zstandard.ZstdCompressionDict(training, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
     compressor = zstandard.ZstdCompressor(compression_params=parameters, dict_data=dictionary)
     size = len(compressor.compress(validation))
-    tally.add(len(validation))
+    counter.add(len(validation))
     return size

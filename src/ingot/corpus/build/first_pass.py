@@ -1,4 +1,4 @@
-"""The first pass: read everything once, to see what there is."""
+"""First pass of a build: deduplicate, choose the split, sample for the tokenizer."""
 
 from __future__ import annotations
 
@@ -6,52 +6,58 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ingot.corpus.build.build_state import Journal
-from ingot.corpus.build.exact_duplicates import SeenDigests
-from ingot.corpus.build.near_duplicates import NearDuplicates
-from ingot.corpus.build.progress import ProgressTeller
+from ingot.corpus.build.build_state import BuildState
+from ingot.corpus.build.exact_dedup import ExactDedup
+from ingot.corpus.build.near_dedup import NearDedup
+from ingot.corpus.build.progress import ProgressReporter
 from ingot.corpus.build.split import SplitCensus
-from ingot.corpus.build.staging import Workplace
+from ingot.corpus.build.staging import StagingDir
 from ingot.corpus.build.tokenizer_sample import DocumentSample
 from ingot.corpus.config import CorpusConfig
-from ingot.corpus.reading.documents import Document, Place, count, read_files
-from ingot.corpus.reading.inputs import Input, find_input_files
+from ingot.corpus.reading.documents import Document, ReadCursor, count, read_files
+from ingot.corpus.reading.files import FileList
+from ingot.corpus.reading.inputs import Input
 from ingot.corpus.reading.report import ReadReport, Reason
 from ingot.corpus.store.manifest import SplitMode
 from ingot.errors import CorpusError
 
 CHECKPOINT_BYTES = 16 << 20
-"""Text between two moments that a killed build can go on from: a few seconds' work."""
+"""Bytes of text between two checkpoints: a few seconds of work."""
 
 
 @dataclass(slots=True)
 class Work:
-    """What both passes of a build share.
+    """Shared context of both passes of a build.
 
     Attributes:
         inputs: The sources.
+        files: Their files, listed once.
         config: Sizes and choices.
-        place: The hidden folder of the build.
-        journal: Its state, as of the last checkpoint.
-        teller: Told how far it is.
+        staging: The hidden folder of the build.
+        state: The state of the build as of the last checkpoint.
+        progress: Receives the progress of each phase.
     """
 
     inputs: Sequence[Input]
+    files: FileList
     config: CorpusConfig
-    place: Workplace
-    journal: Journal
-    teller: ProgressTeller
+    staging: StagingDir
+    state: BuildState
+    progress: ProgressReporter
     _since: int = 0
 
     def read(
-        self, report: ReadReport, place: Place, resume: dict[str, Any] | None
+        self, report: ReadReport, cursor: ReadCursor, resume: dict[str, Any] | None
     ) -> Iterator[Document]:
-        """Yield the documents from ``place`` on; see ``read_files``."""
-        files = find_input_files(self.inputs, report, self.config)
-        return read_files(files, report, place, json_field=self.config.json_field, resume=resume)
+        """Yield the documents from ``cursor`` on; see ``read_files``."""
+        if resume is None:  # a resumed report holds them already
+            report.restore(self.files.report.state())
+        return read_files(
+            self.files.files, report, cursor, json_field=self.config.json_field, resume=resume
+        )
 
     def due(self, size: int) -> bool:
-        """Count text read; return whether it is time for a checkpoint."""
+        """Count bytes of text; return whether a checkpoint is due."""
         self._since += size
         if self._since < CHECKPOINT_BYTES:
             return False
@@ -59,48 +65,48 @@ class Work:
         return True
 
     def checkpoint(self, name: str, state: dict[str, Any]) -> None:
-        """Make the state of a pass durable, with all that the tables hold."""
-        self.journal.put(name, state)
-        self.journal.commit()
-        self.place.keep = True
+        """Make the state of a pass durable, together with all tables."""
+        self.state.put(name, state)
+        self.state.commit()
+        self.staging.keep = True
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
-    """What the first pass found."""
+class FirstPassResult:
+    """Outcome of the first pass."""
 
     report: ReadReport
     mode: SplitMode
     sample: DocumentSample
 
 
-def survey(work: Work, *, sampling: bool) -> Survey:
-    """Read everything: find duplicates, choose the kind of split, sample for the tokenizer.
+def run_first_pass(work: Work, *, sampling: bool) -> FirstPassResult:
+    """Read all documents: find duplicates, choose the split mode, sample for the tokenizer.
 
-    Goes on from the last checkpoint of the journal.
+    Resumes from the last checkpoint of the build state.
 
     Raises:
         CorpusError: there is no text, or something in it is damaged.
     """
     config = work.config
-    state = work.journal.get("read") or {}
-    report, place = ReadReport(), Place(**state.get("place", {}))
+    state = work.state.get("first_pass") or {}
+    report, cursor = ReadReport(), ReadCursor(**state.get("cursor", {}))
     census = SplitCensus(config.validation_fraction, **state.get("census", {}))
-    sample = DocumentSample(work.journal, config.tokenizer_sample_bytes, config.seed)
+    sample = DocumentSample(work.state, config.tokenizer_sample_bytes, config.seed)
     if state.get("done"):
         report.restore(state["report"])
-        return Survey(report, census.mode(), sample)
-    total = sum(file.size for file in find_input_files(work.inputs, ReadReport(), config))
-    novelty = _Novelty(work.journal, config.near_duplicates)
-    for document in work.read(report, place, state.get("report")):
-        if novelty.accepts(document, place.number, report):
+        return FirstPassResult(report, census.mode(), sample)
+    total = work.files.size
+    dedup = _Dedup(work.state, config.near_duplicates)
+    for document in work.read(report, cursor, state.get("report")):
+        if dedup.accepts(document, cursor.number, report):
             count(document, report)
             census.add(document)
             if sampling:
                 sample.add(document)
-        work.teller.tell("read", report.source_bytes, total)
+        work.progress.report("read", report.source_bytes, total)
         if work.due(document.size):
-            work.checkpoint("read", _state(report, place, census))
+            work.checkpoint("first_pass", _state(report, cursor, census))
     if not report.documents:
         left_out = report.summary()
         raise CorpusError(
@@ -108,41 +114,41 @@ def survey(work: Work, *, sampling: bool) -> Survey:
             where=names(work.inputs),
             fix="give files or folders that hold UTF-8 text",
         )
-    work.teller.tell("read", total, total)
-    work.journal.put("read", {**_state(report, place, census), "done": True})
-    work.journal.commit()
-    return Survey(report, census.mode(), sample)
+    work.progress.report("read", total, total)
+    work.state.put("first_pass", {**_state(report, cursor, census), "done": True})
+    work.state.commit()
+    return FirstPassResult(report, census.mode(), sample)
 
 
 def names(inputs: Sequence[Input]) -> str:
-    """Return the sources in a few words."""
+    """Return the names of the first sources, for messages."""
     shown = ", ".join(str(item.path if item.content is None else item.name) for item in inputs[:3])
     return (shown or "corpus") + (" and more" if len(inputs) > 3 else "")
 
 
-class _Novelty:
-    """Decides whether a document says something new."""
+class _Dedup:
+    """Exact deduplication, then near deduplication if the config asks for it."""
 
-    def __init__(self, journal: Journal, threshold: float | None) -> None:
-        self._seen = SeenDigests(journal)
-        self._near = None if threshold is None else NearDuplicates(journal, threshold)
+    def __init__(self, state: BuildState, threshold: float | None) -> None:
+        self._exact = ExactDedup(state)
+        self._near = None if threshold is None else NearDedup(state, threshold)
 
     def accepts(self, document: Document, number: int, report: ReadReport) -> bool:
-        """Return whether to take document ``number``, after counting why not."""
-        if not self._seen.add(document.digest, number):
+        """Return whether to keep document ``number``; count the reason if not."""
+        if not self._exact.add(document.digest, number):
             report.skip(Reason.DUPLICATE, document.origin)
             return False
         if self._near and not self._near.add(document.text, number):
-            self._seen.mark_near(document.digest)
+            self._exact.mark_near_duplicate(document.digest)
             report.skip(Reason.NEAR_DUPLICATE, document.origin)
             return False
         return True
 
 
-def _state(report: ReadReport, place: Place, census: SplitCensus) -> dict[str, Any]:
+def _state(report: ReadReport, cursor: ReadCursor, census: SplitCensus) -> dict[str, Any]:
     return {
         "report": report.state(),
-        "place": asdict(place),
+        "cursor": asdict(cursor),
         "census": {
             "train_bytes": census.train_bytes,
             "validation_bytes": census.validation_bytes,

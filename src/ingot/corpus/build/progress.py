@@ -1,4 +1,4 @@
-"""What a build tells whoever watches it."""
+"""Progress events of a build."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _SECONDS_BETWEEN = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far one phase of a build is.
+    """Progress of one phase of a build.
 
     Attributes:
-        phase: What is being done now.
+        phase: The current phase.
         done: Bytes done.
         total: Bytes in all; the last event of a phase has ``done == total``.
     """
@@ -30,22 +30,22 @@ class Progress:
 ProgressCallback = Callable[[Progress], None]
 
 
-class ProgressTeller:
-    """Passes progress on: the ends of a phase always, what is between now and then."""
+class ProgressReporter:
+    """Rate-limited progress events; the first and the last of a phase are always sent."""
 
     def __init__(self, callback: ProgressCallback | None) -> None:
         self._callback = callback
         self._last: Progress | None = None
         self._time = 0.0
 
-    def tell(self, phase: Phase, done: int, total: int) -> None:
-        """Report ``done`` of ``total`` bytes of a phase; both may be reached before the end."""
+    def report(self, phase: Phase, done: int, total: int) -> None:
+        """Report ``done`` of ``total`` bytes of a phase; ``done`` may reach ``total`` early."""
         if self._callback is None:
             return
         now = time.monotonic()
         begins = self._last is None or self._last.phase != phase
         if not begins and done < total and now - self._time < _SECONDS_BETWEEN:
-            return  # called for every document, so this comes before anything is made
+            return  # checked before an event is created: this runs for every document
         event = Progress(phase, min(done, total), total)
         if event != self._last:
             self._last, self._time = event, now

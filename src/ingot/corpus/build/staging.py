@@ -1,4 +1,4 @@
-"""A folder that appears whole or not at all, made in a hidden one that outlives a crash."""
+"""Atomic creation of a folder, staged in a hidden one that survives a crash."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _ABANDONED_SECONDS = 7 * 24 * 3600
 
 
 @dataclass(slots=True)
-class Workplace:
-    """The hidden folder beside ``out`` in which it is made.
+class StagingDir:
+    """The hidden folder beside ``out`` in which ``out`` is made.
 
     Attributes:
-        path: The hidden folder; what a crash leaves here is found by the next build of ``out``.
-        keep: Whether there is something here to go on from if the work stops.
+        path: The hidden folder; the next build of ``out`` finds what a crash left here.
+        keep: Whether the folder holds a state to resume from if the build stops.
     """
 
     path: Path
@@ -41,14 +41,14 @@ class Workplace:
         return self.path / _RESULT
 
     @property
-    def journal(self) -> Path:
-        """Where the state of the work is written."""
-        return self.path / "journal.sqlite"
+    def state_file(self) -> Path:
+        """The SQLite file that holds the state of the build."""
+        return self.path / "build_state.sqlite"
 
     def clear(self) -> None:
-        """Remove what an earlier build left, all but the lock and what was spooled."""
+        """Remove what an earlier build left, except the lock and spooled input."""
         shutil.rmtree(self.result, ignore_errors=True)
-        for leftover in self.path.glob(f"{self.journal.name}*"):
+        for leftover in self.path.glob(f"{self.state_file.name}*"):
             leftover.unlink()
         self.result.mkdir(exist_ok=True)
         self.keep = False
@@ -76,17 +76,17 @@ def refuse_occupied(out: Path) -> None:
 
 
 @contextmanager
-def workplace(out: Path) -> Iterator[Workplace]:
-    """Give a hidden folder beside ``out``; rename its ``result`` to ``out`` if the block succeeds.
+def staging_dir(out: Path) -> Iterator[StagingDir]:
+    """Provide a hidden folder beside ``out``; rename its ``result`` to ``out`` on success.
 
     The hidden folder is named after ``out`` and locked, so the next build of
-    ``out`` takes over what a killed one left. It is removed on success and
+    ``out`` resumes what a killed one left. It is removed on success and
     whenever ``keep`` is not set at the end; folders that other builds beside
     it abandoned a week ago are removed too.
 
     Raises:
-        CorpusError: the folder cannot be made, another process is at work in it,
-            or ``out`` has been taken meanwhile.
+        CorpusError: the folder cannot be made, another process is building in it,
+            or ``out`` has been created meanwhile.
         ResourceError: the disk is full.
     """
     out = out.absolute()
@@ -102,21 +102,23 @@ def workplace(out: Path) -> Iterator[Workplace]:
         raise CorpusError(
             "is being built by another process", where=out, fix="wait for it or stop it"
         )
-    place = Workplace(hidden)
-    place.keep = place.journal.exists()
+    staging = StagingDir(hidden)
+    staging.keep = staging.state_file.exists()
     try:
         with full_disk_named(out):
-            place.result.mkdir(exist_ok=True)
-            for half_written in place.result.glob(".*"):  # a kill inside ``ingot.files.replacing``
+            staging.result.mkdir(exist_ok=True)
+            for half_written in staging.result.glob(
+                ".*"
+            ):  # a kill inside ``ingot.files.replacing``
                 half_written.unlink()
-            yield place
-            place.result.chmod(0o755)
-            sync_folder(place.result)
-            _rename(place.result, out)
+            yield staging
+            staging.result.chmod(0o755)
+            sync_folder(staging.result)
+            _rename(staging.result, out)
             sync_folder(out.parent)
-        place.keep = False
+        staging.keep = False
     finally:
-        if not place.keep:
+        if not staging.keep:
             shutil.rmtree(hidden, ignore_errors=True)
         os.close(lock)
 
@@ -126,7 +128,7 @@ def _hidden(out: Path) -> Path:
 
 
 def _lock(folder: Path) -> int | None:
-    """Make the folder if need be and lock it; return the lock's handle, None if another has it.
+    """Create the folder if needed and lock it; return the lock's handle, None if it is taken.
 
     Raises:
         OSError: it cannot be made.
@@ -160,7 +162,7 @@ def _is_at(handle: int, path: Path) -> bool:
 
 
 def _remove_abandoned(parent: Path) -> None:
-    """Remove hidden folders that nobody has worked in for a week."""
+    """Remove hidden folders that have been unchanged for a week."""
     for folder in parent.glob(f".*{_SUFFIX}"):
         try:
             touched = max(path.lstat().st_mtime for path in (folder, *folder.iterdir()))
@@ -171,7 +173,7 @@ def _remove_abandoned(parent: Path) -> None:
 
 
 def _remove_leftover(folder: Path) -> None:
-    """Remove a hidden folder, if it is one of ours and no process is at work in it."""
+    """Remove a hidden folder if it is a staging folder and no process holds its lock."""
     if folder.is_symlink() or not (folder / _LOCK).is_file():
         return
     try:

@@ -1,4 +1,4 @@
-"""Text to tokens to shards, for both sides of the split at once."""
+"""Tokenization of text and writing of shards, for both sides of the split at once."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from ingot.model.tokenizer import Tokenizer
 _BATCH_BYTES = 1 << 20
 _PIECE_CHARACTERS = 2 << 20  # tokenizing takes some 100 times the memory of the text
 
-Tallies = dict[int, SideRecord]
-"""What each source gave, by its number."""
+SourceTotals = dict[int, SideRecord]
+"""What each source contributed, by its index."""
 
 
-class _Piece(NamedTuple):
+class _Chunk(NamedTuple):
     """A document, or a piece of a long one, on its way to the tokenizer."""
 
     side: Side
@@ -36,17 +36,17 @@ class _Piece(NamedTuple):
 
 
 class SplitWriter:
-    """Writes one side's stream of tokens: one end of text, then each document and its own.
+    """One side's stream of tokens: an end-of-text token, then each document followed by one.
 
     Each source begins a new shard and a stream of its own.
 
     Args:
         folder: Where the shards go.
         side: Begins their names.
-        vocab_size: Ids must be below it.
+        vocab_size: All ids are below it.
         eos_id: The end-of-text token.
         shard_tokens: Tokens in a full shard.
-        resume: The ``sync`` of a writer that was killed, to go on from.
+        resume: What ``sync`` of a writer that was killed returned.
     """
 
     def __init__(
@@ -68,16 +68,16 @@ class SplitWriter:
         self._writer: ShardWriter | None = None
         self._source = -1  # none yet
         self._pending = array("I")
-        self._tallies: dict[int, list[int]] = {}
+        self._totals: dict[int, list[int]] = {}
         if resume:
-            self._take_up(resume)
+            self._resume(resume)
 
     def add(self, ids: list[int], size: int, source: int = 0, *, last: bool = True) -> None:
         """Add a document's tokens, or some of them.
 
         Args:
             ids: The tokens.
-            size: Length of the document in UTF-8; of no account before its last tokens.
+            size: Length of the document in UTF-8; ignored before its last tokens.
             source: Where it comes from.
             last: Whether the document ends with these tokens.
         """
@@ -85,25 +85,25 @@ class SplitWriter:
             self.flush()
             self._finish_shard()
             self._source = source
-            self._tallies[source] = [0, 0, 0]
+            self._totals[source] = [0, 0, 0]
             self._pending.append(self._eos_id)
         self._pending.fromlist(ids)
         if last:
             self._pending.append(self._eos_id)
-            tally = self._tallies[source]
-            tally[0] += 1
-            tally[1] += size
+            total = self._totals[source]
+            total[0] += 1
+            total[1] += size
 
     def flush(self) -> None:
-        """Hand what was added to the files; many documents at once, as each write has its cost."""
+        """Write the pending tokens; many documents at once, since each write is costly."""
         ids = np.frombuffer(self._pending, np.uint32)
         self._pending = array("I")
         if len(ids):
-            self._tallies[self._source][2] += len(ids)
+            self._totals[self._source][2] += len(ids)
             self._write(ids)
 
     def sync(self) -> dict[str, Any]:
-        """Make what was written durable; return what it takes to go on from here, as JSON."""
+        """Make what was written durable; return the state to resume from, as JSON values."""
         self.flush()
         if self._writer:
             self._writer.sync()
@@ -111,44 +111,44 @@ class SplitWriter:
             "shards": [shard.model_dump() for shard in self._shards],
             "open": self._writer.count if self._writer else 0,
             "source": self._source,
-            "tallies": list(self._tallies.items()),
+            "totals": list(self._totals.items()),
         }
 
-    def finish(self) -> tuple[SplitRecord, Tallies]:
-        """Close the last shard; return the record of all, and what each source gave.
+    def finish(self) -> tuple[SplitRecord, SourceTotals]:
+        """Close the last shard; return the record of all, and what each source contributed.
 
         Raises:
             CorpusError: no document was added.
         """
-        if not self._tallies:
+        if not self._totals:
             raise CorpusError(
                 f"there is no text for {self._side}", where="corpus", fix="add more text"
             )
         self.flush()
         self._finish_shard()
-        tallies = {
+        totals = {
             source: SideRecord(documents=documents, bytes=size, tokens=tokens)
-            for source, (documents, size, tokens) in self._tallies.items()
+            for source, (documents, size, tokens) in self._totals.items()
         }
         record = SplitRecord(
-            documents=sum(tally.documents for tally in tallies.values()),
-            bytes=sum(tally.bytes for tally in tallies.values()),
+            documents=sum(total.documents for total in totals.values()),
+            bytes=sum(total.bytes for total in totals.values()),
             tokens=sum(shard.tokens for shard in self._shards),
             shards=tuple(self._shards),
         )
-        return record, tallies
+        return record, totals
 
     def close(self) -> None:
-        """Let go of an unfinished shard."""
+        """Close an unfinished shard without finishing it."""
         if self._writer:
             self._writer.close()
 
-    def _take_up(self, state: Mapping[str, Any]) -> None:
+    def _resume(self, state: Mapping[str, Any]) -> None:
         self._shards = [ShardRecord(**shard) for shard in state["shards"]]
         for shard in self._shards:
             open_shard(self._folder, shard).verify()
         self._source = state["source"]
-        self._tallies = {source: list(tally) for source, tally in state["tallies"]}
+        self._totals = {source: list(total) for source, total in state["totals"]}
         if state["open"]:
             self._writer = ShardWriter(self._next_path(), self._vocab_size, keep=state["open"])
 
@@ -180,25 +180,24 @@ class SplitWriter:
 
 
 class CorpusWriter:
-    """Tokenizes texts in batches, on all cores, and writes both sides.
+    """Batch tokenization on all cores, and the writers of both sides.
 
-    One batch is tokenized by a thread while the next is being read: reading
-    keeps one core busy, and alone it would leave the others idle.
+    A thread tokenizes one batch while the next is read: reading keeps only one core busy.
 
     Args:
         folder: Where the shards go.
         tokenizer: Turns text into ids.
-        resume: The ``sync`` of a writer that was killed, to go on from.
+        resume: What ``sync`` of a writer that was killed returned.
     """
 
     def __init__(
         self, folder: Path, tokenizer: Tokenizer, *, resume: Mapping[str, Any] | None = None
     ) -> None:
         self._tokenizer = tokenizer
-        self._pending: list[_Piece] = []
+        self._pending: list[_Chunk] = []
         self._pending_bytes = 0
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenize")
-        self._at_work: tuple[list[_Piece], Future[list[list[int]]]] | None = None
+        self._encoding: tuple[list[_Chunk], Future[list[list[int]]]] | None = None
         self._sides: dict[Side, SplitWriter] = {}
         for side in SIDES:
             self._sides[side] = SplitWriter(
@@ -213,16 +212,16 @@ class CorpusWriter:
         """Add one document; ``size`` is its length in UTF-8."""
         while len(text) > _PIECE_CHARACTERS:
             cut = text.rfind("\n", 0, _PIECE_CHARACTERS) + 1 or _PIECE_CHARACTERS
-            self._add_piece(_Piece(side, text[:cut], cut, source, last=False))
+            self._add_piece(_Chunk(side, text[:cut], cut, source, last=False))
             text = text[cut:]
-        self._add_piece(_Piece(side, text, size, source, last=True))
+        self._add_piece(_Chunk(side, text, size, source, last=True))
 
     def sync(self) -> dict[str, Any]:
-        """Write what is pending, durably; return what it takes to go on from here, as JSON."""
+        """Write what is pending durably; return the state to resume from, as JSON values."""
         self._write_all()
         return {side: writer.sync() for side, writer in self._sides.items()}
 
-    def finish(self) -> tuple[tuple[SplitRecord, Tallies], tuple[SplitRecord, Tallies]]:
+    def finish(self) -> tuple[tuple[SplitRecord, SourceTotals], tuple[SplitRecord, SourceTotals]]:
         """Write what is left; return the records of training and validation.
 
         Raises:
@@ -231,28 +230,28 @@ class CorpusWriter:
         self._write_all()
         return self._sides["train"].finish(), self._sides["validation"].finish()
 
-    def _add_piece(self, piece: _Piece) -> None:
+    def _add_piece(self, piece: _Chunk) -> None:
         self._pending.append(piece)
         self._pending_bytes += piece.size
         if self._pending_bytes >= _BATCH_BYTES:
             self._hand_over()
 
     def _hand_over(self) -> None:
-        """Give the pending texts to the thread, after writing those that it was given before."""
+        """Pass the pending texts to the thread, after writing those of the batch before."""
         self._write_done()
         pieces, self._pending, self._pending_bytes = self._pending, [], 0
         encoded = self._thread.submit(
             self._tokenizer.encode_batch, [piece.text for piece in pieces]
         )
-        self._at_work = pieces, encoded
+        self._encoding = pieces, encoded
 
     def _write_done(self) -> None:
-        if self._at_work is None:
+        if self._encoding is None:
             return
-        pieces, encoded = self._at_work
+        pieces, encoded = self._encoding
         for piece, ids in zip(pieces, encoded.result(), strict=True):
             self._sides[piece.side].add(ids, piece.size, piece.source, last=piece.last)
-        self._at_work = None
+        self._encoding = None
         for writer in self._sides.values():
             writer.flush()
 

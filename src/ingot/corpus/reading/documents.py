@@ -1,17 +1,15 @@
-"""Files to documents: text, JSONL and Parquet, each document checked and counted once."""
+"""Documents of files: text, JSONL and Parquet, each document checked."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
-from ingot.corpus.build.build_state import Journal
-from ingot.corpus.build.exact_duplicates import SeenDigests
-from ingot.corpus.reading.decompress import open_expanded
-from ingot.corpus.reading.files import EXCLUDED_FOLDERS, SourceFile, find_files
+from ingot.corpus.reading.decompress import open_decompressed
+from ingot.corpus.reading.files import SourceFile
 from ingot.corpus.reading.formats import read_jsonl, read_parquet, read_text
 from ingot.corpus.reading.report import ReadReport, Reason
 from ingot.errors import CorpusError
@@ -19,14 +17,14 @@ from ingot.errors import CorpusError
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One text that stands for itself.
+    """One self-contained text.
 
     Attributes:
         text: The text; never empty, always valid UTF-8 once encoded.
-        origin: Where it came from, such as ``notes.jsonl:12``.
+        origin: Where it was read, such as ``notes.jsonl:12``.
         digest: SHA-256 of the text in UTF-8.
         size: Its length in UTF-8.
-        source: Which of the sources it came from, from 0.
+        source: Index of the source it belongs to.
     """
 
     text: str
@@ -37,13 +35,13 @@ class Document:
 
 
 @dataclass(slots=True)
-class Place:
-    """How far a pass over the files has come.
+class ReadCursor:
+    """Position of a pass over the files; a copy of it is enough to resume.
 
     Attributes:
-        file: Files before the current one.
-        text: Texts of the current file that were taken.
-        number: Texts taken in all.
+        file: Index of the current file.
+        text: Texts of the current file that were read.
+        number: Texts that were read in all.
     """
 
     file: int = 0
@@ -51,47 +49,8 @@ class Place:
     number: int = 0
 
 
-def iter_documents(
-    paths: Sequence[Path],
-    report: ReadReport,
-    *,
-    suffixes: Collection[str] | None = None,
-    json_field: str = "text",
-    exclude: Collection[str] = EXCLUDED_FOLDERS,
-) -> Iterator[Document]:
-    """Yield the documents of files and folders, in an order that only names decide.
-
-    A plain text file is one document; past 4 MiB it is several, cut between
-    lines. A line of JSONL or a row of Parquet is one. Empty documents, exact
-    duplicates, binary files and bytes that are not UTF-8 are left out and
-    counted in ``report``, which is up to date whenever a document is yielded.
-
-    Args:
-        paths: Files and folders to read, in this order.
-        report: Receives the counts.
-        suffixes: Kinds of files to take from folders; None takes all known ones.
-        json_field: JSONL field and Parquet column that hold the text.
-        exclude: Names of folders to leave out, beside hidden ones.
-
-    Raises:
-        CorpusError: a path is missing; a compressed file is truncated; a JSONL
-            line or Parquet file is damaged or lacks the field.
-        ResourceError: the disk is full.
-    """
-    files = find_files(paths, report, suffixes=suffixes, exclude=exclude)
-    place = Place()
-    with Journal() as journal:
-        seen = SeenDigests(journal)
-        for document in read_files(files, report, place, json_field=json_field):
-            if seen.add(document.digest, place.number):
-                count(document, report)
-                yield document
-            else:
-                report.skip(Reason.DUPLICATE, document.origin)
-
-
 def count(document: Document, report: ReadReport) -> None:
-    """Count a document that was taken."""
+    """Count a document that is kept."""
     report.documents += 1
     report.text_bytes += document.size
 
@@ -99,37 +58,40 @@ def count(document: Document, report: ReadReport) -> None:
 def read_files(
     files: Iterable[SourceFile],
     report: ReadReport,
-    place: Place,
+    cursor: ReadCursor,
     *,
     json_field: str,
     resume: Mapping[str, Any] | None = None,
 ) -> Iterator[Document]:
-    """Yield the documents of files, duplicates included and not yet counted as taken.
+    """Yield the documents of files, duplicates included and not yet counted as kept.
 
     Args:
-        files: The files, found lazily with the same ``report``.
+        files: The files in reading order.
         report: Receives what is left out, and bytes read.
-        place: Where to begin; kept up to date, so that a copy of it says where to go on.
+        cursor: Where to begin; kept up to date, so that a copy of it is where to resume.
         json_field: JSONL field and Parquet column that hold the text.
-        resume: The ``report.state()`` that belongs to ``place``, if it is not the beginning.
+        resume: The ``report.state()`` that belongs to ``cursor``; None at the beginning.
 
     Raises:
-        CorpusError: as ``iter_documents``; also if the files end before ``place``.
+        CorpusError: a file changed since it was listed; a compressed file is truncated; a
+            JSONL line or Parquet file is damaged or lacks the field; the files end before
+            ``cursor``.
+        ResourceError: the disk is full.
     """
-    begin_file, skip = place.file, place.text
+    begin_file, skip = cursor.file, cursor.text
     before = 0
     for number, file in enumerate(files):
         if number >= begin_file:
             if number > begin_file or resume is None:
-                place.file, place.text = number, 0
+                cursor.file, cursor.text = number, 0
             texts = _open(file, report, json_field, before)
             if resume is not None:
-                _pass_over(texts, skip, file)
-                report.restore(resume)
+                _skip_texts(texts, skip, file)
+                report.restore(resume)  # skipping has counted what was counted before
                 resume = None
             for text, origin in texts:
-                place.text += 1
-                place.number += 1
+                cursor.text += 1
+                cursor.number += 1
                 document = _check(text, origin, file.source, report)
                 if document is not None:
                     yield document
@@ -139,8 +101,8 @@ def read_files(
         raise CorpusError("fewer files than before", where="sources", fix="start over")
 
 
-def _pass_over(texts: Iterator[tuple[str, str]], count: int, file: SourceFile) -> None:
-    """Read texts that were taken before."""
+def _skip_texts(texts: Iterator[tuple[str, str]], count: int, file: SourceFile) -> None:
+    """Skip the texts of a file that were read before a build stopped."""
     for _ in range(count):
         if next(texts, None) is None:
             raise CorpusError(
@@ -158,15 +120,26 @@ def _open(
         report.skip(Reason.UNREADABLE, str(file.name))
         return
     with raw:
+        _check_unchanged(raw, file)
         for text in _read(file, raw, report, json_field):
             report.source_bytes = before + min(raw.tell(), file.size)
             yield text
 
 
+def _check_unchanged(raw: BinaryIO, file: SourceFile) -> None:
+    status = os.fstat(raw.fileno())
+    if (status.st_size, status.st_mtime_ns) != (file.size, file.mtime_ns):
+        raise CorpusError(
+            "changed while being read",
+            where=file.name,
+            fix="run the same command again when no process writes to it",
+        )
+
+
 def _read(
     file: SourceFile, raw: BinaryIO, report: ReadReport, json_field: str
 ) -> Iterator[tuple[str, str]]:
-    stream = open_expanded(raw, file.path) if file.compressed else raw
+    stream = open_decompressed(raw, file.path) if file.compressed else raw
     try:
         if file.suffix == ".jsonl":
             yield from read_jsonl(stream, file.name, json_field, report)
@@ -183,7 +156,7 @@ def _read(
 
 
 def _check(text: str, origin: str, source: int, report: ReadReport) -> Document | None:
-    """Return the text as a document, or None after counting why not."""
+    """Return the text as a document; None if it is left out, after counting the reason."""
     if not text or text.isspace():
         report.skip(Reason.EMPTY, origin)
         return None
@@ -192,7 +165,7 @@ def _check(text: str, origin: str, source: int, report: ReadReport) -> Document 
         return None
     try:
         data = text.encode()
-    except UnicodeEncodeError:  # half a surrogate pair, which JSON can spell
+    except UnicodeEncodeError:  # half a surrogate pair, which a JSON escape can contain
         report.skip(Reason.NOT_UTF8, origin)
         return None
     return Document(text, origin, hashlib.sha256(data).digest(), len(data), source)

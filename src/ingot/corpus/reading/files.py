@@ -1,12 +1,12 @@
-"""Finding the files that a corpus is made of: folders, kinds of files, and their fingerprint."""
+"""Source files of a corpus: which files of a folder are read, and their fingerprint."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import stat
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ingot.corpus.reading.decompress import COMPRESSED
@@ -28,15 +28,15 @@ TABLE_SUFFIXES = frozenset({".jsonl", ".parquet"})
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """One file to read: where it is, and what it looked like when it was found.
+    """One file to read, with the size and time that it had when it was listed.
 
     Attributes:
-        path: Where it is.
+        path: The file.
         size: Its length in bytes.
-        mtime_ns: When it was changed last.
-        source: Which of the sources it belongs to, from 0.
-        shown: What to call it, if it only holds what came from elsewhere.
-        content: Its SHA-256 where that, and not place and time, says what it is.
+        mtime_ns: Time of its last change, in nanoseconds since 1970.
+        source: Index of the source it belongs to.
+        shown: Name for messages if ``path`` is a copy of something else, such as standard input.
+        content: SHA-256 of the file if that identifies it instead of its path and time.
     """
 
     path: Path
@@ -48,7 +48,7 @@ class SourceFile:
 
     @property
     def name(self) -> Path:
-        """What to call it in messages."""
+        """Name of the file in messages."""
         return self.shown or self.path
 
     @property
@@ -58,8 +58,60 @@ class SourceFile:
 
     @property
     def compressed(self) -> bool:
-        """Whether the file must be expanded first."""
+        """Whether the file must be decompressed."""
         return self.path.suffix.lower() in COMPRESSED
+
+
+@dataclass(frozen=True, slots=True)
+class FileList:
+    """The files of some sources, listed once for everything that needs them.
+
+    Attributes:
+        files: The files in reading order.
+        report: What was left out while listing.
+        folders: Each folder that was listed, with its time of last change in nanoseconds.
+    """
+
+    files: tuple[SourceFile, ...]
+    report: ReadReport
+    folders: tuple[tuple[Path, int], ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files)
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 over the files' absolute paths, sizes and modification times.
+
+        A file whose ``content`` is known counts with that instead.
+        """
+        digest = hashlib.sha256()
+        for file in self.files:
+            if file.content is not None:
+                digest.update(f"{file.content} {file.size} {file.name}\n".encode())
+                continue
+            # Not resolved: a link that points elsewhere later is still the same source.
+            path = os.fsencode(os.path.abspath(file.path))  # noqa: PTH100
+            digest.update(b"%d %d %d %s\n" % (len(path), file.size, file.mtime_ns, path))
+        return digest.hexdigest()
+
+    def folders_changed(self) -> bool:
+        """Return whether a name was added to or removed from a folder since it was listed."""
+        return any(_mtime_ns(path) != mtime_ns for path, mtime_ns in self.folders)
+
+
+def list_files(
+    sources: Sequence[Path],
+    *,
+    suffixes: Collection[str] | None = None,
+    exclude: Collection[str] = EXCLUDED_FOLDERS,
+) -> FileList:
+    """List every file of the sources; see ``find_files``."""
+    report = ReadReport()
+    folders: list[tuple[Path, int]] = []
+    files = find_files(sources, report, suffixes=suffixes, exclude=exclude, folders=folders)
+    return FileList(tuple(files), report, tuple(folders))
 
 
 def find_files(
@@ -68,19 +120,27 @@ def find_files(
     *,
     suffixes: Collection[str] | None = None,
     exclude: Collection[str] = EXCLUDED_FOLDERS,
+    folders: list[tuple[Path, int]] | None = None,
 ) -> Iterator[SourceFile]:
     """Yield every file of the sources, folders in sorted order.
 
-    A file given by itself is always taken, as plain text if its suffix is not
-    known. In folders, hidden names and the folders in ``exclude`` are left
-    out, and so are files of other kinds (these are counted). Symbolic links
-    are followed; a folder reached twice is read once.
+    A file that is itself a source is always included, as plain text if its suffix is
+    unknown. In folders, hidden names and the folders in ``exclude`` are left out, and so
+    are files of other kinds, which are counted. Symbolic links are followed; a folder that
+    is reached twice is read once.
+
+    Args:
+        sources: Files and folders.
+        report: Receives the counts of what is left out.
+        suffixes: Kinds of files to include from folders; None includes all known kinds.
+        exclude: Names of folders to leave out.
+        folders: Receives each folder that is listed and its time of last change.
 
     Raises:
         CorpusError: a source is missing, unreadable, or neither a file nor a folder.
     """
     wanted = TEXT_SUFFIXES | TABLE_SUFFIXES if suffixes is None else _normal(suffixes)
-    visited: set[tuple[int, int]] = set()
+    walk = _Walk(report, wanted, frozenset(exclude), [] if folders is None else folders)
     for number, source in enumerate(sources):
         try:
             status = source.stat()
@@ -89,7 +149,7 @@ def find_files(
                 f"cannot be read ({error.strerror})", where=source, fix="check the path"
             ) from error
         if stat.S_ISDIR(status.st_mode):
-            yield from _walk(source, number, report, wanted, frozenset(exclude), visited)
+            yield from walk.files(source, number)
         elif stat.S_ISREG(status.st_mode):
             yield SourceFile(source, status.st_size, status.st_mtime_ns, number)
         else:
@@ -98,59 +158,57 @@ def find_files(
             )
 
 
-def fingerprint_files(files: Iterable[SourceFile]) -> str:
-    """Return the SHA-256 over the files' absolute paths, sizes and modification times.
+@dataclass(slots=True)
+class _Walk:
+    """Search of folders; one for all sources, so that no folder is read twice."""
 
-    A file whose ``content`` is known counts with that instead.
-    """
-    digest = hashlib.sha256()
-    for file in files:
-        if file.content is not None:
-            digest.update(f"{file.content} {file.size} {file.name}\n".encode())
-            continue
-        path = os.fsencode(os.path.abspath(file.path))  # noqa: PTH100  links stay as they are
-        digest.update(b"%d %d %d %s\n" % (len(path), file.size, file.mtime_ns, path))
-    return digest.hexdigest()
+    report: ReadReport
+    wanted: frozenset[str]
+    exclude: frozenset[str]
+    folders: list[tuple[Path, int]]
+    _visited: set[tuple[int, int]] = field(default_factory=set)
 
+    def files(self, root: Path, source: int) -> Iterator[SourceFile]:
+        """Yield the wanted files below ``root``, in the order of their names."""
+        pending = [root]  # an explicit stack: a deep tree would exceed Python's recursion limit
+        while pending:
+            path = pending.pop()
+            try:
+                status = path.stat()
+            except OSError:
+                self.report.skip(Reason.UNREADABLE, str(path))
+                continue
+            if stat.S_ISREG(status.st_mode):
+                if _kind(path) in self.wanted:
+                    yield SourceFile(path, status.st_size, status.st_mtime_ns, source)
+                else:
+                    self.report.skip(Reason.OTHER_KIND, str(path))
+            elif not stat.S_ISDIR(status.st_mode):
+                self.report.skip(Reason.UNREADABLE, str(path))
+            elif path == root or path.name not in self.exclude:
+                pending += self._names(path, status)
 
-def _walk(
-    folder: Path,
-    number: int,
-    report: ReadReport,
-    wanted: frozenset[str],
-    exclude: frozenset[str],
-    visited: set[tuple[int, int]],
-) -> Iterator[SourceFile]:
-    """Yield the wanted files below ``folder``, in the order of their names."""
-    pending = [folder]  # a stack, so that no depth of folders can exhaust Python's own
-    while pending:
-        path = pending.pop()
-        try:
-            status = path.stat()
-        except OSError:
-            report.skip(Reason.UNREADABLE, str(path))
-            continue
-        if stat.S_ISREG(status.st_mode):
-            if _kind(path) in wanted:
-                yield SourceFile(path, status.st_size, status.st_mtime_ns, number)
-            else:
-                report.skip(Reason.OTHER_KIND, str(path))
-            continue
-        if not stat.S_ISDIR(status.st_mode):
-            report.skip(Reason.UNREADABLE, str(path))
-            continue
-        if path.name in exclude and path != folder:
-            continue
+    def _names(self, folder: Path, status: os.stat_result) -> list[Path]:
+        """Return the contents of a folder, last name first; nothing for a folder met before."""
         identity = (status.st_dev, status.st_ino)
-        if identity in visited:
-            continue
-        visited.add(identity)
+        if identity in self._visited:
+            return []
+        self._visited.add(identity)
         try:
-            names = sorted(os.listdir(path), reverse=True)  # noqa: PTH208  names alone are enough
+            names = sorted(os.listdir(folder), reverse=True)  # noqa: PTH208 (names are enough)
         except OSError:
-            report.skip(Reason.UNREADABLE, str(path))
-            continue
-        pending += [path / name for name in names if not name.startswith(".")]
+            self.report.skip(Reason.UNREADABLE, str(folder))
+            return []
+        # The time from before listing: a name that is added meanwhile changes it.
+        self.folders.append((folder, status.st_mtime_ns))
+        return [folder / name for name in names if not name.startswith(".")]
+
+
+def _mtime_ns(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def _kind(path: Path) -> str:

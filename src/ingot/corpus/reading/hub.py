@@ -31,10 +31,10 @@ class DatasetName:
 
     @classmethod
     def parse(cls, text: str) -> DatasetName:
-        """Read a name; an empty config is none, as in ``hf:owner/name::test``.
+        """Parse a name; an empty config means no config, as in ``hf:owner/name::test``.
 
         Raises:
-            CorpusError: it is no such name.
+            CorpusError: the name is malformed.
         """
         name, *parts = text.removeprefix(PREFIX).split(":")
         if len(parts) > 2 or not _NAME.fullmatch(name) or not all(map(_PART.fullmatch, parts)):
@@ -51,7 +51,7 @@ def spool_dataset(source: str, field: str, folder: Path) -> Path:
     """Fetch a dataset's text as a stream into a compressed JSONL file; return the file.
 
     It is fetched once, so both passes over the text see the same rows whatever
-    happens at the hub meanwhile. A file that a build left whole is used again.
+    happens at the hub meanwhile. A complete file of an earlier build is used again.
 
     Args:
         source: ``hf:owner/name[:config][:split]``.
@@ -60,7 +60,7 @@ def spool_dataset(source: str, field: str, folder: Path) -> Path:
 
     Raises:
         CorpusError: the name is malformed, ``datasets`` is not installed, the
-            dataset cannot be had, or has no such column of text.
+            dataset cannot be fetched, or has no such column of text.
         ResourceError: the disk is full.
     """
     wanted = DatasetName.parse(source)
@@ -119,7 +119,7 @@ def _stream(wanted: DatasetName, source: str) -> Iterable[Mapping[str, Any]]:
 def _lost(source: str, rows: int, error: Exception) -> CorpusError:
     first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
     return CorpusError(
-        f"cannot be had after {rows} rows ({first_line})",
+        f"could not be fetched after {rows} rows ({first_line})",
         where=source,
         fix="check the name and the network",
     )

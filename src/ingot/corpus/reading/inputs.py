@@ -1,18 +1,17 @@
-"""The sources of a build, each as something that can be read twice."""
+"""Sources of a build, each as a file or folder that can be read twice."""
 
 from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from ingot.corpus.config import CorpusConfig
-from ingot.corpus.reading.files import SourceFile, find_files
+from ingot.corpus.reading.files import FileList, SourceFile, list_files
 from ingot.corpus.reading.hub import PREFIX, spool_dataset
-from ingot.corpus.reading.report import ReadReport
 from ingot.errors import CorpusError
 from ingot.files import sha256_file
 
@@ -27,7 +26,7 @@ class Input:
     """One source.
 
     Attributes:
-        name: What a mix calls it: the last part of its path, ``stdin``, or ``hf:...`` as given.
+        name: Its name in a mix: the last part of its path, ``stdin``, or ``hf:...`` as given.
         path: The file or folder to read.
         content: SHA-256 of what was spooled to ``path``; None for the user's own files.
     """
@@ -37,19 +36,19 @@ class Input:
     content: str | None = None
 
 
-def gather(
+def resolve_inputs(
     sources: Sequence[Path], config: CorpusConfig, spool: Path, stdin: BinaryIO | None = None
 ) -> list[Input]:
-    """Return the sources; what can be read only once is first written to the folder ``spool``.
+    """Return the sources; a stream that can be read only once is first written to ``spool``.
 
     Args:
         sources: Files, folders, ``-`` for standard input, ``hf:...`` for a dataset of the hub.
-        config: Says how standard input is to be read and which column holds the text.
-        spool: A folder of the build's own; a dataset found there is not fetched again.
+        config: Gives the format of standard input and the column that holds the text.
+        spool: A folder that belongs to the build; a dataset found there is not fetched again.
         stdin: Read in place of ``sys.stdin``.
 
     Raises:
-        CorpusError: standard input is named twice or closed, or a dataset cannot be had.
+        CorpusError: standard input is named twice or closed, or a dataset cannot be fetched.
         ResourceError: the disk is full.
     """
     inputs: list[Input] = []
@@ -68,20 +67,20 @@ def gather(
     return inputs
 
 
-def find_input_files(
-    inputs: Sequence[Input], report: ReadReport, config: CorpusConfig
-) -> Iterator[SourceFile]:
-    """Yield the files of all inputs; those that were spooled go by the name of their source."""
-    for file in find_files([item.path for item in inputs], report, suffixes=config.suffixes):
-        item = inputs[file.source]
-        if item.content is None:
-            yield file
-        else:
-            yield replace(file, shown=Path(item.name), content=item.content)
+def list_input_files(inputs: Sequence[Input], config: CorpusConfig) -> FileList:
+    """List the files of all inputs; spooled files carry the name of their source."""
+    found = list_files([item.path for item in inputs], suffixes=config.suffixes)
+    return replace(found, files=tuple(_named(file, inputs[file.source]) for file in found.files))
+
+
+def _named(file: SourceFile, item: Input) -> SourceFile:
+    if item.content is None:
+        return file
+    return replace(file, shown=Path(item.name), content=item.content)
 
 
 def _spool_stdin(path: Path, stdin: BinaryIO | None) -> str:
-    """Write standard input to ``path``; return its SHA-256. Ctrl-C ends the wait for more."""
+    """Write standard input to ``path``; return its SHA-256. Ctrl-C interrupts the wait."""
     stream = stdin or (sys.stdin.buffer if sys.stdin else None)
     if stream is None:
         raise CorpusError("is closed", where="stdin", fix="pipe text into the command")

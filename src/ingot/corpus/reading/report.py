@@ -1,4 +1,4 @@
-"""What was read and what was left out, so that nothing goes missing in silence."""
+"""Counts of what a pass read and left out, so that nothing is dropped silently."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _EXAMPLES = 3
 
 
 class Reason(StrEnum):
-    """Why a file or document was left out."""
+    """Reason why a file or document was left out."""
 
     BINARY = "binary"
     NOT_UTF8 = "not UTF-8"
@@ -24,7 +24,7 @@ class Reason(StrEnum):
 
 @dataclass(slots=True)
 class Skipped:
-    """How many were left out for one reason, and the first few of them."""
+    """Number of items left out for one reason, with the first few as examples."""
 
     count: int = 0
     examples: list[str] = field(default_factory=list)
@@ -37,7 +37,7 @@ class ReadReport:
     documents: int = 0
     """Documents yielded."""
     text_bytes: int = 0
-    """Their length in UTF-8."""
+    """Length of those documents in UTF-8."""
     source_bytes: int = 0
     """Bytes of the source files read so far, as they are on disk."""
     skipped: dict[Reason, Skipped] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class ReadReport:
         entry = self.skipped.setdefault(reason, Skipped())
         entry.count += 1
         if len(entry.examples) < _EXAMPLES:
-            # File names may hold bytes that are not UTF-8; show them as \udcff.
+            # File names may contain bytes that are not UTF-8; show them as \udcff.
             entry.examples.append(origin.encode(errors="backslashreplace").decode())
 
     def summary(self) -> str:
@@ -63,7 +63,7 @@ class ReadReport:
         return asdict(self)
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take the totals that ``state`` returned in place of these."""
+        """Replace the totals by those that ``state`` returned."""
         self.documents = state["documents"]
         self.text_bytes = state["text_bytes"]
         self.source_bytes = state["source_bytes"]

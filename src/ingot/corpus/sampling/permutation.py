@@ -26,9 +26,9 @@ class Permutation:
         self._mask = (np.uint64(1) << self._half) - np.uint64(1)
         self._keys = np.frombuffer(key, "<u8")
 
-    def __call__(self, places: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-        """Return where each place goes; all must be below ``size``."""
-        result = self._encrypt(places)
+    def __call__(self, indices: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+        """Return the image of each index; all must be below ``size``."""
+        result = self._encrypt(indices)
         while (outside := result >= self._size).any():
             result[outside] = self._encrypt(result[outside])
         return result

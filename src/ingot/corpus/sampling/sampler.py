@@ -149,11 +149,11 @@ class _WindowStream:
         """Return where in the store the next window starts."""
         if self.position == self._windows:
             self.go_to(self.epoch + 1, 0)
-        block, place = divmod(self.position, _BLOCK)
+        block, index = divmod(self.position, _BLOCK)
         if block != self._block:
             self._load_block(block)
         self.position += 1
-        return self._block_starts[place]
+        return self._block_starts[index]
 
     def _load_block(self, block: int) -> None:
         """Compute where the next windows start, many at once because that is far cheaper."""

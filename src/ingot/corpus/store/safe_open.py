@@ -1,4 +1,4 @@
-"""Opening the files of a corpus folder without trusting that they are files."""
+"""Opening of corpus files that may turn out to be pipes, devices or oversized."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from ingot.errors import CorpusError
 REBUILD = "build the corpus again"
 
 
-def open_regular(path: Path, *, fix: str = REBUILD) -> BinaryIO:
-    """Open a regular file for reading; a pipe in its place is refused, not waited for.
+def safe_open(path: Path, *, fix: str = REBUILD) -> BinaryIO:
+    """Open a regular file for reading; a pipe or device is refused without waiting on it.
 
     Raises:
-        CorpusError: it is missing, unreadable or no regular file.
+        CorpusError: the file is missing, unreadable or not a regular file.
     """
     try:
+        # O_NONBLOCK: opening a pipe would otherwise wait for a writer.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise CorpusError(f"cannot be read ({error.strerror})", where=path, fix=fix) from error
@@ -29,12 +30,12 @@ def open_regular(path: Path, *, fix: str = REBUILD) -> BinaryIO:
 
 
 def read_whole(path: Path, max_bytes: int, *, fix: str = REBUILD) -> bytes:
-    """Return the bytes of a small file.
+    """Return the contents of a small file.
 
     Raises:
-        CorpusError: it cannot be opened, or has more than ``max_bytes``.
+        CorpusError: the file cannot be opened, or has more than ``max_bytes``.
     """
-    with open_regular(path, fix=fix) as file:
+    with safe_open(path, fix=fix) as file:
         data = file.read(max_bytes + 1)
     if len(data) > max_bytes:
         raise CorpusError(

@@ -22,7 +22,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from ingot.corpus.store.safe_open import REBUILD, open_regular
+from ingot.corpus.store.safe_open import REBUILD, safe_open
 from ingot.errors import CorpusError
 
 SHARD_TOKENS = 64 << 20
@@ -67,7 +67,7 @@ class ShardWriter:
         self._sha256 = hashlib.sha256()
         if keep:
             self._file: BinaryIO = path.open("r+b")
-            self._take_up(keep * _DTYPES[self._code].itemsize)
+            self._resume(keep * _DTYPES[self._code].itemsize)
         else:
             self._file = path.open("wb")
             self._file.write(bytes(HEADER_BYTES))
@@ -104,7 +104,7 @@ class ShardWriter:
         with suppress(OSError):  # closing flushes, and the disk may be full
             self._file.close()
 
-    def _take_up(self, size: int) -> None:
+    def _resume(self, size: int) -> None:
         """Hash the payload that is to be kept and cut off the rest."""
         self._file.seek(HEADER_BYTES)
         left = size
@@ -113,10 +113,10 @@ class ShardWriter:
             left -= len(block)
         if left:
             self._file.close()
-            raise CorpusError("is shorter than its journal says", where=self.path, fix=REBUILD)
+            raise CorpusError("is shorter than the build state says", where=self.path, fix=REBUILD)
         self._file.truncate(HEADER_BYTES + size)
         self._file.seek(0)
-        self._file.write(bytes(HEADER_BYTES))  # it may have been finished after the journal
+        self._file.write(bytes(HEADER_BYTES))  # it may have been finished after the last checkpoint
         self._file.seek(0, os.SEEK_END)
 
 
@@ -136,7 +136,7 @@ class Shard:
             CorpusError: the file is missing, truncated, or not a shard of this version.
         """
         self.path = path
-        with open_regular(path) as file:
+        with safe_open(path) as file:
             size = file.seek(0, os.SEEK_END)
             if size < HEADER_BYTES:
                 raise CorpusError(
@@ -182,7 +182,7 @@ class Part:
     Attributes:
         name: The source.
         weight: How much of the training it is to be; only its ratio to the others counts.
-        start: Position of its first token in the stream.
+        start: Offset of its first token in the stream.
         tokens: How many tokens it has.
     """
 
@@ -224,15 +224,15 @@ class TokenStore:
         if start < 0 or count < 0 or start + count > len(self):
             raise IndexError(f"tokens {start} to {start + count} of a stream of {len(self)}")
         ids = np.empty(count, np.int64)
-        place = bisect_right(self._starts, start) - 1
+        index = bisect_right(self._starts, start) - 1
         done = 0
         while done < count:
-            shard = self.shards[place]
-            part = shard.ids[start + done - self._starts[place] :][: count - done]
+            shard = self.shards[index]
+            part = shard.ids[start + done - self._starts[index] :][: count - done]
             _check_ids(part, self.vocab_size, shard.path)
             ids[done : done + len(part)] = part
             done += len(part)
-            place += 1
+            index += 1
         return ids
 
     def verify(self) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from ingot.corpus.reading.decompress import COMPRESSED, open_expanded
+from ingot.corpus.reading.decompress import COMPRESSED, open_decompressed
 from ingot.errors import CorpusError
 from ingot.files import sha256_file
 
@@ -72,7 +72,7 @@ def read_records(paths: Sequence[Path]) -> Iterator[Record]:
         try:
             with path.open("rb") as raw:
                 compressed = path.suffix.lower() in COMPRESSED
-                for record in _lines(open_expanded(raw, path) if compressed else raw, path):
+                for record in _lines(open_decompressed(raw, path) if compressed else raw, path):
                     found = True
                     yield record
         except OSError as error:

@@ -55,6 +55,6 @@ def test_the_options_reach_the_corpus(
 def test_a_mistake_is_one_line(data_build: Command, tmp_path: Path) -> None:
     done = data_build("-", "--stdin-format", "xml", "--out", "out")
     assert done.returncode == 2
-    assert done.stderr.decode().startswith("error: stdin_format: Input should be 'text' or 'jsonl'")
+    assert done.stderr.decode().startswith("error: stdin_format must be 'text' or 'jsonl'")
     assert done.stderr.count(b"\n") == 1
     assert list(tmp_path.iterdir()) == []

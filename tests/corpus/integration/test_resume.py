@@ -1,4 +1,4 @@
-"""Builds that are killed, and builds that are stopped, go on from where they were."""
+"""Builds that are killed or stopped resume from their last checkpoint."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ config = CorpusConfig.model_validate_json(sys.argv[3])
 out, *sources = map(Path, sys.argv[4:])
 hidden = out.parent / f".{out.name}.building"
 rng = random.Random()
-kept, places = {}, []
+kept, checkpoints = {}, []
 for attempt in range(500):
     child = os.fork()
     if child == 0:
@@ -43,23 +43,23 @@ for attempt in range(500):
     os.kill(child, signal.SIGKILL)
     if os.waitpid(child, 0)[1] == 0:
         break
-    if out.exists():  # killed between putting the result in its place and tidying up
+    if out.exists():  # killed between renaming the result and removing the staging folder
         try:
             build_corpus(sources, out, config)
         except CorpusError:
             break
-    database = sqlite3.connect(hidden / "journal.sqlite")
+    database = sqlite3.connect(hidden / "build_state.sqlite")
     try:
         rows = dict(database.execute("SELECT name, value FROM state"))
     except sqlite3.Error:
         rows = {}
     database.close()
-    pack = json.loads(rows.get("pack", "{}"))
-    places.append([json.loads(rows.get("read", "{}")).get("place", {}).get("number", 0),
-                   pack.get("place", {}).get("number", 0)])
-    for shard in pack.get("writer", {}).get("train", {}).get("shards", []):
+    second = json.loads(rows.get("second_pass", "{}"))
+    checkpoints.append([json.loads(rows.get("first_pass", "{}")).get("cursor", {}).get("number", 0),
+                   second.get("cursor", {}).get("number", 0)])
+    for shard in second.get("writer", {}).get("train", {}).get("shards", []):
         kept.setdefault(shard["file"], (hidden / "result" / shard["file"]).stat().st_mtime_ns)
-print(json.dumps({"places": places, "kept": kept}))
+print(json.dumps({"checkpoints": checkpoints, "kept": kept}))
 """
 
 
@@ -113,8 +113,8 @@ def test_a_build_killed_many_times_gives_the_same_bytes(
         timeout=300,
     )
     told: dict[str, Any] = json.loads(done.stdout)
-    assert len(told["places"]) >= 3, "too few kills to say anything"
-    for before, after in zip(told["places"], told["places"][1:], strict=False):
+    assert len(told["checkpoints"]) >= 3, "too few kills to say anything"
+    for before, after in zip(told["checkpoints"], told["checkpoints"][1:], strict=False):
         assert before[0] <= after[0]  # neither pass ever falls behind a checkpoint
         assert before[1] <= after[1]
     killed, expected = contents(out), contents(whole.path)
@@ -162,7 +162,7 @@ def test_a_build_that_is_stopped_is_kept_and_goes_on(
 
 
 @pytest.mark.usefixtures("small_steps", "every_event")
-@pytest.mark.parametrize("what", ["text", "config", "journal"])
+@pytest.mark.parametrize("what", ["text", "config", "state"])
 def test_what_belongs_to_another_build_is_not_gone_on_with(
     tmp_path: Path, sources: list[Path], what: str
 ) -> None:
@@ -175,7 +175,7 @@ def test_what_belongs_to_another_build_is_not_gone_on_with(
     elif what == "config":
         config = CONFIG.model_copy(update={"vocab_size": 310})
     else:
-        (out.parent / ".corpus.building" / "journal.sqlite").write_bytes(b"no journal" * 1000)
+        (out.parent / ".corpus.building" / "build_state.sqlite").write_bytes(b"not a state" * 1000)
     build_corpus(sources, out, config)
     assert contents(out) == contents(build_corpus(sources, tmp_path / "whole", config).path)
     assert [path.name for path in out.parent.iterdir()] == ["corpus"]

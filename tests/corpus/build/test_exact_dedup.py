@@ -6,8 +6,8 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingot.corpus.build.build_state import Journal
-from ingot.corpus.build.exact_duplicates import SeenDigests
+from ingot.corpus.build.build_state import BuildState
+from ingot.corpus.build.exact_dedup import ExactDedup
 
 
 def digest(number: int) -> bytes:
@@ -18,24 +18,24 @@ def digest(number: int) -> bytes:
 @given(numbers=st.lists(st.integers(0, 30)))
 def test_each_digest_is_new_once_and_found_where_it_was_first(numbers: list[int]) -> None:
     first: dict[int, int] = {}
-    with Journal() as journal:
-        seen = SeenDigests(journal)
-        for place, number in enumerate(numbers):
-            assert seen.add(digest(number), place) == (number not in first)
-            first.setdefault(number, place)
+    with BuildState() as state:
+        seen = ExactDedup(state)
+        for index, number in enumerate(numbers):
+            assert seen.add(digest(number), index) == (number not in first)
+            first.setdefault(number, index)
         for number in range(31):
             expected = (first[number], False) if number in first else None
             assert seen.find(digest(number)) == expected
 
 
 def test_marks_stay(tmp_path: Path) -> None:
-    with Journal(tmp_path / "journal") as journal:
-        seen = SeenDigests(journal)
+    with BuildState(tmp_path / "state") as state:
+        seen = ExactDedup(state)
         seen.add(digest(1), 5)
         seen.add(digest(2), 6)
-        seen.mark_near(digest(2))
-        journal.commit()
-    with Journal(tmp_path / "journal") as journal:
-        seen = SeenDigests(journal)
+        seen.mark_near_duplicate(digest(2))
+        state.commit()
+    with BuildState(tmp_path / "state") as state:
+        seen = ExactDedup(state)
         assert seen.find(digest(1)) == (5, False)
         assert seen.find(digest(2)) == (6, True)

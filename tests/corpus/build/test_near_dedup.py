@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from ingot.corpus import CorpusConfig, build_corpus
-from ingot.corpus.build.build_state import Journal
-from ingot.corpus.build.near_duplicates import NearDuplicates, rows_per_band
+from ingot.corpus.build.build_state import BuildState
+from ingot.corpus.build.near_dedup import NearDedup, rows_per_band
 
 
 def words(seed: int, count: int = 300) -> list[str]:
@@ -17,7 +17,7 @@ def words(seed: int, count: int = 300) -> list[str]:
 
 def changed(text: list[str], every: int) -> list[str]:
     """Replace one word in ``every``; each change breaks five runs of five words."""
-    return [f"x{place}" if place % every == every - 1 else word for place, word in enumerate(text)]
+    return [f"x{index}" if index % every == every - 1 else word for index, word in enumerate(text)]
 
 
 def similarity(a: list[str], b: list[str]) -> float:
@@ -29,8 +29,8 @@ def test_those_above_the_threshold_are_found_and_those_below_are_kept() -> None:
     near, far = (lambda text: changed(text, 100)), (lambda text: changed(text, 15))
     assert similarity(words(0), near(words(0))) > 0.9
     assert similarity(words(0), far(words(0))) < 0.6
-    with Journal() as journal:
-        seen = NearDuplicates(journal, 0.8)
+    with BuildState() as state:
+        seen = NearDedup(state, 0.8)
         for number in range(100):
             assert seen.add(" ".join(words(number)), number)
         found = [not seen.add(" ".join(near(words(n))).upper(), 100 + n) for n in range(100)]
@@ -49,8 +49,8 @@ def test_nine_in_ten_pairs_at_the_threshold_share_a_band(threshold: float) -> No
 
 
 def test_short_texts_are_compared_whole_and_marks_alone_are_always_new() -> None:
-    with Journal() as journal:
-        seen = NearDuplicates(journal, 0.8)
+    with BuildState() as state:
+        seen = NearDedup(state, 0.8)
         assert seen.add("Good morning!", 0)
         assert not seen.add("good... morning", 1)
         assert seen.add("good evening", 2)
@@ -58,12 +58,12 @@ def test_short_texts_are_compared_whole_and_marks_alone_are_always_new() -> None
         assert seen.add("!?", 4)
 
 
-def test_it_goes_on_with_what_the_journal_holds(tmp_path: Path) -> None:
-    with Journal(tmp_path / "journal") as journal:
-        NearDuplicates(journal, 0.8).add(" ".join(words(1)), 0)
-        journal.commit()
-    with Journal(tmp_path / "journal") as journal:
-        seen = NearDuplicates(journal, 0.8)
+def test_it_resumes_from_the_build_state(tmp_path: Path) -> None:
+    with BuildState(tmp_path / "state") as state:
+        NearDedup(state, 0.8).add(" ".join(words(1)), 0)
+        state.commit()
+    with BuildState(tmp_path / "state") as state:
+        seen = NearDedup(state, 0.8)
         assert not seen.add(" ".join(changed(words(1), 150)), 1)
         assert seen.add(" ".join(words(2)), 2)
 
