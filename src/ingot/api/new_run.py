@@ -27,7 +27,7 @@ from ingot.settings import merge_tables
 from ingot.training import Run, RunRecord, create_run, make_recipe
 from ingot.training.config.fine_tuning_defaults import tuning_tables
 from ingot.training.config.task import TaskConfig
-from ingot.training.data.jsonl import data_digest
+from ingot.training.data.records import data_digest
 from ingot.training.run_folder.run import refuse_existing_run
 
 

@@ -40,7 +40,7 @@ def test_every_format_reads_the_same_in_every_compression(tmp_path: Path, read: 
             assert report.source_bytes == path.stat().st_size
 
 
-def test_jsonl_origins_are_lines_and_blank_lines_mean_nothing(tmp_path: Path, read: Read) -> None:
+def test_jsonl_origins_are_lines_and_blank_lines_are_ignored(tmp_path: Path, read: Read) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "one"}\n\n  \n{"text": "four"}')
     documents, report = read(path)
@@ -53,9 +53,9 @@ def test_jsonl_origins_are_lines_and_blank_lines_mean_nothing(tmp_path: Path, re
     [
         ('{"body": "x", "title": "y"}', r"has no field 'text'; set json_field to one of 'body'"),
         ('{"text": ', r"is not valid JSON \(.*\); correct or remove the line"),
-        ('["text"]', r"is not a JSON object"),
-        ('{"text": 5}', r"field 'text' is int, not text"),
-        ('{"text": ["a"]}', r"field 'text' is list, not text"),
+        ('["text"]', r"is a list, not a JSON object"),
+        ('{"text": 5}', r"field 'text' is a number, not text"),
+        ('{"text": ["a"]}', r"field 'text' is a list, not text"),
         ("[" * 100_000, r"is not valid JSON"),
     ],
 )
@@ -141,7 +141,7 @@ def test_a_missing_pyarrow_is_said_clearly(
 def test_a_jsonl_line_without_end_is_refused(
     tmp_path: Path, read: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ingot.corpus.reading.formats._LINE_BYTES", 1 << 20)
+    monkeypatch.setattr("ingot.corpus.reading.jsonl.MAX_LINE_BYTES", 1 << 20)
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "fine"}\n"' + "x" * (1 << 21))
     with pytest.raises(CorpusError, match=r"a\.jsonl:2: line is longer than 1 MiB"):

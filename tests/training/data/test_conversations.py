@@ -12,7 +12,7 @@ from ingot.errors import ArtifactError, CorpusError
 from ingot.model import Tokenizer
 from ingot.model.chat import ChatTemplate
 from ingot.training.data.conversations import messages_of, read_examples
-from ingot.training.data.jsonl import Record
+from ingot.training.data.records import Record
 
 USER = {"role": "user", "content": "How many?"}
 ANSWER = {"role": "assistant", "content": "Three."}

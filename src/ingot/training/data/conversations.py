@@ -11,10 +11,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ingot.corpus.reading.jsonl import kind_of
 from ingot.errors import CorpusError, IngotError, UsageError
 from ingot.model import Tokenizer
 from ingot.model.chat import ANSWERER, ChatTemplate, EncodedChat
-from ingot.training.data.jsonl import Record, kind_of, read_records
+from ingot.training.data.records import Record, read_records
 
 ROLES = ("system", "user", ANSWERER)
 AT_ONCE = 64

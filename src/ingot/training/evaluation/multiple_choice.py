@@ -14,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ingot.corpus.reading.jsonl import kind_of
 from ingot.errors import CorpusError
 from ingot.model import Tokenizer
 from ingot.model.transformer import Transformer
 from ingot.training.compute.precision import Precision
-from ingot.training.data.jsonl import Record, kind_of, read_records
+from ingot.training.data.records import Record, read_records
 from ingot.training.evaluation.scoring import open_model
 from ingot.training.objectives.answers import ScoredTokens, log_probabilities
 

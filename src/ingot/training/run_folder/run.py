@@ -15,7 +15,7 @@ from ingot.errors import ArtifactError, TrainingError, from_validation
 from ingot.files import write_atomic
 from ingot.model import ModelConfig, Tokenizer
 from ingot.training.config.recipe import Recipe, make_recipe, read_recipe
-from ingot.training.data.jsonl import data_digest
+from ingot.training.data.records import data_digest
 
 RECIPE, RECORD, TOKENIZER = "recipe.toml", "run.json", "tokenizer.json"
 

@@ -1,33 +1,22 @@
-"""JSONL files of examples, read line by line and trusted in nothing."""
+"""Records of JSONL files of examples, each field checked before use."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NoReturn
 
 from ingot.corpus.reading.decompress import COMPRESSED, open_decompressed
+from ingot.corpus.reading.jsonl import Line, kind_of, read_lines
 from ingot.errors import CorpusError
 from ingot.files import sha256_file
-
-_LINE_BYTES = 16 << 20
-_KINDS: dict[type, str] = {
-    dict: "an object",
-    list: "a list",
-    str: "text",
-    int: "a number",
-    float: "a number",
-    bool: "true or false",
-    type(None): "null",
-}
 
 
 @dataclass(frozen=True)
 class Record:
-    """One line of a file: a JSON object, and where it stands."""
+    """One line of a file: a JSON object and its origin."""
 
     values: Mapping[str, Any]
     origin: str
@@ -61,20 +50,20 @@ class Record:
 
 
 def read_records(paths: Sequence[Path]) -> Iterator[Record]:
-    """Yield every line of JSONL files, compressed or not; blank lines mean nothing.
+    """Yield every line of JSONL files, compressed or not; blank lines are ignored.
 
     Raises:
         CorpusError: a file cannot be read or holds no line; a line is too long, not
-            UTF-8, or no JSON object.
+            UTF-8, or not a JSON object.
     """
     for path in paths:
         found = False
         try:
             with path.open("rb") as raw:
                 compressed = path.suffix.lower() in COMPRESSED
-                for record in _lines(open_decompressed(raw, path) if compressed else raw, path):
+                for line in read_lines(open_decompressed(raw, path) if compressed else raw, path):
                     found = True
-                    yield record
+                    yield _parse(line)
         except OSError as error:
             raise CorpusError(
                 f"cannot be read ({error.strerror})", where=path, fix="name a JSONL file"
@@ -83,44 +72,17 @@ def read_records(paths: Sequence[Path]) -> Iterator[Record]:
             raise CorpusError("holds no line", where=path, fix="name a JSONL file with examples")
 
 
-def kind_of(value: object) -> str:
-    """Return what JSON calls the type of a value."""
-    return _KINDS[type(value)]
-
-
-def _lines(stream: BinaryIO, path: Path) -> Iterator[Record]:
-    number = 0
-    while line := stream.readline(_LINE_BYTES + 1):
-        number += 1
-        origin = f"{path}:{number}"
-        if len(line) > _LINE_BYTES:
-            raise CorpusError(
-                f"line is longer than {_LINE_BYTES >> 20} MiB", where=origin, fix="shorten it"
-            )
-        if line.strip():
-            yield Record(_parse(line, origin, first=number == 1), origin)
-
-
-def _parse(line: bytes, origin: str, *, first: bool) -> dict[str, Any]:
+def _parse(line: Line) -> Record:
     try:
-        value = json.loads(line.decode("utf-8-sig" if first else "utf-8"))
+        return Record(line.parse(), line.origin)
     except UnicodeDecodeError as error:
         raise CorpusError(
-            f"is not UTF-8 (byte {error.start})", where=origin, fix="convert the file"
+            f"is not UTF-8 (byte {error.start})", where=line.origin, fix="convert the file"
         ) from error
-    except (ValueError, RecursionError) as error:
-        raise CorpusError(
-            f"is not valid JSON ({error})", where=origin, fix="correct or remove the line"
-        ) from error
-    if not isinstance(value, dict):
-        raise CorpusError(
-            f"is {kind_of(value)}, not a JSON object", where=origin, fix="write one object a line"
-        )
-    return value
 
 
 def data_digest(paths: Sequence[Path]) -> str:
-    """Return what tells files of conversations or pairs from others.
+    """Return the SHA-256 over the contents of the files.
 
     Raises:
         CorpusError: a file cannot be read.

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from ingot.corpus.reading import jsonl
 from ingot.errors import CorpusError
-from ingot.training.data import jsonl
-from ingot.training.data.jsonl import Record, kind_of, read_records
+from ingot.training.data.records import Record, read_records
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_a_bad_line_is_named(
     file: Path, line: bytes, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if b"xxx" in line:
-        monkeypatch.setattr(jsonl, "_LINE_BYTES", 2000)
+        monkeypatch.setattr(jsonl, "MAX_LINE_BYTES", 2000)
     file.write_bytes(b'{"a": 1}\n' + line + b"\n")
     with pytest.raises(CorpusError) as caught:
         list(read_records([file]))
@@ -83,15 +83,3 @@ def test_a_missing_field_is_named() -> None:
 
 def test_empty_text_may_be_allowed() -> None:
     assert Record({"a": ""}, "file:7").text("a", empty=True) == ""
-
-
-def test_every_kind_of_json_has_a_name() -> None:
-    assert [kind_of(value) for value in ({}, [], "", 1, 0.5, False, None)] == [
-        "an object",
-        "a list",
-        "text",
-        "a number",
-        "a number",
-        "true or false",
-        "null",
-    ]

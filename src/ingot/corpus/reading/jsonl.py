@@ -1,0 +1,102 @@
+"""JSONL lines: bounded, decoded and parsed, each error with file and line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ingot.errors import CorpusError
+
+MAX_LINE_BYTES = 64 << 20
+"""Longest line that is read; a line without end would otherwise fill the memory."""
+
+_KINDS: dict[type, str] = {
+    dict: "an object",
+    list: "a list",
+    str: "text",
+    int: "a number",
+    float: "a number",
+    bool: "true or false",
+    type(None): "null",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a file.
+
+    Attributes:
+        data: Its bytes.
+        path: The file.
+        number: Its number, from 1.
+    """
+
+    data: bytes
+    path: Path
+    number: int
+
+    @property
+    def origin(self) -> str:
+        """File and line, such as ``talks.jsonl:12``."""
+        return f"{self.path}:{self.number}"
+
+    def decode(self) -> str:
+        """Return the text of the line, without the byte order mark of a file's first line.
+
+        Raises:
+            UnicodeDecodeError: the line is not UTF-8.
+        """
+        return self.data.decode("utf-8-sig" if self.number == 1 else "utf-8")
+
+    def parse(self) -> dict[str, Any]:
+        """Return the JSON object of the line.
+
+        Raises:
+            UnicodeDecodeError: the line is not UTF-8.
+            CorpusError: it is not a JSON object.
+        """
+        text = self.decode()
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise CorpusError(
+                f"is not valid JSON ({error})", where=self.origin, fix="correct or remove the line"
+            ) from error
+        if not isinstance(value, dict):
+            raise CorpusError(
+                f"is {kind_of(value)}, not a JSON object",
+                where=self.origin,
+                fix="write one JSON object per line",
+            )
+        return value
+
+
+def read_lines(stream: BinaryIO, path: Path) -> Iterator[Line]:
+    """Yield every line of a stream that is not blank.
+
+    Args:
+        stream: The file's bytes, decompressed.
+        path: The file's name, for errors.
+
+    Raises:
+        CorpusError: a line is longer than ``MAX_LINE_BYTES``.
+    """
+    number = 0
+    while data := stream.readline(MAX_LINE_BYTES + 1):
+        number += 1
+        if len(data) > MAX_LINE_BYTES:
+            raise CorpusError(
+                f"line is longer than {MAX_LINE_BYTES >> 20} MiB",
+                where=f"{path}:{number}",
+                fix="shorten it or split it",
+            )
+        if not data.isspace():
+            yield Line(data, path, number)
+
+
+def kind_of(value: object) -> str:
+    """Return JSON's name for the type of a value."""
+    return _KINDS[type(value)]
