@@ -10,11 +10,11 @@ Two phases that share one architecture, and a wall between them::
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ingot.errors import IngotError
+from ingot.process import set_openmp_spin
 
 if TYPE_CHECKING:
     from ingot.api.inference import GenerationResult, Model, load, serve, verify
@@ -32,10 +32,7 @@ if TYPE_CHECKING:
     from ingot.inference import EngineConfig
     from ingot.server import ServerConfig
 
-# OpenMP's threads spin while they wait for each other; on a machine that also does other work
-# they spin away the very time their partner needs. A short spin keeps both: docs/log.md has the
-# figures. It must be said before PyTorch is loaded; a value of your own is left alone.
-os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+set_openmp_spin()  # before anything loads PyTorch, which reads the environment once
 
 _LAZY = {
     "ingot.api.training": (

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import torch
 
+from ingot.model.bfloat16 import computes_bfloat16
+from ingot.process import set_torch_threads, usable_cores
+
 _SIZES = ((2048, 1024, 1024), (4096, 512, 512))  # rows, inner, columns
 
 
@@ -31,12 +34,12 @@ class Machine:
 def measure_machine(seconds: float = 1.5) -> Machine:
     """Measure this machine; matrix products are timed for about ``seconds`` in all."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.set_num_threads(len(os.sched_getaffinity(0)))  # an engine may have set fewer
+    set_torch_threads(usable_cores())  # an engine may have set fewer
     single = _matmul_flops(device, torch.float32, seconds / 2)
-    half = _matmul_flops(device, torch.bfloat16, seconds / 2) if _has_bfloat16(device) else 0.0
+    half = _matmul_flops(device, torch.bfloat16, seconds / 2) if computes_bfloat16(device) else 0.0
     return Machine(
         name=_name(device),
-        cores=len(os.sched_getaffinity(0)),
+        cores=usable_cores(),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         bfloat16=half > single,
         matmul_flops=max(single, half),
@@ -56,12 +59,6 @@ def _matmul_flops(device: torch.device, dtype: torch.dtype, seconds: float) -> f
             product[0, 0].item()  # waits for an accelerator to finish
             best = max(best, 2 * rows * inner * columns / (time.perf_counter() - started))
     return best
-
-
-def _has_bfloat16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def _name(device: torch.device) -> str:

@@ -18,6 +18,7 @@ import uvloop
 from ingot.artifact import Ingot
 from ingot.errors import IngotError, ServeError
 from ingot.inference import EngineLoop
+from ingot.process import raise_file_limit, short_pauses
 from ingot.server.access.admission import Admission
 from ingot.server.access.api_keys import Keys
 from ingot.server.access.in_flight import Activity
@@ -29,7 +30,6 @@ from ingot.server.engine.model_registry import Loader, Models, ServedModel
 from ingot.server.engine.service import Service
 from ingot.server.http.listener import BACKLOG, at_once, listen, url_of
 from ingot.server.http.logs import LogWriter
-from ingot.server.http.process import answering_comes_first, raise_file_limit
 from ingot.server.http.protocol import GuardedProtocol
 
 _log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ class Server:
         with (
             self._logs.installed(),
             _signals(self._uvicorn.stop, self._uvicorn.ask_reload),
-            answering_comes_first(),
+            short_pauses(),
         ):
             self._serve()
         if (failed := self._models.failed) is not None:

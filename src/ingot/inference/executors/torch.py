@@ -7,7 +7,6 @@ that share one, K head width.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from ingot.inference.config import EngineConfig
 from ingot.inference.executors.base import FEATURES, Chunk, Drawn, Hidden, Result
 from ingot.inference.executors.sampling import draw
 from ingot.inference.executors.torch_weights import digests, load
+from ingot.process import set_torch_threads, usable_cores
 
 _ROWS_AT_ONCE = 64  # whose scores are computed together: 40 MB at a vocabulary of 150,000
 
@@ -59,7 +59,7 @@ class TorchExecutor:
         device: str | None = None,
         threads: int | None = None,
     ) -> None:
-        torch.set_num_threads(threads or max(len(os.sched_getaffinity(0)) - 1, 1))
+        set_torch_threads(threads or usable_cores() - 1)
         self.config = ingot.config
         self.block_size = block_size
         self.num_blocks = num_blocks or EngineConfig(block_size=block_size).blocks_for(self.config)

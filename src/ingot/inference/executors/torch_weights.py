@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ingot.artifact import Ingot, SealedBuffer, StoredTensor, widen_to_float32
+from ingot.model.bfloat16 import computes_bfloat16
 from ingot.model.transformer import Rotary, Transformer
 
 
@@ -26,7 +27,7 @@ def load(ingot: Ingot, device: torch.device) -> Transformer:
         weights = {name: _sealed(values) for name, values in ingot.float32()}
     else:
         stored = {tensor.dtype for tensor in ingot.tensors.values()}
-        in_bfloat16 = stored == {"BF16"} and (device.type != "cpu" or _computes_bfloat16())
+        in_bfloat16 = stored == {"BF16"} and (device.type != "cpu" or computes_bfloat16(device))
         weights = {name: _stored(tensor, in_bfloat16) for name, tensor in ingot.tensors.items()}
     on_device = {name: weight.to(device) for name, weight in weights.items()}
     transformer.load_state_dict(on_device, assign=True)
@@ -62,11 +63,6 @@ def _stored_bytes(weight: Tensor, dtype: str) -> memoryview:
     """Return the bytes that a weight has in the ingot's own format."""
     weight = weight.detach().to("cpu", torch.bfloat16 if dtype == "BF16" else torch.float32)
     return weight.contiguous().view(torch.uint8).numpy().reshape(-1).data
-
-
-def _computes_bfloat16() -> bool:
-    """Whether the CPU multiplies bfloat16 matrices itself; emulation is slower than float32."""
-    return bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def _widened(tensor: StoredTensor) -> memoryview:

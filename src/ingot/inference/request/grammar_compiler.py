@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TooLate
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
 import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ingot.errors import ServeError, UsageError
 from ingot.inference.request.grammar import Grammar, GrammarState
 from ingot.model.tokenizer import Tokenizer
+from ingot.process import thread_with_stack
 
 GrammarKind = Literal["json_schema", "json_object", "regex", "grammar"]
 
@@ -28,7 +29,6 @@ MAX_GRAMMAR_BYTES = 64 << 10
 _COMPILE_TIMEOUT_S = 5.0
 _MOST_COMPILING = 2
 _STACK_BYTES = 256 << 20
-_stack_size = threading.Lock()  # the stack size is one setting for the whole process
 _ANY_OBJECT = '{"type": "object"}'
 _SPACE = r"[\x20\x0A\x0D\x09]{0,16}"  # bounded: a model must not write white space forever
 _MESSAGE_CHARACTERS = 300
@@ -84,7 +84,10 @@ class GrammarCompiler:
         if not self._compiling.acquire(timeout=self._timeout_s):
             raise self._too_slow(kind)
         result: Future[Grammar] = Future()
-        _start_deep(self._run, result, kind, text)
+        # The library recurses along chains of rules: 3,000 of them, in 50 kB of text, overran
+        # the usual 8 MB and ended the process.
+        work = partial(self._run, result, kind, text)
+        thread_with_stack(_STACK_BYTES, work, name="ingot-grammar")
         try:
             return result.result(max(deadline - time.monotonic(), 0.0))
         except TooLate:
@@ -127,20 +130,6 @@ class GrammarCompiler:
                     tokenizer.to_json(), n_vocab=tokenizer.vocab_size, eos_token=tokenizer.eos_id
                 )
             return self._backend
-
-
-def _start_deep(work: Callable[..., None], *args: Any) -> None:
-    """Run ``work`` in a thread whose stack is deep enough for any grammar within the size limit.
-
-    The library recurses along chains of rules: 3,000 of them, in 50 kB of text, overran
-    the usual 8 MB and ended the process. Only memory that is touched is allocated.
-    """
-    with _stack_size:
-        usual = threading.stack_size(_STACK_BYTES)
-        try:
-            threading.Thread(target=work, args=args, name="ingot-grammar", daemon=True).start()
-        finally:
-            threading.stack_size(usual)
 
 
 class _CompiledGrammar(Grammar):

@@ -14,11 +14,11 @@ from typing import Literal
 from ingot.artifact import Ingot
 from ingot.errors import IngotError, ServeError, UsageError
 from ingot.inference import EngineLoop
+from ingot.process import return_memory
 from ingot.server.engine.grammars import GrammarCache
 from ingot.server.engine.prompts import PromptEncoder
 from ingot.server.engine.stream import OutputMailbox
 from ingot.server.http.errors import ApiError
-from ingot.server.http.process import return_memory
 from ingot.server.schemas.completions import Model
 
 _log = logging.getLogger(__name__)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ingot.model.bfloat16 import computes_bfloat16
 from ingot.training.native import module
 
 
@@ -25,7 +26,7 @@ class Precision:
         """Take CUDA where there is one; under auto, bfloat16 where it is computed in hardware."""
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if wish == "auto":
-            wish = "bfloat16" if has_bfloat16(device) else "float32"
+            wish = "bfloat16" if computes_bfloat16(device) else "float32"
         return cls(device, torch.bfloat16 if wish == "bfloat16" else torch.float32)
 
     @property
@@ -42,13 +43,6 @@ class Precision:
 
     def __str__(self) -> str:
         return f"{str(self.dtype).removeprefix('torch.')} on {self.device.type}"
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Tell whether matrix products in bfloat16 are faster than in float32 on ``device``."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def on_device(values: NDArray[Any] | Tensor, device: torch.device) -> Tensor:

@@ -12,6 +12,7 @@ from datetime import timedelta
 import torch
 from torch import Tensor, distributed, nn
 
+from ingot.process import usable_cores
 from ingot.training.objectives import Batch
 
 _DEADLINE = timedelta(hours=1)  # the others wait so long while the first one scores and saves
@@ -55,7 +56,7 @@ class Workers:
     def threads(self) -> int:
         """CPU threads for this process."""
         here = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if self.count > 1 else 1
-        return max(1, len(os.sched_getaffinity(0)) // here)
+        return max(1, usable_cores() // here)
 
     def own(self, batch: Batch, passes: int) -> list[Batch]:
         """Return this process's part of an update's batch, cut into passes.

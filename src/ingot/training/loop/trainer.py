@@ -16,6 +16,7 @@ import torch
 
 from ingot.errors import Interrupted, RecipeError, TrainingError
 from ingot.model.transformer import Transformer
+from ingot.process import flush_denormals, set_torch_threads
 from ingot.training.compute.compile import compiled, recompute_blocks
 from ingot.training.compute.fused_modules import fuse
 from ingot.training.compute.precision import Precision
@@ -114,13 +115,11 @@ class Trainer:
             ResourceError: memory or disk does not suffice.
             TrainingError: the loss is no number any more, or a checkpoint is damaged.
         """
-        torch.set_num_threads(self._workers.threads)  # an engine may have taken fewer
-        torch.set_flush_denormal(True)
+        set_torch_threads(self._workers.threads)  # an engine may have set fewer
         try:
-            with lack_of_memory_named(self._run):
+            with flush_denormals(), lack_of_memory_named(self._run):
                 return self._train()
         finally:
-            torch.set_flush_denormal(False)  # whoever called keeps their arithmetic
             self._task.objective.close()
             self._saver.wait()
 

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import subprocess
+import sys
+import threading
+from queue import Queue
+
+import torch
+
+from ingot.process import flush_denormals, set_torch_threads, short_pauses, thread_with_stack
+
+
+class Node:
+    """Something that can be part of a cycle."""
+
+    other: Node
+
+
+def test_what_is_there_is_spared_by_the_collector_until_the_end() -> None:
+    before = gc.get_threshold(), sys.getswitchinterval()
+    with short_pauses():
+        assert gc.get_freeze_count() > 10_000  # modules alone are more
+        assert gc.get_threshold()[0] > before[0][0]
+        assert sys.getswitchinterval() < before[1]
+        node = Node()
+        node.other = node
+        del node
+        assert gc.collect() >= 1  # what comes later is still collected
+    assert gc.get_freeze_count() == 0
+    assert (gc.get_threshold(), sys.getswitchinterval()) == before
+
+
+def test_denormals_are_flushed_inside_the_block_alone() -> None:
+    denormal = torch.tensor(1e-40)
+    with flush_denormals():
+        assert (denormal * 0.5).item() == 0
+    assert (denormal * 0.5).item() > 0
+
+
+def test_at_least_one_thread_is_set() -> None:
+    before = torch.get_num_threads()
+    try:
+        set_torch_threads(0)
+        assert torch.get_num_threads() == 1
+    finally:
+        set_torch_threads(before)
+
+
+def test_a_deep_stack_is_for_one_thread() -> None:
+    sizes: Queue[int] = Queue()
+    usual = threading.stack_size()
+    thread_with_stack(512 << 20, lambda: sizes.put(stack_bytes()), name="deep")
+    threading.Thread(target=lambda: sizes.put(stack_bytes())).start()
+    found = sorted(sizes.get(timeout=60) for _ in range(2))
+    assert found[0] < 512 << 20 <= found[1]
+    assert threading.stack_size() == usual
+
+
+def stack_bytes() -> int:
+    """Return the size of this thread's stack."""
+    libc = ctypes.CDLL(None)
+    attributes = ctypes.create_string_buffer(256)
+    libc.pthread_self.restype = ctypes.c_void_p
+    libc.pthread_getattr_np(ctypes.c_void_p(libc.pthread_self()), attributes)
+    size = ctypes.c_size_t()
+    libc.pthread_attr_getstacksize(attributes, ctypes.byref(size))
+    return size.value
+
+
+def test_importing_sets_the_spin_of_openmp_unless_it_is_given() -> None:
+    code = "import os, ingot; print(os.environ['GOMP_SPINCOUNT'])"
+    for given, expected in ((None, "3000"), ("7", "7")):
+        environment = {k: v for k, v in os.environ.items() if k != "GOMP_SPINCOUNT"}
+        if given:
+            environment["GOMP_SPINCOUNT"] = given
+        told = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, check=True
+        )
+        assert told.stdout.decode().strip() == expected
