@@ -13,7 +13,8 @@ import pytest
 from ingot.artifact import Ingot, Provenance, freeze, open_ingot
 from ingot.errors import ServeError
 from ingot.inference import Engine, EngineConfig, OutputDelta, SamplingParams
-from ingot.inference.executors.base import Chunk, Drawn
+from ingot.inference.executors.base import Chunk
+from ingot.inference.request.sequence import Drawn
 from ingot.model import ModelConfig, Tokenizer
 
 CONTEXT = 128

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from collections.abc import Sequence as Seq
 from dataclasses import asdict
 
-from ingot.errors import ServeError
-from ingot.inference.config import EngineConfig, check_limits
+from ingot.errors import ServeError, UsageError
+from ingot.inference.config import EngineConfig
 from ingot.inference.executors.base import Chunk, Executor, Hidden, Result
 from ingot.inference.request.output import SequenceOutput, StepOutput
 from ingot.inference.request.params import RequestOptions, SamplingParams
@@ -47,7 +47,7 @@ class Engine:
         self, executor: Executor, tokenizer: Tokenizer, config: EngineConfig | None = None
     ) -> None:
         config = config or EngineConfig()
-        check_limits(config, executor)
+        _check_limits(config, executor)
         self._executor = executor
         self._tokenizer = tokenizer
         self._max_waiting = config.max_waiting
@@ -324,3 +324,39 @@ class Engine:
         counters.executor_s += executor_s
         counters.last_step_s = before_s + executor_s + after_s
         counters.step_s += counters.last_step_s
+
+
+def _check_limits(config: EngineConfig, executor: Executor) -> None:
+    """Refuse limits that contradict each other, the model or the executor.
+
+    Raises:
+        UsageError: they do; ``where`` names one of them.
+    """
+    if config.max_sequences > config.max_step_tokens:
+        raise UsageError(
+            f"{config.max_sequences} sequences do not fit in a step of "
+            f"{config.max_step_tokens} tokens",
+            where="max_sequences",
+            fix="lower it, or raise max_step_tokens",
+        )
+    model_context = executor.config.max_position_embeddings
+    if config.max_context is not None and config.max_context > model_context:
+        raise UsageError(
+            f"{config.max_context} is longer than the model's {model_context}",
+            where="max_context",
+            fix="lower it",
+        )
+    for name in ("block_size", "num_blocks"):
+        asked, built = getattr(config, name), getattr(executor, name)
+        if asked is not None and asked != built:
+            raise UsageError(
+                f"{asked} is not the executor's {built}",
+                where=name,
+                fix="build the executor with the same",
+            )
+    if config.speculation and "earlier" not in executor.features:
+        raise UsageError(
+            "is not supported by this executor",
+            where="speculation",
+            fix="leave it at 0, or use another executor",
+        )

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from ingot.artifact import Ingot
 from ingot.errors import ServeError
 from ingot.inference import SamplingParams
-from ingot.inference.executors.base import Adjustment, Chunk, Drawn, SamplingRow
+from ingot.inference.executors.base import Chunk, SamplingRow
 from ingot.inference.executors.native import NativeExecutor, as_native
 from ingot.inference.executors.sampling import draw
+from ingot.inference.request.penalties import Adjustment
+from ingot.inference.request.sequence import Drawn
 
 VOCABULARY = 300
 

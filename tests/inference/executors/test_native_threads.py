@@ -12,8 +12,9 @@ import pytest
 
 from ingot.artifact import Ingot
 from ingot.inference import SamplingParams
-from ingot.inference.executors.base import Chunk, Drawn, SamplingRow
+from ingot.inference.executors.base import Chunk, SamplingRow
 from ingot.inference.executors.native import NativeExecutor
+from ingot.inference.request.sequence import Drawn
 
 ROW = SamplingRow(SamplingParams(temperature=0), 0, 0)
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from ingot.errors import ServeError
 from ingot.inference import SamplingParams
-from ingot.inference.executors.base import Adjustment, SamplingRow
+from ingot.inference.executors.base import SamplingRow
 from ingot.inference.executors.sampling import adjust, draw
+from ingot.inference.request.penalties import Adjustment
 
 NAN, INF = math.nan, math.inf
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from ingot.artifact import Ingot, widen_to_float32
 from ingot.errors import ServeError, UsageError
 from ingot.inference import Engine, EngineConfig, SamplingParams
-from ingot.inference.executors.base import Chunk, Drawn, Hidden, SamplingRow
+from ingot.inference.executors.base import Chunk, Hidden, SamplingRow
 from ingot.inference.executors.torch import TorchExecutor
+from ingot.inference.request.sequence import Drawn
 from ingot.model import ModelConfig, Tokenizer
 from ingot.model.transformer import Transformer
 

@@ -14,8 +14,9 @@ import pytest
 from ingot.artifact import Ingot
 from ingot.errors import ServeError
 from ingot.inference import Engine, EngineConfig, EngineLoop, OutputDelta
-from ingot.inference.executors.base import Chunk, Drawn
+from ingot.inference.executors.base import Chunk
 from ingot.inference.executors.torch import TorchExecutor
+from ingot.inference.request.sequence import Drawn
 from ingot.server import Server, ServerConfig
 from ingot.server.engine.stream import OutputStream
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingot.inference.request.params import SamplingParams
-from ingot.inference.request.sequence import TokenLogprob
+from ingot.inference.request.penalties import Adjustment
+from ingot.inference.request.sequence import Drawn
 from ingot.model.config import ModelConfig
 
 FEATURES = frozenset(
@@ -28,19 +29,6 @@ FEATURES = frozenset(
 """What an executor may offer past the plain chunk: names of fields of ``Chunk``,
 ``SamplingRow`` and ``SamplingParams``. The four that change scores reach it as
 ``SamplingRow.adjustment`` alone."""
-
-
-class Adjustment(NamedTuple):
-    """What penalties and bias do to the scores of some tokens, each named once.
-
-    ``score / factor`` where the score is positive, ``score * factor`` where not, then
-    ``+ shift``: in float64, then rounded to the nearest finite float32.
-    """
-
-    ids: NDArray[np.int32]
-    """Token ids (n,), in any order; the tokenizer has them all."""
-    factors: NDArray[np.float64]
-    shifts: NDArray[np.float64]
 
 
 class SamplingRow(NamedTuple):
@@ -72,17 +60,6 @@ class Chunk(NamedTuple):
     """After the tokens just before the last one, in order; only together with ``sampling``."""
     hidden: bool = False
     """Return the last hidden states of all tokens; never together with ``sampling``."""
-
-
-class Drawn(NamedTuple):
-    """The token drawn for a chunk that asked for one."""
-
-    token_id: int
-    """Below the tokenizer's size, also where the model's table is padded past it."""
-    logprob: TokenLogprob | None
-    """Only where log-probabilities were asked for, or the token was given."""
-    earlier: tuple[Drawn, ...] = ()
-    """One for each of the chunk's ``earlier``."""
 
 
 class Hidden(NamedTuple):

@@ -9,9 +9,9 @@ from typing import Any, Literal
 from ingot.artifact import Ingot
 from ingot.errors import ResourceError, ServeError, UsageError
 from ingot.inference.config import EngineConfig
-from ingot.inference.executors.base import FEATURES, Chunk, Drawn, Hidden, Result, SamplingRow
+from ingot.inference.executors.base import FEATURES, Chunk, Hidden, Result, SamplingRow
 from ingot.inference.executors.native_weights import NativeWeights, WeightKind
-from ingot.inference.request.sequence import TokenLogprob
+from ingot.inference.request.sequence import Drawn, TokenLogprob
 from ingot.native import Model
 
 KEY_TILE = 16

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingot.errors import ServeError
-from ingot.inference.executors.base import Adjustment, Drawn, SamplingRow
+from ingot.inference.executors.base import SamplingRow
 from ingot.inference.request.params import SamplingParams
-from ingot.inference.request.sequence import TokenLogprob
+from ingot.inference.request.penalties import Adjustment
+from ingot.inference.request.sequence import Drawn, TokenLogprob
 
 _FIRST_NUCLEUS = 64  # candidates ranked first; top-p seldom needs more
 _LARGEST = float(np.finfo(np.float32).max)

@@ -19,9 +19,10 @@ from torch.nn import functional
 from ingot.artifact import Ingot
 from ingot.errors import UsageError
 from ingot.inference.config import EngineConfig
-from ingot.inference.executors.base import FEATURES, Chunk, Drawn, Hidden, Result
+from ingot.inference.executors.base import FEATURES, Chunk, Hidden, Result
 from ingot.inference.executors.sampling import draw
 from ingot.inference.executors.torch_weights import digests, load
+from ingot.inference.request.sequence import Drawn
 from ingot.process import set_torch_threads, usable_cores
 
 _ROWS_AT_ONCE = 64  # whose scores are computed together: 40 MB at a vocabulary of 150,000

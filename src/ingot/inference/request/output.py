@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ingot.inference.executors.base import Drawn
 from ingot.inference.request.detokenizer import Detokenizer
 from ingot.inference.request.penalties import Penalties, needs_penalties
 from ingot.inference.request.sequence import (
+    Drawn,
     FinishReason,
     OutputDelta,
     Sequence,

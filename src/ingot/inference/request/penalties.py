@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ingot.inference.executors.base import Adjustment
 from ingot.inference.request.params import SamplingParams
+
+
+class Adjustment(NamedTuple):
+    """What penalties and bias do to the scores of some tokens, each named once.
+
+    ``score / factor`` where the score is positive, ``score * factor`` where not, then
+    ``+ shift``: in float64, then rounded to the nearest finite float32.
+    """
+
+    ids: NDArray[np.int32]
+    """Token ids (n,), in any order; the tokenizer has them all."""
+    factors: NDArray[np.float64]
+    shifts: NDArray[np.float64]
 
 
 class Penalties:

@@ -28,6 +28,17 @@ class TokenLogprob:
     """The likeliest tokens with their log-probabilities, likeliest first."""
 
 
+class Drawn(NamedTuple):
+    """The token drawn for a chunk that asked for one."""
+
+    token_id: int
+    """Below the tokenizer's size, also where the model's table is padded past it."""
+    logprob: TokenLogprob | None
+    """Only where log-probabilities were asked for, or the token was given."""
+    earlier: tuple[Drawn, ...] = ()
+    """One for each of the chunk's ``earlier``."""
+
+
 @dataclass(frozen=True)
 class Timing:
     """Time of a sequence's phases, and tokens saved."""
