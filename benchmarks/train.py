@@ -24,9 +24,10 @@ from benchmarks.report import Report, Row, arguments, median_and_spread
 from benchmarks.training_costs import draw_costs, measure_costs
 from benchmarks.training_speed import BATCH, CONTEXT, VOCABULARY, OurSide, measure_throughput
 from ingot.planning import measure_machine
-from ingot.training.optim.optimizer import OptimizerConfig
+from ingot.training.config.optimizer import OptimizerConfig
 from ingot.training.run_folder.async_checkpoint import Saver
-from ingot.training.run_folder.checkpoint import RunState, latest
+from ingot.training.run_folder.checkpoint import latest
+from ingot.training.run_folder.run_state import RunState
 
 PARTS = ("throughput", "checkpoints", "sooner", "five", "best", "curves")
 RECIPES = Path(__file__).parent.parent / "recipes"

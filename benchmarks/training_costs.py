@@ -18,9 +18,10 @@ from ingot.model.transformer import Transformer
 from ingot.planning import Machine
 from ingot.training.compute.fused_modules import fuse
 from ingot.training.compute.precision import Precision
-from ingot.training.objectives import Batch
+from ingot.training.config.optimizer import OptimizerConfig
+from ingot.training.data.batch import Batch
 from ingot.training.objectives.next_token import next_token_loss
-from ingot.training.optim.optimizer import Optimizer, OptimizerConfig
+from ingot.training.optim.optimizer import Optimizer
 
 _VOCABULARY = 4096
 _WIDTHS, _CONTEXTS, _BATCHES = (64, 128, 256, 384), (128, 256, 512, 1024), (1, 4, 8, 16)

@@ -21,9 +21,10 @@ from ingot.planning import Machine
 from ingot.training.compute.compile import compiled
 from ingot.training.compute.fused_modules import fuse
 from ingot.training.compute.precision import Precision
-from ingot.training.objectives import Batch
+from ingot.training.config.optimizer import OptimizerConfig
+from ingot.training.data.batch import Batch
 from ingot.training.objectives.next_token import next_token_loss
-from ingot.training.optim.optimizer import Optimizer, OptimizerConfig
+from ingot.training.optim.optimizer import Optimizer
 
 LEAST_SPEEDUP, LEAST_SHARE = 3.5, 0.55
 VOCABULARY, CONTEXT, BATCH = 65, 256, 16

@@ -14,7 +14,7 @@ from rich.table import Table
 from ingot.api.training import Callbacks
 from ingot.corpus import Progress as CorpusProgress
 from ingot.planning import Machine, Plan
-from ingot.training import Recipe
+from ingot.training.config.recipe import Recipe
 from ingot.training.monitoring.events import Event
 from ingot.training.monitoring.live_view import LiveView
 

@@ -10,7 +10,7 @@ from ingot.api.settings_reference import all_sections, describe, find_sections, 
 from ingot.errors import UsageError
 from ingot.server.settings import ServeSettings
 from ingot.settings import setting_keys
-from ingot.training import Recipe
+from ingot.training.config.recipe import Recipe
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 

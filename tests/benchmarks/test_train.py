@@ -11,8 +11,8 @@ from benchmarks.train import RECIPES
 from benchmarks.training_costs import Cost, Costs, _counted_flops, draw_costs
 from benchmarks.training_speed import OurSide
 from ingot.artifact import open_ingot
-from ingot.training import make_recipe, read_recipe
-from ingot.training.optim.optimizer import OptimizerConfig
+from ingot.training.config.optimizer import OptimizerConfig
+from ingot.training.config.recipe import make_recipe, read_recipe
 
 
 def test_the_plain_recipe_learns() -> None:

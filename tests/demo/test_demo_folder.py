@@ -11,7 +11,8 @@ import pytest
 from ingot.demo.demo_folder import DemoFolder
 from ingot.errors import UsageError
 from ingot.settings import merge_tables
-from ingot.training import make_recipe, open_run
+from ingot.training.config.recipe import make_recipe
+from ingot.training.run_folder.run import open_run
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 

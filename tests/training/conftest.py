@@ -15,9 +15,12 @@ import ingot
 from ingot.corpus import Corpus, CorpusConfig, build_corpus
 from ingot.model import ModelConfig, Tokenizer
 from ingot.model.transformer import Transformer
-from ingot.training import Recipe, Run, RunRecord, Trainer, TrainingResult, create_run, make_recipe
+from ingot.training.config.recipe import Recipe, make_recipe
 from ingot.training.loop.train_step import Updater
+from ingot.training.loop.trainer import Trainer
 from ingot.training.monitoring.events import Event, Stepped
+from ingot.training.monitoring.run_reporter import TrainingResult
+from ingot.training.run_folder.run import Run, RunRecord, create_run
 
 SOURCE = Path(ingot.__file__).parent
 NewModel = Callable[..., Transformer]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ingot.corpus import Progress as CorpusProgress
 from ingot.planning import Machine, Plan
-from ingot.training import Recipe
+from ingot.training.config.recipe import Recipe
 from ingot.training.loop.controls import Controls
 from ingot.training.monitoring.events import Event
 

@@ -24,11 +24,11 @@ from ingot.errors import CorpusError, RecipeError
 from ingot.model import Tokenizer
 from ingot.planning import Machine, Plan, measure_machine, parse_seconds, plan
 from ingot.settings import merge_tables
-from ingot.training import Run, RunRecord, create_run, make_recipe
 from ingot.training.config.fine_tuning_defaults import tuning_tables
+from ingot.training.config.recipe import make_recipe
 from ingot.training.config.task import TaskConfig
 from ingot.training.data.records import data_digest
-from ingot.training.run_folder.run import refuse_existing_run
+from ingot.training.run_folder.run import Run, RunRecord, create_run, refuse_existing_run
 
 
 def new_run(

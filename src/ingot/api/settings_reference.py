@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from ingot.errors import UsageError, nearest
 from ingot.server.settings import ServeSettings
 from ingot.settings import section_model
-from ingot.training import Recipe
+from ingot.training.config.recipe import Recipe
 
 _PLAIN = {
     int: "integer",

@@ -21,24 +21,18 @@ from ingot.corpus import (
 from ingot.corpus import build_corpus as build
 from ingot.errors import RecipeError, UsageError
 from ingot.settings import Settings, merge_tables
-from ingot.training import (
-    Recipe,
-    Run,
-    Trainer,
-    TrainingResult,
-    make_recipe,
-    open_run,
-    parse_overrides,
-    read_recipe,
-)
 from ingot.training.calibration import calibrate
+from ingot.training.config.recipe import Recipe, make_recipe, parse_overrides, read_recipe
 from ingot.training.config.task import TaskKind
 from ingot.training.distributed.data_parallel import Workers
 from ingot.training.evaluation.evaluate import Evaluation
 from ingot.training.evaluation.multiple_choice import MultipleChoiceResult, score_multiple_choice
 from ingot.training.evaluation.scoring import score
 from ingot.training.loop.memory import available_bytes, lack_of_memory_named, require_memory
+from ingot.training.loop.trainer import Trainer
+from ingot.training.monitoring.run_reporter import TrainingResult
 from ingot.training.run_folder import checkpoint as checkpoints
+from ingot.training.run_folder.run import Run, open_run
 from ingot.training.run_folder.trained_weights import trained_weights, write_adapter
 
 PathLike = str | os.PathLike[str]

@@ -15,8 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ingot.artifact import open_ingot
 from ingot.errors import ArtifactError, UsageError, from_validation
 from ingot.files import write_atomic
-from ingot.training import Run
-from ingot.training.run_folder.run import RECIPE, RECORD, TOKENIZER
+from ingot.training.run_folder.run import RECIPE, RECORD, TOKENIZER, Run
 
 _MARKER = "demo.json"
 _RUN_FILES = frozenset(

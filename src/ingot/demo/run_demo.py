@@ -25,8 +25,9 @@ from ingot.demo.demo_folder import DemoFolder
 from ingot.errors import ArtifactError, IngotError, ServeError
 from ingot.planning import parse_seconds
 from ingot.server import Server, ServerConfig, listen
-from ingot.training import Run, TrainingResult, open_run
+from ingot.training.monitoring.run_reporter import TrainingResult
 from ingot.training.run_folder import checkpoint
+from ingot.training.run_folder.run import Run, open_run
 
 PROMPT = "def main("
 _TOKENS = 64

@@ -11,7 +11,7 @@ from ingot.lesson.experiments.full_size import (
     trace_inference,
     trace_update,
 )
-from ingot.training import open_run
+from ingot.training.run_folder.run import open_run
 
 
 def digest_of(folder: Path) -> str:

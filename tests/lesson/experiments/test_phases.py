@@ -9,13 +9,13 @@ from ingot.errors import ArtifactError
 from ingot.lesson.experiments.full_size import weights_digest
 from ingot.lesson.experiments.phases import Phases, measure_phases
 from ingot.lesson.report.tables import phase_rows
-from ingot.training.run_folder import checkpoint
+from ingot.training.run_folder import checkpoint, checkpoint_tensors
 
 
 def test_one_phase_changes_the_weights_and_the_other_does_not(
     measured: Phases, trained: Path
 ) -> None:
-    stored = checkpoint.read_weights(checkpoint.best(trained))
+    stored = checkpoint_tensors.read_weights(checkpoint.best(trained))
     assert measured.training_digests[0] == weights_digest(stored) != measured.training_digests[1]
     assert measured.inference_digests[0] == measured.inference_digests[1]
 

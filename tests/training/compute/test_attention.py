@@ -8,7 +8,7 @@ import torch
 
 from ingot.model.transformer import Transformer, attention_within, band
 from ingot.training.compute.attention import first_seen, segment_attention, segment_positions
-from ingot.training.objectives import Batch
+from ingot.training.data.batch import Batch
 from ingot.training.objectives.next_token import hidden_states
 
 

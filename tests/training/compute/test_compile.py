@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from ingot.errors import Interrupted, RecipeError, ResourceError
-from ingot.training import Recipe, Run, open_run
+from ingot.training.config.recipe import Recipe
 from ingot.training.monitoring.events import Started, Stepped
-from ingot.training.run_folder.checkpoint import latest, read_weights
+from ingot.training.run_folder.checkpoint import latest
+from ingot.training.run_folder.checkpoint_tensors import read_weights
+from ingot.training.run_folder.run import Run, open_run
 
 MakeRecipe = Callable[..., Recipe]
 NewRun = Callable[..., Run]

@@ -9,9 +9,10 @@ from ingot.model.transformer import RMSNorm, Transformer
 from ingot.training.compute.compile import recompute_blocks
 from ingot.training.compute.fused_modules import FusedAttention, FusedNorm, fuse
 from ingot.training.compute.precision import Precision
-from ingot.training.lora.adapter import LoraConfig, attach
+from ingot.training.config.lora import LoraConfig
+from ingot.training.data.batch import Batch
+from ingot.training.lora.adapter import attach
 from ingot.training.native import module
-from ingot.training.objectives import Batch
 from ingot.training.objectives.next_token import next_token_loss
 
 HALF = Precision(torch.device("cpu"), torch.bfloat16)

@@ -22,10 +22,10 @@ from ingot.errors import (
     RecipeError,
     TrainingError,
 )
-from ingot.training import open_run
 from ingot.training.evaluation.scoring import open_model
 from ingot.training.monitoring.events import Evaluated, Event, Started, Stepped
 from ingot.training.run_folder import checkpoint
+from ingot.training.run_folder.run import open_run
 from ingot.training.run_folder.trained_weights import trained_weights
 
 NewRun = Callable[..., Any]

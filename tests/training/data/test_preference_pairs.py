@@ -11,8 +11,8 @@ import pytest
 from ingot.errors import CorpusError
 from ingot.model import Tokenizer
 from ingot.model.chat import ChatTemplate
+from ingot.training.data.answers import ScoredTokens
 from ingot.training.data.preference_pairs import read_pairs
-from ingot.training.objectives.answers import ScoredTokens
 
 TALK = [
     {"role": "user", "content": "One?"},

@@ -13,16 +13,18 @@ import pytest
 import torch
 
 from ingot.errors import RecipeError
-from ingot.training import Recipe, Run
+from ingot.training.config.recipe import Recipe
+from ingot.training.data.batch import Batch
 from ingot.training.distributed.data_parallel import Workers
-from ingot.training.objectives import Batch
 from ingot.training.run_folder import checkpoint
+from ingot.training.run_folder.run import Run
 
 TRAIN = """
 import atexit, os, sys, threading
 from pathlib import Path
 import torch
-from ingot.training import Trainer, open_run
+from ingot.training.loop.trainer import Trainer
+from ingot.training.run_folder.run import open_run
 from ingot.training.distributed.fsdp import load_weights, part, whole_weights
 from ingot.training.distributed.data_parallel import Workers
 # Registered first, so asked last: a group left open aborts some processes as they end.

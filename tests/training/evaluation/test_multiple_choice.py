@@ -13,16 +13,17 @@ import torch
 from ingot.errors import CorpusError
 from ingot.model import ModelConfig, Tokenizer
 from ingot.model.transformer import Transformer
-from ingot.training import Recipe, Run
 from ingot.training.compute.precision import Precision
+from ingot.training.config.recipe import Recipe
+from ingot.training.data.batch import Batch
 from ingot.training.evaluation.multiple_choice import (
     Question,
     answer_questions,
     read_questions,
     score_multiple_choice,
 )
-from ingot.training.objectives.base import Batch
 from ingot.training.objectives.next_token import next_token_loss
+from ingot.training.run_folder.run import Run
 
 TOKENIZER = Tokenizer.train(["What is the colour of grass, snow and coal? "], 270)
 FLOAT32 = Precision.choose("float32")

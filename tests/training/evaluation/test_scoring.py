@@ -9,9 +9,10 @@ import pytest
 from ingot.artifact import Provenance, freeze
 from ingot.corpus import Corpus
 from ingot.errors import ArtifactError, CorpusError, UsageError
-from ingot.training import Recipe, Run
+from ingot.training.config.recipe import Recipe
 from ingot.training.evaluation.scoring import open_model, score
-from ingot.training.run_folder import checkpoint
+from ingot.training.run_folder import checkpoint, checkpoint_tensors
+from ingot.training.run_folder.run import Run
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def run(new_run: Callable[..., Run], recipe: Callable[..., Recipe], watched: Any
 
 @pytest.fixture
 def sealed(run: Run, tmp_path: Path) -> Path:
-    weights = checkpoint.read_weights(checkpoint.best(run.path))
+    weights = checkpoint_tensors.read_weights(checkpoint.best(run.path))
     arrays = {name: tensor.numpy() for name, tensor in weights.items()}
     path = tmp_path / "sealed.ingot"
     provenance = Provenance()

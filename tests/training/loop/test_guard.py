@@ -9,10 +9,13 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ingot.training import Recipe, Run, Trainer
-from ingot.training.loop.guard import Guard, GuardConfig
+from ingot.training.config.guard import GuardConfig
+from ingot.training.config.recipe import Recipe
+from ingot.training.loop.guard import Guard
+from ingot.training.loop.trainer import Trainer
 from ingot.training.monitoring.events import Event, Skipped, Stepped
-from ingot.training.run_folder import checkpoint
+from ingot.training.run_folder import checkpoint, checkpoint_tensors
+from ingot.training.run_folder.run import Run
 
 
 def spikes(guard: GuardConfig, losses: list[float]) -> bool:
@@ -91,7 +94,7 @@ def test_a_spike_is_left_out(
                 gain.copy_(kept[0])
             else:
                 assert event.back_to == 10
-                stored = checkpoint.read_weights(run.path / "checkpoints" / "step-00000010")
+                stored = checkpoint_tensors.read_weights(run.path / "checkpoints" / "step-00000010")
                 assert torch.equal(gain, stored["model.norm.weight"])
 
     watched.on_event = damage

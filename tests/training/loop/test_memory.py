@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from ingot.errors import ResourceError
-from ingot.training import Recipe, Run
-from ingot.training.config.recipe import BatchRecipe
+from ingot.training.config.recipe import BatchRecipe, Recipe
 from ingot.training.loop.memory import available_bytes, is_lack_of_memory, require_memory, too_large
+from ingot.training.run_folder.run import Run
 
 
 def test_lack_of_memory_is_told_from_other_faults() -> None:
@@ -97,7 +97,8 @@ def test_a_trainer_that_runs_out_says_what_to_lower(
 import resource, sys, threading
 from pathlib import Path
 from ingot.errors import ResourceError
-from ingot.training import Trainer, open_run
+from ingot.training.loop.trainer import Trainer
+from ingot.training.run_folder.run import open_run
 from ingot.training.loop.memory import lack_of_memory_named
 run = open_run(Path(sys.argv[1]))
 pages = int(Path("/proc/self/statm").read_text().split()[0])

@@ -12,10 +12,12 @@ import torch
 
 from ingot.corpus import Sampler
 from ingot.errors import TrainingError
-from ingot.training import Recipe, Run, Trainer
+from ingot.training.config.recipe import Recipe
 from ingot.training.loop.train_step import Outcome, PendingOutcome, Updater
+from ingot.training.loop.trainer import Trainer
 from ingot.training.monitoring.events import Checkpointed, Skipped, Stepped
-from ingot.training.run_folder import checkpoint
+from ingot.training.run_folder import checkpoint, checkpoint_tensors
+from ingot.training.run_folder.run import Run
 
 MakeRecipe = Callable[..., Recipe]
 NewRun = Callable[..., Run]
@@ -72,7 +74,7 @@ def test_late_outcomes_are_the_same_to_the_bit(
     assert stepped(behind) == stepped(at_once)
     assert results[1].validation_loss == results[0].validation_loss
     folders = [checkpoint.latest(run.path) for run in runs]
-    one, other = map(checkpoint.read_weights, folders)
+    one, other = map(checkpoint_tensors.read_weights, folders)
     assert all(torch.equal(one[name], other[name]) for name in one)
     kept = [checkpoint.read_state(folder) for folder in folders]
     for name in ("training_loss", "recent_losses", "tokens", "flops", "sampler"):

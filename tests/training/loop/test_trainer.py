@@ -20,8 +20,9 @@ import torch
 
 from ingot.corpus import CorpusConfig, Sampler, build_corpus
 from ingot.errors import Interrupted, RecipeError, ResourceError, TrainingError
-from ingot.training import Recipe, Run, Trainer, TrainingResult, open_run
+from ingot.training.config.recipe import Recipe
 from ingot.training.loop.train_step import Outcome, PendingOutcome, Updater
+from ingot.training.loop.trainer import Trainer
 from ingot.training.monitoring.events import (
     Checkpointed,
     Evaluated,
@@ -30,14 +31,16 @@ from ingot.training.monitoring.events import (
     Skipped,
     Stepped,
 )
-from ingot.training.run_folder import checkpoint
+from ingot.training.monitoring.run_reporter import TrainingResult
+from ingot.training.run_folder import checkpoint, checkpoint_tensors
+from ingot.training.run_folder.run import Run, open_run
 
 MakeRecipe = Callable[..., Recipe]
 NewRun = Callable[..., Run]
 
 
 def final_weights(run: Run) -> dict[str, torch.Tensor]:
-    return checkpoint.read_weights(checkpoint.latest(run.path))
+    return checkpoint_tensors.read_weights(checkpoint.latest(run.path))
 
 
 def losses(run: Run) -> list[tuple[int, float]]:
@@ -239,9 +242,9 @@ def test_too_many_in_a_row_end_the_run_with_the_batch_saved_and_the_checkpoint_i
     with pytest.raises(Interrupted):
         watched.train(run)
     folder = checkpoint.latest(run.path)
-    state, weights = checkpoint.read_state(folder), checkpoint.read_weights(folder)
+    state, weights = checkpoint.read_state(folder), checkpoint_tensors.read_weights(folder)
     weights["model.norm.weight"][0] = float("nan")
-    checkpoint.save(run.path, state, weights, checkpoint.read_optimizer(folder))
+    checkpoint_tensors.save(run.path, state, weights, checkpoint_tensors.read_optimizer(folder))
     again = watch()
     with pytest.raises(TrainingError, match=r"3 updates in a row, the last at step 5.*unsound-b"):
         again.train(open_run(run.path))
@@ -269,8 +272,8 @@ def test_a_disk_full_for_a_checkpoint_is_told_and_the_one_before_is_whole(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     folder = checkpoint.latest(run.path)
-    assert checkpoint.read_weights(folder)
-    assert checkpoint.read_optimizer(folder)
+    assert checkpoint_tensors.read_weights(folder)
+    assert checkpoint_tensors.read_optimizer(folder)
 
 
 def test_a_changed_corpus_is_refused(
@@ -287,7 +290,8 @@ def test_a_changed_corpus_is_refused(
 TRAIN = """
 import sys, threading
 from pathlib import Path
-from ingot.training import Trainer, open_run
+from ingot.training.loop.trainer import Trainer
+from ingot.training.run_folder.run import open_run
 Trainer(open_run(Path(sys.argv[1])), lambda event: print(type(event).__name__, flush=True),
         threading.Event()).train()
 """

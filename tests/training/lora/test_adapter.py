@@ -10,7 +10,8 @@ from torch.nn import functional
 from ingot.errors import RecipeError
 from ingot.model import ModelConfig
 from ingot.model.transformer import Transformer
-from ingot.training.lora.adapter import TARGETS, LoraConfig, LoraLinear, adapted, attach, merge
+from ingot.training.config.lora import TARGETS, LoraConfig
+from ingot.training.lora.adapter import LoraLinear, adapted, attach, merge
 
 CONFIG = ModelConfig(
     vocab_size=300,

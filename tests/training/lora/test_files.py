@@ -14,7 +14,8 @@ from ingot.artifact import write_tensors
 from ingot.errors import ArtifactError
 from ingot.model import ModelConfig
 from ingot.model.transformer import Transformer
-from ingot.training.lora.adapter import LoraConfig, adapted, attach
+from ingot.training.config.lora import LoraConfig
+from ingot.training.lora.adapter import adapted, attach
 from ingot.training.lora.files import adapter_tensors, load_adapter, save_adapter
 
 CONFIG = ModelConfig(

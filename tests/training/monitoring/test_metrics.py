@@ -12,12 +12,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from ingot.errors import ResourceError
 from ingot.training.monitoring.events import Evaluated, Sampled, Stepped
-from ingot.training.monitoring.metrics import FILE, Metrics
+from ingot.training.monitoring.metrics import Metrics
 from ingot.training.monitoring.trackers import TensorBoard
+from ingot.training.run_folder.run import METRICS
 
 
 def steps(run: Path) -> list[int]:
-    lines = (run / FILE).read_bytes().splitlines()
+    lines = (run / METRICS).read_bytes().splitlines()
     return [orjson.loads(line)["step"] for line in lines]
 
 
@@ -27,7 +28,7 @@ def test_events_are_lines_of_json_and_tensorboard_scalars(
     with Metrics(tmp_path, [TensorBoard(tmp_path, 0)], from_step=0) as metrics:
         metrics(stepped(1))
         metrics(Evaluated(step=1, loss=4.5, bits_per_byte=1.9, seconds=0.1, best=True))
-    first, second = map(orjson.loads, (tmp_path / FILE).read_bytes().splitlines())
+    first, second = map(orjson.loads, (tmp_path / METRICS).read_bytes().splitlines())
     assert (first["event"], first["loss"], first["tokens"]) == ("stepped", 4.9, 64)
     assert (second["event"], second["loss"], second["best"]) == ("evaluated", 4.5, True)
     board = EventAccumulator(str(tmp_path / "tensorboard"))
@@ -42,7 +43,7 @@ def test_a_resumed_run_has_one_line_for_each_step(
     with Metrics(tmp_path, from_step=0) as metrics:
         for step in range(1, 6):
             metrics(stepped(step))
-    with (tmp_path / FILE).open("ab") as file:
+    with (tmp_path / METRICS).open("ab") as file:
         file.write(b'{"event": "stepped", "st')  # cut short by a crash
     with Metrics(tmp_path, from_step=3) as metrics:
         metrics(stepped(4))

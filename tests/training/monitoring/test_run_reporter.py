@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from ingot.training import Recipe, Run
+from ingot.training.config.recipe import Recipe
 from ingot.training.monitoring.events import Stepped
 from ingot.training.monitoring.run_reporter import Teller
-from ingot.training.run_folder.checkpoint import RunState
+from ingot.training.run_folder.run import Run
+from ingot.training.run_folder.run_state import RunState
 
 PEAK = 1e12
 COST = {"watts": 200, "price_per_kwh": 0.3, "price_per_hour": 1.0}

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from ingot.errors import UsageError
-from ingot.training import Recipe, Run
 from ingot.training.config.cost import CostConfig
+from ingot.training.config.recipe import Recipe
 from ingot.training.monitoring.run_plot import write_plot
 from ingot.training.monitoring.runs import find_runs, read_curves, summarise
+from ingot.training.run_folder.run import Run
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -11,8 +11,10 @@ import pytest
 from wandb.proto import wandb_internal_pb2
 
 from ingot.errors import ResourceError, UsageError
-from ingot.training import Recipe, Run
-from ingot.training.monitoring.trackers import WandbConfig, open_boards
+from ingot.training.config.recipe import Recipe
+from ingot.training.config.wandb import WandbConfig
+from ingot.training.monitoring.trackers import open_boards
+from ingot.training.run_folder.run import Run
 
 BLOCK, FULL, LAST = 1 << 15, 1, 4
 

@@ -8,8 +8,9 @@ import torch
 
 from ingot.model.transformer import Transformer
 from ingot.training.compute.precision import Precision
+from ingot.training.data.answers import ScoredTokens
 from ingot.training.objectives import answers as answers_module
-from ingot.training.objectives.answers import ScoredTokens, log_probabilities, padded
+from ingot.training.objectives.answers import log_probabilities, padded
 
 
 def some_answers() -> list[ScoredTokens]:

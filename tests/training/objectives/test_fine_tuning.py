@@ -11,8 +11,8 @@ from ingot.errors import CorpusError
 from ingot.model import Tokenizer
 from ingot.model.chat import ChatTemplate
 from ingot.model.transformer import Transformer
+from ingot.training.data.batch import Batch
 from ingot.training.data.conversations import Examples, read_examples
-from ingot.training.objectives.base import Batch
 from ingot.training.objectives.fine_tuning import FineTuning
 
 CPU = torch.device("cpu")

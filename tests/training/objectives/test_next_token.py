@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from ingot.model.transformer import Transformer
-from ingot.training.objectives.base import Batch
+from ingot.training.data.batch import Batch
 from ingot.training.objectives.next_token import next_token_loss
 
 NewModel = Callable[..., Transformer]

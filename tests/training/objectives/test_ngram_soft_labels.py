@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from ingot.corpus import Corpus
 from ingot.errors import RecipeError
-from ingot.training import Recipe, Run
+from ingot.training.config.recipe import Recipe
 from ingot.training.monitoring.events import Evaluated
 from ingot.training.objectives.ngram_soft_labels import NgramTeacher
+from ingot.training.run_folder.run import Run
 
 VOCABULARY, ORDER, DISCOUNT = 6, 3, 0.8
 

@@ -16,8 +16,8 @@ from ingot.model import Tokenizer
 from ingot.model.chat import ChatTemplate
 from ingot.model.transformer import Transformer
 from ingot.training.compute.precision import Precision
+from ingot.training.data.answers import ScoredTokens
 from ingot.training.data.preference_pairs import Pairs, read_pairs
-from ingot.training.objectives.answers import ScoredTokens
 from ingot.training.objectives.preference import Preference, PreferenceBatch
 
 NewModel = Callable[..., Transformer]

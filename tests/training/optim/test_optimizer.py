@@ -7,9 +7,10 @@ from pydantic import ValidationError
 from ingot.errors import TrainingError
 from ingot.model import ModelConfig
 from ingot.model.transformer import Transformer
+from ingot.training.config.optimizer import OptimizerConfig
 from ingot.training.optim import optimizer
 from ingot.training.optim.muon import orthogonalise
-from ingot.training.optim.optimizer import Optimizer, OptimizerConfig
+from ingot.training.optim.optimizer import Optimizer
 
 CONFIG = ModelConfig(
     vocab_size=64,

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from ingot.errors import ResourceError
-from ingot.training.run_folder import checkpoint
+from ingot.training.run_folder import checkpoint, checkpoint_tensors
 from ingot.training.run_folder.async_checkpoint import Saver
-from ingot.training.run_folder.checkpoint import RunState
+from ingot.training.run_folder.run_state import RunState
 
 
 def weights(value: float) -> dict[str, torch.Tensor]:
@@ -24,8 +24,8 @@ def test_what_is_written_is_what_was_there_when_it_was_asked_for(tmp_path: Path)
     folder = saver.wait()
     assert folder == checkpoint.latest(tmp_path)
     assert checkpoint.step_of(folder) == 1
-    assert checkpoint.read_weights(folder)["w"].eq(1.0).all()
-    assert checkpoint.read_optimizer(folder)["w"].eq(1.0).all()
+    assert checkpoint_tensors.read_weights(folder)["w"].eq(1.0).all()
+    assert checkpoint_tensors.read_optimizer(folder)["w"].eq(1.0).all()
     assert saver.wait() is None
 
 
@@ -78,4 +78,8 @@ def test_a_full_disk_is_said_and_the_one_before_is_whole(
     with pytest.raises(ResourceError, match="full"):
         saver.save(RunState(step=3), weights(3.0), {})
     assert saver.wait() is None
-    assert checkpoint.read_weights(tmp_path / "checkpoints" / "step-00000001")["w"].eq(1.0).all()
+    assert (
+        checkpoint_tensors.read_weights(tmp_path / "checkpoints" / "step-00000001")["w"]
+        .eq(1.0)
+        .all()
+    )

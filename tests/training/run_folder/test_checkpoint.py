@@ -11,15 +11,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingot.errors import TrainingError
-from ingot.training.run_folder import checkpoint
-from ingot.training.run_folder.checkpoint import RunState
+from ingot.training.run_folder import checkpoint, checkpoint_tensors
+from ingot.training.run_folder.run_state import RunState
 
 WEIGHTS = {"a.weight": torch.arange(12.0).reshape(3, 4), "b.weight": torch.ones(2)}
 MOMENTS = {"step.a.weight": torch.tensor(3.0), "exp_avg.a.weight": torch.full((3, 4), 0.5)}
 
 
 def save(run: Path, step: int, **state: object) -> Path:
-    return checkpoint.save(run, RunState(step=step, **state), WEIGHTS, MOMENTS)  # type: ignore[arg-type]
+    return checkpoint_tensors.save(run, RunState(step=step, **state), WEIGHTS, MOMENTS)  # type: ignore[arg-type]
 
 
 def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
@@ -32,8 +32,8 @@ def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
         2.5,
     )
     for expected, read in (
-        (WEIGHTS, checkpoint.read_weights(folder)),
-        (MOMENTS, checkpoint.read_optimizer(folder)),
+        (WEIGHTS, checkpoint_tensors.read_weights(folder)),
+        (MOMENTS, checkpoint_tensors.read_optimizer(folder)),
     ):
         assert read.keys() == expected.keys()
         assert all(torch.equal(read[name], expected[name]) for name in expected)
@@ -78,7 +78,11 @@ def test_a_damaged_file_is_refused_by_name(tmp_path: Path, data: st.DataObject) 
     else:
         del content[index:]
     path.write_bytes(content)
-    read = checkpoint.read_weights if name == checkpoint.MODEL else checkpoint.read_optimizer
+    read = (
+        checkpoint_tensors.read_weights
+        if name == checkpoint.MODEL
+        else checkpoint_tensors.read_optimizer
+    )
     with pytest.raises(TrainingError) as caught:
         read(folder)
     assert name in str(caught.value)
@@ -102,12 +106,13 @@ def test_a_disk_that_fills_up_costs_nothing_that_was_saved(tmp_path: Path) -> No
         "import errno, resource, signal, sys, torch\n"
         "from pathlib import Path\n"
         "from ingot.errors import ResourceError\n"
-        "from ingot.training.run_folder import checkpoint\n"
+        "from ingot.training.run_folder import checkpoint_tensors\n"
+        "from ingot.training.run_folder.run_state import RunState\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
-        "state = checkpoint.RunState(step=2)\n"
+        "state = RunState(step=2)\n"
         "try:\n"
-        "    checkpoint.save(Path(sys.argv[1]), state, {'w': torch.ones(100_000)}, {})\n"
+        "    checkpoint_tensors.save(Path(sys.argv[1]), state, {'w': torch.ones(100_000)}, {})\n"
         "except ResourceError as error:\n"
         "    sys.exit(42)\n"
     )
@@ -117,7 +122,7 @@ def test_a_disk_that_fills_up_costs_nothing_that_was_saved(tmp_path: Path) -> No
     assert done.returncode == 42, done.stderr.decode()
     assert [folder.name for folder in checkpoint.folders(tmp_path)] == ["step-00000001"]
     assert not list((tmp_path / "checkpoints").glob(".draft-*"))
-    checkpoint.read_weights(checkpoint.latest(tmp_path))
+    checkpoint_tensors.read_weights(checkpoint.latest(tmp_path))
 
 
 def test_what_a_killed_process_left_is_swept_away(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from ingot.api.inference import Model
 from ingot.artifact import Ingot
 from ingot.errors import IngotError
 from ingot.model.transformer import Transformer
-from ingot.training import Run, open_run
 from ingot.training.optim.optimizer import Optimizer
 from ingot.training.run_folder import checkpoint
+from ingot.training.run_folder.run import Run, open_run
 from ingot.training.run_folder.trained_weights import trained_weights
 
 _TOKENS = 12  # shown in slow motion

@@ -11,7 +11,7 @@ from ingot.errors import ArtifactError
 from ingot.lesson.experiments.engine_load import time_answers
 from ingot.lesson.experiments.full_size import memory_digest, weights_digest
 from ingot.lesson.experiments.training_bench import TrainingBench
-from ingot.training import open_run
+from ingot.training.run_folder.run import open_run
 
 _BATCHES = (1, 4, 16)
 _MOST_ANSWER_TOKENS = 100

@@ -10,7 +10,7 @@ from ingot.api import training
 from ingot.api.training import Callbacks
 from ingot.artifact import Provenance
 from ingot.planning import Machine
-from ingot.training import TrainingResult
+from ingot.training.monitoring.run_reporter import TrainingResult
 
 PROMPT = "    def"
 """Prompt that the model continues; its text is Python."""

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from ingot.corpus import Sampler
 from ingot.lesson.experiments.full_size import load_training_model
-from ingot.training import Run
 from ingot.training.compute.fused_modules import fuse
 from ingot.training.compute.precision import Precision
-from ingot.training.objectives import Batch
+from ingot.training.data.batch import Batch
 from ingot.training.objectives.next_token import next_token_loss
 from ingot.training.optim.optimizer import Optimizer
+from ingot.training.run_folder.run import Run
 
 _TRIALS = 3
 

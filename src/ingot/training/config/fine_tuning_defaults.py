@@ -6,8 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from ingot.model import ModelConfig
+from ingot.training.config.optimizer import OptimizerConfig
 from ingot.training.config.task import TaskKind
-from ingot.training.optim.optimizer import OptimizerConfig
 
 _RATES = {"text": 0.25, "chat": 0.25, "preference": 0.05}  # of those of a model that begins anew
 _SIZES = (

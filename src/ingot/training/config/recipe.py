@@ -15,12 +15,12 @@ from ingot.files import write_atomic
 from ingot.model.config import ModelConfig
 from ingot.settings import Settings, check_tables, parse_settings, read_toml
 from ingot.training.config.cost import CostConfig
+from ingot.training.config.guard import GuardConfig
+from ingot.training.config.lora import LoraConfig
+from ingot.training.config.optimizer import OptimizerConfig
+from ingot.training.config.schedule import ScheduleConfig
 from ingot.training.config.task import TaskConfig
-from ingot.training.loop.guard import GuardConfig
-from ingot.training.lora.adapter import LoraConfig
-from ingot.training.monitoring.trackers import WandbConfig
-from ingot.training.optim.optimizer import OptimizerConfig
-from ingot.training.optim.schedule import ScheduleConfig
+from ingot.training.config.wandb import WandbConfig
 
 
 class _Section(BaseModel):

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from ingot.errors import CorpusError
 from ingot.model import Tokenizer
 from ingot.model.chat import ANSWERER, ChatTemplate, EncodedChat
+from ingot.training.data.answers import ScoredTokens
 from ingot.training.data.conversations import AT_ONCE, TooLong, encode, messages_of, refuse_long
 from ingot.training.data.records import Record, read_records
-from ingot.training.objectives.answers import ScoredTokens
 
 _SIDES = ("chosen", "rejected")
 

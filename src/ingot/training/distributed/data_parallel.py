@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from ingot.process import usable_cores
-from ingot.training.objectives import Batch
+from ingot.training.data.batch import Batch
 
 _DEADLINE = timedelta(hours=1)  # the others wait so long while the first one scores and saves
 _REST_S = 0.25

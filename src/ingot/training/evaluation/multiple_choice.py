@@ -19,9 +19,10 @@ from ingot.errors import CorpusError
 from ingot.model import Tokenizer
 from ingot.model.transformer import Transformer
 from ingot.training.compute.precision import Precision
+from ingot.training.data.answers import ScoredTokens
 from ingot.training.data.records import Record, read_records
 from ingot.training.evaluation.scoring import open_model
-from ingot.training.objectives.answers import ScoredTokens, log_probabilities
+from ingot.training.objectives.answers import log_probabilities
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import torch
 from ingot.corpus import TokenStore
 from ingot.errors import TrainingError
 from ingot.model.transformer import Transformer
+from ingot.training.initialization.start import Start, start_from
 from ingot.training.initialization.warm_start import warm_start
-from ingot.training.objectives import Start, start_from
 from ingot.training.run_folder.run import Run
 
 

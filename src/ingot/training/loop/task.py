@@ -16,18 +16,16 @@ from ingot.model import Tokenizer
 from ingot.model.chat import ChatTemplate
 from ingot.model.transformer import Transformer
 from ingot.training.compute.precision import Precision
+from ingot.training.data.batch import Batch
+from ingot.training.data.conversations import read_examples
+from ingot.training.data.held_out import choose_held_out
+from ingot.training.data.preference_pairs import read_pairs
 from ingot.training.evaluation.evaluate import evaluate
-from ingot.training.objectives import (
-    Batch,
-    FineTuning,
-    Objective,
-    Preference,
-    Pretraining,
-    read_examples,
-    read_pairs,
-)
-from ingot.training.objectives.held_out import choose_held_out
+from ingot.training.objectives.fine_tuning import FineTuning
 from ingot.training.objectives.ngram_soft_labels import NgramTeacher
+from ingot.training.objectives.objective import Objective
+from ingot.training.objectives.preference import Preference
+from ingot.training.objectives.pretraining import Pretraining
 from ingot.training.run_folder.run import Run
 
 _PROMPT_TOKENS = 12

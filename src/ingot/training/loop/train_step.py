@@ -13,12 +13,13 @@ from torch import Tensor
 
 from ingot.model.transformer import Transformer
 from ingot.training.compute.precision import Precision
+from ingot.training.data.batch import Batch
 from ingot.training.distributed.data_parallel import Workers
 from ingot.training.distributed.fsdp import is_sharded, send_gradients
 from ingot.training.loop.guard import Guard, Verdict
-from ingot.training.objectives import Batch, Objective
+from ingot.training.objectives.objective import Objective
 from ingot.training.optim.optimizer import Optimizer
-from ingot.training.run_folder.checkpoint import RunState
+from ingot.training.run_folder.run_state import RunState
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from ingot.process import flush_denormals, set_torch_threads
 from ingot.training.compute.compile import compiled, recompute_blocks
 from ingot.training.compute.fused_modules import fuse
 from ingot.training.compute.precision import Precision
+from ingot.training.data.batch import Batch
 from ingot.training.distributed.data_parallel import Workers
 from ingot.training.distributed.fsdp import load_weights, part, shard, whole_weights
 from ingot.training.evaluation.sample import sample
@@ -41,12 +42,11 @@ from ingot.training.monitoring.events import (
 )
 from ingot.training.monitoring.progress import Progress
 from ingot.training.monitoring.run_reporter import Teller, TrainingResult
-from ingot.training.objectives import Batch
 from ingot.training.optim.optimizer import Optimizer
-from ingot.training.run_folder import checkpoint
+from ingot.training.run_folder import checkpoint, checkpoint_tensors
 from ingot.training.run_folder.async_checkpoint import Saver
-from ingot.training.run_folder.checkpoint import RunState
 from ingot.training.run_folder.run import Run
+from ingot.training.run_folder.run_state import RunState
 
 _SMOOTHING = 0.95  # of the training loss that is reported
 _SAMPLE_TOKENS = 48
@@ -170,14 +170,14 @@ class Trainer:
             passes=self._recipe.batch.accumulation,
         )
         if before is not None:
-            self._optimizer.load_state_tensors(checkpoint.read_optimizer(before))
+            self._optimizer.load_state_tensors(checkpoint_tensors.read_optimizer(before))
         if self._learner is not self._model:
             note += ", compiled in the first update"
         return f"{note}; {self._task.note}" if self._task.note else note
 
     def _load_weights(self, folder: Path) -> None:
         try:
-            load_weights(self._model, checkpoint.read_weights(folder))
+            load_weights(self._model, checkpoint_tensors.read_weights(folder))
         except RuntimeError as error:
             raise TrainingError(
                 "does not fit the recipe's model", where=folder, fix="start a new run"
@@ -273,7 +273,7 @@ class Trainer:
             self._workers.agree(0)  # nobody looks before it is written
             if found := checkpoint.folders(self._run.path):
                 self._load_weights(found[-1])
-                self._optimizer.load_state_tensors(checkpoint.read_optimizer(found[-1]))
+                self._optimizer.load_state_tensors(checkpoint_tensors.read_optimizer(found[-1]))
                 back_to = checkpoint.read_state(found[-1]).step
         step, loss, norm = update.state.step, outcome.loss, outcome.gradient_norm
         self._tell(Skipped(step, loss, norm, 0, total, "spike", back_to))

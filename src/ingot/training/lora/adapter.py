@@ -7,43 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ingot.errors import RecipeError
 from ingot.model.transformer import Transformer
-
-Target = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-TARGETS: tuple[Target, ...] = (
-    "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
-)  # fmt: skip
-
-
-class LoraConfig(BaseModel):
-    """How large an adapter is and what it adapts."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    rank: int = Field(16, ge=1, le=4096)
-    """Inner width of the added matrices."""
-    alpha: float = Field(32.0, gt=0)
-    """What they add is scaled by alpha / rank."""
-    targets: tuple[Target, ...] = Field(TARGETS, min_length=1)
-    """Matrices of each block that are adapted."""
-
-    @field_validator("targets")
-    @classmethod
-    def _in_order(cls, targets: tuple[Target, ...]) -> tuple[Target, ...]:
-        return tuple(target for target in TARGETS if target in targets)
-
-    @property
-    def scale(self) -> float:
-        """Factor of what the adapter adds."""
-        return self.alpha / self.rank
+from ingot.training.config.lora import LoraConfig
 
 
 class LoraLinear(nn.Linear):

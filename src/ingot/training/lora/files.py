@@ -19,7 +19,8 @@ from ingot.artifact.format.strict_json import parse_object
 from ingot.errors import ArtifactError, from_validation
 from ingot.files import full_disk_named, write_atomic
 from ingot.model.transformer import Transformer
-from ingot.training.lora.adapter import LoraConfig, adapted, attach
+from ingot.training.config.lora import LoraConfig
+from ingot.training.lora.adapter import adapted, attach
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."

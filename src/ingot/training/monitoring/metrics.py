@@ -14,8 +14,7 @@ import orjson
 from ingot.files import full_disk_named, write_atomic
 from ingot.training.monitoring.events import Evaluated, Event, Sampled, Skipped, Stepped
 from ingot.training.monitoring.trackers import Board
-
-FILE = "metrics.jsonl"
+from ingot.training.run_folder.run import METRICS
 
 
 class Metrics:
@@ -28,7 +27,7 @@ class Metrics:
     """
 
     def __init__(self, run: Path, boards: Sequence[Board] = (), *, from_step: int) -> None:
-        self._path, self._boards = run / FILE, boards
+        self._path, self._boards = run / METRICS, boards
         _cut(self._path, from_step)
         self._file = self._path.open("ab")
 

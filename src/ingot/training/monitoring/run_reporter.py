@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from ingot.training.monitoring.events import Event, Observer, Stepped
 from ingot.training.monitoring.metrics import Metrics
 from ingot.training.monitoring.trackers import open_boards
-from ingot.training.run_folder.checkpoint import RunState
 from ingot.training.run_folder.run import Run
+from ingot.training.run_folder.run_state import RunState
 
 
 @dataclass(frozen=True)

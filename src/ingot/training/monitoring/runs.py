@@ -9,9 +9,9 @@ from pathlib import Path
 import orjson
 
 from ingot.errors import IngotError, UsageError
-from ingot.training.monitoring.metrics import FILE
 from ingot.training.run_folder import checkpoint
-from ingot.training.run_folder.run import RECORD, open_run
+from ingot.training.run_folder.run import METRICS, RECORD, open_run
+from ingot.training.run_folder.run_state import RunState
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def summarise(path: Path) -> RunSummary:
     try:
         run = open_run(path)
         folders = checkpoint.folders(path)
-        state = checkpoint.read_state(folders[-1]) if folders else checkpoint.RunState()
+        state = checkpoint.read_state(folders[-1]) if folders else RunState()
     except IngotError as error:
         nothing = (None, None, None, None)
         return RunSummary(str(path), "", 0, f"damaged: {error.what}", 0, 0, 0.0, *nothing, 0, None)
@@ -97,7 +97,7 @@ def summarise(path: Path) -> RunSummary:
 def read_curves(path: Path) -> Curves:
     """Read a run's losses; a run that has recorded nothing yet gives none."""
     curves = Curves(path.name, [], [], [], [])
-    record = path / FILE
+    record = path / METRICS
     for line in record.read_bytes().splitlines() if record.is_file() else []:
         try:
             event = orjson.loads(line)

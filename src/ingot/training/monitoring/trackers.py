@@ -5,26 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
 from torch.utils.tensorboard import SummaryWriter
 
 from ingot.errors import ResourceError, UsageError
+from ingot.training.config.wandb import WandbConfig
 
 _PATIENCE_S = 60.0  # for Weights & Biases to answer as the run begins
 _UPLOAD_S = 120.0  # at its end; what is left then stays on disk, for ``wandb sync``
 _STEP = "update"  # of its own steps none may come twice, and a resumed run goes back
-
-
-class WandbConfig(BaseModel):
-    """Weights & Biases, beside the run's own record."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    mode: Literal["off", "offline", "online"] = "off"
-    """offline writes ``RUN/wandb``, for ``wandb sync``; online sends as the run goes."""
-    project: str = Field("ingot", min_length=1, max_length=128)
 
 
 class Board(Protocol):

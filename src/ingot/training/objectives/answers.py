@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,24 +10,11 @@ from numpy.typing import NDArray
 
 from ingot.model.transformer import Transformer
 from ingot.training.compute.precision import Precision
-from ingot.training.objectives.base import Batch
+from ingot.training.data.answers import ScoredTokens
+from ingot.training.data.batch import Batch
 from ingot.training.objectives.next_token import row_log_probabilities
 
 _TOKENS_AT_ONCE = 8192
-
-
-@dataclass(frozen=True, eq=False)
-class ScoredTokens:
-    """A prompt with one answer to it, as tokens."""
-
-    ids: NDArray[np.int32]
-    """All tokens, (N,)."""
-    counted: NDArray[np.bool_]
-    """Which of them are the answer's, (N,); never the first, which nothing predicts."""
-
-    def cut(self, length: int) -> ScoredTokens:
-        """Return the first ``length`` tokens."""
-        return ScoredTokens(self.ids[:length], self.counted[:length])
 
 
 def padded(answers: Sequence[ScoredTokens], eos_id: int) -> Batch:

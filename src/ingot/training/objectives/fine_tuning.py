@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from ingot.model.transformer import Transformer
+from ingot.training.data.batch import Batch
 from ingot.training.data.conversations import Examples
-from ingot.training.objectives.base import Batch
-from ingot.training.objectives.epochs import Epochs, fingerprint, shuffled
+from ingot.training.data.epochs import Epochs, fingerprint, shuffled
+from ingot.training.data.packing import pack
 from ingot.training.objectives.next_token import next_token_loss
-from ingot.training.objectives.packing import pack
 
 
 class FineTuning:

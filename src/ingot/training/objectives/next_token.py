@@ -10,7 +10,7 @@ from torch import Tensor
 from ingot.model.transformer import Transformer
 from ingot.training.compute.attention import attention_for, segment_positions
 from ingot.training.compute.precision import on_device
-from ingot.training.objectives.base import Batch
+from ingot.training.data.batch import Batch
 from ingot.training.objectives.cross_entropy import summed_cross_entropy, token_cross_entropy
 
 

@@ -18,10 +18,10 @@ from torch.nn import functional
 from ingot.errors import RecipeError
 from ingot.model.transformer import Transformer
 from ingot.training.compute.precision import Precision, on_device
+from ingot.training.data.batch import Batch
+from ingot.training.data.epochs import Epochs, fingerprint, shuffled
 from ingot.training.data.preference_pairs import Pairs
 from ingot.training.objectives.answers import log_probabilities, padded
-from ingot.training.objectives.base import Batch
-from ingot.training.objectives.epochs import Epochs, fingerprint, shuffled
 from ingot.training.objectives.next_token import row_log_probabilities
 
 

@@ -12,7 +12,7 @@ from ingot.corpus import PrefetchingSampler, Sampler
 from ingot.corpus.sampling.segments import segments_of
 from ingot.model.transformer import Transformer
 from ingot.training.compute.precision import on_device
-from ingot.training.objectives.base import Batch
+from ingot.training.data.batch import Batch
 from ingot.training.objectives.next_token import hidden_states, next_token_loss
 from ingot.training.objectives.ngram_soft_labels import NgramTeacher
 

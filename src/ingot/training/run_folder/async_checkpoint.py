@@ -10,8 +10,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ingot.training.run_folder import checkpoint
-from ingot.training.run_folder.checkpoint import RunState
+from ingot.training.run_folder import checkpoint, checkpoint_tensors
+from ingot.training.run_folder.run_state import RunState
 
 _SPREAD_S = 10.0  # over which the writing is spread, so that no update is slowed by much
 _LEAST_PRIORITY = 19  # the thread takes processor time that training leaves
@@ -92,7 +92,9 @@ class Saver:
 
         try:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LEAST_PRIORITY)
-            self._written = checkpoint.save(self._run, state, weights, optimizer, pause=pause)
+            self._written = checkpoint_tensors.save(
+                self._run, state, weights, optimizer, pause=pause
+            )
             checkpoint.prune(self._run, keep=self._keep, best_step=state.best_step)
         except BaseException as error:
             self._failed = error

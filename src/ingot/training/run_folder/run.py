@@ -18,6 +18,7 @@ from ingot.training.config.recipe import Recipe, make_recipe, read_recipe
 from ingot.training.data.records import data_digest
 
 RECIPE, RECORD, TOKENIZER = "recipe.toml", "run.json", "tokenizer.json"
+METRICS = "metrics.jsonl"
 
 
 class RunRecord(BaseModel):

@@ -11,7 +11,7 @@ from ingot.errors import RecipeError, TrainingError
 from ingot.model.transformer import Transformer
 from ingot.training.lora.adapter import attach, merge
 from ingot.training.lora.files import save_adapter
-from ingot.training.run_folder import checkpoint
+from ingot.training.run_folder import checkpoint_tensors
 from ingot.training.run_folder.run import Run
 
 
@@ -22,7 +22,7 @@ def trained_weights(run: Run, folder: Path) -> dict[str, Tensor]:
         TrainingError: the checkpoint is missing, damaged or of another model.
     """
     if run.recipe.lora is None:
-        return checkpoint.read_weights(folder)
+        return checkpoint_tensors.read_weights(folder)
     model = _adapted(run, folder)
     merge(model)
     return {name: tensor.detach() for name, tensor in model.state_dict().items()}
@@ -49,7 +49,7 @@ def _adapted(run: Run, folder: Path) -> Transformer:
     model = Transformer(run.model_config)
     attach(model, run.recipe.lora, torch.Generator())
     try:
-        model.load_state_dict(checkpoint.read_weights(folder))
+        model.load_state_dict(checkpoint_tensors.read_weights(folder))
     except RuntimeError as error:
         raise TrainingError(
             "does not fit the recipe's model", where=folder, fix="start a new run"

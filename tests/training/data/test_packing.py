@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingot.training.objectives.packing import pack
+from ingot.training.data.packing import pack
 
 
 @settings(max_examples=60, deadline=None)

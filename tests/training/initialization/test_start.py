@@ -12,9 +12,9 @@ from ingot.artifact import Provenance, freeze
 from ingot.errors import ArtifactError, CorpusError, RecipeError
 from ingot.model import Tokenizer
 from ingot.model.transformer import Transformer
-from ingot.training.objectives.base import Batch
+from ingot.training.data.batch import Batch
+from ingot.training.initialization.start import start_from
 from ingot.training.objectives.next_token import next_token_loss
-from ingot.training.objectives.start import start_from
 
 NewModel = Callable[..., Transformer]
 CPU = torch.device("cpu")

@@ -1,20 +1,16 @@
-"""What a task is to the trainer: batches, and the loss of a batch."""
+"""Batches of token sequences."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ingot.errors import RecipeError
-from ingot.model.transformer import Transformer
 
 
 @dataclass(frozen=True)
@@ -63,30 +59,3 @@ class Batch:
         arrays = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         taken = {name: array[rows] for name, array in arrays.items() if array is not None}
         return dataclasses.replace(self, **taken)
-
-
-class Objective(Protocol):
-    """A task: where batches come from, and what is minimised over them."""
-
-    def next_batch(self) -> Batch:
-        """Return the next update's batch."""
-
-    def loss(self, model: Transformer, batch: Batch, device: torch.device) -> Tensor:
-        """Return the loss, a float32 scalar: summed over what ``batch.weight`` counts, no mean."""
-
-    def state(self) -> dict[str, int]:
-        """Return what ``restore`` needs to go on with the very next batch."""
-
-    def restore(self, state: Mapping[str, int]) -> None:
-        """Go on where ``state`` was taken.
-
-        Raises:
-            CorpusError: the state is malformed, or belongs to other data or settings.
-        """
-
-    @property
-    def epoch(self) -> float:
-        """Passes over the data so far, with the fraction of the current one."""
-
-    def close(self) -> None:
-        """Let go of files and threads."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ingot.errors import CorpusError
-from ingot.training.objectives.epochs import Epochs, fingerprint, shuffled
+from ingot.training.data.epochs import Epochs, fingerprint, shuffled
 
 
 def walk(seed: int = 3) -> Epochs[int]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingot.training.optim.schedule import ScheduleConfig
+from ingot.training.config.schedule import ScheduleConfig
 
 SHARES = st.floats(0, 1)
 

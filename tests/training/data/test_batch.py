@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingot.errors import RecipeError
-from ingot.training.objectives.base import Batch
+from ingot.training.data.batch import Batch
 
 
 class Pairs(Batch):

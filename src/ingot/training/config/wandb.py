@@ -1,0 +1,17 @@
+"""Settings of Weights & Biases."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class WandbConfig(BaseModel):
+    """Weights & Biases, beside the run's own record."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mode: Literal["off", "offline", "online"] = "off"
+    """offline writes ``RUN/wandb``, for ``wandb sync``; online sends as the run goes."""
+    project: str = Field("ingot", min_length=1, max_length=128)

@@ -1,0 +1,94 @@
+"""The counters of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_SMOOTHING = 0.95  # weight of earlier losses in the reported training loss
+
+
+class RunState(BaseModel):
+    """The counters of a run; with the tensors of a checkpoint, all it takes to resume.
+
+    Immutable: each method returns the state after one kind of event.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    step: int = Field(0, ge=0)
+    """Updates so far, skipped ones included."""
+    tokens: int = Field(0, ge=0)
+    flops: float = Field(0.0, ge=0)
+    elapsed: float = Field(0.0, ge=0)
+    """Wall seconds trained, over all sittings."""
+    sampler: dict[str, int] = {}
+    """Position of the objective in its data."""
+    training_loss: float | None = None
+    """Smoothed, nats per token."""
+    validation_loss: float | None = None
+    """At the last evaluation, nats per token."""
+    bits_per_byte: float | None = None
+    """At the last evaluation."""
+    best_loss: float | None = None
+    """Lowest validation loss so far."""
+    best_step: int | None = None
+    skipped: int = Field(0, ge=0)
+    """Updates skipped."""
+    skipped_in_a_row: int = Field(0, ge=0)
+    """Non-finite updates since the last one that was applied."""
+    recent_losses: list[float] = []
+    """Losses that the guard compares the next one with, the latest last."""
+    finished: bool = False
+    """Whether the run has reached its end."""
+    corpus_digest: str = ""
+    sha256: dict[str, str] = {}
+    """Digest of each tensor file."""
+
+    def with_step(self, *, tokens: int, flops: float, sampler: dict[str, int]) -> RunState:
+        """Count one update, applied or not.
+
+        Args:
+            tokens: Tokens of its batch.
+            flops: FLOPs of its forward and backward passes.
+            sampler: State of the objective after its batch was drawn.
+        """
+        return self.model_copy(
+            update={
+                "step": self.step + 1,
+                "tokens": self.tokens + tokens,
+                "flops": self.flops + flops,
+                "sampler": sampler,
+            }
+        )
+
+    def with_applied_loss(self, loss: float) -> RunState:
+        """Take in the loss of an update that was applied."""
+        before = self.training_loss
+        smoothed = loss if before is None else _SMOOTHING * before + (1 - _SMOOTHING) * loss
+        return self.model_copy(update={"training_loss": smoothed, "skipped_in_a_row": 0})
+
+    def with_skipped(self, *, finite: bool) -> RunState:
+        """Count a skipped update; ``finite`` says that it was a loss spike."""
+        in_a_row = 0 if finite else self.skipped_in_a_row + 1
+        return self.model_copy(update={"skipped_in_a_row": in_a_row, "skipped": self.skipped + 1})
+
+    def with_evaluation(self, loss: float, bits_per_byte: float | None) -> RunState:
+        """Take in the scores of an evaluation."""
+        update = {"validation_loss": loss, "bits_per_byte": bits_per_byte}
+        if self.best_loss is None or loss < self.best_loss:
+            update |= {"best_loss": loss, "best_step": self.step}
+        return self.model_copy(update=update)
+
+    def with_progress(self, *, elapsed: float, recent_losses: Sequence[float]) -> RunState:
+        """Take in what only a checkpoint needs: the clock and the guard's losses."""
+        return self.model_copy(update={"elapsed": elapsed, "recent_losses": list(recent_losses)})
+
+    def with_digests(self, sha256: Mapping[str, str]) -> RunState:
+        """Name the digests of the tensor files that belong to this state."""
+        return self.model_copy(update={"sha256": dict(sha256)})
+
+    def as_finished(self) -> RunState:
+        """Mark the run as finished."""
+        return self.model_copy(update={"finished": True})
