@@ -73,7 +73,7 @@ def test_a_full_disk_is_said_and_the_one_before_is_whole(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ingot.training.run_folder.checkpoint.sync_folder", full)
+    monkeypatch.setattr("ingot.training.run_folder.checkpoint_tensors.sync_folder", full)
     saver.save(RunState(step=2), weights(2.0), {})
     with pytest.raises(ResourceError, match="full"):
         saver.save(RunState(step=3), weights(3.0), {})
