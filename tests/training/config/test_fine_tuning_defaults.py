@@ -206,7 +206,7 @@ def test_what_does_not_fit_is_refused(
         training.train(talks, out=tmp_path / "a", start=base, task="preference", settings=quick)
     with pytest.raises(CorpusError, match=r"pairs\.jsonl:1: .*messages"):
         training.train(pairs, out=tmp_path / "b", start=base, task="chat", settings=quick)
-    with pytest.raises(CorpusError, match="cannot be read"):
+    with pytest.raises(CorpusError, match="does not exist"):
         training.train(
             tmp_path / "none.jsonl", out=tmp_path / "c", start=base, task="chat", settings=quick
         )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -108,3 +110,15 @@ def test_a_file_that_is_not_toml_is_refused(tmp_path: Path, text: str | bytes) -
 
 def test_every_section_is_known() -> None:
     assert {key.partition(".")[0] for key in setting_keys(Recipe)} == set(Recipe.model_fields)
+
+
+def test_the_recipe_is_imported_without_pytorch() -> None:
+    script = (
+        "import sys, ingot.training.config.recipe\n"
+        "loaded = {name.partition('.')[0] for name in sys.modules}\n"
+        "sys.exit(' '.join(loaded & {'torch', 'tensorboard'}))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr

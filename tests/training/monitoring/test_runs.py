@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,3 +85,22 @@ def test_energy_and_money() -> None:
     unknown = CostConfig()
     assert (unknown.energy_kwh(10), unknown.money(10), unknown.told(10)) == (None, None, "")
     assert CostConfig(price_per_kwh=1.0).money(10) is None  # of what power?
+
+
+def test_runs_are_listed_where_pytorch_is_not_installed(trained: Path) -> None:
+    script = (
+        "import sys\n"
+        "sys.modules['torch'] = None  # an import of it fails\n"
+        "sys.argv = ['ingot', 'runs', sys.argv[1], '--json']\n"
+        "from ingot.cli import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(trained)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert {Path(run["path"]).name for run in json.loads(done.stdout)} >= {"one"}
