@@ -17,7 +17,6 @@ def test_every_plan_is_a_recipe_that_fits_together(budget: float, size: int) -> 
     recipe = make_recipe(planned.tables)
     config = recipe.model.config(recipe.corpus.vocab_size, recipe.batch.context)
     assert recipe.run.budget_seconds == budget
-    assert planned.expected_steps >= 1
     # A held-out window must fit into the held-out text.
     assert config.max_position_embeddings <= 0.02 * size / 3 + 16
 

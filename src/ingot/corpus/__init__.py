@@ -3,7 +3,7 @@
 from ingot.corpus.build.build import build_corpus, list_sources, sources_fingerprint
 from ingot.corpus.build.compression_baseline import compressed_bits_per_byte
 from ingot.corpus.build.mixing import parse_mix
-from ingot.corpus.build.progress import Progress, ProgressCallback
+from ingot.corpus.build.progress import Progress
 from ingot.corpus.build.unique_documents import iter_documents
 from ingot.corpus.config import CorpusConfig, make_config
 from ingot.corpus.reading.documents import Document
@@ -13,19 +13,10 @@ from ingot.corpus.sampling.prefetch import PrefetchingSampler
 from ingot.corpus.sampling.sampler import Sampler
 from ingot.corpus.sampling.segments import segments_of
 from ingot.corpus.store.corpus import Corpus, open_corpus
-from ingot.corpus.store.manifest import (
-    BaselineRecord,
-    CorpusManifest,
-    ShardRecord,
-    SideRecord,
-    SkippedRecord,
-    SourceRecord,
-    SplitRecord,
-)
+from ingot.corpus.store.manifest import CorpusManifest
 from ingot.corpus.store.shards import Part, Shard, TokenStore
 
 __all__ = [
-    "BaselineRecord",
     "Corpus",
     "CorpusConfig",
     "CorpusManifest",
@@ -34,16 +25,10 @@ __all__ = [
     "Part",
     "PrefetchingSampler",
     "Progress",
-    "ProgressCallback",
     "ReadReport",
     "Reason",
     "Sampler",
     "Shard",
-    "ShardRecord",
-    "SideRecord",
-    "SkippedRecord",
-    "SourceRecord",
-    "SplitRecord",
     "TokenStore",
     "build_corpus",
     "compressed_bits_per_byte",

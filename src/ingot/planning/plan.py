@@ -37,14 +37,13 @@ class Choice:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to train within a budget on a machine."""
+    """Recipe for a budget and a machine, with the reason of each choice."""
 
     tables: Mapping[str, Mapping[str, Any]]
     """The choices as recipe tables."""
     choices: tuple[Choice, ...]
     tokens_per_second: float
     """As timed on this machine with the chosen model."""
-    expected_steps: int
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ def plan(budget_seconds: float, corpus_bytes: int, machine: Machine) -> Plan:
     for choice in choices:
         section, _, key = choice.key.partition(".")
         tables.setdefault(section, {})[key] = choice.value
-    return Plan(tables, choices, speed, steps)
+    return Plan(tables, choices, speed)
 
 
 def _rung(flops: float) -> _Rung:

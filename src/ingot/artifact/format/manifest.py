@@ -156,11 +156,6 @@ class Manifest(_Record):
             raise ValueError(f"weights must be {WEIGHTS} alone, or shards with {INDEX}")
         return files
 
-    @property
-    def short_digest(self) -> str:
-        """The first 12 characters of the digest, for people."""
-        return self.digest[:12]
-
     @classmethod
     def seal(
         cls,

@@ -28,7 +28,7 @@ _XZ_DICTIONARY = 64 << 20  # preset 9's own
 def compressed_bits_per_byte(
     training: bytes, validation: bytes, *, progress: Callable[[int, int], None] | None = None
 ) -> BaselineRecord:
-    """Measure what ``xz -9`` and ``zstd -19`` need for a text, given the training text first.
+    """Measure the bits per byte of ``xz -9`` and ``zstd -19`` on a text after the training text.
 
     For xz this is what appending the held-out text to the training text adds
     to the compressed size; for zstd, the size with the training text as raw
@@ -37,7 +37,7 @@ def compressed_bits_per_byte(
     Args:
         training: Training text; the last 64 MiB of it are used.
         validation: Held-out text; the first 8 MiB of it are used.
-        progress: Called with bytes done and bytes in all.
+        progress: Called with bytes done and total bytes.
 
     Raises:
         CorpusError: there is no held-out text.
@@ -69,7 +69,7 @@ def stored_text(
 ) -> tuple[bytes, bytes]:
     """Return the training and held-out text that is compared, read back from the shards.
 
-    The latest training text and the first held-out text, as much of both as is looked at.
+    The last training text and the first held-out text, up to the sizes that are compared.
     """
     training: list[bytes] = []
     size = 0
@@ -99,7 +99,7 @@ def _text(ids: npt.NDArray[np.unsignedinteger], tokenizer: Tokenizer) -> bytes:
 
 
 class _ByteCounter:
-    """Adds up the work of the threads and reports it from the caller's own thread."""
+    """Progress of several threads, reported from the caller's thread."""
 
     def __init__(self, total: int, progress: Callable[[int, int], None] | None) -> None:
         self.stop = threading.Event()
@@ -109,7 +109,7 @@ class _ByteCounter:
         self._lock = threading.Lock()
 
     def add(self, count: int) -> None:
-        """Count bytes done; called by the threads."""
+        """Add bytes done; called by the threads."""
         with self._lock:
             self._done += count
 

@@ -1,4 +1,4 @@
-"""Sources by name, and how much of each training is to see."""
+"""Mixing of sources: the weight of each, by name."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ingot.errors import CorpusError, UsageError
 
 
 def parse_mix(given: Iterable[str]) -> dict[str, float] | None:
-    """Return the weights of texts such as ``wiki=3``, or None if there are none.
+    """Parse weights such as ``wiki=3``; return None if there are none.
 
     Raises:
-        UsageError: one is not a name, an equals sign and a number, or a name repeats.
+        UsageError: an item is not a name, an equals sign and a number, or a name repeats.
     """
     mix: dict[str, float] = {}
     for text in given:
@@ -63,15 +63,15 @@ def source_records(
     train: Sequence[SideRecord],
     validation: Sequence[SideRecord],
 ) -> tuple[SourceRecord, ...]:
-    """Return what each source gave and the share of training it is to have.
+    """Return what each source contributed, with its share of training.
 
     Raises:
-        CorpusError: a source gave nothing to train on, so its weight cannot be met.
+        CorpusError: a source has no text to train on, so its weight cannot be met.
     """
     for name, side in zip(names, train, strict=True):
         if not side.documents:
             raise CorpusError(
-                "has a weight, but no text to train on is left of it",
+                "has a weight, but none of its text is left to train on",
                 where=name,
                 fix="add text or leave the source out",
             )

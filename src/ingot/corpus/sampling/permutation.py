@@ -1,4 +1,4 @@
-"""A pseudo-random order of any number of things, computed rather than stored."""
+"""Pseudo-random permutation that is computed instead of stored."""
 
 from __future__ import annotations
 

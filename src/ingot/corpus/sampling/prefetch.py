@@ -1,4 +1,4 @@
-"""Batches drawn ahead of time by a thread, so that a training step never waits for one."""
+"""Prefetching of batches by a thread, so that a training step does not wait for data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST_SECONDS = 600.0  # longer than this, the disk is gone
 
 @dataclass(frozen=True, slots=True)
 class _Drawn:
-    """One batch, and what the sampler said right after it."""
+    """One batch and the sampler's state after it."""
 
     windows: TokenIds
     state: dict[str, int]
@@ -29,18 +29,18 @@ class _Drawn:
 
 
 class PrefetchingSampler:
-    """A ``Sampler`` whose next batches are drawn by a thread while the last one is used.
+    """A ``Sampler`` whose next batches are drawn by a thread while the current one is used.
 
-    ``state`` and ``epoch`` are those of the batch last handed out, not of those
-    drawn ahead, so a run resumes at the exact token. Use it as a context
+    ``state`` and ``epoch`` are those of the batch last returned, not of those
+    prefetched, so a run resumes at the exact token. Use it as a context
     manager or call ``close``; it is for one consuming thread.
 
     Args:
-        sampler: Draws the batches; nobody else may use it meanwhile.
-        depth: Most batches drawn ahead.
+        sampler: Draws the batches; nothing else may use it meanwhile.
+        depth: Most batches prefetched.
 
     Attributes:
-        waited: Seconds ``next_batch`` has spent waiting for a batch, in all.
+        waited: Total seconds that ``next_batch`` waited for a batch.
 
     Raises:
         ValueError: ``depth`` is below 1.
@@ -59,9 +59,8 @@ class PrefetchingSampler:
         """Return the next windows, int64, shape (batch, context + 1).
 
         Raises:
-            CorpusError: it was closed, or nothing came for ten minutes.
-            Exception: whatever the sampler raised for this batch; it is raised again if
-                asked again.
+            CorpusError: it was closed, or no batch came for ten minutes.
+            Exception: the sampler's error for this batch; further calls raise it again.
         """
         self._check_open()
         started = time.perf_counter()
@@ -74,19 +73,19 @@ class PrefetchingSampler:
 
     @property
     def epoch(self) -> float:
-        """Passes over the corpus up to the batch last handed out."""
+        """Passes over the corpus up to the batch last returned."""
         return self._last_epoch
 
     def state(self) -> dict[str, int]:
-        """Return what ``restore`` needs to go on after the batch last handed out."""
+        """Return the state to resume after the batch last returned."""
         return dict(self._last_state)
 
     def restore(self, state: Mapping[str, int]) -> None:
-        """Go on where ``state`` was taken; what was drawn ahead is dropped.
+        """Resume from ``state``; prefetched batches are dropped.
 
         Raises:
-            CorpusError: as ``Sampler.restore``, and drawing goes on from where it was; or
-                it was closed.
+            CorpusError: as ``Sampler.restore``, after which it continues as before; or it
+                was closed.
         """
         self._check_open()
         self._end()
@@ -99,7 +98,7 @@ class PrefetchingSampler:
             self._begin()
 
     def close(self) -> None:
-        """Stop the thread and wait until it is gone; closing twice does nothing."""
+        """Stop the thread and wait for its end; closing twice has no effect."""
         if not self._closed:
             self._closed = True
             self._end()
@@ -112,7 +111,7 @@ class PrefetchingSampler:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise CorpusError("was closed", where="prefetching sampler", fix="make another one")
+            raise CorpusError("was closed", where="prefetching sampler", fix="create another one")
 
     def _begin(self) -> None:
         self._last_state, self._last_epoch = self._sampler.state(), self._sampler.epoch

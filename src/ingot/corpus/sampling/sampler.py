@@ -1,4 +1,4 @@
-"""Training windows in random order, from a state of a few integers."""
+"""Random-order sampling of training sequences, with a state of a few integers."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Sampler:
 
     If the store has parts to mix, each part is such a stream with epochs of its
     own, and each window comes from the part that is furthest behind its share.
-    So after any number of windows every part has had its share to within fewer
-    windows than there are parts. Small parts are repeated, large ones not used up.
+    After any number of windows every part is within fewer windows of its share than
+    there are parts. Small parts are repeated; large ones may not be exhausted.
 
     Args:
         store: The tokens.
@@ -64,7 +64,7 @@ class Sampler:
         return sum(stream.passes * (stream.part.tokens / tokens) for stream in self._streams)
 
     def state(self) -> dict[str, int]:
-        """Return what ``restore`` needs to go on with the very next window."""
+        """Return the state to resume with the next window."""
         state = self._identity()
         for number, stream in enumerate(self._streams):
             prefix = _prefix(number)
@@ -75,7 +75,7 @@ class Sampler:
         return state
 
     def restore(self, state: Mapping[str, int]) -> None:
-        """Go on where ``state`` was taken; the batch size may differ.
+        """Resume from ``state``; the batch size may differ.
 
         Raises:
             CorpusError: the state is malformed, or belongs to another corpus, context, seed or mix.
@@ -132,7 +132,7 @@ class _WindowStream:
     def go_to(self, epoch: int, position: int) -> None:
         """Make window ``position`` of an epoch the next one."""
         text = f"ingot sampler {self._seed} {epoch}"
-        if self.part.start:  # parts of one corpus need orders of their own
+        if self.part.start:  # each part of a corpus needs its own order
             text += f" {self.part.start}"
         key = hashlib.sha512(text.encode()).digest()
         slack = min(self._context, self.part.tokens - self._context)
@@ -146,7 +146,7 @@ class _WindowStream:
         self._load_block(0)
 
     def next_start(self) -> int:
-        """Return where in the store the next window starts."""
+        """Return the offset of the next window in the store."""
         if self.position == self._windows:
             self.go_to(self.epoch + 1, 0)
         block, index = divmod(self.position, _BLOCK)
@@ -156,7 +156,7 @@ class _WindowStream:
         return self._block_starts[index]
 
     def _load_block(self, block: int) -> None:
-        """Compute where the next windows start, many at once because that is far cheaper."""
+        """Compute the offsets of the next windows; one vectorized call is far cheaper than many."""
         end = min((block + 1) * _BLOCK, self._windows)
         order = self._permutation(np.arange(block * _BLOCK, end, dtype=np.uint64))
         first = self.part.start + self._offset
@@ -165,11 +165,11 @@ class _WindowStream:
 
 
 class _Mixture:
-    """Chooses the part of each window, so that every part keeps to its share."""
+    """Choice of the part of each window by weight, deterministic and exact."""
 
     def __init__(self, weights: list[float]) -> None:
         total = sum(weights)
-        # Whole numbers, so that the choice is exact however long a run is.
+        # Integers, so that the choice stays exact however long a run is.
         self.weights = [max(1, round(weight / total * (1 << 32))) for weight in weights]
         self._total = sum(self.weights)
         self.drawn = [0] * len(weights)

@@ -1,4 +1,4 @@
-"""Which document each token of a window belongs to, to keep attention inside documents."""
+"""Document numbers of the tokens of a sequence, to keep attention inside documents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A built corpus, opened for reading."""
+"""Corpus folder, opened for reading."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MAX_TOKENIZER_BYTES = 1 << 28
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Token ids to train on and token ids held out, with the tokenizer that made them."""
+    """Training and held-out token ids, with their tokenizer."""
 
     path: Path
     manifest: CorpusManifest
@@ -35,7 +35,7 @@ class Corpus:
 
 
 def open_corpus(path: Path, *, verify: bool = False) -> Corpus:
-    """Open a corpus folder; the tokens are mapped, not read.
+    """Open a corpus folder; the tokens are memory-mapped, not read.
 
     Args:
         path: The folder that ``build_corpus`` made.
@@ -72,7 +72,7 @@ def _open_tokenizer(path: Path, manifest: CorpusManifest) -> Tokenizer:
 
 
 def _parts(manifest: CorpusManifest) -> list[Part]:
-    """Return where in the training stream each of the mixed sources lies."""
+    """Return the range of each mixed source in the training stream."""
     ends = list(accumulate(source.train.tokens for source in manifest.sources))
     return [
         Part(source.name, source.weight, end - source.train.tokens, source.train.tokens)
@@ -91,7 +91,7 @@ def open_shard(folder: Path, record: ShardRecord) -> Shard:
     """Open the shard that a record names.
 
     Raises:
-        CorpusError: it is missing or damaged, or is another one than the record says.
+        CorpusError: it is missing or damaged, or does not match the record.
     """
     shard = Shard(folder / record.file)
     if (len(shard.ids), shard.sha256) != (record.tokens, record.sha256):

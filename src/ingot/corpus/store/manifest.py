@@ -1,4 +1,4 @@
-"""``corpus.json``: what a corpus holds, from what, and the one digest that names it."""
+"""Corpus manifest ``corpus.json``: contents, origin, and the digest that identifies them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class SplitRecord(_Part):
 
 
 class SideRecord(_Part):
-    """What one source gave to one side of the split."""
+    """Contribution of one source to one side of the split."""
 
     documents: Count = 0
     bytes: Count = 0
@@ -65,11 +65,11 @@ class SideRecord(_Part):
 
 
 class SourceRecord(_Part):
-    """One of the sources that are mixed by weight."""
+    """One of the sources mixed by weight."""
 
     name: str = Field(min_length=1)
     weight: Weight
-    """As given; only its ratio to the others counts."""
+    """As given; only the ratio of weights matters."""
     share: float = Field(gt=0, le=1)
     """Share of the tokens that training draws from this source."""
     train: SideRecord
@@ -77,7 +77,7 @@ class SourceRecord(_Part):
 
 
 class SkippedRecord(_Part):
-    """What was left out for one reason."""
+    """Documents and files left out for one reason."""
 
     count: Count
     examples: tuple[str, ...]
@@ -99,7 +99,7 @@ class CorpusManifest(_Part):
 
     format: Literal[2] = FORMAT_VERSION
     digest: Sha256
-    """SHA-256 over what the tokens are, and nothing about where they came from."""
+    """SHA-256 over the tokens and the tokenizer, independent of their origin."""
     vocab_size: int = Field(ge=257, le=1 << 20)
     tokenizer_sha256: Sha256
     split: SplitMode
@@ -127,10 +127,10 @@ class CorpusManifest(_Part):
 
     @classmethod
     def read(cls, path: Path) -> CorpusManifest:
-        """Read and check a ``corpus.json``.
+        """Read and validate a ``corpus.json``.
 
         Raises:
-            CorpusError: it is missing, malformed, of another version, or at odds with its digest.
+            CorpusError: it is missing, malformed, of another version, or does not match its digest.
         """
         data = read_whole(path, _MAX_BYTES, fix="build the corpus first, or check the path")
         try:
@@ -154,13 +154,13 @@ class CorpusManifest(_Part):
         return manifest
 
     def content_digest(self) -> str:
-        """Return the digest that the contents ask for."""
+        """Return the digest computed from the contents."""
         return content_digest(
             self.tokenizer_sha256, self.vocab_size, self.train, self.validation, self.sources
         )
 
     def summary(self) -> str:
-        """Return on one line what the corpus holds, what was left out, and how it is mixed."""
+        """Return one line about the contents, what was left out, and the mix."""
         text = (
             f"{self.train.documents:,} documents to train on ({self.train.tokens:,} tokens), "
             f"{self.validation.documents:,} held out"

@@ -1,4 +1,4 @@
-"""Token shards: files of token ids with a checked header, and many of them read as one stream.
+"""Token shards: files of token ids with a checked header, and their concatenation as one stream.
 
 Layout of a ``.tokens`` file, little-endian: a header of 64 bytes (magic
 ``INGOTTOK``, version u16, dtype code u16, reserved u32, token count u64,
@@ -47,16 +47,15 @@ def dtype_code(vocab_size: int) -> int:
 
 
 class ShardWriter:
-    """Writes one shard; the header comes last, so an unfinished file is no shard.
+    """Writer of one shard; the header is written last, so an unfinished file is not a shard.
 
     Args:
-        path: The file to make.
+        path: The file to create.
         vocab_size: Ids must be below it; it also decides the stored type.
-        keep: Tokens to keep of the unfinished shard that ``path`` already is; what
-            lies after them is cut off.
+        keep: Tokens to keep of an unfinished shard at ``path``; the rest is cut off.
 
     Raises:
-        CorpusError: ``path`` holds fewer tokens than are to be kept.
+        CorpusError: ``path`` holds fewer tokens than ``keep``.
     """
 
     def __init__(self, path: Path, vocab_size: int, *, keep: int = 0) -> None:
@@ -85,7 +84,7 @@ class ShardWriter:
         self.count += len(ids)
 
     def sync(self) -> None:
-        """Make what was added durable, without finishing the shard."""
+        """Make the appended tokens durable without finishing the shard."""
         self._file.flush()
         os.fsync(self._file.fileno())
 
@@ -100,12 +99,12 @@ class ShardWriter:
         return digest.hex()
 
     def close(self) -> None:
-        """Let go of the file without finishing it; what it holds is of no more use."""
+        """Close the file without finishing it."""
         with suppress(OSError):  # closing flushes, and the disk may be full
             self._file.close()
 
     def _resume(self, size: int) -> None:
-        """Hash the payload that is to be kept and cut off the rest."""
+        """Hash the payload to keep and cut off the rest."""
         self._file.seek(HEADER_BYTES)
         left = size
         while left and (block := self._file.read(min(left, _BLOCK))):
@@ -177,11 +176,11 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A stretch of a stream that comes from one source.
+    """Range of a stream that comes from one source.
 
     Attributes:
         name: The source.
-        weight: How much of the training it is to be; only its ratio to the others counts.
+        weight: Weight in training; only the ratio to the other weights matters.
         start: Offset of its first token in the stream.
         tokens: How many tokens it has.
     """
@@ -193,7 +192,7 @@ class Part:
 
 
 class TokenStore:
-    """Shards read as one long stream of token ids.
+    """Shards read as one stream of token ids.
 
     Args:
         shards: The pieces of the stream, in order.
