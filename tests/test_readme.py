@@ -20,7 +20,7 @@ BLOCKS = re.findall(r"```(sh|python)\n(.*?)```", README, re.DOTALL)
 BUDGET = re.compile(r'(--budget |budget=")\d+s')
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_every_command_does_what_it_says(texts: Path, tmp_path: Path) -> None:
     shutil.copytree(texts, tmp_path / "my_texts")
     environment = os.environ | {
@@ -32,7 +32,7 @@ def test_every_command_does_what_it_says(texts: Path, tmp_path: Path) -> None:
         port = str(probe.getsockname()[1])
     try:
         for language, block in BLOCKS:
-            code = BUDGET.sub(r"\g<1>3s", block).replace("8000", port)
+            code = block.replace("8000", port)
             if code.startswith("make"):
                 continue  # the demo has its own test, and this is `make test`
             if "ingot serve" in code:
@@ -40,15 +40,7 @@ def test_every_command_does_what_it_says(texts: Path, tmp_path: Path) -> None:
                 _wait_for(f"http://127.0.0.1:{port}/health")
                 ran.append(code)
                 continue
-            command = [sys.executable, "-c", code] if language == "python" else ["sh", "-ec", code]
-            done = subprocess.run(
-                command,
-                cwd=tmp_path,
-                env=environment,
-                timeout=300,
-                check=False,
-                capture_output=True,
-            )
+            done = _run(language, code, tmp_path, environment)
             assert done.returncode == 0, f"{code}\n{done.stdout.decode()}\n{done.stderr.decode()}"
             ran.append(code)
             if "curl" in code:
@@ -58,6 +50,28 @@ def test_every_command_does_what_it_says(texts: Path, tmp_path: Path) -> None:
             server.terminate()
             server.wait(300)
     assert len(ran) == 7
+
+
+def _run(
+    language: str, code: str, folder: Path, environment: dict[str, str]
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a block with a short budget, or a longer one where the machine is too busy for it."""
+    for seconds in (3, 30, 120):
+        shortened = BUDGET.sub(rf"\g<1>{seconds}s", code)
+        command = [sys.executable, "-c"] if language == "python" else ["sh", "-ec"]
+        done = subprocess.run(
+            [*command, shortened],
+            cwd=folder,
+            env=environment,
+            timeout=600,
+            check=False,
+            capture_output=True,
+        )
+        if b"error: budget:" not in done.stderr:
+            break
+        for out in re.findall(r"\bruns/\w+", shortened):
+            shutil.rmtree(folder / out, ignore_errors=True)
+    return done
 
 
 def _wait_for(url: str) -> None:

@@ -142,13 +142,34 @@ def test_other_ways_of_training_learn_too(
     assert last.loss < first.loss < 6.5
 
 
+@pytest.fixture
+def update_takes(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Replace the clock by one on which an update takes some seconds and all else no time."""
+    read, clock = PendingOutcome.read, [0.0]
+
+    def now() -> float:
+        clock[0] += 1e-6  # no two moments are equal
+        return clock[0]
+
+    def patch(seconds: float) -> None:
+        def slowly(self: PendingOutcome) -> Outcome:
+            clock[0] += seconds
+            return read(self)
+
+        monkeypatch.setattr(PendingOutcome, "read", slowly)
+        monkeypatch.setattr("time.perf_counter", now)
+
+    return patch
+
+
 def test_a_budget_ends_the_run_by_the_clock(
-    recipe: MakeRecipe, new_run: NewRun, watched: Any
+    recipe: MakeRecipe, new_run: NewRun, watched: Any, update_takes: Callable[[float], None]
 ) -> None:
     length = {"steps": None, "budget_seconds": 3.0, "evaluations": 1}
     run = new_run(recipe(run=length))
+    update_takes(0.1)
     result = watched.train(run)
-    assert result.steps > 1
+    assert 10 < result.steps <= 30  # up to half the budget is kept for the last evaluation
     assert watched.of(Stepped)[-1].learning_rate < 0.5  # the decay was reached
     assert checkpoint.read_state(checkpoint.latest(run.path)).finished
 
@@ -167,16 +188,11 @@ def test_a_budget_too_small_for_one_update_is_refused(
     new_run: NewRun,
     watched: Any,
     monkeypatch: pytest.MonkeyPatch,
+    update_takes: Callable[[float], None],
     behind: int,
 ) -> None:
     """Also where updates are waited for later than they are made."""
-    read = PendingOutcome.read
-
-    def slowly(self: PendingOutcome) -> Outcome:
-        time.sleep(0.6)
-        return read(self)
-
-    monkeypatch.setattr(PendingOutcome, "read", slowly)
+    update_takes(0.6)
     monkeypatch.setattr(Updater, "behind", behind)
     run = new_run(recipe(run={"steps": None, "budget_seconds": 0.5}))
     with pytest.raises(RecipeError, match="one update takes"):
