@@ -91,9 +91,13 @@ def test_it_draws_no_further_ahead_than_it_may(store: TokenStore) -> None:
     inner = make_sampler(store)
     with PrefetchingSampler(inner, depth=3) as ahead:
         ahead.next_batch()
-        time.sleep(0.3)
-        drawn = inner.state()["position"] // 3
-    assert drawn == 1 + 3 + 1  # handed out, in the queue, in the thread's hand
+        most = 1 + 3 + 1  # handed out, in the queue, in the thread's hand
+        deadline = time.monotonic() + 300
+        while inner.state()["position"] // 3 < most:
+            assert time.monotonic() < deadline, "it does not draw ahead"
+            time.sleep(0.01)
+        time.sleep(0.1)  # in which it would draw another
+        assert inner.state()["position"] // 3 == most
 
 
 def test_waiting_is_measured(store: TokenStore) -> None:
@@ -106,10 +110,11 @@ def test_waiting_is_measured(store: TokenStore) -> None:
         for _ in range(4):
             ahead.next_batch()
         assert ahead.waited > 0.1
-        time.sleep(0.3)
+        while not ahead._queue.full():
+            time.sleep(0.01)
         before = ahead.waited
         ahead.next_batch()
-        assert ahead.waited - before < 0.04
+        assert ahead.waited - before < 0.04  # a batch takes 0.05 s to draw
 
 
 def test_after_closing_there_is_nothing(store: TokenStore) -> None:
