@@ -34,7 +34,7 @@ def test_settings_of_the_server_are_keywords(sealed: Path) -> None:
             assert not server.url.endswith(":1")
             manifest = ingot.verify(sealed, live=server.url)
             assert manifest.digest == model.digest
-            with pytest.raises(ingot.IngotError, match="no model"):
+            with pytest.raises(ingot.IngotError, match="unknown model 'another'"):
                 ingot.verify(sealed, live=server.url, model="another")
         with pytest.raises(UsageError, match=r'unknown setting "prt"; did you mean "port"\?'):
             ingot.serve(model, prt=0)

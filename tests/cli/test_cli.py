@@ -195,7 +195,7 @@ def test_eval_of_choices(here: Cli, sealed: Path, tmp_path: Path) -> None:
     answered = json.loads(here(*asked, "--json").stdout)
     assert (answered["questions"], answered["chance"]) == (1, 0.5)
     assert answered["accuracy"] == 1.0
-    assert "takes no texts" in error_of(here(*asked, questions, code=2))
+    assert "cannot be combined with texts" in error_of(here(*asked, questions, code=2))
 
 
 def test_freeze_and_verify(here: Cli, trained: Path, sealed: Path, tmp_path: Path) -> None:
@@ -257,7 +257,7 @@ def test_every_executor_answers_and_only_torch_needs_pytorch(
         )
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["token_ids"] == json.loads(answers[name])["token_ids"]
-    assert "'fast' is none" in error_of(cli(*asked, "--executor", "fast", code=2))
+    assert "'fast' is not an executor" in error_of(cli(*asked, "--executor", "fast", code=2))
 
 
 def test_serve_until_interrupted(sealed: Path) -> None:

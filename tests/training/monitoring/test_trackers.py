@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import struct
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,10 @@ def test_a_run_is_recorded_for_weights_and_biases(
 ) -> None:
     run = new_run(recipe(run={"steps": 3}, wandb={"mode": "offline"}), "told")
     watch().train(run)
-    history = logged(run.path)
+    deadline, history = time.monotonic() + 300, logged(run.path)
+    while not history and time.monotonic() < deadline:  # its own process writes the file
+        time.sleep(0.1)
+        history = logged(run.path)
     losses = {each["update"]: each["training/loss"] for each in history if "training/loss" in each}
     lines = map(orjson.loads, (run.path / "metrics.jsonl").read_bytes().splitlines())
     own = {each["step"]: each["loss"] for each in lines if each["event"] == "stepped"}
