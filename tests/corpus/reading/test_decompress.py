@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import random
 import shutil
 from collections.abc import Callable
@@ -16,7 +18,12 @@ from ingot.corpus.reading.decompress import open_decompressed
 from ingot.errors import CorpusError
 
 Compress = Callable[[bytes], bytes]
-KINDS = [("a.gz", gzip.compress), ("a.zst", zstandard.compress)]
+KINDS = [
+    ("a.bz2", bz2.compress),
+    ("a.gz", gzip.compress),
+    ("a.xz", lzma.compress),
+    ("a.zst", zstandard.compress),
+]
 
 
 def decompress(name: str, data: bytes) -> bytes:
@@ -64,3 +71,10 @@ def test_a_huge_zstd_window_is_refused() -> None:
     data = compressor.compress(b"text") + compressor.flush()
     with pytest.raises(CorpusError, match="too much memory"):
         decompress("a.zst", data)
+
+
+def test_an_xz_dictionary_that_needs_much_memory_is_refused() -> None:
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 1, "dict_size": 1 << 30}]
+    data = lzma.compress(b"text", lzma.FORMAT_XZ, filters=filters)
+    with pytest.raises(CorpusError, match=r"a\.xz: cannot be decompressed \(Memory usage limit"):
+        decompress("a.xz", data)

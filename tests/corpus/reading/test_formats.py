@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,11 +21,18 @@ Read = Callable[..., Any]
 
 
 def compress(path: Path) -> list[Path]:
-    """Return the file itself and its .gz and .zst copies."""
+    """Return the file itself and its compressed copies."""
     data = path.read_bytes()
-    packed = [path, path.with_name(path.name + ".gz"), path.with_name(path.name + ".zst")]
-    packed[1].write_bytes(gzip.compress(data))
-    packed[2].write_bytes(zstandard.compress(data))
+    kinds = {
+        ".bz2": bz2.compress,
+        ".gz": gzip.compress,
+        ".xz": lzma.compress,
+        ".zst": zstandard.compress,
+    }
+    packed = [path]
+    for suffix, pack in kinds.items():
+        packed.append(path.with_name(path.name + suffix))
+        packed[-1].write_bytes(pack(data))
     return packed
 
 

@@ -1,9 +1,12 @@
-"""Streaming decompression of gzip and zstandard files; truncated files and bombs are refused."""
+"""Streaming decompression of whole files; truncated files and bombs are refused."""
 
 from __future__ import annotations
 
+import bz2
 import io
+import lzma
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -11,18 +14,17 @@ import zstandard
 
 from ingot.errors import CorpusError
 
-COMPRESSED = {".gz", ".zst"}
-
 # A 4-byte zstandard block can decompress to 128 KiB, so 2 KiB of input give at most 64 MiB.
 _READ_BYTES = 2 << 10
 # Text compresses 3 to 10 times, logs up to about 100 times.
 _MAX_RATIO = 250
 _FREE_BYTES = 64 << 20  # no ratio is checked below this much output
+_XZ_MEMORY = 256 << 20  # xz -9 needs 65 MiB; a header may ask for 4 GiB
 _ZSTD_WINDOW = 1 << 27  # the largest that the zstd tool accepts without --long
 
 
 class _Decompressor(Protocol):
-    """Common interface of zlib's and zstandard's one-frame decompressors."""
+    """Common interface of the libraries' decompressors of one frame or member."""
 
     @property
     def eof(self) -> bool: ...
@@ -48,7 +50,7 @@ class DecompressingReader(io.RawIOBase):
     def __init__(self, raw: BinaryIO, path: Path) -> None:
         self._raw = raw
         self._path = path
-        self._new_frame = _gzip_member if path.suffix.lower() == ".gz" else _zstd_frame
+        self._new_frame = _NEW_FRAME[path.suffix.lower()]
         self._frame: _Decompressor | None = None
         self._input = b""
         self._output = memoryview(b"")
@@ -83,7 +85,7 @@ class DecompressingReader(io.RawIOBase):
         self._frame = self._frame or self._new_frame()
         try:
             output = self._frame.decompress(data)
-        except (zlib.error, zstandard.ZstdError) as error:
+        except _DAMAGED as error:
             raise CorpusError(
                 f"cannot be decompressed ({error})",
                 where=self._path,
@@ -91,7 +93,7 @@ class DecompressingReader(io.RawIOBase):
             ) from error
         self._input = b""
         if self._frame.eof:
-            # The next gzip member or zstandard frame begins in the bytes that are left.
+            # The next member, stream or frame begins in the bytes that are left.
             self._input = self._frame.unused_data
             self._bytes_in -= len(self._input)
             self._frame = None
@@ -110,7 +112,7 @@ class DecompressingReader(io.RawIOBase):
 
 
 def open_decompressed(raw: BinaryIO, path: Path) -> io.BufferedReader:
-    """Return a buffered reader of the decompressed bytes of a ``.gz`` or ``.zst`` file."""
+    """Return a reader of the decompressed bytes of a file; its suffix names the format."""
     return io.BufferedReader(DecompressingReader(raw, path), buffer_size=1 << 16)
 
 
@@ -120,3 +122,20 @@ def _gzip_member() -> _Decompressor:
 
 def _zstd_frame() -> _Decompressor:
     return zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).decompressobj()
+
+
+def _xz_stream() -> _Decompressor:
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
+
+
+_NEW_FRAME: dict[str, Callable[[], _Decompressor]] = {
+    ".bz2": bz2.BZ2Decompressor,
+    ".gz": _gzip_member,
+    ".xz": _xz_stream,
+    ".zst": _zstd_frame,
+}
+# bz2 reports damaged data as OSError; no file is read inside ``decompress``.
+_DAMAGED = (zlib.error, zstandard.ZstdError, lzma.LZMAError, OSError, EOFError)
+
+COMPRESSED = frozenset(_NEW_FRAME)
+"""Suffixes of compressed files."""
