@@ -77,6 +77,13 @@ def test_bad_jsonl_is_refused_by_file_and_line(
         read(path)
 
 
+def test_ndjson_is_jsonl(tmp_path: Path, read: Read) -> None:
+    (tmp_path / "a.ndjson").write_text('{"text": "one"}\n{"text": "two"}\n')
+    documents, report = read(tmp_path)
+    assert [document.text for document in documents] == ["one", "two"]
+    assert not report.skipped
+
+
 def test_the_field_can_be_chosen(tmp_path: Path, read: Read) -> None:
     (tmp_path / "a.jsonl").write_text('{"body": "x"}')
     parquet.write_table(pa.table({"body": ["y"]}), tmp_path / "b.parquet")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from ingot.corpus.reading.decompress import open_decompressed
-from ingot.corpus.reading.files import SourceFile
+from ingot.corpus.reading.files import JSONL_SUFFIXES, SourceFile
 from ingot.corpus.reading.formats import read_jsonl, read_parquet, read_text
 from ingot.corpus.reading.report import ReadReport, Reason
 from ingot.errors import CorpusError
@@ -141,7 +141,7 @@ def _read(
 ) -> Iterator[tuple[str, str]]:
     stream = open_decompressed(raw, file.path) if file.compressed else raw
     try:
-        if file.suffix == ".jsonl":
+        if file.suffix in JSONL_SUFFIXES:
             yield from read_jsonl(stream, file.name, json_field, report)
         elif file.suffix == ".parquet":
             yield from read_parquet(stream, file.name, json_field, report)

@@ -23,7 +23,8 @@ _CODE = (
     ".fish .ps1 .bat .vim .html .htm .css .scss .less .vue .svelte .xml .toml .yaml .yml .ini .cfg"
 )
 TEXT_SUFFIXES = frozenset(f"{_PROSE} {_CODE}".split())
-TABLE_SUFFIXES = frozenset({".jsonl", ".parquet"})
+JSONL_SUFFIXES = frozenset({".jsonl", ".ndjson"})
+TABLE_SUFFIXES = JSONL_SUFFIXES | {".parquet"}
 
 
 @dataclass(frozen=True, slots=True)
