@@ -33,7 +33,7 @@ def test_scores_change_as_the_parameters_say(
     for token in [*output, *range(undone)]:
         penalties.append(token)
     for token in range(undone):
-        penalties.take_back(token)
+        penalties.rollback(token)
     logits = np.random.default_rng(0).normal(size=VOCABULARY).astype(np.float32)
     got = adjust(logits, penalties.adjustment())
     counts, bias = Counter(output), dict(params.logit_bias)

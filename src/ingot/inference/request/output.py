@@ -88,33 +88,33 @@ class SequenceOutput:
         """Return whether a token would end the answer."""
         return token_id in self._ends
 
-    def suppose(self, token_id: int) -> bool:
-        """Go on as if a token had been said; return whether the answer's grammar allows it."""
+    def speculate(self, token_id: int) -> bool:
+        """Advance grammar and penalties by a draft token; return whether the grammar allows it."""
         if self.grammar is not None and not self.grammar.accept(token_id):
             return False
         if self.penalties is not None:
             self.penalties.append(token_id)
         return True
 
-    def take_back(self, token_ids: list[int]) -> None:
-        """Undo ``suppose`` of these tokens."""
+    def rollback(self, token_ids: list[int]) -> None:
+        """Undo ``speculate`` of these tokens."""
         if self.grammar is not None:
             self.grammar.rollback(len(token_ids))
         if self.penalties is not None:
             for token_id in token_ids:
-                self.penalties.take_back(token_id)
+                self.penalties.rollback(token_id)
 
     def take(self, drawn: Drawn, drafts: tuple[int, ...], now: float) -> StepOutput | None:
-        """Take what was drawn after the known tokens and after each of the guesses.
+        """Take the tokens sampled after the known tokens and after each draft token.
 
-        A guess is right where it is the token drawn; past the first wrong one, draws
-        mean nothing.
+        A draft token is accepted if it is the token sampled; samples after the first that is
+        not are discarded.
 
         Returns:
-            What to say; None where only scores of the prompt were asked for.
+            The output; None if only scores of the prompt were computed.
 
         Raises:
-            ServeError: the answer's grammar can be followed no further.
+            ServeError: the answer's grammar is too costly to follow further.
         """
         if self.scored is None and not drafts:
             return self._take_one(drawn, now)

@@ -53,8 +53,8 @@ class Penalties:
         self._counts[token_id] += 1
         self._update(token_id)
 
-    def take_back(self, token_id: int) -> None:
-        """Take back a token of the answer."""
+    def rollback(self, token_id: int) -> None:
+        """Undo a token of the answer."""
         self._counts[token_id] -= 1
         self._update(token_id)
 

@@ -63,11 +63,11 @@ def _draws(piece: Piece, output: SequenceOutput) -> list[SamplingRow]:
     sequence, said = piece.sequence, list[int]()
     rows = [_draw(sequence, output, sequence.length)]
     for token_id in piece.drafts:
-        if output.ends_with(token_id) or not output.suppose(token_id):
+        if output.ends_with(token_id) or not output.speculate(token_id):
             break
         said.append(token_id)
         rows.append(_draw(sequence, output, sequence.length + len(said)))
-    output.take_back(said)
+    output.rollback(said)
     piece.drafts = tuple(said)
     output.drafted += len(said)
     return rows

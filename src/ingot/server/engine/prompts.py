@@ -65,7 +65,7 @@ class PromptEncoder:
     ) -> list[int]:
         """Return a chat's token ids, up to where the answer begins.
 
-        Tools and calls are written into messages where the template has no place for them.
+        Tools and calls are written into messages if the template does not render them.
 
         Raises:
             ApiError: 400 where the template refuses it, or it leaves no space for an answer.

@@ -23,12 +23,12 @@ class OutputMailbox:
     serves all output until the loop gets to it: about one for each engine step.
 
     Args:
-        make_way: Called with True before the loop is woken, and with False once the receivers
+        yield_cpu: Called with True before the loop is woken, and with False once the receivers
             have written: an engine that keeps every CPU busy leaves one free meanwhile.
     """
 
-    def __init__(self, make_way: Callable[[bool], None]) -> None:
-        self._make_way = make_way
+    def __init__(self, yield_cpu: Callable[[bool], None]) -> None:
+        self._yield_cpu = yield_cpu
         self._loop = asyncio.get_running_loop()
         self._messages: deque[tuple[Receive, int, OutputDelta]] = deque()
         self._woken = False
@@ -39,7 +39,7 @@ class OutputMailbox:
         # After appending: a loop that was woken before this clears the mark before it takes.
         if not self._woken:
             self._woken = True
-            self._make_way(True)
+            self._yield_cpu(True)
             with contextlib.suppress(RuntimeError):  # the loop is closed, so there is no reader
                 self._loop.call_soon_threadsafe(self._deliver)
 
@@ -49,7 +49,7 @@ class OutputMailbox:
             receive, index, delta = self._messages.popleft()
             receive(index, delta)
         # Receivers run in the loop's next iteration, and sockets are written at its end.
-        self._loop.call_soon(self._loop.call_soon, self._make_way, False)
+        self._loop.call_soon(self._loop.call_soon, self._yield_cpu, False)
 
 
 class OutputStream:

@@ -1,8 +1,8 @@
 r"""Tool calls: described to the model, required by a grammar, and parsed from its answer.
 
 A call is written as Hermes and Qwen models write it:
-``<tool_call>\n{"name": …, "arguments": {…}}\n</tool_call>``. A template that has
-no place for tools gets them as a system message in the same form.
+``<tool_call>\n{"name": …, "arguments": {…}}\n</tool_call>``. For a
+template that does not render tools, a system message describes them in the same form.
 """
 
 from __future__ import annotations

@@ -62,11 +62,11 @@ def add_chat(router: Router, service: Service) -> None:
             grammar = await tool_grammar(required, model.grammars, many=many)
         elif request.has_grammar:
             grammar = await request_grammar(request, model.grammars)
-        room = model.loop.max_context - len(prompt)
+        space = model.loop.max_context - len(prompt)
         candidates = [
             request.sampling(
                 choice,
-                max_tokens=min(request.most_tokens or room, room),
+                max_tokens=min(request.most_tokens or space, space),
                 logprobs=request.logprobs_wanted,
                 grammar=grammar,
             )

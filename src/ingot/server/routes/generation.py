@@ -56,9 +56,9 @@ class GenerationRequest:
     @property
     def most_tokens(self) -> int:
         """Tokens of its prompts and longest possible answers."""
-        room = self.model.loop.max_context
+        max_context = self.model.loop.max_context
         return sum(
-            min(len(prompt) + (params.max_tokens if params else 0), room)
+            min(len(prompt) + (params.max_tokens if params else 0), max_context)
             for prompt in self.prompts
             for params in self.candidates
         )

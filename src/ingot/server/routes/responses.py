@@ -41,8 +41,8 @@ def add_responses(router: Router, service: Service) -> None:
             context.prompts = [model.ingot.tokenizer.decode(prompt)]
         wanted = request.text.format if request.text else None
         grammar = await format_grammar(wanted, model.grammars, "text")
-        room = model.loop.max_context - len(prompt)
-        limit = min(request.max_output_tokens or room, room)
+        space = model.loop.max_context - len(prompt)
+        limit = min(request.max_output_tokens or space, space)
         params = request.sampling_fields.sampling(0, max_tokens=limit, grammar=grammar)
         options = request_options(context, service.config, request.user)
         generation = GenerationRequest(model, [prompt], [params], options, bool(request.stream))

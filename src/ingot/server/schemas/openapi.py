@@ -79,8 +79,8 @@ def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
         "responses": _responses(route, schemas),
     }
     if parameter := re.search(r"{(\w+)}", route.path):
-        place = {"name": parameter[1], "in": "path", "required": True}
-        operation["parameters"] = [place | {"schema": {"type": "string"}}]
+        located = {"name": parameter[1], "in": "path", "required": True}
+        operation["parameters"] = [located | {"schema": {"type": "string"}}]
     if route.body is not None:
         schema = schemas[route.body.__name__, "validation"]
         operation["requestBody"] = {"required": True, "content": {_JSON: {"schema": schema}}}
