@@ -258,7 +258,8 @@ def runs(
     if json:
         say(True, [dataclasses.asdict(row) for row in rows], "")
     else:
-        Console().print(runs_table(rows))
+        console = Console()
+        console.print(runs_table(rows, console.width))
 
 
 @contextlib.contextmanager
