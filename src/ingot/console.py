@@ -64,15 +64,16 @@ class ConsoleReporter:
         )
 
     def _recipe(self, recipe: Recipe, plan: Plan | None) -> None:
-        reasons = {choice.key: choice.why for choice in plan.choices} if plan else {}
+        chosen = {choice.key: choice for choice in plan.choices} if plan else {}
         table = Table(box=None, padding=(0, 2), header_style="dim")
         for heading in ("choice", "value", "why"):
             table.add_column(heading)
         for section, values in recipe.model_dump(exclude_none=True).items():
             for key, value in values.items():
                 name = f"{section}.{key}"
-                if name in reasons:
-                    table.add_row(name, str(value), reasons[name])
+                if choice := chosen.get(name):
+                    why = choice.why if value == choice.value else "set by you"
+                    table.add_row(name, str(value), why)
         self._console.print(table)
 
     def _progress(self, progress: CorpusProgress) -> None:

@@ -100,7 +100,7 @@ def plan(budget_seconds: float, corpus_bytes: int, machine: Machine) -> Plan:
     evaluation = held_out * 2 / 3 / speed
     evaluations = int(min(max(0.08 * budget_seconds / evaluation, 1), 10))
     choices = (
-        Choice("run.budget_seconds", budget_seconds, "your budget"),
+        Choice("run.budget_seconds", budget_seconds, "seconds of wall time"),
         Choice("corpus.vocab_size", rung.vocab_size, f"for {corpus_bytes / 1e6:.1f} MB of text"),
         Choice("model.hidden_size", rung.width, f"{affordable:.1e} FLOPs are affordable"),
         Choice("model.intermediate_size", config.intermediate_size, "8/3 of the width"),

@@ -108,7 +108,7 @@ def switches(measured: Sequence[SwitchResult]) -> Table:
 
 
 def size(count: float) -> str:
-    """Return a count of bytes for people."""
+    """Return a count of bytes in three digits with its unit."""
     return f"{number(count)}B"
 
 
@@ -122,8 +122,8 @@ def number(value: float) -> str:
 
 
 def time(seconds: float) -> str:
-    """Return a time for people."""
-    if seconds < 1:
+    """Return a time in three digits with its unit."""
+    if seconds < 0.9995:  # what rounds to a second is one
         return f"{1000 * seconds:.3g} ms"
     return f"{seconds:.3g} s" if seconds < 120 else f"{seconds / 60:.3g} min"
 
@@ -134,7 +134,7 @@ def _digests(pair: tuple[str, str]) -> str:
 
 
 def _speed(speed: Speed, unit: str) -> str:
-    return f"{speed.tokens_per_second:,.0f} tokens/s, {speed.milliseconds:.3g} ms {unit}"
+    return f"{speed.tokens_per_second:,.0f} tokens/s, {time(speed.milliseconds / 1000)} {unit}"
 
 
 def _table(*headings: str) -> Table:
