@@ -10,7 +10,7 @@ from ingot.console import report_to
 from ingot.corpus import Progress
 from ingot.planning import Machine, plan
 from ingot.settings import merge_tables
-from ingot.training import make_recipe
+from ingot.training.config.recipe import make_recipe
 
 MACHINE = Machine("test", cores=2, memory_bytes=1 << 34, bfloat16=False, matmul_flops=1e11)
 

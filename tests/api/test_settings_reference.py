@@ -20,11 +20,12 @@ def test_the_page_is_what_the_code_says() -> None:
     assert PAGE.read_text() == fresh, "run: ingot settings --markdown > docs/settings.md"
 
 
-def test_every_key_is_there_once() -> None:
+def test_every_key_is_there_once_and_has_a_meaning() -> None:
     settings = [setting for section in all_sections() for setting in section.settings]
     assert [setting.key for setting in settings] == setting_keys(Recipe) + setting_keys(
         ServeSettings
     )
+    assert [setting.key for setting in settings if not setting.meaning.endswith((".", ")"))] == []
     assert [section.name for section in all_sections() if not section.meaning] == []
 
 

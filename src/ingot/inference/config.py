@@ -1,4 +1,4 @@
-"""What an engine is told before it starts."""
+"""Configuration of the engine."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ class EngineConfig(BaseModel):
     max_sequences: _Count = 64
     """Most sequences running at once; no more than ``max_step_tokens``."""
     max_waiting: _Count = 1024
-    """Most sequences waiting to run; past it new ones are refused."""
+    """Most sequences waiting to run; more are refused."""
     max_context: _Count | None = None
-    """Longest prompt plus answer in tokens; None takes the model's."""
+    """Longest prompt plus answer in tokens; unset takes the model's."""
     block_size: _Count = 16
     """Tokens in one block of the key-value cache."""
     kv_cache_bytes: Annotated[int, Field(ge=1)] = 1 << 30
-    """Most memory for the key-value cache."""
+    """Most memory for the key-value cache, in bytes."""
     num_blocks: _Count | None = None
-    """Blocks of the key-value cache; None takes what ``kv_cache_bytes`` holds."""
+    """Blocks of the key-value cache; unset takes what ``kv_cache_bytes`` holds."""
     kv_cache_dtype: Literal["bf16", "f32", "int8"] | None = None
-    """What keys and values are stored as; None takes the executor's own."""
+    """Format of keys and values; unset takes the executor's default."""
     threads: _Count | None = None
-    """Threads that compute; None takes one for each CPU, less one for PyTorch."""
+    """Compute threads; unset takes one per CPU, and one less for PyTorch."""
     pin_threads: bool = False
-    """Keep each of the native core's threads on a CPU of its own."""
+    """Pin each thread of the native core to one CPU."""
     prefix_cache: bool = True
     """Keep computed prefixes and share them among sequences."""
     speculation: Annotated[int, Field(ge=0, le=32)] = 0
-    """Most tokens guessed from the text itself and checked in one step; answers stay the same."""
+    """Most tokens drafted by prompt lookup and verified in one step; it never changes an answer."""
 
     def blocks_for(self, model: ModelConfig) -> int:
         """Return how many cache blocks an executor of ``model`` should have.

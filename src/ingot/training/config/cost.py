@@ -1,4 +1,4 @@
-"""What a run takes besides time: energy and money, from figures that only its owner knows."""
+"""Energy and money that a run takes, from figures that its owner gives."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ _SECONDS_PER_HOUR = 3600.0
 
 
 class CostConfig(BaseModel):
-    """What the machine draws and what it costs; unset figures give no estimate."""
+    """Power and prices of the machine; without them there is no estimate."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     watts: float | None = Field(None, gt=0)
-    """Power that the machine draws while it trains."""
+    """Power that the machine draws during training, in watts."""
     price_per_kwh: float = Field(0.0, ge=0)
-    """Price of electricity."""
+    """Price of a kilowatt-hour."""
     price_per_hour: float = Field(0.0, ge=0)
-    """Price of the machine itself, such as its rent."""
+    """Price of an hour of the machine, such as its rent."""
     currency: str = Field("", max_length=8)
-    """What prices are in, as it is to be shown."""
+    """Currency of the prices, for display."""
 
     def energy_kwh(self, seconds: float) -> float | None:
         """Return the energy that training for so long takes; None where power is not known."""

@@ -8,18 +8,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class GuardConfig(BaseModel):
-    """Which updates are left out, and when a run gives up."""
+    """Which updates are skipped, and when a run stops."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     max_skipped: int = Field(5, ge=1)
-    """Updates with a loss or gradient that is not finite are left out; so many in a row end
-    the run."""
+    """Non-finite updates in a row at which the run stops; fewer are skipped."""
     spike_score: float | None = Field(8.0, gt=0)
-    """A loss so many standard deviations above the mean of those before it is a spike; none
-    looks for no spikes."""
+    """Standard deviations above the mean of earlier losses at which a loss is a spike; unset
+    detects none."""
     spike_window: int = Field(64, ge=8, le=4096)
-    """Losses that a new one is compared with; until there are so many nothing is a spike."""
+    """Earlier losses that a loss is compared with; no spike is detected before there are enough."""
     on_spike: Literal["skip", "roll_back"] = "skip"
-    """skip: leave the update out. roll_back: also go back to the weights of the last checkpoint,
-    and on with the text that follows."""
+    """skip: skip the update. roll_back: also restore the last checkpoint and continue with the
+    text that follows."""

@@ -13,14 +13,14 @@ TARGETS: tuple[Target, ...] = (
 
 
 class LoraConfig(BaseModel):
-    """How large an adapter is and what it adapts."""
+    """Size of an adapter and the matrices it adapts; given one key, only the adapter is trained."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     rank: int = Field(16, ge=1, le=4096)
-    """Inner width of the added matrices."""
+    """Rank of the added matrices."""
     alpha: float = Field(32.0, gt=0)
-    """What they add is scaled by alpha / rank."""
+    """The output of the added matrices is scaled by alpha / rank."""
     targets: tuple[Target, ...] = Field(TARGETS, min_length=1)
     """Matrices of each block that are adapted."""
 

@@ -31,15 +31,23 @@ class ModelRecipe(_Section):
     """Sizes of the model; the vocabulary comes with the corpus."""
 
     hidden_size: int = Field(256, ge=8, le=65_536)
+    """Width of the residual stream."""
     intermediate_size: int = Field(704, ge=8, le=1 << 20)
+    """Width of the feed-forward layers."""
     num_hidden_layers: int = Field(4, ge=1, le=512)
+    """Transformer blocks."""
     num_attention_heads: int = Field(4, ge=1, le=1024)
+    """Query heads of each block."""
     num_key_value_heads: int = Field(2, ge=1, le=1024)
+    """Key and value heads of each block; it divides the number of query heads."""
     head_dim: int = Field(64, ge=2, le=1024)
+    """Width of a head; an even number."""
     rope_theta: float = Field(10_000.0, gt=1)
+    """Base of the rotary position embedding."""
     tie_word_embeddings: bool = False
+    """Use the embedding as the output head too."""
     sliding_window: int | None = Field(None, ge=1, le=1 << 20)
-    """Tokens that each token attends to, itself included; none attends to all."""
+    """Tokens that each token attends to, itself included; unset attends to all."""
 
     def config(self, vocab_size: int, context: int) -> ModelConfig:
         """Return the model's full configuration."""
@@ -49,16 +57,16 @@ class ModelRecipe(_Section):
 
 
 class BatchRecipe(_Section):
-    """How many tokens each update sees."""
+    """Tokens in each update."""
 
     context: int = Field(256, ge=8, le=1 << 20)
-    """Tokens in one window, and the longest context of the model."""
+    """Tokens in one sequence, and the longest context of the model."""
     sequences: int = Field(8, ge=1, le=65_536)
-    """Windows in one forward and backward pass; pairs, where preferences are learnt."""
+    """Sequences in one forward and backward pass; pairs for the task ``preference``."""
     accumulation: int = Field(1, ge=1, le=65_536)
-    """Passes whose gradients are added before one update, over all processes together."""
+    """Passes whose gradients are added up for one update, over all processes together."""
     recompute: bool = False
-    """Compute each block once more in the backward pass instead of keeping what it computed."""
+    """Recompute each block in the backward pass instead of keeping its activations."""
 
     @property
     def windows(self) -> int:
@@ -72,41 +80,42 @@ class BatchRecipe(_Section):
 
 
 class RunRecipe(_Section):
-    """How long the run is and what it reports on the way."""
+    """Length of the run, and what it computes besides updates."""
 
     budget_seconds: float | None = Field(None, gt=0)
-    """Wall time to train for; the schedule follows the clock."""
+    """Seconds of wall time to train for; the schedule follows the clock."""
     steps: int | None = Field(None, ge=1)
-    """Updates to train for; the schedule follows the step, so runs repeat to the bit."""
+    """Updates to train for; the schedule follows the step, so runs repeat bit for bit."""
     epochs: float | None = Field(None, gt=0, le=1e6)
-    """Passes over the data to train for; they repeat to the bit too."""
+    """Passes over the data to train for; such runs repeat bit for bit too."""
     seed: int = Field(0, ge=0, lt=1 << 63)
+    """Seed of the initial weights and of the order of the data."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Arithmetic of matrix products; auto takes bfloat16 where the machine has it."""
+    """Format of matrix products; auto takes bfloat16 where it is faster."""
     warm_start: bool = True
-    """Begin from the corpus's own bigram statistics (vocabularies up to 8,192)."""
+    """Initialize from the corpus's bigram counts (vocabularies up to 8,192)."""
     evaluations: int = Field(4, ge=1)
-    """Evenly spaced passes over the held-out text, the last one at the end."""
+    """Evaluations on the held-out text, evenly spaced, the last one at the end."""
     evaluation_overlap: float = Field(0.5, ge=0, lt=1)
-    """Share of each held-out window that only gives context: more sees more and costs more."""
+    """Fraction of each held-out sequence that serves as context only: higher costs more."""
     measure_peak: bool = True
-    """Time matrix products before a run of fixed length, to tell the share of the peak."""
+    """Measure the peak of matrix products before a run of fixed length, to report MFU."""
     samples: int = Field(10, ge=0)
-    """Times on the way that the model is asked to write something."""
+    """Samples of generated text during the run."""
     checkpoint_seconds: float = Field(60.0, gt=0)
-    """Longest time between two checkpoints."""
+    """Longest time between two checkpoints, in seconds."""
     keep_checkpoints: int = Field(2, ge=1)
-    """Latest checkpoints to keep, beside the best one."""
+    """Latest checkpoints to keep in addition to the best one."""
     compile: bool = False
-    """Fuse what lies between matrix products with torch.compile: a minute at the start, then
-    faster updates where there are no kernels of our own; on CPUs it needs a C++ compiler."""
+    """Compile the model with torch.compile: a minute at the start, then faster updates where
+    Ingot has no kernels of its own; on CPUs it needs a C++ compiler."""
     shard: bool = False
-    """Cut weights, gradients and moments among the processes of ``torchrun``, so that each holds
-    a part instead of a copy; alone there is nothing to cut."""
+    """Shard weights, gradients and optimizer state over the processes of ``torchrun`` (FSDP2)
+    instead of keeping a copy in each."""
 
 
 class Recipe(_Section):
-    """One run, whole. Exactly one of ``run.steps``, ``epochs`` and ``budget_seconds`` is set."""
+    """All settings of a run; exactly one of ``steps``, ``epochs``, ``budget_seconds`` is set."""
 
     task: TaskConfig = TaskConfig()
     corpus: CorpusConfig = CorpusConfig()

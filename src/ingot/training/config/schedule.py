@@ -1,4 +1,4 @@
-"""The learning rate over a run: warm-up, a level stretch, and a decay."""
+"""Schedule of the learning rate: warm-up, constant, decay."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class ScheduleConfig(BaseModel):
-    """Shape of the learning rate, in shares of the run."""
+    """Shape of the learning rate, in fractions of the run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     shape: Literal["linear", "cosine"] = "linear"
-    """linear: level, then straight down (warm-up, stable, decay: arXiv:2405.18392).
+    """linear: constant, then linear decay (warm-up, stable, decay: arXiv:2405.18392).
     cosine: half a cosine from the end of the warm-up."""
     warmup: float = Field(0.02, ge=0, le=0.5)
-    """Share of the run in which the rate rises from nothing to full."""
+    """Fraction of the run in which the rate rises to its full value."""
     decay: float = Field(0.6, ge=0, le=1)
-    """Share of the run, at its end, in which a linear shape falls."""
+    """Fraction of the run, at its end, in which a linear schedule decays."""
     floor: float = Field(0.02, ge=0, le=1)
-    """Share of the full rate left at the end."""
+    """Fraction of the full rate at the end."""
 
     def multiplier(self, progress: float) -> float:
         """Return the share of the full rate at ``progress`` (0 at the start, 1 at the end)."""

@@ -1,4 +1,4 @@
-"""What a recipe says of the task."""
+"""Settings of the task."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ TaskKind = Literal["text", "chat", "preference"]
 
 
 class TaskConfig(BaseModel):
-    """What to learn, and what to begin from."""
+    """Objective of the training, and the model that it starts from."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: TaskKind = "text"
-    """text: every next token of a corpus. chat: the assistant's part of conversations.
-    preference: which of two answers is the better one (DPO)."""
+    """text: predict each next token of a corpus. chat: predict the assistant's part of
+    conversations. preference: prefer the better of two answers (DPO)."""
     start: str | None = None
-    """An ingot whose weights to go on from; none begins anew."""
+    """Path of an ingot to fine-tune; unset trains from the start."""
     separate_documents: bool = False
-    """Keep attention within documents where a window of text holds several."""
+    """Keep attention within documents where a sequence holds several."""
     teacher_order: int = Field(0, ge=0, le=16)
     """Learn a text's next tokens from counts of contexts up to so long, not from single tokens;
     for short runs and vocabularies up to 1,024. 0 learns from the tokens."""
     teacher_epochs: float = Field(1.0, gt=0)
     """Passes over the text in which the counts give way to the tokens, evenly."""
     too_long: Literal["cut", "refuse"] = "cut"
-    """What becomes of a conversation or answer that is longer than a window."""
+    """What to do with a conversation or answer that is longer than the context."""
     held_out: float = Field(0.05, gt=0, lt=1)
-    """Share of conversations or pairs that judge the model instead of teaching it."""
+    """Fraction of conversations or pairs held out for evaluation."""
     beta: float = Field(0.1, gt=0)
-    """How strongly preferences hold the model to where it began."""
+    """Strength of the penalty for leaving the initial model (DPO)."""

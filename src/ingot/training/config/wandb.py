@@ -8,10 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class WandbConfig(BaseModel):
-    """Weights & Biases, beside the run's own record."""
+    """Logging to Weights & Biases, in addition to the run's own record."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     mode: Literal["off", "offline", "online"] = "off"
-    """offline writes ``RUN/wandb``, for ``wandb sync``; online sends as the run goes."""
+    """offline writes ``RUN/wandb``, for ``wandb sync``; online sends during the run."""
     project: str = Field("ingot", min_length=1, max_length=128)
+    """Name of the project."""
