@@ -83,6 +83,9 @@ def test_the_map_names_every_package_and_no_other() -> None:
         if path.is_dir():
             mapped.append(path)
     assert sorted(mapped) == [path for path in PACKAGES if path != SOURCE]
+    modules = {path.name for path in SOURCE.glob("*.py")} - {"__init__.py"}
+    names = [line.split()[0] for line in tree.splitlines() if not line.startswith(" ")]
+    assert sorted(modules) == sorted(name for name in names if name.endswith(".py"))
 
 
 def test_the_import_contracts_are_all_listed() -> None:
