@@ -106,7 +106,7 @@ def _choose(
     paths: list[Path],
     base: Ingot | None,
 ) -> tuple[dict[str, Any], Plan | None]:
-    """Lay what was given over what would be chosen for the budget or the model to go on from."""
+    """Merge the given tables over those chosen for the budget or for fine-tuning ``base``."""
     usual = tuning_tables(base.config, task.kind) if base else {}
     length = given.get("run", {})
     counted = [key for key in ("steps", "epochs") if length.get(key) is not None]

@@ -27,7 +27,7 @@ def verify_live(url: str, model: str, manifest: Manifest, key: str | None) -> No
         key: The API key to show; None shows none.
 
     Raises:
-        UsageError: the address is none of HTTP.
+        UsageError: the address is not an HTTP address.
         ServeError: the server does not answer, or refuses.
         ArtifactError: names the first tensor that differs.
     """

@@ -165,7 +165,8 @@ def evaluate(
             raise UsageError(
                 "cannot be combined with texts", where="--choices", fix="give one of the two"
             )
-        answered = training.evaluate_choices(model, choices)
+        with stderr().status("answering questions"):
+            answered = training.evaluate_choices(model, choices)
         say(
             json,
             dataclasses.asdict(answered),
@@ -174,7 +175,8 @@ def evaluate(
             f"guessing {answered.chance:.3f}, over {answered.questions:,} questions",
         )
         return
-    scored = training.evaluate(model, texts or None)
+    with stderr().status("scoring text"):
+        scored = training.evaluate(model, texts or None)
     say(
         json,
         dataclasses.asdict(scored),

@@ -62,7 +62,7 @@ def train(display: Display, folder: Path, updates: int) -> Trained:
     result = lesson_model.result
     display.line(
         f"{result.steps} updates in {result.seconds:.1f} s over {result.tokens:,} tokens. "
-        "The loss on the way:"
+        "The loss during training:"
     )
     for update in sorted(
         {round(part * (len(losses) - 1) / _REPORTS) for part in range(_REPORTS + 1)}

@@ -96,7 +96,7 @@ class DefaultPrompter:
     interactive = False
 
     def pause(self, what: str) -> None:
-        """Go on."""
+        """Return at once."""
 
     def confirm(self, question: str) -> bool:  # noqa: ARG002 (unused here)
         """Say no."""
