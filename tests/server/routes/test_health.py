@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import version
 
 import httpx
@@ -45,13 +46,18 @@ def test_a_full_server_is_not_ready(ingot: Ingot, engine: EngineLoop) -> None:
 
 
 def test_metrics_count_what_was_done(
-    client: openai.OpenAI, http: httpx.Client, ingot: Ingot
+    client: openai.OpenAI,
+    http: httpx.Client,
+    ingot: Ingot,
+    wait_until: Callable[[Callable[[], bool]], None],
 ) -> None:
     before = figures(http)
-    prompt = "def area"
+    prompt, counted = "def area", "vllm:prompt_tokens_total,model_name=tiny"
     client.completions.create(
         model="tiny", prompt=prompt, max_tokens=5, n=2, extra_body={"ignore_eos": True}
     )
+    # A request is counted when it is over, which its client may learn a moment before.
+    wait_until(lambda: figures(http).get(counted) != before.get(counted))
     after = figures(http)
 
     def grown(name: str) -> float:
