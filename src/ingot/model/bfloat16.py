@@ -1,4 +1,4 @@
-"""Hardware support for bfloat16 on a device, asked by training, planning and inference alike."""
+"""Hardware support for bfloat16 on a device."""
 
 from __future__ import annotations
 

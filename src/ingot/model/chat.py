@@ -1,4 +1,4 @@
-"""Conversations to token ids, through the model's chat template.
+"""Conversations as token ids, by the model's chat template.
 
 A template is text with control tokens in it, and so may a user's message be.
 Here only the template's own control tokens count: one that is written out in a
@@ -33,7 +33,7 @@ _SECONDS, _CHARACTERS = 2.0, 16 << 20
 _MARKS = range(0xE000, 0xF900)  # code points for private use
 
 Messages = Sequence[Mapping[str, Any]]
-"""A conversation: each message has a role and a content, and what else a template knows of."""
+"""A conversation: each message has a role and a content, and any field that a template uses."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class EncodedChat:
 
     ids: list[int]
     answers: list[bool]
-    """Of each token, whether it belongs to an answer: its text, or the tokens that end it."""
+    """Whether each token belongs to an answer: its text, or the tokens that end it."""
 
 
 class ChatTemplate:
-    """A Jinja template that turns messages into text; close it, or use it as a context manager.
+    """Jinja template from messages to text; close it, or use it as a context manager.
 
     It is rendered by a process of its own, in Jinja's sandbox, with limits of
     time, memory and length. Besides ``messages`` and ``add_generation_prompt``
@@ -114,7 +114,7 @@ class ChatTemplate:
     def encode_answers(
         self, tokenizer: Tokenizer, conversations: Sequence[Messages]
     ) -> list[EncodedChat]:
-        """Return whole conversations as tokens, and which of them the assistant said.
+        """Return complete conversations as tokens, with the assistant's tokens marked.
 
         Each answer is encoded apart from what precedes it, as it is when a
         model is asked for it. Many conversations at once are much faster.
@@ -146,7 +146,7 @@ class ChatTemplate:
         self.close()
 
     def _encode_parts(self, shield: _Shield, texts: Sequence[str]) -> EncodedChat:
-        """Encode what ``_beginnings`` became: the whole, cut where a shorter text ends."""
+        """Encode what ``_beginnings`` rendered: the whole text, cut where a shorter one ends."""
         *borders, whole = texts
         ids: list[int] = []
         answers: list[bool] = []
@@ -167,7 +167,7 @@ class ChatTemplate:
 
 
 class _Shield:
-    """Keeps control tokens that are written out in messages from becoming ones.
+    """Protection against control tokens that are written out in messages.
 
     A mark, a character that occurs nowhere else, is put inside each of them
     before the template sees it, and taken out after the template's own
@@ -185,7 +185,7 @@ class _Shield:
         used = set(template).union(*_texts(given))
         mark = next((chr(code) for code in _MARKS if chr(code) not in used), None)
         if mark is None:
-            raise UsageError("use every character there is for private use", where="messages")
+            raise UsageError("use every private-use character", where="messages")
         self._mark = mark
 
     def hide(self, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The sizes of a model and all that follows from them."""
+"""Model configuration: sizes, and the parameters, FLOPs and tensors that follow from them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Any
 from ingot.errors import ArtifactError, RecipeError
 
 ARCHITECTURE = "Qwen3ForCausalLM"
-_MAX_DIMENSION = 1 << 24  # no real model comes near; keeps hostile sizes out of allocations
+_MAX_DIMENSION = (
+    1 << 24
+)  # far above any real model; a hostile file cannot ask for a huge allocation
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class ModelConfig:
     num_key_value_heads: int
     """Key and value heads, shared by groups of query heads (G)."""
     head_dim: int
-    """Width of one head (K); even, because rotary embedding turns pairs."""
+    """Width of one head (K); even, because rotary embedding rotates pairs."""
     max_position_embeddings: int
     """Longest context in tokens."""
     rope_theta: float = 10_000.0
@@ -78,7 +80,7 @@ class ModelConfig:
 
     @property
     def block_parameters(self) -> int:
-        """Parameters of all transformer blocks, norms included, embeddings left out."""
+        """Parameters of all transformer blocks, with norms, without embeddings."""
         attention = (
             self.hidden_size
             * self.head_dim
@@ -90,7 +92,7 @@ class ModelConfig:
 
     @property
     def parameters(self) -> int:
-        """All parameters that are stored."""
+        """All stored parameters."""
         tables = 1 if self.tie_word_embeddings else 2
         embedding = self.vocab_size * self.hidden_size
         return self.block_parameters + tables * embedding + self.hidden_size
@@ -117,12 +119,12 @@ class ModelConfig:
         return 3.0 * self.forward_flops((context + 1) // 2)
 
     def kv_bytes(self, bytes_per_value: int = 2) -> int:
-        """Bytes that one token of context holds in the key-value cache."""
+        """Bytes of one token of context in the key-value cache."""
         width = self.num_key_value_heads * self.head_dim
         return 2 * self.num_hidden_layers * width * bytes_per_value
 
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Every tensor of a checkpoint by its Hugging Face name, in order, with its shape."""
+        """Shape of every tensor of a checkpoint by its Hugging Face name, in order."""
         d, f, k = self.hidden_size, self.intermediate_size, self.head_dim
         query, key = self.num_attention_heads * k, self.num_key_value_heads * k
         shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (self.vocab_size, d)}
@@ -166,7 +168,7 @@ class ModelConfig:
 
     @classmethod
     def from_hf(cls, data: Mapping[str, Any], *, where: object = "config.json") -> ModelConfig:
-        """Read a ``config.json`` from anywhere; everything in it is checked.
+        """Parse an untrusted ``config.json``; every field is checked.
 
         Raises:
             ArtifactError: another architecture, a missing field, or a wrong type or size.
@@ -199,7 +201,7 @@ class ModelConfig:
 
 
 def _window(data: Mapping[str, Any], layers: int, where: object) -> int | None:
-    """Return the sliding window that a ``config.json`` gives every layer, if it does."""
+    """Return the sliding window of all layers in a ``config.json``, None if there is none."""
     if not data.get("use_sliding_window"):
         return None
     window = data.get("sliding_window")

@@ -1,4 +1,4 @@
-"""The process that renders a chat template: started when needed, killed when it hangs."""
+"""Rendering of chat templates in a child process that is killed when it hangs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _READ = 1 << 16
 
 
 class TemplateProcess:
-    """Renders one template within limits of time, memory and length.
+    """Child process that renders one template within limits of time, memory and length.
 
     Safe to call from several threads. The process is started again after a
     template had to be stopped.
@@ -99,7 +99,7 @@ class TemplateProcess:
             self._finalizer()
 
     def _exchange(self, process: subprocess.Popen[bytes], data: bytes) -> dict[str, Any]:
-        """Send one line and return the answer, or raise what it tells of."""
+        """Send one line and return the reply; raise the error that it reports."""
         try:
             line = _converse(process, data, time.monotonic() + self._seconds + _PATIENCE)
         except BaseException:

@@ -1,4 +1,4 @@
-"""Renders one chat template in a process of its own; run as a script by ``template_process``.
+"""Worker that renders one chat template; run as a script by ``template_process``.
 
 A template may come with a model from anywhere. Jinja's sandbox keeps it from
 reaching Python; it does not keep it from looping, or from making a text that
@@ -28,11 +28,11 @@ _MEMORY = 512 << 20
 
 
 class RefusedError(Exception):
-    """The template itself says that it cannot render a conversation."""
+    """Error that the template itself raises for a conversation that it cannot render."""
 
 
 class TooLongError(Exception):
-    """A text grew beyond what is allowed."""
+    """Error for a rendered text that exceeds the limit."""
 
 
 class GenerationTag(Extension):
@@ -68,7 +68,7 @@ def render(template: jinja2.Template, variables: dict[str, Any], characters: int
 
 
 def main() -> None:
-    """Answer on standard output what is asked on standard input, until that ends."""
+    """Answer requests from standard input on standard output until the input ends."""
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

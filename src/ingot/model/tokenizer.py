@@ -1,4 +1,4 @@
-"""Text to token ids and back: byte-level BPE, so that any text survives the round trip."""
+"""Byte-level BPE tokenizer; any text survives the round trip to token ids."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Tokenizer:
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int) -> Tokenizer:
-        """Learn a vocabulary of at most ``vocab_size`` tokens from ``texts``."""
+        """Train a vocabulary of at most ``vocab_size`` tokens from ``texts``."""
         backend = Backend(BPE())
         backend.pre_tokenizer = pre_tokenizers.Sequence(
             [
@@ -91,7 +91,7 @@ class Tokenizer:
         return self._backend.to_str(pretty=False)
 
     def hf_config(self, context: int) -> str:
-        """Return the ``tokenizer_config.json`` that goes beside it."""
+        """Return the ``tokenizer_config.json`` that belongs to it."""
         config = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "eos_token": END_OF_TEXT,
@@ -106,7 +106,7 @@ class Tokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """Number of tokens, the special one included."""
+        """Number of tokens, including the special one."""
         return self._backend.get_vocab_size()
 
     def encode(self, text: str) -> list[int]:
@@ -119,7 +119,7 @@ class Tokenizer:
         return [encoding.ids for encoding in batch]
 
     def token_bytes(self, token_id: int) -> bytes:
-        """Return the bytes that one token stands for; a special token stands for none."""
+        """Return the bytes of one token; a special token has none."""
         return self._bytes[token_id]
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -128,7 +128,7 @@ class Tokenizer:
 
 
 class StreamDecoder:
-    """Turns a growing list of token ids into text, never cutting a character in two.
+    """Incremental decoder of token ids that never splits a character.
 
     Concatenating what ``push`` and ``flush`` return gives ``decode`` of all ids.
     """
@@ -138,11 +138,11 @@ class StreamDecoder:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def push(self, token_id: int) -> str:
-        """Take the next token; return the text it completes, perhaps none."""
+        """Add the next token; return the text that it completes, which may be empty."""
         return self._decoder.decode(self._tokenizer.token_bytes(token_id))
 
     def flush(self) -> str:
-        """Return what is left when no more tokens come."""
+        """Return the remaining text after the last token."""
         return self._decoder.decode(b"", final=True)
 
 

@@ -1,4 +1,4 @@
-"""The PyTorch module: Qwen3's dense architecture, as published.
+"""PyTorch module of Qwen3's dense architecture, as published.
 
 Shape suffixes: B sequences, T positions, D hidden size, F feed-forward width,
 H query heads, G key-value heads, K head width, V vocabulary. ``...`` is any
@@ -21,14 +21,14 @@ from ingot.model.config import ModelConfig
 
 
 class Attend(Protocol):
-    """Mixes values across positions; how is what training and inference differ in."""
+    """Attention over positions; training and inference each provide their own."""
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, /) -> Tensor:
         """Take q (..., H, K), k and v (..., G, K) after norm and rotation; return (..., H, K)."""
 
 
 def causal_attention(_layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Attend within each window to itself and what came before: (B, T, heads, K) all."""
+    """Causal attention within each sequence; all tensors are (B, T, heads, K)."""
     mixed = functional.scaled_dot_product_attention(
         q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), is_causal=True, enable_gqa=True
     )
@@ -49,7 +49,7 @@ def attention_within(window: int, length: int, device: torch.device) -> Attend:
 
 
 def band(window: int | None, length: int, device: torch.device) -> Tensor:
-    """Return which position (row) sees which (column), (T, T) of bool; None sees all before it."""
+    """Return which positions (rows) see which (columns), (T, T) of bool; None if causal."""
     causal = torch.ones(length, length, dtype=torch.bool, device=device).tril()
     return causal if window is None else causal.triu(1 - window)
 
@@ -87,7 +87,7 @@ class Rotary(nn.Module):
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn each pair (first half, second half) of x (..., heads, K) by its position's angle."""
+    """Rotate each pair (first half, second half) of x (..., heads, K) by its position's angle."""
     first, second = x.chunk(2, dim=-1)
     cos, sin = cos.to(x.dtype), sin.to(x.dtype)
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
@@ -185,7 +185,7 @@ class Transformer(nn.Module):
         return self.lm_head.weight
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw fresh weights: normal of width 1/√D, projections into the residual stream zero.
+        """Initialise the weights: normal of width 1/√D, projections into the residual stream zero.
 
         Drawn on the CPU, so that every device begins with the same weights.
 
@@ -216,14 +216,14 @@ class Transformer(nn.Module):
         return self.through(self.model.embed_tokens(ids), self.rotary(positions), attend)
 
     def through(self, x: Tensor, angles: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
-        """Take embeddings x (..., D) through every block and the last norm: (..., D)."""
+        """Apply every block and the last norm to embeddings x (..., D): (..., D)."""
         for block in self.model.layers:
             x = block(x, angles, attend)
         hidden: Tensor = self.model.norm(x)
         return hidden
 
     def attention(self, length: int, device: torch.device) -> Attend:
-        """Return the attention of windows of ``length`` tokens."""
+        """Return the attention for sequences of ``length`` tokens."""
         window = self.config.sliding_window
         if window is None or window >= length:
             return causal_attention
