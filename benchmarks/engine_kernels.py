@@ -66,7 +66,7 @@ class Limits:
 def _bandwidth(size: int, threads: int) -> float:
     size = max(1, round(size / (1 << 20))) << 20  # the core reads parts of 1 MiB
     # On a shared machine it varies by half within a minute: the best of many counts.
-    return size / min(native.measure_read(size, threads, 3) for _ in range(8))
+    return size / native.measure_read(size, threads, 24)
 
 
 def measure_kernels(report: Report, limits: Limits, plot: Path | None) -> None:
