@@ -16,7 +16,7 @@ from ingot.corpus import Corpus, CorpusConfig, build_corpus
 from ingot.model import ModelConfig, Tokenizer
 from ingot.model.transformer import Transformer
 from ingot.training.config.recipe import Recipe, make_recipe
-from ingot.training.loop.train_step import Updater
+from ingot.training.loop import trainer
 from ingot.training.loop.trainer import Trainer
 from ingot.training.monitoring.events import Event, Stepped
 from ingot.training.monitoring.run_reporter import TrainingResult
@@ -136,13 +136,13 @@ class Waits(TorchDispatchMode):
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
     """What the updates of this test would wait for."""
-    noted, make = Waits(), Updater.make
+    noted, make = Waits(), trainer.train_step
 
     def watched(*arguments: Any) -> Any:
         with noted:
             return make(*arguments)
 
-    monkeypatch.setattr(Updater, "make", watched)
+    monkeypatch.setattr(trainer, "train_step", watched)
     return noted
 
 

@@ -89,8 +89,8 @@ def train(
         Interrupted: ``callbacks.interrupted`` was set; the run can be resumed.
     """
     callbacks, workers = callbacks or Callbacks(), Workers.join()
-    if not workers.leads:
-        return _run(open_run(Path(workers.tell(None) or "")), callbacks, workers)
+    if not workers.is_main:
+        return _run(open_run(Path(workers.broadcast_object(None) or "")), callbacks, workers)
     folder = Path(out) if out else new_folder()
     chosen_task = {"start": str(Path(start).resolve()) if start else None, "kind": task}
     given = merge_tables(
@@ -99,7 +99,7 @@ def train(
         {"task": {key: value for key, value in chosen_task.items() if value is not None}},
     )
     run = new_run(folder, given, budget, _as_paths(texts), recipe or "settings", callbacks)
-    workers.tell(str(run.path))
+    workers.broadcast_object(str(run.path))
     return _run(run, callbacks, workers)
 
 
@@ -141,7 +141,7 @@ def resume(
                 where=opened.path / "recipe.toml",
                 fix="put it back, or resume with --accept-changes",
             )
-        if workers.leads:
+        if workers.is_main:
             opened.recipe.save(opened.path / "recipe.toml")
             opened = opened.accept_changes()
     return _run(opened, callbacks or Callbacks(), workers)

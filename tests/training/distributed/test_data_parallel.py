@@ -25,7 +25,7 @@ from pathlib import Path
 import torch
 from ingot.training.loop.trainer import Trainer
 from ingot.training.run_folder.run import open_run
-from ingot.training.distributed.fsdp import load_weights, part, whole_weights
+from ingot.training.distributed.fsdp import load_weights, local, full_weights
 from ingot.training.distributed.data_parallel import Workers
 # Registered first, so asked last: a group left open aborts some processes as they end.
 atexit.register(lambda: torch.distributed.is_initialized() and os._exit(7))
@@ -35,14 +35,14 @@ run = open_run(Path(sys.argv[1]))
 trainer = Trainer(run, lambda event: None, threading.Event(), workers)
 result = trainer.train()
 weights = list(trainer._model.parameters())
-held = sum(part(weight).numel() for weight in weights) / sum(weight.numel() for weight in weights)
+held = sum(local(weight).numel() for weight in weights) / sum(weight.numel() for weight in weights)
 if run.recipe.run.shard:  # what is taken out whole can be put back
-    before = whole_weights(trainer._model)
+    before = full_weights(trainer._model)
     with torch.no_grad():
         for weight in weights:
-            part(weight).zero_()
+            local(weight).zero_()
     load_weights(trainer._model, before)
-    after = whole_weights(trainer._model)
+    after = full_weights(trainer._model)
     assert all(torch.equal(after[name], value) for name, value in before.items())
 # Written whole, or both would share a line.
 sys.stdout.write(f"{workers.rank} {result.steps} {held:.1f}\\n")
@@ -145,14 +145,18 @@ def test_two_processes_are_as_good_as_one_in_the_machines_own_precision(
 
 def test_more_processes_than_sequences_are_refused() -> None:
     batch = Batch(torch.zeros(3, 9, dtype=torch.int64).numpy(), None, None)
-    assert [len(part.ids) for part in Workers(1, 2).own(batch, 1)] == [2]
+    assert [len(part.ids) for part in Workers(1, 2).shard(batch, 1)] == [2]
     with pytest.raises(RecipeError, match="too few for 4 parts"):
-        Workers(1, 2).own(batch, 2)
+        Workers(1, 2).shard(batch, 2)
 
 
 def test_alone_nothing_is_sent() -> None:
     workers = Workers()
     values = torch.ones(2)
-    workers.add(values)
-    assert (values.tolist(), workers.agree(0.5), workers.tell("x")) == ([1.0, 1.0], 0.5, "x")
-    assert workers.leads
+    workers.all_reduce(values)
+    assert (values.tolist(), workers.broadcast(0.5), workers.broadcast_object("x")) == (
+        [1.0, 1.0],
+        0.5,
+        "x",
+    )
+    assert workers.is_main

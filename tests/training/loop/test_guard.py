@@ -60,13 +60,13 @@ def test_what_was_seen_before_is_no_spike(losses: list[float]) -> None:
     assert not guard.judge(torch.tensor(max(losses[-8:])), torch.tensor(1.0)).spike
 
 
-@pytest.mark.parametrize("unsound", [float("nan"), float("inf")])
-def test_what_is_no_number_is_refused_and_not_remembered(unsound: float) -> None:
+@pytest.mark.parametrize("nonfinite", [float("nan"), float("inf")])
+def test_what_is_no_number_is_refused_and_not_remembered(nonfinite: float) -> None:
     guard = Guard(GuardConfig(), [2.0, 3.0], "cpu")
-    bad, good = torch.tensor(unsound), torch.tensor(1.0)
+    bad, good = torch.tensor(nonfinite), torch.tensor(1.0)
     for loss, norm in ((bad, good), (good, bad)):
         verdict = guard.judge(loss, norm)
-        assert not verdict.sound
+        assert not verdict.finite
         assert not verdict.spike
         assert not verdict.accepted
     assert guard.losses() == [2.0, 3.0]

@@ -13,7 +13,8 @@ import torch
 from ingot.corpus import Sampler
 from ingot.errors import TrainingError
 from ingot.training.config.recipe import Recipe
-from ingot.training.loop.train_step import Outcome, PendingOutcome, Updater
+from ingot.training.loop import outcomes
+from ingot.training.loop.pending_step import Outcome, PendingStep
 from ingot.training.loop.trainer import Trainer
 from ingot.training.monitoring.events import Checkpointed, Skipped, Stepped
 from ingot.training.run_folder import checkpoint, checkpoint_tensors
@@ -26,7 +27,7 @@ NewRun = Callable[..., Run]
 @pytest.fixture
 def late(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read outcomes one update late, as a GPU's are."""
-    monkeypatch.setattr(Updater, "behind", 1)
+    monkeypatch.setattr(outcomes, "outcome_lag", lambda _device: 1)
 
 
 def stepped(watched: Any) -> list[tuple[int, float, float, int]]:
@@ -69,7 +70,7 @@ def test_late_outcomes_are_the_same_to_the_bit(
     at_once, behind = watch(), watch()
     runs = [new_run(recipe(run=length), name) for name in ("at_once", "behind")]
     results = [at_once.train(runs[0])]
-    monkeypatch.setattr(Updater, "behind", 1)
+    monkeypatch.setattr(outcomes, "outcome_lag", lambda _device: 1)
     results.append(behind.train(runs[1]))
     assert stepped(behind) == stepped(at_once)
     assert results[1].validation_loss == results[0].validation_loss
@@ -131,7 +132,7 @@ def test_the_batch_that_is_saved_is_that_of_the_update_told_of(
         trainer.train()
     sampler = Sampler(run.corpus.train, context=32, batch=4, seed=run.recipe.run.seed)
     expected = [sampler.next_batch() for _ in range(5)][-1]
-    saved = np.load(run.path / "unsound-batch.npy", allow_pickle=False)
+    saved = np.load(run.path / "nonfinite-batch.npy", allow_pickle=False)
     assert np.array_equal(saved, expected)
 
 
@@ -159,12 +160,12 @@ def test_time_waited_for_late_outcomes_is_training_time(
     recipe: MakeRecipe, new_run: NewRun, watched: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A device that takes its time: speeds tell of it, also where outcomes are settled at once."""
-    read, each = PendingOutcome.read, 0.1
+    read, each = PendingStep.wait, 0.1
 
-    def slowly(self: PendingOutcome) -> Outcome:
+    def slowly(self: PendingStep) -> Outcome:
         time.sleep(each)
         return read(self)
 
-    monkeypatch.setattr(PendingOutcome, "read", slowly)
+    monkeypatch.setattr(PendingStep, "wait", slowly)
     watched.train(new_run(recipe(run={"steps": 12, "evaluations": 6})))
     assert watched.of(Stepped)[-1].tokens_per_second < 1.2 * 128 / each  # one is still to come

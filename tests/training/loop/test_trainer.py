@@ -21,7 +21,8 @@ import torch
 from ingot.corpus import CorpusConfig, Sampler, build_corpus
 from ingot.errors import Interrupted, RecipeError, ResourceError, TrainingError
 from ingot.training.config.recipe import Recipe
-from ingot.training.loop.train_step import Outcome, PendingOutcome, Updater
+from ingot.training.loop import outcomes
+from ingot.training.loop.pending_step import Outcome, PendingStep
 from ingot.training.loop.trainer import Trainer
 from ingot.training.monitoring.events import (
     Checkpointed,
@@ -145,18 +146,18 @@ def test_other_ways_of_training_learn_too(
 @pytest.fixture
 def update_takes(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Replace the clock by one on which an update takes some seconds and all else no time."""
-    read, clock = PendingOutcome.read, [0.0]
+    read, clock = PendingStep.wait, [0.0]
 
     def now() -> float:
         clock[0] += 1e-6  # no two moments are equal
         return clock[0]
 
     def patch(seconds: float) -> None:
-        def slowly(self: PendingOutcome) -> Outcome:
+        def slowly(self: PendingStep) -> Outcome:
             clock[0] += seconds
             return read(self)
 
-        monkeypatch.setattr(PendingOutcome, "read", slowly)
+        monkeypatch.setattr(PendingStep, "wait", slowly)
         monkeypatch.setattr("time.perf_counter", now)
 
     return patch
@@ -193,7 +194,7 @@ def test_a_budget_too_small_for_one_update_is_refused(
 ) -> None:
     """Also where updates are waited for later than they are made."""
     update_takes(0.6)
-    monkeypatch.setattr(Updater, "behind", behind)
+    monkeypatch.setattr(outcomes, "outcome_lag", lambda _device: behind)
     run = new_run(recipe(run={"steps": None, "budget_seconds": 0.5}))
     with pytest.raises(RecipeError, match="one update takes"):
         watched.train(run)
@@ -262,13 +263,13 @@ def test_too_many_in_a_row_end_the_run_with_the_batch_saved_and_the_checkpoint_i
     weights["model.norm.weight"][0] = float("nan")
     checkpoint_tensors.save(run.path, state, weights, checkpoint_tensors.read_optimizer(folder))
     again = watch()
-    with pytest.raises(TrainingError, match=r"3 updates in a row, the last at step 5.*unsound-b"):
+    with pytest.raises(TrainingError, match=r"3 updates in a row, the last at step 5.*nonfinite-b"):
         again.train(open_run(run.path))
     assert [event.step for event in again.of(Skipped)] == [3, 4, 5]
     assert checkpoint.latest(run.path).name == "step-00000002"
     sampler = Sampler(run.corpus.train, context=32, batch=4, seed=run.recipe.run.seed)
     expected = [sampler.next_batch() for _ in range(5)][-1]
-    saved = np.load(run.path / "unsound-batch.npy", allow_pickle=False)
+    saved = np.load(run.path / "nonfinite-batch.npy", allow_pickle=False)
     assert np.array_equal(saved, expected)
 
 

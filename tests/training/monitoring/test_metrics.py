@@ -31,10 +31,10 @@ def test_events_are_lines_of_json_and_tensorboard_scalars(
     first, second = map(orjson.loads, (tmp_path / METRICS).read_bytes().splitlines())
     assert (first["event"], first["loss"], first["tokens"]) == ("stepped", 4.9, 64)
     assert (second["event"], second["loss"], second["best"]) == ("evaluated", 4.5, True)
-    board = EventAccumulator(str(tmp_path / "tensorboard"))
-    board.Reload()
-    assert board.Scalars("training/loss")[0].value == pytest.approx(4.9)
-    assert board.Scalars("validation/loss")[0].step == 1
+    tracker = EventAccumulator(str(tmp_path / "tensorboard"))
+    tracker.Reload()
+    assert tracker.Scalars("training/loss")[0].value == pytest.approx(4.9)
+    assert tracker.Scalars("validation/loss")[0].step == 1
 
 
 def test_a_resumed_run_has_one_line_for_each_step(
@@ -76,7 +76,7 @@ def test_a_disk_full_for_the_record_is_told(
 
 
 class FullBoard:
-    """A board on a full disk. TensorBoard's own does the same, and its thread dies loudly."""
+    """A tracker on a full disk. TensorBoard's own does the same, and its thread dies loudly."""
 
     def close(self, *_: object) -> None:
         raise OSError(errno.ENOSPC, "full")

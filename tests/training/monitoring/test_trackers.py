@@ -14,7 +14,7 @@ from wandb.proto import wandb_internal_pb2
 from ingot.errors import ResourceError, UsageError
 from ingot.training.config.recipe import Recipe
 from ingot.training.config.wandb import WandbConfig
-from ingot.training.monitoring.trackers import open_boards
+from ingot.training.monitoring.trackers import open_trackers
 from ingot.training.run_folder.run import Run
 
 BLOCK, FULL, LAST = 1 << 15, 1, 4
@@ -69,10 +69,10 @@ def test_without_a_key_it_is_said_at_once(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(ResourceError, match=r"wandb\.mode=offline"):
-        open_boards(tmp_path, WandbConfig(mode="online"), {}, from_step=0)
+        open_trackers(tmp_path, WandbConfig(mode="online"), {}, from_step=0)
 
 
 def test_without_the_package_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(UsageError, match=r"pip install 'ingot\[wandb\]'"):
-        open_boards(tmp_path, WandbConfig(mode="offline"), {}, from_step=0)
+        open_trackers(tmp_path, WandbConfig(mode="offline"), {}, from_step=0)

@@ -48,8 +48,8 @@ class Workers:
         return cls(distributed.get_rank(), count)
 
     @property
-    def leads(self) -> bool:
-        """Whether this process scores, saves and tells."""
+    def is_main(self) -> bool:
+        """Whether this process scores, saves and reports: rank 0."""
         return self.rank == 0
 
     @property
@@ -58,22 +58,22 @@ class Workers:
         here = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if self.count > 1 else 1
         return max(1, usable_cores() // here)
 
-    def own(self, batch: Batch, passes: int) -> list[Batch]:
-        """Return this process's part of an update's batch, cut into passes.
+    def shard(self, batch: Batch, passes: int) -> list[Batch]:
+        """Return this process's shard of a step's batch, split into passes.
 
         Raises:
             RecipeError: there are more processes times passes than sequences.
         """
-        parts = batch.split(passes * self.count)
-        return parts[self.rank * passes : (self.rank + 1) * passes]
+        shards = batch.split(passes * self.count)
+        return shards[self.rank * passes : (self.rank + 1) * passes]
 
-    def add(self, values: Tensor) -> None:
-        """Replace values by their sum over all processes."""
+    def all_reduce(self, values: Tensor) -> None:
+        """Replace values by their sum over all processes, in place."""
         if self.count > 1:
             distributed.all_reduce(values)
 
-    def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace gradients by their sums over all processes, many in one message."""
+    def all_reduce_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Replace gradients by their sums over all processes, many per message."""
         if self.count == 1:
             return
         bucket: list[Tensor] = []
@@ -81,34 +81,38 @@ class Workers:
             if parameter.grad is not None:
                 bucket.append(parameter.grad)
                 if sum(gradient.numel() for gradient in bucket) >= _BUCKET:
-                    self._add_bucket(bucket)
+                    self._all_reduce_bucket(bucket)
                     bucket = []
         if bucket:
-            self._add_bucket(bucket)
+            self._all_reduce_bucket(bucket)
 
-    def spread(self, tensors: Iterable[Tensor]) -> None:
-        """Give every process the first one's values."""
+    def broadcast_params(self, tensors: Iterable[Tensor]) -> None:
+        """Overwrite tensors with the values of rank 0."""
         if self.count > 1:
             for tensor in tensors:
                 distributed.broadcast(tensor, 0)
 
-    def agree(self, value: float) -> float:
-        """Return the first process's value in all of them."""
+    def broadcast(self, value: float) -> float:
+        """Return the number that rank 0 passed, in every process."""
         if self.count == 1:
             return value
         held = torch.tensor([value], dtype=torch.float64)
         distributed.broadcast(held, 0)
         return held.item()
 
-    def tell(self, text: str | None) -> str | None:
-        """Return the first process's text in all of them."""
+    def barrier(self) -> None:
+        """Wait until every process has come here."""
+        self.broadcast(0.0)  # through the CPU: a barrier of NCCL would wait for the GPU
+
+    def broadcast_object(self, text: str | None) -> str | None:
+        """Return the text that rank 0 passed, in every process."""
         if self.count == 1:
             return text
-        told = [text]
-        distributed.broadcast_object_list(told, 0)
-        return told[0]
+        texts = [text]
+        distributed.broadcast_object_list(texts, 0)
+        return texts[0]
 
-    def _add_bucket(self, bucket: list[Tensor]) -> None:
+    def _all_reduce_bucket(self, bucket: list[Tensor]) -> None:
         flat = torch.cat([gradient.flatten() for gradient in bucket])
         distributed.all_reduce(flat)
         start = 0

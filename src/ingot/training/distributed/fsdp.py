@@ -1,8 +1,8 @@
-"""A model cut among processes: each keeps a part of every weight, gradient and moment.
+"""A model sharded among processes: each keeps a shard of every weight, gradient and moment.
 
-FSDP2 (``torch.distributed.fsdp.fully_shard``, arXiv:2304.11277). A block's weights are
-gathered when it runs and dropped after it; gradients are added up and cut on their way back.
-Every function here does nothing to tensors and models that are not cut, so callers need not ask.
+FSDP2 (``torch.distributed.fsdp.fully_shard``, arXiv:2304.11277). A block's weights are gathered
+when it runs and dropped after it; gradients are reduced and scattered in the backward pass.
+Every function here leaves tensors and models that are not sharded alone, so callers need no check.
 
 PyTorch's part of it is imported where it is used: that takes half a second, which most runs need
 not spend.
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
 
 
-def shard(model: Transformer) -> None:
-    """Cut a model that every process holds whole; from then on all run it, or none."""
+def shard_model(model: Transformer) -> None:
+    """Shard a model that every process holds in full; then all processes must run it together."""
     from torch.distributed.fsdp import FSDPModule, fully_shard  # noqa: PLC0415
 
     for block in model.model.layers:
@@ -37,35 +37,35 @@ def shard(model: Transformer) -> None:
 
 
 def is_sharded(model: Transformer) -> bool:
-    """Tell whether a model has been cut."""
+    """Tell whether a model is sharded."""
     return hasattr(model, "set_requires_gradient_sync")
 
 
-def send_gradients(model: Transformer, *, now: bool) -> None:
-    """Say whether the next backward pass adds up gradients, or leaves that to a later one."""
+def set_gradient_sync(model: Transformer, *, enabled: bool) -> None:
+    """Choose whether the next backward pass reduces gradients; without, they accumulate."""
     if is_sharded(model):
-        cast("FSDPModule", model).set_requires_gradient_sync(now)
+        cast("FSDPModule", model).set_requires_gradient_sync(enabled)
 
 
-def part(tensor: Tensor) -> Tensor:
-    """Return this process's part, sharing its memory."""
-    return tensor.to_local() if _is_cut(tensor) else tensor
+def local(tensor: Tensor) -> Tensor:
+    """Return this process's shard, sharing its memory."""
+    return tensor.to_local() if _is_sharded(tensor) else tensor
 
 
-def whole(tensor: Tensor) -> Tensor:
-    """Return all of a tensor; every process must ask."""
-    return tensor.full_tensor() if _is_cut(tensor) else tensor
+def full(tensor: Tensor) -> Tensor:
+    """Return the full tensor; a collective call."""
+    return tensor.full_tensor() if _is_sharded(tensor) else tensor
 
 
-def join(own: Tensor, like: Tensor, *, stacked: int = 0) -> Tensor:
-    """Return all of what processes hold parts of; every process must ask.
+def unshard(own: Tensor, like: Tensor, *, stacked: int = 0) -> Tensor:
+    """Return the full tensor of what processes hold shards of; a collective call.
 
     Args:
-        own: This process's part, or several of them stacked.
-        like: A tensor that is cut alike.
+        own: This process's shard, or several of them stacked.
+        like: A tensor that is sharded alike.
         stacked: Dimensions of ``own`` before those of ``like``.
     """
-    if not _is_cut(like):
+    if not _is_sharded(like):
         return own
     from torch.distributed.tensor import DTensor, Shard  # noqa: PLC0415
 
@@ -77,9 +77,9 @@ def join(own: Tensor, like: Tensor, *, stacked: int = 0) -> Tensor:
     return placed.full_tensor()
 
 
-def cut(value: Tensor, like: Tensor, *, stacked: int = 0) -> Tensor:
-    """Return this process's part of what all of them hold; the other way of ``join``."""
-    if not _is_cut(like):
+def shard(value: Tensor, like: Tensor, *, stacked: int = 0) -> Tensor:
+    """Return this process's shard of a full tensor; the inverse of ``unshard``."""
+    if not _is_sharded(like):
         return value
     from torch.distributed.tensor import DTensor, Replicate, Shard  # noqa: PLC0415
 
@@ -87,14 +87,14 @@ def cut(value: Tensor, like: Tensor, *, stacked: int = 0) -> Tensor:
     return held.redistribute(placements=[Shard(stacked)]).to_local()
 
 
-def whole_weights(model: Transformer) -> dict[str, Tensor]:
-    """Return the whole weights by name; every process must ask."""
-    return {name: whole(weight) for name, weight in model.state_dict().items()}
+def full_weights(model: Transformer) -> dict[str, Tensor]:
+    """Return the full weights by name; a collective call."""
+    return {name: full(weight) for name, weight in model.state_dict().items()}
 
 
 @torch.no_grad()
 def load_weights(model: Transformer, weights: Mapping[str, Tensor]) -> None:
-    """Put whole weights back.
+    """Load full weights.
 
     Raises:
         RuntimeError: a name or a shape does not fit.
@@ -108,8 +108,8 @@ def load_weights(model: Transformer, weights: Mapping[str, Tensor]) -> None:
     }:
         raise RuntimeError("the weights are not those of this model")
     for name, weight in state.items():
-        part(weight).copy_(cut(weights[name].to(weight.device), weight))
+        local(weight).copy_(shard(weights[name].to(weight.device), weight))
 
 
-def _is_cut(tensor: Tensor) -> TypeGuard[DTensor]:
+def _is_sharded(tensor: Tensor) -> TypeGuard[DTensor]:
     return hasattr(tensor, "full_tensor")

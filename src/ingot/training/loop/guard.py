@@ -1,4 +1,4 @@
-"""What may not touch the weights: updates that are no number, and losses that jump."""
+"""The guard: skip non-finite updates and loss spikes."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ _LEAST_SPREAD = 1e-3  # of losses, as a share of their mean: below it every wobb
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether an update may be made; scalars on the device that computed it."""
+    """Whether an update may be applied; scalars on the device that computed it."""
 
-    sound: Tensor
+    finite: Tensor
     """Loss and gradient norm are finite, bool."""
     spike: Tensor
-    """The loss is sound and far above those before it, bool."""
+    """The loss is finite and far above those before it, bool."""
 
     @property
     def accepted(self) -> Tensor:
-        """Whether the update is to be made, bool."""
-        return self.sound & ~self.spike
+        """Whether the update is to be applied, bool."""
+        return self.finite & ~self.spike
 
 
 class Guard:
     """Judges updates where they are computed, so that nothing waits for the device.
 
     Args:
-        config: What is left out.
-        before: Losses of the updates before, the latest last.
+        config: Limits of what is accepted.
+        before: Losses of earlier updates, the latest last.
         device: Where the updates are computed.
     """
 
@@ -53,12 +53,12 @@ class Guard:
         self._losses = torch.tensor([*missing, *before], dtype=torch.float64, device=device)
 
     def judge(self, loss: Tensor, gradient_norm: Tensor) -> Verdict:
-        """Judge an update by its loss and its gradient's norm, scalars; remember a sound loss."""
-        sound = loss.isfinite() & gradient_norm.isfinite()
-        spike = sound & self._is_spike(loss)
+        """Judge an update by its loss and its gradient's norm, scalars; remember a finite loss."""
+        finite = loss.isfinite() & gradient_norm.isfinite()
+        spike = finite & self._is_spike(loss)
         with_it = torch.cat((self._losses[1:], loss.double().view(1)))
-        self._losses = torch.where(sound, with_it, self._losses)
-        return Verdict(sound, spike)
+        self._losses = torch.where(finite, with_it, self._losses)
+        return Verdict(finite, spike)
 
     def losses(self) -> list[float]:
         """Return what the next loss is compared with, the latest last; waits for the device."""
@@ -77,23 +77,23 @@ def is_finite(tensors: Iterable[Tensor]) -> bool:
     return all(bool(tensor.isfinite().all()) for tensor in tensors)
 
 
-def give_up(run: Path, problem: str, step: int, windows: NDArray[np.int64] | None) -> NoReturn:
+def give_up(run: Path, problem: str, step: int, ids: NDArray[np.int64] | None) -> NoReturn:
     """Save the batch of an update and end the run.
 
     Args:
-        run: The run's folder; the batch goes into ``unsound-batch.npy`` there.
-        problem: What was no number.
+        run: The run's folder; the batch goes into ``nonfinite-batch.npy`` there.
+        problem: What was not finite.
         step: Number of the update.
-        windows: Token ids of the update, (B, T+1); None where this process saves nothing.
+        ids: Token ids of the update, (B, T+1); None where this process saves nothing.
 
     Raises:
         TrainingError: always; it names the file and what to do.
         ResourceError: the disk is full.
     """
-    path = run / "unsound-batch.npy"
-    if windows is not None:
+    path = run / "nonfinite-batch.npy"
+    if ids is not None:
         with full_disk_named(path):
-            np.save(path, windows, allow_pickle=False)
+            np.save(path, ids, allow_pickle=False)
     raise TrainingError(
         f"{problem}, the last at step {step}; its batch is in {path.name}",
         where=run,

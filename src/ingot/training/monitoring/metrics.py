@@ -1,4 +1,4 @@
-"""The run's record: one JSON line for each event, and the boards that draw its curves."""
+"""The run's record: one JSON line for each event, and the trackers that draw its curves."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import orjson
 
 from ingot.files import full_disk_named, write_atomic
 from ingot.training.monitoring.events import Evaluated, Event, Sampled, Skipped, Stepped
-from ingot.training.monitoring.trackers import Board
+from ingot.training.monitoring.trackers import Tracker
 from ingot.training.run_folder.run import METRICS
 
 
@@ -22,12 +22,12 @@ class Metrics:
 
     Args:
         run: The run's folder.
-        boards: What draws curves; closed with this.
+        trackers: What draws curves; closed with this.
         from_step: What the record holds past it is cut off: it will be redone.
     """
 
-    def __init__(self, run: Path, boards: Sequence[Board] = (), *, from_step: int) -> None:
-        self._path, self._boards = run / METRICS, boards
+    def __init__(self, run: Path, trackers: Sequence[Tracker] = (), *, from_step: int) -> None:
+        self._path, self._trackers = run / METRICS, trackers
         _cut(self._path, from_step)
         self._file = self._path.open("ab")
 
@@ -38,8 +38,8 @@ class Metrics:
         with contextlib.suppress(OSError):  # told where it was written
             self._file.close()
         with full_disk_named(self._path.parent):
-            for board in self._boards:
-                board.close()
+            for tracker in self._trackers:
+                tracker.close()
 
     def __call__(self, event: Event) -> None:
         """Write one event down."""
@@ -49,11 +49,11 @@ class Metrics:
             self._file.flush()
         values = {name: value for name, value in _curves(event).items() if value is not None}
         with full_disk_named(self._path.parent):
-            for board in self._boards:
+            for tracker in self._trackers:
                 if values:
-                    board.scalars(values, event.step)
+                    tracker.scalars(values, event.step)
                 if isinstance(event, Sampled):
-                    board.text("sample", event.text, event.step)
+                    tracker.text("sample", event.text, event.step)
 
 
 def _curves(event: Event) -> dict[str, float | None]:

@@ -1,4 +1,4 @@
-"""Telling of a run: to its record, to whoever watches, and at its end."""
+"""The reporter of a run: its record, its trackers, its observers and its result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ingot.training.monitoring.events import Event, Observer, Stepped
 from ingot.training.monitoring.metrics import Metrics
-from ingot.training.monitoring.trackers import open_boards
+from ingot.training.monitoring.trackers import open_trackers
 from ingot.training.run_folder.run import Run
 from ingot.training.run_folder.run_state import RunState
 
@@ -37,14 +37,14 @@ class TrainingResult:
     """None where no price was given."""
 
 
-class Teller:
-    """Passes events on, and works out speeds; where it does not lead it is silent.
+class RunReporter:
+    """Passes events on and computes speeds; outside the main process it is silent.
 
     Args:
         run: The run.
         observe: Called with each event.
         bytes_per_token: UTF-8 bytes of a mean token that counts, if the loss is a text's.
-        leads: Whether this process is the one that tells.
+        is_main: Whether this process reports.
         devices: How many there are of what the run's peak was measured on.
     """
 
@@ -54,10 +54,10 @@ class Teller:
         observe: Observer,
         bytes_per_token: float | None,
         *,
-        leads: bool,
+        is_main: bool,
         devices: int = 1,
     ) -> None:
-        self._run, self._watcher, self._leads = run, observe, leads
+        self._run, self._watcher, self._is_main = run, observe, is_main
         self._bits = None if bytes_per_token is None else 1 / math.log(2) / bytes_per_token
         self._config = run.model_config
         peak = run.record.peak_flops
@@ -69,18 +69,18 @@ class Teller:
     @contextlib.contextmanager
     def recording(self, *, from_step: int) -> Iterator[None]:
         """Keep the run's record open; what it holds past ``from_step`` will be redone."""
-        if not self._leads:
+        if not self._is_main:
             yield
             return
         recipe = self._run.recipe
         tables = recipe.model_dump(mode="json")
-        boards = open_boards(self._run.path, recipe.wandb, tables, from_step=from_step)
-        with Metrics(self._run.path, boards, from_step=from_step) as self._metrics:
+        trackers = open_trackers(self._run.path, recipe.wandb, tables, from_step=from_step)
+        with Metrics(self._run.path, trackers, from_step=from_step) as self._metrics:
             yield
 
     def __call__(self, event: Event) -> None:
-        """Tell of one event."""
-        if self._leads:
+        """Report one event."""
+        if self._is_main:
             if self._metrics:
                 self._metrics(event)
             self._watcher(event)
@@ -99,7 +99,7 @@ class Teller:
         share: float,
         seconds: tuple[float, float],
     ) -> None:
-        """Tell of an update that was made; ``seconds`` are those so far and those left."""
+        """Report an update that was applied; ``seconds`` are those so far and those left."""
         cost = self._run.recipe.cost
         speed = self._speeds[-1]
         flops = speed * self._config.training_flops(self._context)

@@ -17,7 +17,7 @@ _UPLOAD_S = 120.0  # at its end; what is left then stays on disk, for ``wandb sy
 _STEP = "update"  # of its own steps none may come twice, and a resumed run goes back
 
 
-class Board(Protocol):
+class Tracker(Protocol):
     """Draws curves."""
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
@@ -30,19 +30,19 @@ class Board(Protocol):
         """Write what is left."""
 
 
-def open_boards(
+def open_trackers(
     run: Path, config: WandbConfig, recipe: Mapping[str, Any], *, from_step: int
-) -> list[Board]:
-    """Open the boards of a run; curves go on at ``from_step``.
+) -> list[Tracker]:
+    """Open the trackers of a run; curves go on at ``from_step``.
 
     Raises:
         UsageError: Weights & Biases is asked for and not installed.
         ResourceError: it does not begin, such as for want of a key.
     """
-    boards: list[Board] = [TensorBoard(run, from_step)]
+    trackers: list[Tracker] = [TensorBoard(run, from_step)]
     if config.mode != "off":
-        boards.append(WeightsAndBiases(run, config, recipe))
-    return boards
+        trackers.append(WeightsAndBiases(run, config, recipe))
+    return trackers
 
 
 class TensorBoard:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ingot.training.distributed.fsdp import cut, join, part
+from ingot.training.distributed.fsdp import local, shard, unshard
 
 KINDS = ("step", "exp_avg", "exp_avg_sq")
 _EPSILON = 1e-8
@@ -40,8 +40,8 @@ class AdamW:
         self.state: dict[Tensor, dict[str, Tensor]] = {
             parameter: {
                 "step": torch.zeros((), device=parameter.device),
-                "exp_avg": torch.zeros_like(part(parameter)),
-                "exp_avg_sq": torch.zeros_like(part(parameter)),
+                "exp_avg": torch.zeros_like(local(parameter)),
+                "exp_avg_sq": torch.zeros_like(local(parameter)),
             }
             for group in groups
             for parameter in group.parameters
@@ -55,10 +55,10 @@ class AdamW:
         """
         refused = None if accepted is None else (~accepted).float()
         for group in self._groups:
-            gradients = [part(p.grad) for p in group.parameters if p.grad is not None]
+            gradients = [local(p.grad) for p in group.parameters if p.grad is not None]
             if not gradients:
                 continue
-            updated = [part(p) for p in group.parameters if p.grad is not None]
+            updated = [local(p) for p in group.parameters if p.grad is not None]
             states = [self.state[p] for p in group.parameters if p.grad is not None]
             steps = [state["step"].add_(1 if accepted is None else accepted) for state in states]
             torch._fused_adamw_(
@@ -78,15 +78,15 @@ class AdamW:
                 found_inf=refused,
             )
 
-    def whole_state(self, parameter: Tensor) -> dict[str, Tensor]:
+    def full_state(self, parameter: Tensor) -> dict[str, Tensor]:
         """Return one parameter's state, all of it; every process must ask."""
         return {
-            kind: value if kind == "step" else join(value, parameter)
+            kind: value if kind == "step" else unshard(value, parameter)
             for kind, value in self.state[parameter].items()
         }
 
     def load(self, parameter: Tensor, values: Mapping[str, Tensor]) -> None:
-        """Put back what ``whole_state`` gave."""
+        """Put back what ``full_state`` gave."""
         for kind, value in values.items():
             own = self.state[parameter][kind]
-            own.copy_(value if kind == "step" else cut(value.to(own.device), parameter))
+            own.copy_(value if kind == "step" else shard(value.to(own.device), parameter))

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from ingot.training.distributed.fsdp import cut, join, part
+from ingot.training.distributed.fsdp import local, shard, unshard
 
 # Coefficients of the five Newton-Schulz steps: each is the best odd quintic for the
 # interval the one before it leaves (Polar Express, arXiv:2505.16932, as used by
@@ -52,7 +52,7 @@ class Muon:
         for matrix in matrices:
             by_shape.setdefault(matrix.shape, []).append(matrix)
         self._stacks = [
-            (group, torch.zeros(len(group), *part(group[0]).shape, device=group[0].device))
+            (group, torch.zeros(len(group), *local(group[0]).shape, device=group[0].device))
             for group in by_shape.values()
         ]
 
@@ -62,18 +62,18 @@ class Muon:
         rate, momentum = self._rate * multiplier, self._momentum
         made = accepted.float()  # 1 or 0
         for group, momenta in self._stacks:
-            gradients = torch.stack([part(p.grad) for p in group if p.grad is not None])
+            gradients = torch.stack([local(p.grad) for p in group if p.grad is not None])
             # By bits, for NaN times 0 is NaN; masked_fill_ takes 7 to 24 times as long.
             gradients.view(torch.int32).mul_(accepted)
             momenta.lerp_(gradients, made * (1 - momentum))
-            directions = join(gradients.lerp_(momenta, momentum), group[0], stacked=1)
-            updates = cut(orthogonalise(directions, self._dtype), group[0], stacked=1)
+            directions = unshard(gradients.lerp_(momenta, momentum), group[0], stacked=1)
+            updates = shard(orthogonalise(directions, self._dtype), group[0], stacked=1)
             rows, columns = group[0].shape
             scale = max(1.0, rows / columns) ** 0.5
             for parameter, update in zip(group, updates, strict=True):
                 if self._weight_decay:
-                    part(parameter).mul_(1 - made * (rate * self._weight_decay))
-                part(parameter).addcmul_(update, made, value=-rate * scale)
+                    local(parameter).mul_(1 - made * (rate * self._weight_decay))
+                local(parameter).addcmul_(update, made, value=-rate * scale)
 
     def momenta(self) -> dict[nn.Parameter, Tensor]:
         """Return each matrix's momentum, or the part of it here, as a view that may be written."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ingot.errors import TrainingError
 from ingot.training.config.optimizer import OptimizerConfig
-from ingot.training.distributed.fsdp import cut, join, whole
+from ingot.training.distributed.fsdp import full, shard, unshard
 from ingot.training.optim.adamw import KINDS, AdamW, Group
 from ingot.training.optim.muon import Muon
 
@@ -75,8 +75,8 @@ class Optimizer:
         limit = self.config.clip_norm
         if limit is None:
             gradients = [p.grad for p in parameters if p.grad is not None]
-            return whole(nn.utils.get_total_norm(gradients))
-        return whole(nn.utils.clip_grad_norm_(parameters, limit))
+            return full(nn.utils.get_total_norm(gradients))
+        return full(nn.utils.clip_grad_norm_(parameters, limit))
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -88,10 +88,10 @@ class Optimizer:
         state = {
             f"{kind}.{self._names[parameter]}": value
             for parameter in self._adamw.state
-            for kind, value in self._adamw.whole_state(parameter).items()
+            for kind, value in self._adamw.full_state(parameter).items()
         }
         momenta = self._muon.momenta()
-        return state | {f"muon.{self._names[p]}": join(own, p) for p, own in momenta.items()}
+        return state | {f"muon.{self._names[p]}": unshard(own, p) for p, own in momenta.items()}
 
     def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Put back what ``state_tensors`` gave.
@@ -104,7 +104,7 @@ class Optimizer:
             if isinstance(parameter, nn.Parameter) and parameter in momenta:
                 own = momenta[parameter]
                 value = _matching(tensors, f"muon.{name}", parameter.shape)
-                own.copy_(cut(value.to(own.device), parameter))
+                own.copy_(shard(value.to(own.device), parameter))
                 continue
             self._adamw.load(
                 parameter,
