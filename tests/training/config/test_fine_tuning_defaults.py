@@ -111,7 +111,8 @@ def test_talks_are_learnt(base: Path, talks: Path, tmp_path: Path, lora: bool) -
         callbacks=callbacks,
     )
     judged = [event for event in events if isinstance(event, Evaluated)]
-    assert min(event.loss for event in judged) < 0.95 * losses(events)[0]
+    assert min(event.loss for event in judged[1:]) < judged[0].loss
+    assert losses(events)[-1] < 0.8 * losses(events)[0]
     assert judged[-1].bits_per_byte is not None
     training.freeze(run.path, tmp_path / "talker.ingot").close()
     tuned, before = weights_of(tmp_path / "talker.ingot"), weights_of(base)
