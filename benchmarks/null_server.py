@@ -84,7 +84,7 @@ class NullLoop:
         """End a sequence."""
         self._live.pop(sequence.id, None)
 
-    def make_way(self, on: bool) -> None:
+    def yield_cpu(self, on: bool) -> None:
         """Do nothing: there is no work to make way for."""
 
     def stats(self) -> EngineStats:

@@ -20,7 +20,7 @@ from benchmarks.report import Report, Row, arguments
 from ingot.api.training import freeze
 from ingot.artifact import Scheme, open_ingot
 from ingot.inference import SamplingParams
-from ingot.inference.executors.base import Chunk, SamplingRow
+from ingot.inference.executors.base import ModelInput, SamplingRow
 from ingot.inference.executors.native import NativeExecutor, as_native
 from ingot.model.transformer import Transformer
 from ingot.training.run_folder import checkpoint as checkpoints
@@ -120,7 +120,7 @@ def served_loss(run: Path, form: Format, out: Path, windows: NDArray[np.int64]) 
         rows = (_GREEDY,) * (windows.shape[1] - 2)
         total = 0.0
         for window in windows:
-            chunk = Chunk(window[:-1].tolist(), 0, list(range(blocks)), _GREEDY, rows)
+            chunk = ModelInput(window[:-1].tolist(), 0, list(range(blocks)), _GREEDY, rows)
             scores = executor.model.logits([as_native(chunk)]).astype(np.float64)
             chosen = scores[np.arange(len(scores)), window[1:]]
             total += float(np.mean(np.logaddexp.reduce(scores, axis=1) - chosen))

@@ -13,8 +13,8 @@ import pytest
 from ingot.artifact import Ingot, Provenance, freeze, open_ingot
 from ingot.errors import ServeError
 from ingot.inference import Engine, EngineConfig, OutputDelta, SamplingParams
-from ingot.inference.executors.base import Chunk
-from ingot.inference.request.sequence import Drawn
+from ingot.inference.executors.base import ModelInput
+from ingot.inference.request.sequence import SampledToken
 from ingot.model import ModelConfig, Tokenizer
 
 CONTEXT = 128
@@ -42,17 +42,17 @@ class EchoExecutor:
         self.vocabulary = vocabulary
         self.closed = False
         self.fail_after: int | None = None
-        self.features = frozenset({"earlier"})
+        self.features = frozenset({"verify_rows"})
         self.steps: list[list[int]] = []
-        """For each step, the tokens of each chunk."""
+        """For each step, the tokens of each model_input."""
         self._slots = np.full((num_blocks, size), -1, dtype=np.int64)
 
-    def step(self, chunks: Seq[Chunk]) -> list[Drawn | None]:
+    def step(self, inputs: Seq[ModelInput]) -> list[SampledToken | None]:
         assert not self.closed
         if self.fail_after is not None and len(self.steps) >= self.fail_after:
             raise ServeError("2 of 8 scores are not finite", where="model")
-        self.steps.append([len(chunk.token_ids) for chunk in chunks])
-        return [self._run(chunk) for chunk in chunks]
+        self.steps.append([len(model_input.token_ids) for model_input in inputs])
+        return [self._run(model_input) for model_input in inputs]
 
     def close(self) -> None:
         self.closed = True
@@ -60,23 +60,23 @@ class EchoExecutor:
     def weight_digests(self) -> dict[str, str]:
         return {}
 
-    def make_way(self, on: bool) -> None:
+    def yield_cpu(self, on: bool) -> None:
         pass
 
-    def _run(self, chunk: Chunk) -> Drawn | None:
-        for position, token in enumerate(chunk.token_ids, chunk.start):
+    def _run(self, model_input: ModelInput) -> SampledToken | None:
+        for position, token in enumerate(model_input.token_ids, model_input.start):
             block, offset = divmod(position, self.block_size)
-            self._slots[chunk.block_table[block], offset] = token
-        if chunk.sampling is None:
+            self._slots[model_input.block_table[block], offset] = token
+        if model_input.sampling is None:
             return None
-        end = chunk.start + len(chunk.token_ids)
-        rows = (*chunk.earlier, chunk.sampling)
-        seen = self._slots[list(chunk.block_table)].reshape(-1)[:end].tolist()
+        end = model_input.start + len(model_input.token_ids)
+        rows = (*model_input.verify_rows, model_input.sampling)
+        seen = self._slots[list(model_input.block_table)].reshape(-1)[:end].tolist()
         drawn = []
         for row, stop in zip(rows, range(end - len(rows) + 1, end + 1), strict=True):
             assert row.position == stop
-            drawn.append(Drawn(next_token(seen[:stop], row.seed, self.vocabulary), None))
-        return drawn[-1]._replace(earlier=tuple(drawn[:-1]))
+            drawn.append(SampledToken(next_token(seen[:stop], row.seed, self.vocabulary), None))
+        return drawn[-1]._replace(verified=tuple(drawn[:-1]))
 
 
 def next_token(seen: Seq[int], seed: int, vocabulary: int) -> int:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ingot.artifact import Ingot
 from ingot.inference import Engine, EngineConfig, Grammar, OutputDelta, SamplingParams, TokenLogprob
-from ingot.inference.executors.base import Chunk, Executor, Hidden
+from ingot.inference.executors.base import Executor, HiddenStates, ModelInput
 from ingot.inference.executors.native import NativeExecutor
 from ingot.inference.executors.torch import TorchExecutor
 from ingot.inference.request.grammar_compiler import GrammarCompiler
@@ -192,8 +192,8 @@ def test_an_embedding_is_the_mean_of_the_last_hidden_states(
     runner: Runner = request.getfixturevalue(name)
     prompt = list(range(3, 40))
     table = list(range(BLOCKS))
-    (whole,) = runner.executor.step([Chunk(prompt, 0, table, None, hidden=True)])
-    assert isinstance(whole, Hidden)
+    (whole,) = runner.executor.step([ModelInput(prompt, 0, table, None, hidden=True)])
+    assert isinstance(whole, HiddenStates)
     for budget in (5, 512):
         config = EngineConfig(
             num_blocks=BLOCKS, block_size=BLOCK, max_step_tokens=budget, max_sequences=4

@@ -11,14 +11,14 @@ from dataclasses import asdict
 
 from ingot.errors import ServeError, UsageError
 from ingot.inference.config import EngineConfig
-from ingot.inference.executors.base import Chunk, Executor, Hidden, Result
+from ingot.inference.executors.base import Executor, HiddenStates, ModelInput, Result
 from ingot.inference.request.output import SequenceOutput, StepOutput
 from ingot.inference.request.params import RequestOptions, SamplingParams
 from ingot.inference.request.sequence import FinishReason, OutputDelta, Sequence, Status
 from ingot.inference.request.validator import RequestValidator
-from ingot.inference.scheduling.batch import chunk_for
+from ingot.inference.scheduling.batch import model_input_for
 from ingot.inference.scheduling.kv_cache import KVCache
-from ingot.inference.scheduling.scheduler import Piece, Scheduler
+from ingot.inference.scheduling.scheduler import ScheduledChunk, Scheduler
 from ingot.inference.scheduling.speculation import Speculator
 from ingot.inference.stats import Counters, EngineStats
 from ingot.model.tokenizer import Tokenizer
@@ -114,7 +114,7 @@ class Engine:
             prompt_ids: At least one token id, and fewer than the context holds.
             params: How to choose tokens; None asks for the mean of the prompt's last hidden
                 states instead, which the one delta then holds.
-            on_output: Called in ``step`` for each piece of the answer.
+            on_output: Called in ``step`` for each chunk of the answer.
             options: How to schedule it.
 
         Raises:
@@ -171,17 +171,17 @@ class Engine:
         """
         began = time.monotonic()
         swept = self._sweep(began)
-        pieces = self._scheduler.schedule()
+        chunks = self._scheduler.schedule()
         if self._speculator is not None:
-            self._speculator.draft(pieces, self._outputs)
-        work = self._chunks(pieces, began)
+            self._speculator.draft(chunks, self._outputs)
+        work = self._chunks(chunks, began)
         if not work:
-            return swept or bool(pieces)
+            return swept or bool(chunks)
         called = time.monotonic()
-        results = self._executor.step([chunk for _, chunk in work])
+        results = self._executor.step([model_input for _, model_input in work])
         returned = time.monotonic()
-        for (piece, _), result in zip(work, results, strict=True):
-            self._take(piece, result, returned)
+        for (chunk, _), result in zip(work, results, strict=True):
+            self._take(chunk, result, returned)
         self._count(called - began, returned - called, time.monotonic() - returned)
         return True
 
@@ -203,9 +203,9 @@ class Engine:
         """Return the SHA-256 of the weights in memory; see ``Executor``. Any thread may call it."""
         return self._executor.weight_digests()
 
-    def make_way(self, on: bool) -> None:
+    def yield_cpu(self, on: bool) -> None:
         """Leave a CPU to other threads for a moment, or take it back; see ``Executor``."""
-        self._executor.make_way(on)
+        self._executor.yield_cpu(on)
 
     def stats(self) -> EngineStats:
         """Return what the engine is doing now; any thread may."""
@@ -245,17 +245,19 @@ class Engine:
         self._finish(sequence, reason)
         return True
 
-    def _chunks(self, pieces: list[Piece], now: float) -> list[tuple[Piece, Chunk]]:
+    def _chunks(
+        self, chunks: list[ScheduledChunk], now: float
+    ) -> list[tuple[ScheduledChunk, ModelInput]]:
         """Describe the step to the executor; a sequence that cannot go on ends here."""
-        work: list[tuple[Piece, Chunk]] = []
-        for piece in pieces:
-            output = self._outputs[piece.sequence]
+        work: list[tuple[ScheduledChunk, ModelInput]] = []
+        for chunk in chunks:
+            output = self._outputs[chunk.sequence]
             if output.started is None:
-                self._note_start(piece.sequence, output, now)
+                self._note_start(chunk.sequence, output, now)
             try:
-                work.append((piece, chunk_for(piece, output)))
+                work.append((chunk, model_input_for(chunk, output)))
             except ServeError as error:
-                self._finish(piece.sequence, "error", error=str(error))
+                self._finish(chunk.sequence, "error", error=str(error))
         return work
 
     def _note_start(self, sequence: Sequence, output: SequenceOutput, now: float) -> None:
@@ -264,35 +266,35 @@ class Engine:
             self._counters.queried_tokens += len(sequence.prompt_ids)
             self._counters.cached_tokens += sequence.cached_tokens or 0
 
-    def _take(self, piece: Piece, result: Result, now: float) -> None:
-        """Put away what the executor returned for a piece, and say what it adds."""
-        sequence, output = piece.sequence, self._outputs[piece.sequence]
+    def _take(self, chunk: ScheduledChunk, result: Result, now: float) -> None:
+        """Put away what the executor returned for a chunk, and say what it adds."""
+        sequence, output = chunk.sequence, self._outputs[chunk.sequence]
         first = sequence.computed == 0
         if sequence.computed < len(sequence.prompt_ids):
-            self._counters.prefill_tokens += piece.count
-        self._scheduler.ran(sequence, piece.count)
+            self._counters.prefill_tokens += chunk.count
+        self._scheduler.advance(sequence, chunk.count)
         if result is None:
             return
         try:
-            if isinstance(result, Hidden):
+            if isinstance(result, HiddenStates):
                 last = sequence.computed == sequence.length
                 step_output = output.pool(result.states, first=first, last=last)
             else:
-                step_output = output.take(result, piece.drafts, now)
+                step_output = output.take(result, chunk.drafts, now)
         except ServeError as error:
             self._finish(sequence, "error", error=str(error))
             return
         if step_output is not None:
-            self._spread(piece, step_output)
+            self._spread(chunk, step_output)
 
-    def _spread(self, piece: Piece, step_output: StepOutput) -> None:
+    def _spread(self, chunk: ScheduledChunk, step_output: StepOutput) -> None:
         """Say what is new, or the last of it."""
-        sequence, counters = piece.sequence, self._counters
+        sequence, counters = chunk.sequence, self._counters
         counters.generated_tokens += len(step_output.delta.token_ids) or 1
-        if piece.drafts:
-            counters.drafted_tokens += len(piece.drafts)
+        if chunk.drafts:
+            counters.drafted_tokens += len(chunk.drafts)
             counters.accepted_tokens += step_output.accepted
-            self._scheduler.ran(sequence, step_output.accepted)
+            self._scheduler.advance(sequence, step_output.accepted)
         if step_output.reason is None:
             self._say(sequence, step_output.delta)
         else:
@@ -354,7 +356,7 @@ def _check_limits(config: EngineConfig, executor: Executor) -> None:
                 where=name,
                 fix="build the executor with the same",
             )
-    if config.speculation and "earlier" not in executor.features:
+    if config.speculation and "verify_rows" not in executor.features:
         raise UsageError(
             "is not supported by this executor",
             where="speculation",

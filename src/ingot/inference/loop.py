@@ -135,9 +135,9 @@ class EngineLoop:
         """
         return self._engine.weight_digests()
 
-    def make_way(self, on: bool) -> None:
+    def yield_cpu(self, on: bool) -> None:
         """Leave a CPU to other threads, for a few milliseconds at most, or take it back."""
-        self._engine.make_way(on)
+        self._engine.yield_cpu(on)
 
     def stats(self) -> EngineStats:
         """Return what the engine is doing now."""

@@ -37,7 +37,7 @@ def causal_attention(_layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 def attention_within(window: int, length: int, device: torch.device) -> Attend:
     """Return causal attention to the last ``window`` of ``length`` tokens, itself included."""
-    seen = band(window, length, device)
+    seen = causal_mask(window, length, device)
 
     def attend(_layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         mixed = functional.scaled_dot_product_attention(
@@ -48,7 +48,7 @@ def attention_within(window: int, length: int, device: torch.device) -> Attend:
     return attend
 
 
-def band(window: int | None, length: int, device: torch.device) -> Tensor:
+def causal_mask(window: int | None, length: int, device: torch.device) -> Tensor:
     """Return which positions (rows) see which (columns), (T, T) of bool; None if causal."""
     causal = torch.ones(length, length, dtype=torch.bool, device=device).tril()
     return causal if window is None else causal.triu(1 - window)
@@ -110,13 +110,13 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, angles: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
         """Map (..., D) to (..., D)."""
         split = (*x.shape[:-1], -1, self.head_dim)
-        q = self.turned(self.q_norm, self.q_proj(x).view(split), angles)
-        k = self.turned(self.k_norm, self.k_proj(x).view(split), angles)
+        q = self.norm_and_rope(self.q_norm, self.q_proj(x).view(split), angles)
+        k = self.norm_and_rope(self.k_norm, self.k_proj(x).view(split), angles)
         v = self.v_proj(x).view(split)
         mixed: Tensor = self.o_proj(attend(self.layer, q, k, v).flatten(-2))
         return mixed
 
-    def turned(self, norm: RMSNorm, x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
+    def norm_and_rope(self, norm: RMSNorm, x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
         """Normalise and rotate x (..., heads, K)."""
         return rotate(norm(x), *angles)
 
@@ -213,9 +213,9 @@ class Transformer(nn.Module):
         if positions is None:
             positions = torch.arange(ids.shape[-1], device=ids.device)
         attend = attend or self.attention(ids.shape[-1], ids.device)
-        return self.through(self.model.embed_tokens(ids), self.rotary(positions), attend)
+        return self.forward_blocks(self.model.embed_tokens(ids), self.rotary(positions), attend)
 
-    def through(self, x: Tensor, angles: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
+    def forward_blocks(self, x: Tensor, angles: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
         """Apply every block and the last norm to embeddings x (..., D): (..., D)."""
         for block in self.model.layers:
             x = block(x, angles, attend)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ingot.artifact import Ingot, widen_to_float32
 from ingot.errors import ServeError, UsageError
 from ingot.inference import Engine, EngineConfig, SamplingParams
-from ingot.inference.executors.base import Chunk, SamplingRow
+from ingot.inference.executors.base import ModelInput, SamplingRow
 from ingot.inference.executors.native import NativeExecutor, as_native
 from ingot.model.transformer import Transformer
 from ingot.native import kernels
@@ -67,8 +67,8 @@ def test_scores_are_those_of_the_torch_module(
     spread = expected.std()
     table = table_for(100)
     for start, end in ((0, 1), (1, 40), (40, 41), (41, 100)):
-        chunk = Chunk(tokens[start:end], start, table, GREEDY)
-        scores = executor.model.logits([as_native(chunk)])[0]
+        model_input = ModelInput(tokens[start:end], start, table, GREEDY)
+        scores = executor.model.logits([as_native(model_input)])[0]
         error = np.sqrt(np.mean((scores - expected[end - 1]) ** 2)) / spread
         # Where products of bfloat16 are an instruction, activations are rounded to it as well.
         assert error < (max(allowed, 0.01) if isa == "avx512bf16" else allowed)
@@ -99,15 +99,15 @@ def test_scores_do_not_depend_on_batch_or_cuts(
     while any(index < len(text) for index, text in zip(done, texts, strict=True)):
         open_ones = [who for who, text in enumerate(texts) if done[who] < len(text)]
         chosen = data.draw(st.lists(st.sampled_from(open_ones), min_size=1, unique=True))
-        chunks = []
+        inputs = []
         for who in chosen:
             count = data.draw(st.integers(1, len(texts[who]) - done[who]))
             ids = texts[who][done[who] : done[who] + count]
-            chunks.append(Chunk(ids, done[who], tables[who], GREEDY))
+            inputs.append(ModelInput(ids, done[who], tables[who], GREEDY))
             done[who] += count
-        scores = crowd.model.logits([as_native(chunk) for chunk in chunks])
+        scores = crowd.model.logits([as_native(model_input) for model_input in inputs])
         for who, row in zip(chosen, scores, strict=True):
-            whole = Chunk(texts[who][: done[who]], 0, table_for(done[who]), GREEDY)
+            whole = ModelInput(texts[who][: done[who]], 0, table_for(done[who]), GREEDY)
             assert np.array_equal(row, alone.model.logits([as_native(whole)])[0])
 
 
@@ -142,35 +142,35 @@ NO_NUMBER = SamplingParams()
 object.__setattr__(NO_NUMBER, "top_p", float("nan"))  # the class itself refuses it
 
 BAD = [
-    (Chunk([300_000], 0, [0], GREEDY), "token 300000"),
-    (Chunk([-1], 0, [0], GREEDY), "token -1"),
-    (Chunk([1], 0, [64], GREEDY), "block 64"),
-    (Chunk([1], 0, [-1], GREEDY), "block -1"),
-    (Chunk([1] * 17, 0, [0], GREEDY), "needs 2 blocks"),
-    (Chunk([1], 128, [0] * 9, GREEDY), "position 129"),
-    (Chunk([1], -1, [0], GREEDY), "position 0"),
-    (Chunk([1], 2**62, [0], GREEDY), "position"),
-    (Chunk([], 0, [0], GREEDY), "no tokens"),
-    (Chunk([1], 0, [0], SamplingRow(NO_NUMBER, 0, 0)), "top_p"),
-    (Chunk([2**40], 0, [0], GREEDY), "cast"),
-    (Chunk([1], 0, [0], SamplingRow(SamplingParams(), 2**64, 0)), "cast"),
+    (ModelInput([300_000], 0, [0], GREEDY), "token 300000"),
+    (ModelInput([-1], 0, [0], GREEDY), "token -1"),
+    (ModelInput([1], 0, [64], GREEDY), "block 64"),
+    (ModelInput([1], 0, [-1], GREEDY), "block -1"),
+    (ModelInput([1] * 17, 0, [0], GREEDY), "needs 2 blocks"),
+    (ModelInput([1], 128, [0] * 9, GREEDY), "position 129"),
+    (ModelInput([1], -1, [0], GREEDY), "position 0"),
+    (ModelInput([1], 2**62, [0], GREEDY), "position"),
+    (ModelInput([], 0, [0], GREEDY), "no tokens"),
+    (ModelInput([1], 0, [0], SamplingRow(NO_NUMBER, 0, 0)), "top_p"),
+    (ModelInput([2**40], 0, [0], GREEDY), "cast"),
+    (ModelInput([1], 0, [0], SamplingRow(SamplingParams(), 2**64, 0)), "cast"),
 ]
 
 
-@pytest.mark.parametrize(("chunk", "message"), BAD)
+@pytest.mark.parametrize(("model_input", "message"), BAD)
 def test_what_does_not_exist_is_refused(
-    executor: NativeExecutor, chunk: Chunk, message: str
+    executor: NativeExecutor, model_input: ModelInput, message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        executor.step([chunk])
-    assert executor.step([Chunk([1], 0, [0], GREEDY)])[0] is not None
+        executor.step([model_input])
+    assert executor.step([ModelInput([1], 0, [0], GREEDY)])[0] is not None
 
 
 def test_use_after_close_is_refused(ingot: Ingot) -> None:
     executor = NativeExecutor(ingot, num_blocks=4)
     executor.close()
     with pytest.raises(UsageError, match="closed"):
-        executor.step([Chunk([1], 0, [0], GREEDY)])
+        executor.step([ModelInput([1], 0, [0], GREEDY)])
 
 
 def test_unusable_arguments_are_refused(ingot: Ingot, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,4 +191,4 @@ def test_scores_that_are_not_finite_are_an_error(
     monkeypatch.setattr(ingot, "tensors", {**ingot.tensors, gains.name: broken})
     executor = NativeExecutor(ingot, num_blocks=2)
     with pytest.raises(ServeError, match="not finite"):
-        executor.step([Chunk([1], 0, [0], GREEDY)])
+        executor.step([ModelInput([1], 0, [0], GREEDY)])

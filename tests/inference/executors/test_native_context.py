@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from ingot.artifact import Ingot, Provenance, freeze, open_ingot
 from ingot.inference import SamplingParams
-from ingot.inference.executors.base import Chunk, Hidden, SamplingRow
+from ingot.inference.executors.base import HiddenStates, ModelInput, SamplingRow
 from ingot.inference.executors.native import NativeExecutor, as_native
 from ingot.inference.executors.torch import TorchExecutor
 from ingot.model import ModelConfig, Tokenizer
@@ -103,8 +103,8 @@ def test_a_sliding_window_hides_what_lies_before_it(
     executor = NativeExecutor(ingot, num_blocks=8, kv_cache=kv_cache, window=window)
     table = list(range(8))
     for start, end in ((0, 90), (90, 91), (91, 128)):
-        chunk = Chunk(tokens[start:end], start, table, ROW, (ROW,) * (end - start - 1))
-        scores = executor.model.logits([as_native(chunk)])
+        model_input = ModelInput(tokens[start:end], start, table, ROW, (ROW,) * (end - start - 1))
+        scores = executor.model.logits([as_native(model_input)])
         error = np.sqrt(np.mean((scores - expected[start:end]) ** 2)) / expected.std()
         assert error < allowed
 
@@ -122,23 +122,23 @@ def test_a_models_own_window_is_kept_however_it_is_scheduled(
     module = module_of(windowed_ingot)
     tokens = np.random.default_rng(6).integers(0, 300, (2, 100)).tolist()
     tables = [list(range(8)), list(range(8, 16))]
-    # Fresh prompts, chunks after them, and decodes of sequences of unlike length in one step.
+    # Fresh prompts, inputs after them, and decodes of sequences of unlike length in one step.
     for spans in (
         ((0, 50), (0, 10)),
         ((50, 90), (10, 11)),
         ((90, 91), (11, 12)),
         ((91, 100), None),
     ):
-        chunks, wanted = [], []
+        inputs, wanted = [], []
         for ids, table, span in zip(tokens, tables, spans, strict=True):
             if span is None:
                 continue
-            chunks.append(Chunk(ids[span[0] : span[1]], span[0], table, asked))
+            inputs.append(ModelInput(ids[span[0] : span[1]], span[0], table, asked))
             with torch.inference_mode():
                 states = module(torch.tensor([ids[: span[1]]]), attend=windowed(21))
                 scores = module.logits(states)[0, -1, : windowed_ingot.tokenizer.vocab_size]
                 wanted.append(scores.log_softmax(-1))
-        for drawn, scores in zip(executor.step(chunks), wanted, strict=True):
+        for drawn, scores in zip(executor.step(inputs), wanted, strict=True):
             for token, logprob in drawn.logprob.top:
                 assert logprob == pytest.approx(scores[token].item(), abs=2e-3)
     executor.close()
@@ -150,8 +150,8 @@ def test_windows_reach_to_the_end_of_a_long_context(long_ingot: Ingot) -> None:
     executor = NativeExecutor(long_ingot, num_blocks=LONG // 16, kv_cache="f32", window=window)
     table = np.random.default_rng(3).permutation(LONG // 16).tolist()
     for start in range(0, LONG, 4096):
-        chunk = Chunk(tokens[start : start + 4096].tolist(), start, table, ROW)
-        scores = executor.model.logits([as_native(chunk)])[0]
+        model_input = ModelInput(tokens[start : start + 4096].tolist(), start, table, ROW)
+        scores = executor.model.logits([as_native(model_input)])[0]
     with torch.inference_mode():
         module = module_of(long_ingot)
         positions = torch.arange(LONG - window, LONG)
@@ -168,9 +168,9 @@ def test_every_block_of_a_long_context_is_seen(
     rng = np.random.default_rng(4)
     first, last = rng.integers(0, 300, 16).tolist(), rng.integers(0, 300, 16).tolist()
     executor = NativeExecutor(long_ingot, num_blocks=4, kv_cache=kv_cache)
-    executor.step([Chunk(first, 0, [2], None)])
+    executor.step([ModelInput(first, 0, [2], None)])
     table = [2] * (LONG // 16 - 1) + [1]
-    scores = executor.model.logits([as_native(Chunk(last, LONG - 16, table, ROW))])[0]
+    scores = executor.model.logits([as_native(ModelInput(last, LONG - 16, table, ROW))])[0]
 
     def attend(_layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """From the last token to 8191 times the first 16 and to the last 16."""
@@ -199,11 +199,11 @@ def test_hidden_states_are_those_after_the_last_norm(ingot: Ingot) -> None:
         expected = module_of(ingot)(torch.tensor([tokens]))[0].numpy()
     executor = NativeExecutor(ingot, num_blocks=16, kv_cache="f32")
     table = [0, 1, 2, 3]
-    cut = [Chunk(tokens[:50], 0, table, None, hidden=True)]
-    rest = [Chunk([7], 0, [9], ROW), Chunk(tokens[50:], 50, table, None, hidden=True)]
+    cut = [ModelInput(tokens[:50], 0, table, None, hidden=True)]
+    rest = [ModelInput([7], 0, [9], ROW), ModelInput(tokens[50:], 50, table, None, hidden=True)]
     before, after = executor.step(cut)[0], executor.step(rest)[1]
-    assert isinstance(before, Hidden)
-    assert isinstance(after, Hidden)
+    assert isinstance(before, HiddenStates)
+    assert isinstance(after, HiddenStates)
     states = np.concatenate((before.states, after.states))
     assert states.dtype == np.float32
     np.testing.assert_allclose(states, expected, atol=1e-3)

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from ingot.artifact import Ingot
 from ingot.errors import ServeError
 from ingot.inference import SamplingParams
-from ingot.inference.executors.base import Chunk, SamplingRow
+from ingot.inference.executors.base import ModelInput, SamplingRow
 from ingot.inference.executors.native import NativeExecutor, as_native
 from ingot.inference.executors.sampling import draw
 from ingot.inference.request.penalties import Adjustment
-from ingot.inference.request.sequence import Drawn
+from ingot.inference.request.sequence import SampledToken
 
 VOCABULARY = 300
 
@@ -68,13 +68,13 @@ rows = st.builds(
     params,
     st.integers(0, 2**64 - 1),
     st.integers(1, 1000),
-    given=st.none() | tokens,
+    forced_token=st.none() | tokens,
     adjustment=st.none() | adjustments(),
     mask=st.none() | masks(),
 )
 
 
-def same(drawn: Drawn, expected: Drawn) -> None:
+def same(drawn: SampledToken, expected: SampledToken) -> None:
     assert drawn.token_id == expected.token_id
     if expected.logprob is None or drawn.logprob is None:
         assert drawn.logprob is expected.logprob
@@ -91,19 +91,19 @@ def same(drawn: Drawn, expected: Drawn) -> None:
 def test_draws_what_the_reference_draws(
     executor: NativeExecutor, asked: list[SamplingRow], prompt: list[int]
 ) -> None:
-    chunk = Chunk(prompt, 0, [0], asked[-1], tuple(asked[:-1]))
-    scores = executor.model.logits([as_native(chunk)])[:, :VOCABULARY]
-    drawn = executor.step([chunk])[0]
-    assert isinstance(drawn, Drawn)
-    for one, row, line in zip((*drawn.earlier, drawn), asked, scores, strict=True):
+    model_input = ModelInput(prompt, 0, [0], asked[-1], tuple(asked[:-1]))
+    scores = executor.model.logits([as_native(model_input)])[:, :VOCABULARY]
+    drawn = executor.step([model_input])[0]
+    assert isinstance(drawn, SampledToken)
+    for one, row, line in zip((*drawn.verified, drawn), asked, scores, strict=True):
         same(one, draw(line, row))
 
 
 def test_scores_of_earlier_rows_are_those_of_shorter_chunks(executor: NativeExecutor) -> None:
     row = SamplingRow(SamplingParams(), 0, 0)
-    together = executor.model.logits([as_native(Chunk([5, 6, 7, 8], 0, [1], row, (row, row)))])
+    together = executor.model.logits([as_native(ModelInput([5, 6, 7, 8], 0, [1], row, (row, row)))])
     for end, scores in zip((2, 3, 4), together, strict=True):
-        alone = executor.model.logits([as_native(Chunk([5, 6, 7, 8][:end], 0, [2], row))])
+        alone = executor.model.logits([as_native(ModelInput([5, 6, 7, 8][:end], 0, [2], row))])
         assert np.array_equal(scores, alone[0])
 
 
@@ -111,14 +111,14 @@ def test_many_rows_are_scored_a_few_at_a_time(ingot: Ingot) -> None:
     executor = NativeExecutor(ingot, num_blocks=8, threads=2)
     prompt = np.random.default_rng(0).integers(0, VOCABULARY, 128).tolist()
     row = SamplingRow(SamplingParams(logprobs=0), 0, 0)
-    rows = [row._replace(given=token) for token in [*prompt[1:], 0]]
-    chunk = Chunk(prompt, 0, list(range(8)), rows[-1], tuple(rows[:-1]))
-    scores = executor.model.logits([as_native(chunk)])[:, :VOCABULARY].astype(np.float64)
-    drawn = executor.step([chunk])[0]
-    assert isinstance(drawn, Drawn)
+    rows = [row._replace(forced_token=token) for token in [*prompt[1:], 0]]
+    model_input = ModelInput(prompt, 0, list(range(8)), rows[-1], tuple(rows[:-1]))
+    scores = executor.model.logits([as_native(model_input)])[:, :VOCABULARY].astype(np.float64)
+    drawn = executor.step([model_input])[0]
+    assert isinstance(drawn, SampledToken)
     expected = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
-    for index, one in enumerate((*drawn.earlier, drawn)):
-        assert one.token_id == rows[index].given
+    for index, one in enumerate((*drawn.verified, drawn)):
+        assert one.token_id == rows[index].forced_token
         assert one.logprob is not None
         assert one.logprob.logprob == pytest.approx(expected[index, one.token_id], abs=1e-4)
 
@@ -129,4 +129,4 @@ def test_a_mask_that_allows_nothing_is_an_error(executor: NativeExecutor) -> Non
     for temperature in (0.0, 1.0):
         row = SamplingRow(SamplingParams(temperature=temperature), 0, 7, mask=nothing)
         with pytest.raises(ServeError, match="allows no token at position 7"):
-            executor.step([Chunk([1], 0, [0], row)])
+            executor.step([ModelInput([1], 0, [0], row)])

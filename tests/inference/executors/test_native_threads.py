@@ -12,9 +12,9 @@ import pytest
 
 from ingot.artifact import Ingot
 from ingot.inference import SamplingParams
-from ingot.inference.executors.base import Chunk, SamplingRow
+from ingot.inference.executors.base import ModelInput, SamplingRow
 from ingot.inference.executors.native import NativeExecutor
-from ingot.inference.request.sequence import Drawn
+from ingot.inference.request.sequence import SampledToken
 
 ROW = SamplingRow(SamplingParams(temperature=0), 0, 0)
 
@@ -32,7 +32,7 @@ def test_workers_are_pinned_if_asked(ingot: Ingot, pinned: bool) -> None:
     cpus = sorted(os.sched_getaffinity(0))
     before = threads_of_this_process().keys()
     executor = NativeExecutor(ingot, num_blocks=4, threads=len(cpus) + 1, pinned=pinned)
-    executor.step([Chunk([1] * 40, 0, [0, 1, 2], ROW)])
+    executor.step([ModelInput([1] * 40, 0, [0, 1, 2], ROW)])
     assert executor.model.threads == len(cpus) + 1
     expected = [{cpu} for cpu in cpus[1:]] + [set(cpus)] if pinned else [set(cpus)] * len(cpus)
     deadline = time.monotonic() + 300  # each pins itself, whenever the system first lets it run
@@ -51,12 +51,14 @@ def test_workers_are_pinned_if_asked(ingot: Ingot, pinned: bool) -> None:
 def rows_of(executor: NativeExecutor, steps: int) -> Iterator[int]:
     """Prefill, then decode one token at a time."""
     prompt = list(range(60))
-    chunk = Chunk(prompt, 0, list(range(8)), ROW)
+    model_input = ModelInput(prompt, 0, list(range(8)), ROW)
     for _ in range(steps):
-        drawn = executor.step([chunk])[0]
-        assert isinstance(drawn, Drawn)
+        drawn = executor.step([model_input])[0]
+        assert isinstance(drawn, SampledToken)
         yield drawn.token_id
-        chunk = Chunk([drawn.token_id], chunk.start + len(chunk.token_ids), list(range(8)), ROW)
+        model_input = ModelInput(
+            [drawn.token_id], model_input.start + len(model_input.token_ids), list(range(8)), ROW
+        )
 
 
 def test_engines_side_by_side_do_not_wait_for_each_other(ingot: Ingot) -> None:
@@ -86,9 +88,9 @@ def test_a_thread_that_makes_way_changes_nothing_and_comes_back_by_itself(ingot:
 
     def disturb() -> None:
         while not ended.is_set():
-            executor.make_way(True)
-            executor.make_way(False)
-        executor.make_way(True)  # and never calls it back
+            executor.yield_cpu(True)
+            executor.yield_cpu(False)
+        executor.yield_cpu(True)  # and never calls it back
 
     other = threading.Thread(target=disturb, daemon=True)
     other.start()
@@ -97,7 +99,7 @@ def test_a_thread_that_makes_way_changes_nothing_and_comes_back_by_itself(ingot:
     other.join(300)
     assert disturbed == undisturbed == list(rows_of(executor, 60))
     executor.close()
-    executor.make_way(True)  # nobody is asked
+    executor.yield_cpu(True)  # nobody is asked
 
 
 def test_an_idle_engine_uses_no_cpu(ingot: Ingot) -> None:

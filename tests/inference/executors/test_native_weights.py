@@ -11,7 +11,7 @@ import pytest
 from ingot.artifact import Ingot, Provenance, Scheme, freeze, open_ingot, round_model
 from ingot.errors import UsageError
 from ingot.inference import SamplingParams
-from ingot.inference.executors.base import Chunk, SamplingRow
+from ingot.inference.executors.base import ModelInput, SamplingRow
 from ingot.inference.executors.native import NativeExecutor, as_native
 from ingot.inference.executors.torch import TorchExecutor
 from ingot.model import ModelConfig, Tokenizer
@@ -52,9 +52,11 @@ def test_both_executors_agree_on_a_quantized_ingot(quantized: Ingot) -> None:
     prompt = np.random.default_rng(1).integers(0, 300, 60).tolist()
     core = NativeExecutor(quantized, num_blocks=4, kv_cache="f32")
     reference = TorchExecutor(quantized, num_blocks=4, threads=1)
-    chunk = Chunk(prompt, 0, [0, 1, 2, 3], ROW._replace(params=SamplingParams(logprobs=20)))
-    mine, other = core.step([chunk])[0], reference.step([chunk])[0]
-    scores = core.model.logits([as_native(chunk)])[0, :300]
+    model_input = ModelInput(
+        prompt, 0, [0, 1, 2, 3], ROW._replace(params=SamplingParams(logprobs=20))
+    )
+    mine, other = core.step([model_input])[0], reference.step([model_input])[0]
+    scores = core.model.logits([as_native(model_input)])[0, :300]
     assert mine is not None
     assert other is not None
     ours = dict(mine.logprob.top)  # type: ignore[union-attr]
@@ -70,7 +72,7 @@ def test_a_quantized_ingot_is_copied_once_into_sealed_memory(quantized: Ingot) -
     executor = NativeExecutor(quantized, num_blocks=4)
     expected = {name: record.sha256 for name, record in quantized.manifest.tensors.items()}
     assert executor.weight_digests() == expected
-    executor.step([Chunk([1, 2, 3], 0, [0], ROW)])
+    executor.step([ModelInput([1, 2, 3], 0, [0], ROW)])
     assert executor.weight_digests() == expected
     addresses = [
         array.ctypes.data

@@ -267,7 +267,7 @@ def test_adjusted_scores_stay_finite_and_the_given_ones_as_they_were() -> None:
 
 def test_a_given_token_is_reported_on_and_nothing_drawn() -> None:
     logits = np.array([0, 5, 1], dtype=np.float32)
-    drawn = draw(logits, row(temperature=0, logprobs=2)._replace(given=0))
+    drawn = draw(logits, row(temperature=0, logprobs=2)._replace(forced_token=0))
     assert drawn.token_id == 0
     assert drawn.logprob is not None
     assert drawn.logprob.token_id == 0

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from ingot.artifact import Ingot, widen_to_float32
 from ingot.errors import ServeError, UsageError
 from ingot.inference import Engine, EngineConfig, SamplingParams
-from ingot.inference.executors.base import Chunk, Hidden, SamplingRow
+from ingot.inference.executors.base import HiddenStates, ModelInput, SamplingRow
 from ingot.inference.executors.torch import TorchExecutor
-from ingot.inference.request.sequence import Drawn
+from ingot.inference.request.sequence import SampledToken
 from ingot.model import ModelConfig, Tokenizer
 from ingot.model.transformer import Transformer
 
@@ -81,7 +81,7 @@ def test_any_mix_of_chunks_gives_the_scores_of_the_full_forward(
     while any(pending):
         ready = [who for who, plan in enumerate(pending) if plan]
         chosen = data.draw(st.lists(st.sampled_from(ready), min_size=1, unique=True))
-        chunks = []
+        inputs = []
         for who in chosen:
             count = pending[who].pop(0)
             ids = tokens[who][done[who] : done[who] + count]
@@ -89,26 +89,26 @@ def test_any_mix_of_chunks_gives_the_scores_of_the_full_forward(
             hidden = asks < 0
             earlier = (GREEDY,) * (asks - 1)
             row = GREEDY if asks > 0 else None
-            chunks.append(Chunk(ids, done[who], tables[who], row, earlier, hidden))
+            inputs.append(ModelInput(ids, done[who], tables[who], row, earlier, hidden))
             done[who] += count
-        results = executor.step(chunks)
-        for who, chunk, result in zip(chosen, chunks, results, strict=True):
-            end = chunk.start + len(chunk.token_ids)
-            if chunk.hidden:
-                assert isinstance(result, Hidden)
-                wanted = states(tokens[who][:end])[chunk.start :]
+        results = executor.step(inputs)
+        for who, model_input, result in zip(chosen, inputs, results, strict=True):
+            end = model_input.start + len(model_input.token_ids)
+            if model_input.hidden:
+                assert isinstance(result, HiddenStates)
+                wanted = states(tokens[who][:end])[model_input.start :]
                 assert result.states.dtype == np.float32
                 assert np.allclose(result.states, wanted, atol=1e-4)
-            elif chunk.sampling is None:
+            elif model_input.sampling is None:
                 assert result is None
             else:
-                assert isinstance(result, Drawn)
-                assert len(result.earlier) == len(chunk.earlier)
-                for back, drawn in enumerate(reversed([*result.earlier, result])):
+                assert isinstance(result, SampledToken)
+                assert len(result.verified) == len(model_input.verify_rows)
+                for back, drawn in enumerate(reversed([*result.verified, result])):
                     check(drawn, scores(tokens[who][: end - back]))
 
 
-def check(drawn: Drawn, wanted: torch.Tensor) -> None:
+def check(drawn: SampledToken, wanted: torch.Tensor) -> None:
     assert drawn.logprob is not None
     assert len(drawn.logprob.top) == 20
     for token_id, logprob in drawn.logprob.top:
@@ -184,7 +184,7 @@ def test_weights_in_a_format_the_processor_computes_in_are_not_copied(
         mapped = np.frombuffer(ingot.tensors[name].data, dtype=np.uint8)
         assert weight.dtype == torch.bfloat16
         assert weight.data_ptr() == mapped.__array_interface__["data"][0]
-    drawn = executor.step([Chunk([1, 2, 3], 0, [0], GREEDY), Chunk([4], 0, [1], GREEDY)])
+    drawn = executor.step([ModelInput([1, 2, 3], 0, [0], GREEDY), ModelInput([4], 0, [1], GREEDY)])
     assert all(drawn)
 
 
@@ -192,7 +192,7 @@ def test_scores_that_are_not_finite_are_refused(ingot: Ingot) -> None:
     executor = TorchExecutor(ingot, num_blocks=4, block_size=BLOCK)
     executor._keys[0].fill_(float("nan"))
     with pytest.raises(ServeError, match="not finite"):
-        executor.step([Chunk([1], 3, [0], GREEDY)])
+        executor.step([ModelInput([1], 3, [0], GREEDY)])
 
 
 @pytest.mark.parametrize("device", ["nowhere", "cuda:99"])
@@ -210,26 +210,26 @@ def test_the_default_cache_is_the_engines(ingot: Ingot, config: ModelConfig) -> 
 def test_many_rows_are_scored_some_at_a_time(ingot: Ingot, monkeypatch: pytest.MonkeyPatch) -> None:
     executor = TorchExecutor(ingot, num_blocks=40, block_size=BLOCK)
     tokens, table = list(range(1, 31)), list(range(10))
-    rows = [GREEDY._replace(given=token) for token in tokens[1:]]
-    chunks = [
-        Chunk(tokens, 0, table, GREEDY, tuple(rows)),
-        Chunk([5], 0, [20], None),
-        Chunk([6], 0, [21], GREEDY),
+    rows = [GREEDY._replace(forced_token=token) for token in tokens[1:]]
+    inputs = [
+        ModelInput(tokens, 0, table, GREEDY, tuple(rows)),
+        ModelInput([5], 0, [20], None),
+        ModelInput([6], 0, [21], GREEDY),
     ]
-    whole = executor.step(chunks)
+    whole = executor.step(inputs)
     monkeypatch.setattr("ingot.inference.executors.torch._ROWS_AT_ONCE", 7)
-    pieces = executor.step(chunks)
+    pieces = executor.step(inputs)
     for one, other in zip(whole, pieces, strict=True):
-        if not isinstance(one, Drawn) or not isinstance(other, Drawn):
+        if not isinstance(one, SampledToken) or not isinstance(other, SampledToken):
             assert one is other is None
             continue
-        for a, b in zip([*one.earlier, one], [*other.earlier, other], strict=True):
+        for a, b in zip([*one.verified, one], [*other.verified, other], strict=True):
             assert a.token_id == b.token_id
             assert a.logprob is not None
             assert b.logprob is not None
             assert a.logprob.logprob == pytest.approx(b.logprob.logprob, abs=1e-5)
-    assert isinstance(whole[0], Drawn)
-    assert [one.token_id for one in whole[0].earlier] == tokens[1:]
+    assert isinstance(whole[0], SampledToken)
+    assert [one.token_id for one in whole[0].verified] == tokens[1:]
 
 
 @pytest.mark.parametrize("native_bfloat16", [False, True])

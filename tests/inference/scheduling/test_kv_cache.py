@@ -19,7 +19,7 @@ def sequence(prompt: Seq[int] = (1,), salt: str = "") -> Sequence:
 
 def computed(cache: KVCache, one: Sequence, tokens: int) -> None:
     one.computed = tokens
-    cache.publish(one)
+    cache.cache_full_blocks(one)
 
 
 def test_blocks_cover_the_tokens() -> None:

@@ -44,7 +44,7 @@ def step(scheduler: Scheduler) -> dict[Sequence, int]:
     work = {piece.sequence: piece.count for piece in scheduler.schedule()}
     for one, count in work.items():
         assert 4 * len(one.block_table) >= one.computed + count
-        scheduler.ran(one, count)
+        scheduler.advance(one, count)
         if one.computed == one.length:
             one.append(7)
     return work

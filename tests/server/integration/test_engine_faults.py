@@ -14,9 +14,9 @@ import pytest
 from ingot.artifact import Ingot
 from ingot.errors import ServeError
 from ingot.inference import Engine, EngineConfig, EngineLoop, OutputDelta
-from ingot.inference.executors.base import Chunk
+from ingot.inference.executors.base import ModelInput
 from ingot.inference.executors.torch import TorchExecutor
-from ingot.inference.request.sequence import Drawn
+from ingot.inference.request.sequence import SampledToken
 from ingot.server import Server, ServerConfig
 from ingot.server.engine.stream import OutputStream
 
@@ -28,7 +28,7 @@ class FailingExecutor(TorchExecutor):
 
     steps_left = 3
 
-    def step(self, chunks: Seq[Chunk]) -> list[Drawn | None]:
+    def step(self, chunks: Seq[ModelInput]) -> list[SampledToken | None]:
         self.steps_left -= 1
         if self.steps_left < 0:
             raise ServeError("the weights melted", where="executor")

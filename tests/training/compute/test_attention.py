@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ingot.model.transformer import Transformer, attention_within, band
+from ingot.model.transformer import Transformer, attention_within, causal_mask
 from ingot.training.compute.attention import first_seen, segment_attention, segment_positions
 from ingot.training.data.batch import Batch
 from ingot.training.objectives.next_token import hidden_states
@@ -72,7 +72,7 @@ def test_what_is_seen_first_says_the_same_as_a_mask(window: int | None) -> None:
     positions = torch.arange(24)
     from_starts = (positions[None, None, :] >= starts) & (positions[None, :] <= positions[:, None])
     rows = torch.from_numpy(segments)
-    near = band(window, 24, rows.device)
+    near = causal_mask(window, 24, rows.device)
     assert torch.equal(from_starts, (rows[:, :, None] == rows[:, None, :]) & near)
 
 

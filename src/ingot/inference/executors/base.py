@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from ingot.inference.request.params import SamplingParams
 from ingot.inference.request.penalties import Adjustment
-from ingot.inference.request.sequence import Drawn
+from ingot.inference.request.sequence import SampledToken
 from ingot.model.config import ModelConfig
 
 FEATURES = frozenset(
     {
-        "earlier",
-        "given",
+        "verify_rows",
+        "forced_token",
         "hidden",
         "mask",
         "repetition_penalty",
@@ -26,7 +26,7 @@ FEATURES = frozenset(
         "typical_p",
     }
 )
-"""What an executor may offer past the plain chunk: names of fields of ``Chunk``,
+"""What an executor may offer past the plain chunk: names of fields of ``ModelInput``,
 ``SamplingRow`` and ``SamplingParams``. The four that change scores reach it as
 ``SamplingRow.adjustment`` alone."""
 
@@ -38,7 +38,7 @@ class SamplingRow(NamedTuple):
     seed: int
     position: int
     """Index of the token to draw in prompt plus output: with ``seed``, the random stream's key."""
-    given: int | None = None
+    forced_token: int | None = None
     """Do not draw, but report the log-probability of this token, which is known to follow."""
     adjustment: Adjustment | None = None
     """Applied before drawing; None where it would change nothing."""
@@ -46,7 +46,7 @@ class SamplingRow(NamedTuple):
     """Which tokens may be drawn: bit ``i % 32`` of word ``i // 32`` is token i's. None: all."""
 
 
-class Chunk(NamedTuple):
+class ModelInput(NamedTuple):
     """Consecutive tokens of one sequence to run in a step: a piece of prefill, or one decode."""
 
     token_ids: Seq[int]
@@ -56,20 +56,20 @@ class Chunk(NamedTuple):
     """Cache blocks of the sequence, enough for ``start + len(token_ids)`` tokens."""
     sampling: SamplingRow | None
     """After the last token; None where nothing is drawn there."""
-    earlier: tuple[SamplingRow, ...] = ()
+    verify_rows: tuple[SamplingRow, ...] = ()
     """After the tokens just before the last one, in order; only together with ``sampling``."""
     hidden: bool = False
     """Return the last hidden states of all tokens; never together with ``sampling``."""
 
 
-class Hidden(NamedTuple):
+class HiddenStates(NamedTuple):
     """The last hidden states of a chunk that asked for them, after the final norm."""
 
     states: NDArray[np.float32]
     """(tokens, hidden)."""
 
 
-Result = Drawn | Hidden | None
+Result = SampledToken | HiddenStates | None
 
 
 class Executor(Protocol):
@@ -85,7 +85,7 @@ class Executor(Protocol):
     def features(self) -> frozenset[str]:
         """Which of ``FEATURES`` it offers; the engine refuses requests that need others."""
 
-    def step(self, chunks: Seq[Chunk]) -> Seq[Result]:
+    def step(self, inputs: Seq[ModelInput]) -> Seq[Result]:
         """Run every chunk; return one entry for each, None where nothing was asked.
 
         Raises:
@@ -99,7 +99,7 @@ class Executor(Protocol):
         weights, so that what it holds cannot be compared with the ingot.
         """
 
-    def make_way(self, on: bool) -> None:
+    def yield_cpu(self, on: bool) -> None:
         """Leave a CPU to other threads of the process, or take it back; any thread may ask.
 
         A hint: what is computed stays the same, and without being called back the executor

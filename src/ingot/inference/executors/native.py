@@ -9,9 +9,9 @@ from typing import Any, Literal
 from ingot.artifact import Ingot
 from ingot.errors import ResourceError, ServeError, UsageError
 from ingot.inference.config import EngineConfig
-from ingot.inference.executors.base import FEATURES, Chunk, Hidden, Result, SamplingRow
+from ingot.inference.executors.base import FEATURES, HiddenStates, ModelInput, Result, SamplingRow
 from ingot.inference.executors.native_weights import NativeWeights, WeightKind
-from ingot.inference.request.sequence import Drawn, TokenLogprob
+from ingot.inference.request.sequence import SampledToken, TokenLogprob
 from ingot.native import Model
 
 KEY_TILE = 16
@@ -90,27 +90,27 @@ class NativeExecutor:
         self._weights.let_go()
         ingot.release_pages()  # matrices were copied; norms come back when read
 
-    def step(self, chunks: Seq[Chunk]) -> list[Result]:
-        """Run every chunk; return one entry for each, None where nothing was asked.
+    def step(self, inputs: Seq[ModelInput]) -> list[Result]:
+        """Run every input; return one entry for each, None where nothing was asked.
 
         Raises:
             ServeError: the model gave a value that is not finite, or a mask allows no token.
             UsageError: a token, position or block that does not exist; nothing was run.
         """
         try:
-            choices, hidden = self.model.step([as_native(chunk) for chunk in chunks])
+            choices, hidden = self.model.step([as_native(model_input) for model_input in inputs])
         except (IndexError, TypeError, ValueError, RuntimeError) as error:
             raise UsageError(str(error), where="native executor") from error
         results: list[Result] = []
         choice, states = iter(choices), iter(hidden)
-        for chunk in chunks:
-            if chunk.hidden:
-                results.append(Hidden(next(states)))
-            elif chunk.sampling is None:
+        for model_input in inputs:
+            if model_input.hidden:
+                results.append(HiddenStates(next(states)))
+            elif model_input.sampling is None:
                 results.append(None)
             else:
-                earlier = tuple(_drawn(row, next(choice)) for row in chunk.earlier)
-                results.append(_drawn(chunk.sampling, next(choice), earlier))
+                verified = tuple(_sampled(row, next(choice)) for row in model_input.verify_rows)
+                results.append(_sampled(model_input.sampling, next(choice), verified))
         return results
 
     def weight_digests(self) -> dict[str, str]:
@@ -120,7 +120,7 @@ class NativeExecutor:
         """
         return self._weights.digests()
 
-    def make_way(self, on: bool) -> None:
+    def yield_cpu(self, on: bool) -> None:
         """Let one of the core's threads take no work, for 10 ms at most."""
         self.model.make_way(on)
 
@@ -130,12 +130,18 @@ class NativeExecutor:
         self._weights.close()
 
 
-def as_native(chunk: Chunk) -> tuple[Any, ...]:
-    """Return a chunk as the core takes it."""
+def as_native(model_input: ModelInput) -> tuple[Any, ...]:
+    """Return an input as the core takes it."""
     rows = []
-    if chunk.sampling is not None:
-        rows = [_as_row(row) for row in (*chunk.earlier, chunk.sampling)]
-    return chunk.token_ids, chunk.start, chunk.block_table, rows, chunk.hidden
+    if model_input.sampling is not None:
+        rows = [_as_row(row) for row in (*model_input.verify_rows, model_input.sampling)]
+    return (
+        model_input.token_ids,
+        model_input.start,
+        model_input.block_table,
+        rows,
+        model_input.hidden,
+    )
 
 
 def _as_row(row: SamplingRow) -> tuple[Any, Any, Any]:
@@ -149,17 +155,19 @@ def _as_row(row: SamplingRow) -> tuple[Any, Any, Any]:
         row.seed,
         row.position,
         (params.logprobs or 0) if _reports(row) else -1,
-        -1 if row.given is None else row.given,
+        -1 if row.forced_token is None else row.forced_token,
     )
     return how, row.adjustment and tuple(row.adjustment), row.mask
 
 
 def _reports(row: SamplingRow) -> bool:
     """Whether a row asks for log-probabilities."""
-    return row.given is not None or row.params.logprobs is not None
+    return row.forced_token is not None or row.params.logprobs is not None
 
 
-def _drawn(row: SamplingRow, choice: _Choice, earlier: tuple[Drawn, ...] = ()) -> Drawn:
+def _sampled(
+    row: SamplingRow, choice: _Choice, verified: tuple[SampledToken, ...] = ()
+) -> SampledToken:
     """Check a choice of the core and give it its type."""
     token, logprob, top = choice
     if token == _NONE_ALLOWED:
@@ -171,8 +179,8 @@ def _drawn(row: SamplingRow, choice: _Choice, earlier: tuple[Drawn, ...] = ()) -
             fix="verify the ingot; its weights may have been damaged or diverged in training",
         )
     if not _reports(row):
-        return Drawn(token, None, earlier)
-    return Drawn(token, TokenLogprob(token, logprob, tuple(top)), earlier)
+        return SampledToken(token, None, verified)
+    return SampledToken(token, TokenLogprob(token, logprob, tuple(top)), verified)
 
 
 def _sizes(ingot: Ingot) -> dict[str, Any]:

@@ -20,13 +20,13 @@ from ingot.errors import ServeError
 from ingot.inference.executors.base import SamplingRow
 from ingot.inference.request.params import SamplingParams
 from ingot.inference.request.penalties import Adjustment
-from ingot.inference.request.sequence import Drawn, TokenLogprob
+from ingot.inference.request.sequence import SampledToken, TokenLogprob
 
 _FIRST_NUCLEUS = 64  # candidates ranked first; top-p seldom needs more
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-def draw(logits: NDArray[np.float32], row: SamplingRow) -> Drawn:
+def draw(logits: NDArray[np.float32], row: SamplingRow) -> SampledToken:
     """Choose the token at ``row.position``, or report on the one that is given.
 
     Args:
@@ -44,10 +44,10 @@ def draw(logits: NDArray[np.float32], row: SamplingRow) -> Drawn:
             fix="verify the ingot; its weights may have been damaged or diverged in training",
         )
     count = row.params.logprobs
-    if row.given is not None:
-        return Drawn(row.given, _logprob(logits, row.given, count or 0))
+    if row.forced_token is not None:
+        return SampledToken(row.forced_token, _logprob(logits, row.forced_token, count or 0))
     token_id = _choose(logits, row)
-    return Drawn(token_id, None if count is None else _logprob(logits, token_id, count))
+    return SampledToken(token_id, None if count is None else _logprob(logits, token_id, count))
 
 
 def _choose(logits: NDArray[np.float32], row: SamplingRow) -> int:

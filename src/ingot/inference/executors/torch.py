@@ -19,10 +19,10 @@ from torch.nn import functional
 from ingot.artifact import Ingot
 from ingot.errors import UsageError
 from ingot.inference.config import EngineConfig
-from ingot.inference.executors.base import FEATURES, Chunk, Hidden, Result
+from ingot.inference.executors.base import FEATURES, HiddenStates, ModelInput, Result
 from ingot.inference.executors.sampling import draw
 from ingot.inference.executors.torch_weights import digests, load
-from ingot.inference.request.sequence import Drawn
+from ingot.inference.request.sequence import SampledToken
 from ingot.process import set_torch_threads, usable_cores
 
 _ROWS_AT_ONCE = 64  # whose scores are computed together: 40 MB at a vocabulary of 150,000
@@ -34,7 +34,7 @@ class TorchExecutor:
     On a CPU the weights are memory that cannot be written: the ingot's own mapping
     where the CPU can compute in the stored format, else a sealed float32 copy. A
     CUDA device has no such memory and gets a plain copy. Only tokens that the
-    tokenizer knows are ever drawn.
+    tokenizer knows are ever tokens.
 
     Args:
         ingot: The model; may be closed afterwards.
@@ -83,35 +83,35 @@ class TorchExecutor:
         self._values = [_zeros(shape, dtype, self._device) for _ in layers]
 
     @torch.inference_mode()
-    def step(self, chunks: Seq[Chunk]) -> list[Result]:
-        """Run every chunk; return one entry for each, None where nothing was asked.
+    def step(self, inputs: Seq[ModelInput]) -> list[Result]:
+        """Run every input; return one entry for each, None where nothing was asked.
 
         Raises:
             ServeError: the model gave a value that is not finite.
         """
         # Decodes first, so that their rows lie together.
-        order = sorted(range(len(chunks)), key=lambda index: len(chunks[index].token_ids) > 1)
-        ordered = [chunks[index] for index in order]
-        ids = self._integers([token for chunk in ordered for token in chunk.token_ids])
+        order = sorted(range(len(inputs)), key=lambda index: len(inputs[index].token_ids) > 1)
+        ordered = [inputs[index] for index in order]
+        ids = self._integers([token for model_input in ordered for token in model_input.token_ids])
         positions = self._integers(
-            [position for chunk in ordered for position in _positions(chunk)]
+            [position for model_input in ordered for position in _positions(model_input)]
         )
         hidden = self._transformer(ids, positions, self._attention(ordered))
-        results: list[Result] = [None] * len(chunks)
+        results: list[Result] = [None] * len(inputs)
         end = 0
-        asking: list[tuple[int, Chunk]] = []
+        asking: list[tuple[int, ModelInput]] = []
         ends: list[int] = []
-        for index, chunk in zip(order, ordered, strict=True):
-            start, end = end, end + len(chunk.token_ids)
-            if chunk.hidden:
-                results[index] = Hidden(hidden[start:end].float().cpu().numpy())
-            elif chunk.sampling is not None:
-                asking.append((index, chunk))
+        for index, model_input in zip(order, ordered, strict=True):
+            start, end = end, end + len(model_input.token_ids)
+            if model_input.hidden:
+                results[index] = HiddenStates(hidden[start:end].float().cpu().numpy())
+            elif model_input.sampling is not None:
+                asking.append((index, model_input))
                 ends.append(end)
-        draws = self._draws(hidden, [chunk for _, chunk in asking], ends)
-        for index, chunk in asking:
-            drawn = [next(draws) for _ in range(len(chunk.earlier) + 1)]
-            results[index] = drawn[-1]._replace(earlier=tuple(drawn[:-1]))
+        draws = self._draws(hidden, [model_input for _, model_input in asking], ends)
+        for index, model_input in asking:
+            tokens = [next(draws) for _ in range(len(model_input.verify_rows) + 1)]
+            results[index] = tokens[-1]._replace(verified=tuple(tokens[:-1]))
         return results
 
     def weight_digests(self) -> dict[str, str]:
@@ -122,7 +122,7 @@ class TorchExecutor:
         """
         return digests(self._transformer, self._stored)
 
-    def make_way(self, on: bool) -> None:
+    def yield_cpu(self, on: bool) -> None:
         """Do nothing: PyTorch's threads cannot be asked."""
 
     def close(self) -> None:
@@ -131,13 +131,20 @@ class TorchExecutor:
         self._values.clear()
         del self._transformer
 
-    def _draws(self, hidden: Tensor, chunks: Seq[Chunk], ends: Seq[int]) -> Iterator[Drawn]:
-        """Yield what each row of each chunk asks for; scores of a few rows exist at a time."""
-        rows = [row for chunk in chunks for row in (*chunk.earlier, chunk.sampling) if row]
+    def _draws(
+        self, hidden: Tensor, inputs: Seq[ModelInput], ends: Seq[int]
+    ) -> Iterator[SampledToken]:
+        """Yield what each row of each input asks for; scores of a few rows exist at a time."""
+        rows = [
+            row
+            for model_input in inputs
+            for row in (*model_input.verify_rows, model_input.sampling)
+            if row
+        ]
         indices = [
             index
-            for chunk, end in zip(chunks, ends, strict=True)
-            for index in range(end - len(chunk.earlier) - 1, end)
+            for model_input, end in zip(inputs, ends, strict=True)
+            for index in range(end - len(model_input.verify_rows) - 1, end)
         ]
         for first in range(0, len(rows), _ROWS_AT_ONCE):
             some = slice(first, first + _ROWS_AT_ONCE)
@@ -148,16 +155,16 @@ class TorchExecutor:
     def _integers(self, values: Seq[int] | np.ndarray) -> Tensor:
         return torch.as_tensor(values, dtype=torch.int64, device=self._device)
 
-    def _attention(self, ordered: Seq[Chunk]) -> _PagedAttention:
+    def _attention(self, ordered: Seq[ModelInput]) -> _PagedAttention:
         """Work out once what is the same in every layer."""
         size = self.block_size
         slots = [
-            chunk.block_table[position // size] * size + position % size
-            for chunk in ordered
-            for position in _positions(chunk)
+            model_input.block_table[position // size] * size + position % size
+            for model_input in ordered
+            for position in _positions(model_input)
         ]
-        decodes = [chunk for chunk in ordered if len(chunk.token_ids) == 1]
-        prefills = [self._prefill(chunk) for chunk in ordered[len(decodes) :]]
+        decodes = [model_input for model_input in ordered if len(model_input.token_ids) == 1]
+        prefills = [self._prefill(model_input) for model_input in ordered[len(decodes) :]]
         return _PagedAttention(
             self._keys,
             self._values,
@@ -166,32 +173,32 @@ class TorchExecutor:
             prefills,
         )
 
-    def _decodes(self, chunks: Seq[Chunk]) -> _Decodes:
-        lengths = [chunk.start + 1 for chunk in chunks]
+    def _decodes(self, inputs: Seq[ModelInput]) -> _Decodes:
+        lengths = [model_input.start + 1 for model_input in inputs]
         longest = max(lengths)
         width = -(-longest // self.block_size)
-        tables = np.zeros((len(chunks), width), dtype=np.int64)
-        for row, chunk in zip(tables, chunks, strict=True):
-            row[: len(chunk.block_table)] = chunk.block_table[:width]
+        tables = np.zeros((len(inputs), width), dtype=np.int64)
+        for row, model_input in zip(tables, inputs, strict=True):
+            row[: len(model_input.block_table)] = model_input.block_table[:width]
         mask, window = None, self.config.sliding_window or longest
         if min(lengths) < longest or window < longest:
             positions = torch.arange(longest, device=self._device)
             ends = self._integers(lengths)[:, None]
             mask = ((positions < ends) & (positions >= ends - window))[:, None, None, :]
-        return _Decodes(len(chunks), longest, self._integers(tables.reshape(-1)), mask)
+        return _Decodes(len(inputs), longest, self._integers(tables.reshape(-1)), mask)
 
-    def _prefill(self, chunk: Chunk) -> _Prefill:
-        count = len(chunk.token_ids)
-        end = chunk.start + count
+    def _prefill(self, model_input: ModelInput) -> _Prefill:
+        count = len(model_input.token_ids)
+        end = model_input.start + count
         window = self.config.sliding_window or end
-        if chunk.start == 0 and window >= end:
+        if model_input.start == 0 and window >= end:
             return _Prefill(count, end, None, None)
-        queries = torch.arange(chunk.start, end, device=self._device)[:, None]
+        queries = torch.arange(model_input.start, end, device=self._device)[:, None]
         positions = torch.arange(end, device=self._device)
         mask = (positions <= queries) & (positions > queries - window)
-        if chunk.start == 0:
+        if model_input.start == 0:
             return _Prefill(count, end, None, mask)
-        table = self._integers(chunk.block_table[: -(-end // self.block_size)])
+        table = self._integers(model_input.block_table[: -(-end // self.block_size)])
         return _Prefill(count, end, table, mask)
 
 
@@ -287,8 +294,8 @@ def _prefill(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     return mixed[0].transpose(0, 1)
 
 
-def _positions(chunk: Chunk) -> range:
-    return range(chunk.start, chunk.start + len(chunk.token_ids))
+def _positions(model_input: ModelInput) -> range:
+    return range(model_input.start, model_input.start + len(model_input.token_ids))
 
 
 def _device(name: str | None) -> torch.device:

@@ -28,15 +28,15 @@ class TokenLogprob:
     """The likeliest tokens with their log-probabilities, likeliest first."""
 
 
-class Drawn(NamedTuple):
-    """The token drawn for a chunk that asked for one."""
+class SampledToken(NamedTuple):
+    """The token sampled for an input that asked for one."""
 
     token_id: int
     """Below the tokenizer's size, also where the model's table is padded past it."""
     logprob: TokenLogprob | None
     """Only where log-probabilities were asked for, or the token was given."""
-    earlier: tuple[Drawn, ...] = ()
-    """One for each of the chunk's ``earlier``."""
+    verified: tuple[SampledToken, ...] = ()
+    """One for each of the input's ``verify_rows``."""
 
 
 @dataclass(frozen=True)

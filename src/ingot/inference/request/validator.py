@@ -105,8 +105,8 @@ class RequestValidator:
             if getattr(params, name) != getattr(_NEUTRAL, name):
                 self._require(name, name)
         if params.prompt_logprobs is not None:
-            self._require("given", "prompt_logprobs")
-            self._require("earlier", "prompt_logprobs")
+            self._require("forced_token", "prompt_logprobs")
+            self._require("verify_rows", "prompt_logprobs")
         if params.grammar is not None:
             self._require("mask", "grammar")
 

@@ -1,37 +1,37 @@
-"""From the scheduler's pieces to what the executor is asked to run."""
+"""From the scheduler's chunks to what the executor is asked to run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence as Seq
 from dataclasses import replace
 
-from ingot.inference.executors.base import Chunk, SamplingRow
+from ingot.inference.executors.base import ModelInput, SamplingRow
 from ingot.inference.request.output import SequenceOutput
 from ingot.inference.request.sequence import Sequence
-from ingot.inference.scheduling.scheduler import Piece
+from ingot.inference.scheduling.scheduler import ScheduledChunk
 
 
-def chunk_for(piece: Piece, output: SequenceOutput) -> Chunk:
-    """Describe a piece of work to the executor.
+def model_input_for(chunk: ScheduledChunk, output: SequenceOutput) -> ModelInput:
+    """Describe a chunk of work to the executor.
 
-    Guesses that could not be part of the answer are taken off the piece.
+    Guesses that could not be part of the answer are taken off the chunk.
 
     Raises:
         ServeError: the answer's grammar can be followed no further.
     """
-    sequence, start = piece.sequence, piece.sequence.computed
-    end = start + piece.count
+    sequence, start = chunk.sequence, chunk.sequence.computed
+    end = start + chunk.count
     known = _known_tokens(sequence, start, end)
     if sequence.pooling:
-        return Chunk(known, start, sequence.block_table, None, hidden=True)
-    if output.scored is None and not piece.drafts:
+        return ModelInput(known, start, sequence.block_table, None, hidden=True)
+    if output.scored is None and not chunk.drafts:
         row = _draw(sequence, output, end) if end == sequence.length else None
-        return Chunk(known, start, sequence.block_table, row)
+        return ModelInput(known, start, sequence.block_table, row)
     rows = _scores(sequence, output, start, end)
     if end == sequence.length:
-        rows += _draws(piece, output)
-    return Chunk(
-        [*known, *piece.drafts],
+        rows += _draws(chunk, output)
+    return ModelInput(
+        [*known, *chunk.drafts],
         start,
         sequence.block_table,
         rows[-1] if rows else None,
@@ -58,17 +58,17 @@ def _draw(sequence: Sequence, output: SequenceOutput, position: int) -> Sampling
     )
 
 
-def _draws(piece: Piece, output: SequenceOutput) -> list[SamplingRow]:
+def _draws(chunk: ScheduledChunk, output: SequenceOutput) -> list[SamplingRow]:
     """Ask for the token after the known ones and after each guess, as if those before were said."""
-    sequence, said = piece.sequence, list[int]()
+    sequence, said = chunk.sequence, list[int]()
     rows = [_draw(sequence, output, sequence.length)]
-    for token_id in piece.drafts:
+    for token_id in chunk.drafts:
         if output.ends_with(token_id) or not output.speculate(token_id):
             break
         said.append(token_id)
         rows.append(_draw(sequence, output, sequence.length + len(said)))
     output.rollback(said)
-    piece.drafts = tuple(said)
+    chunk.drafts = tuple(said)
     output.drafted += len(said)
     return rows
 
@@ -80,6 +80,6 @@ def _scores(sequence: Sequence, output: SequenceOutput, start: int, end: int) ->
     prompt, first = sequence.prompt_ids, max(start + 1, len(output.scored))
     params = replace(sequence.params, logprobs=sequence.params.prompt_logprobs)
     return [
-        SamplingRow(params, sequence.seed, position, given=prompt[position])
+        SamplingRow(params, sequence.seed, position, forced_token=prompt[position])
         for position in range(first, min(end + 1, len(prompt)))
     ]

@@ -34,7 +34,7 @@ class KVCache:
     def __init__(self, num_blocks: int, block_size: int, *, reuse: bool = True) -> None:
         self.num_blocks = num_blocks
         self.block_size = block_size
-        self._holders = [0] * num_blocks
+        self._ref_counts = [0] * num_blocks
         self._empty = list(range(num_blocks - 1, -1, -1))  # a stack: low ids go first
         self._unused: OrderedDict[int, None] = OrderedDict()  # cached, least recently used first
         self._index = PrefixIndex(block_size) if reuse else None
@@ -75,7 +75,7 @@ class KVCache:
         if prefix is not None and self._index is not None:
             self._index.resume(sequence, prefix)
             for block in prefix.blocks:
-                self._hold(block)
+                self._acquire(block)
             sequence.block_table.extend(prefix.blocks)
             sequence.computed = len(prefix.blocks) * self.block_size
         self._extend(sequence, lacking)
@@ -94,7 +94,7 @@ class KVCache:
             self._extend(sequence, lacking)
         return True
 
-    def publish(self, sequence: Sequence) -> None:
+    def cache_full_blocks(self, sequence: Sequence) -> None:
         """Make findable what a sequence has computed; call it when ``computed`` has grown.
 
         Where another block already holds the same, the sequence takes that one.
@@ -102,21 +102,23 @@ class KVCache:
         index = self._index
         if index is None:
             return
-        for block_index in range(index.published(sequence), sequence.computed // self.block_size):
+        for block_index in range(
+            index.cached_prefix(sequence), sequence.computed // self.block_size
+        ):
             own = sequence.block_table[block_index]
             block = index.add(sequence, own)
             if block != own:
-                self._hold(block)
+                self._acquire(block)
                 sequence.block_table[block_index] = block
-                self._holders[own] = 0
+                self._ref_counts[own] = 0
                 self._empty.append(own)
 
     def release(self, sequence: Sequence) -> None:
         """Take back every block of a sequence; what was published stays findable."""
-        index, holders = self._index, self._holders
+        index, ref_counts = self._index, self._ref_counts
         for block in reversed(sequence.block_table):
-            holders[block] -= 1
-            if holders[block]:
+            ref_counts[block] -= 1
+            if ref_counts[block]:
                 continue
             if index is not None and block in index:
                 self._unused[block] = None
@@ -153,9 +155,9 @@ class KVCache:
     def _miscounted(self, held: Counter[int]) -> int:
         """Return how many blocks have another number of holders than is counted."""
         known = {block: count for block, count in held.items() if 0 <= block < self.num_blocks}
-        wrong = sum(self._holders[block] != count for block, count in known.items())
-        counted = self.num_blocks - self._holders.count(0)
-        return wrong + counted - sum(self._holders[block] > 0 for block in known)
+        wrong = sum(self._ref_counts[block] != count for block, count in known.items())
+        counted = self.num_blocks - self._ref_counts.count(0)
+        return wrong + counted - sum(self._ref_counts[block] > 0 for block in known)
 
     def _find(self, sequence: Sequence) -> Prefix | None:
         """Return the cached start of a sequence; None where it must not be used."""
@@ -166,15 +168,15 @@ class KVCache:
     def _lacking(self, sequence: Sequence, prefix: Prefix | None) -> int | None:
         """Return how many blocks a sequence needs beside a prefix; None if there are too few."""
         found = prefix.blocks if prefix else []
-        unused = sum(1 for block in found if not self._holders[block])
+        unused = sum(1 for block in found if not self._ref_counts[block])
         lacking = self.blocks_for(sequence.length) - len(found)
         return lacking if lacking <= self.free_blocks - unused else None
 
-    def _hold(self, block: int) -> None:
+    def _acquire(self, block: int) -> None:
         """Count one more holder of a cached block."""
-        if not self._holders[block]:
+        if not self._ref_counts[block]:
             del self._unused[block]
-        self._holders[block] += 1
+        self._ref_counts[block] += 1
 
     def _extend(self, sequence: Sequence, count: int) -> None:
         """Append ``count`` blocks, of which there must be enough: empty ones, then the oldest."""
@@ -185,6 +187,6 @@ class KVCache:
                 block, _ = self._unused.popitem(last=False)
                 if self._index is not None:
                     self._index.remove(block)
-            self._holders[block] = 1
+            self._ref_counts[block] = 1
             sequence.block_table.append(block)
         self.peak_used = max(self.peak_used, self.num_blocks - self.free_blocks)

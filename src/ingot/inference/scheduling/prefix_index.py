@@ -48,7 +48,7 @@ class PrefixIndex:
         """Return every block that can be found."""
         return self._keys.keys()
 
-    def published(self, sequence: Sequence) -> int:
+    def cached_prefix(self, sequence: Sequence) -> int:
         """Return how many blocks at the start of a sequence can be found."""
         path = self._paths.get(sequence)
         return path[0] if path else 0

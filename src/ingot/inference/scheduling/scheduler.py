@@ -19,7 +19,7 @@ from ingot.inference.scheduling.kv_cache import KVCache
 
 
 @dataclass(slots=True, eq=False)
-class Piece:
+class ScheduledChunk:
     """The next ``count`` tokens of a sequence that are not in the cache yet."""
 
     sequence: Sequence
@@ -83,18 +83,20 @@ class Scheduler:
         """Put a new sequence behind the others that wait."""
         self.waiting.push(sequence)
 
-    def schedule(self) -> list[Piece]:
+    def schedule(self) -> list[ScheduledChunk]:
         """Choose the next step's work; give each sequence in it the blocks it needs."""
         if self.waiting:
             self._admit_urgent()
-        pieces = self._decodes()
-        budget = self._max_step_tokens - len(pieces)
-        if len(pieces) < len(self.running):
-            budget = self._prefills(pieces, budget)
+        chunks = self._decodes()
+        budget = self._max_step_tokens - len(chunks)
+        if len(chunks) < len(self.running):
+            budget = self._prefills(chunks, budget)
         while budget and (sequence := self._admit()):
-            pieces.append(Piece(sequence, min(sequence.length - sequence.computed, budget)))
-            budget -= pieces[-1].count
-        return pieces
+            chunks.append(
+                ScheduledChunk(sequence, min(sequence.length - sequence.computed, budget))
+            )
+            budget -= chunks[-1].count
+        return chunks
 
     def finish(self, sequence: Sequence) -> None:
         """Let go of a sequence, wherever it is, and free its blocks."""
@@ -106,13 +108,13 @@ class Scheduler:
         self._cache.release(sequence)
         sequence.status = Status.FINISHED
 
-    def ran(self, sequence: Sequence, count: int) -> None:
+    def advance(self, sequence: Sequence, count: int) -> None:
         """Note that ``count`` tokens more of a sequence are computed."""
         before = sequence.computed
         after = sequence.computed = before + count
         size = self._cache.block_size
         if after // size > before // size:
-            self._cache.publish(sequence)
+            self._cache.cache_full_blocks(sequence)
             self._charge(sequence)
 
     def _charge(self, sequence: Sequence) -> None:
@@ -122,14 +124,14 @@ class Scheduler:
             self.waiting.charge(sequence, WRITE_COST * written)
             sequence.charged = sequence.computed
 
-    def _decodes(self) -> list[Piece]:
+    def _decodes(self) -> list[ScheduledChunk]:
         """Take each running sequence with one token left, making room from the far end."""
-        pieces: list[Piece] = []
+        chunks: list[ScheduledChunk] = []
         size = self._cache.block_size
         for sequence in list(self.running):
             if sequence.length - sequence.computed != 1 or sequence.status is not Status.RUNNING:
                 continue
-            # Only later ones are preempted, or itself: what is in ``pieces`` stays valid.
+            # Only later ones are preempted, or itself: what is in ``chunks`` stays valid.
             while sequence.length > size * len(sequence.block_table):
                 if not self._cache.grow(sequence, sequence.length):
                     victim = self.running[-1]
@@ -137,29 +139,29 @@ class Scheduler:
                     if victim is sequence:
                         break
             else:
-                pieces.append(Piece(sequence, 1))
-        return pieces
+                chunks.append(ScheduledChunk(sequence, 1))
+        return chunks
 
-    def _prefills(self, pieces: list[Piece], budget: int) -> int:
+    def _prefills(self, chunks: list[ScheduledChunk], budget: int) -> int:
         """Give running sequences that are not through their prompts what is left of the budget."""
         for sequence in self.running:
             remaining = sequence.length - sequence.computed
             if budget and remaining > 1:
-                pieces.append(Piece(sequence, min(remaining, budget)))
-                budget -= pieces[-1].count
+                chunks.append(ScheduledChunk(sequence, min(remaining, budget)))
+                budget -= chunks[-1].count
         return budget
 
     def _admit_urgent(self) -> None:
         """Let those run that are of better priority than some who do, at their cost."""
         while self.running and (first := self.waiting.first()) is not None:
-            if first.options.priority >= self.running[-1].options.priority or not self._make_way(
+            if first.options.priority >= self.running[-1].options.priority or not self._preempt_for(
                 first
             ):
                 return
             if self._admit() is None:
                 return
 
-    def _make_way(self, first: Sequence) -> bool:
+    def _preempt_for(self, first: Sequence) -> bool:
         """Preempt those of worse priority until ``first`` can run; nobody if it cannot then."""
         worse = [one for one in self.running if one.options.priority > first.options.priority]
         most = self._cache.free_blocks + sum(len(one.block_table) for one in worse)

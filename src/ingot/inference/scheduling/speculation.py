@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from ingot.inference.request.output import SequenceOutput
 from ingot.inference.request.sequence import Sequence
 from ingot.inference.scheduling.kv_cache import KVCache
-from ingot.inference.scheduling.scheduler import Piece
+from ingot.inference.scheduling.scheduler import ScheduledChunk
 
 _LONGEST_MATCH = 4
 _SHORTEST_MATCH = 2
@@ -36,20 +36,22 @@ class Speculator:
         self._max_step_tokens = max_step_tokens
         self._cache = cache
 
-    def draft(self, pieces: Iterable[Piece], answers: Mapping[Sequence, SequenceOutput]) -> None:
-        """Set ``drafts`` of the pieces that run a sequence's last known token alone."""
-        budget = self._max_step_tokens - sum(piece.count for piece in pieces)
-        for piece in pieces:
-            sequence = piece.sequence
+    def draft(
+        self, chunks: Iterable[ScheduledChunk], answers: Mapping[Sequence, SequenceOutput]
+    ) -> None:
+        """Set ``drafts`` of the chunks that run a sequence's last known token alone."""
+        budget = self._max_step_tokens - sum(chunk.count for chunk in chunks)
+        for chunk in chunks:
+            sequence = chunk.sequence
             if budget <= 0:
                 return
-            if piece.count > 1 or sequence.pooling or sequence.computed + 1 < sequence.length:
+            if chunk.count > 1 or sequence.pooling or sequence.computed + 1 < sequence.length:
                 continue
             most = min(self._most, budget, answers[sequence].most_drafts)
             if most > 0:
                 drafts = propose(sequence, most)
                 if self._cache.grow(sequence, sequence.length + len(drafts)):
-                    piece.drafts = drafts
+                    chunk.drafts = drafts
                     budget -= len(drafts)
 
 

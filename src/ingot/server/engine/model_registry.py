@@ -59,7 +59,7 @@ class ServedModel:
     @cached_property
     def mailbox(self) -> OutputMailbox:
         """Mailbox from its engine's thread to the event loop; first used on the loop."""
-        return OutputMailbox(self.loop.make_way)
+        return OutputMailbox(self.loop.yield_cpu)
 
     @cached_property
     def prompts(self) -> PromptEncoder:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ingot.model.config import ModelConfig
-from ingot.model.transformer import Attend, band
+from ingot.model.transformer import Attend, causal_mask
 from ingot.training.compute.precision import on_device
 from ingot.training.native.attention import can_fuse, fused_attention, fused_attention_from
 
@@ -51,7 +51,7 @@ def segment_attention(segments: Tensor, window: int | None = None) -> Attend:
         segments: Segment of each position, (B, T); equal numbers, same segment.
         window: Tokens that each token attends to, itself included; None for all before it.
     """
-    near = band(window, segments.shape[1], segments.device)
+    near = causal_mask(window, segments.shape[1], segments.device)
     seen = (segments[:, :, None] == segments[:, None, :]) & near
     seen = seen[:, None]  # all heads alike
 

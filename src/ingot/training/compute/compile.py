@@ -38,5 +38,5 @@ def compiled(model: Transformer, device: torch.device) -> Transformer:
         )
     learner = copy.copy(model)  # so that scoring, whose shapes differ, is not compiled
     # From the embedding on: its gradient, compiled, adds in an order that varies from run to run.
-    object.__setattr__(learner, "through", torch.compile(model.through))
+    object.__setattr__(learner, "forward_blocks", torch.compile(model.forward_blocks))
     return learner

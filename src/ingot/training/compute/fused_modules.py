@@ -38,8 +38,8 @@ class FusedNorm(RMSNorm):
 class FusedAttention(Attention):
     """Attention whose queries and keys are normalised and turned at once by the kernels."""
 
-    def turned(self, norm: RMSNorm, x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
+    def norm_and_rope(self, norm: RMSNorm, x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
         """Normalise and rotate x (..., heads, K)."""
         if not computes_in_bfloat16():
-            return super().turned(norm, x, angles)
+            return super().norm_and_rope(norm, x, angles)
         return norm_and_rotate(x, norm.weight, norm.eps, angles)
