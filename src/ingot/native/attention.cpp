@@ -58,8 +58,7 @@ void AttentionPlan::run_piece(const Kernels& kernels, const KvCache& cache, int6
   for (int64_t row = 0; row < piece.rows; ++row)
     for (int64_t member = 0; member < group; ++member) {
       const int64_t column = (head * group + member) * width, at = piece.first_row + row;
-      queries[job.count++] = {q + at * stride + column,
-                              out + at * shape_.queries * width + column,
+      queries[job.count++] = {q + at * stride + column, out + at * shape_.queries * width + column,
                               piece.first_position + row};
       if (job.count == kMostQueries) {
         kernels.attend(job);

@@ -46,8 +46,8 @@ void check_chunk(size_t index, const Chunk& chunk, const Limits& limits) {
                       std::to_string(chunk.blocks.size()));
   for (const int32_t block : chunk.blocks.first(static_cast<size_t>(needed)))
     if (block < 0 || block >= limits.blocks)
-      refuse(index, "block " + std::to_string(block) + " is not one of " +
-                        std::to_string(limits.blocks));
+      refuse(index,
+             "block " + std::to_string(block) + " is not one of " + std::to_string(limits.blocks));
   if (chunk.rows.size() > chunk.tokens.size()) refuse(index, "asks for more tokens than it has");
   if (chunk.hidden && !chunk.rows.empty()) refuse(index, "asks for tokens and hidden states");
   for (const Sampling& row : chunk.rows) {

@@ -12,10 +12,10 @@ namespace ingot {
 // Consecutive tokens of one sequence: a piece of prefill, or one decode.
 struct Chunk {
   std::span<const int32_t> tokens;
-  int64_t start = 0;                 // position of the first
-  std::span<const int32_t> blocks;   // the sequence's cache blocks
-  std::vector<Sampling> rows = {};   // asked for after the last so many tokens, in order
-  bool hidden = false;               // whether the last hidden states are asked for instead
+  int64_t start = 0;                // position of the first
+  std::span<const int32_t> blocks;  // the sequence's cache blocks
+  std::vector<Sampling> rows = {};  // asked for after the last so many tokens, in order
+  bool hidden = false;              // whether the last hidden states are asked for instead
 };
 
 struct Batch {

@@ -34,8 +34,7 @@ __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16"))) void run_hardwar
 }
 
 void run_emulation(const Operands& in, Results& out) {
-  const F32x16 sums =
-      emulated_dpbf16(load(in.sums), read<U32x16>(in.left), read<U32x16>(in.right));
+  const F32x16 sums = emulated_dpbf16(load(in.sums), read<U32x16>(in.left), read<U32x16>(in.right));
   std::memcpy(out.sums, &sums, sizeof(out.sums));
   const U16x16 rounded = emulated_cvtneps(load(in.sums));
   std::memcpy(out.rounded, &rounded, sizeof(out.rounded));

@@ -1,4 +1,6 @@
 // The Python module: checks what comes in, keeps weights alive, lets go of the GIL.
+#include "bindings.h"
+
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/pair.h>
@@ -13,7 +15,6 @@
 #include <utility>
 #include <vector>
 
-#include "bindings.h"
 #include "isa.h"
 #include "kernels.h"
 #include "linear.h"
@@ -47,8 +48,7 @@ void check_sizes(WeightKind kind, int64_t outputs, int64_t inputs, int64_t group
     throw std::invalid_argument("group " + std::to_string(group) + " is not 32, 64 or 128");
 }
 
-PackedSizes checked_sizes(const std::string& kind, int64_t outputs, int64_t inputs,
-                          int64_t group) {
+PackedSizes checked_sizes(const std::string& kind, int64_t outputs, int64_t inputs, int64_t group) {
   check_sizes(weight_kind(kind), outputs, inputs, group);
   return packed_sizes(weight_kind(kind), outputs, inputs, group);
 }
@@ -90,8 +90,7 @@ void pack_into(const std::string& kind, Array<uint16_t, nb::ndim<2>> source, int
 nb::object to_numpy(std::vector<float> values, std::vector<size_t> shape) {
   auto* const owned = new std::vector<float>(std::move(values));
   nb::capsule owner(owned, [](void* p) noexcept { delete static_cast<std::vector<float>*>(p); });
-  return nb::cast(
-      nb::ndarray<nb::numpy, float>(owned->data(), shape.size(), shape.data(), owner));
+  return nb::cast(nb::ndarray<nb::numpy, float>(owned->data(), shape.size(), shape.data(), owner));
 }
 
 nb::object multiply_rows(const PackedMatrix& packed, Array<float, nb::ndim<2>> x,
@@ -107,8 +106,7 @@ nb::object multiply_rows(const PackedMatrix& packed, Array<float, nb::ndim<2>> x
     ThreadPool pool(threads);
     PreparedRows prepared;
     prepared.resize(m, rows);
-    for (int64_t row = 0; row < rows; ++row)
-      prepared.set(kernels, row, x.data() + row * m.inputs);
+    for (int64_t row = 0; row < rows; ++row) prepared.set(kernels, row, x.data() + row * m.inputs);
     multiply(kernels, pool, m, prepared, rows, out.data(), false);
   }
   return to_numpy(std::move(out), {static_cast<size_t>(rows), static_cast<size_t>(m.outputs)});

@@ -24,7 +24,8 @@ CacheKind cache_kind(const std::string& name) {
 namespace {
 
 double measure_read(int64_t bytes, int threads, int repeats) {
-  if (bytes < 1 << 20 || bytes > int64_t{1} << 36) throw std::invalid_argument("bytes out of range");
+  if (bytes < 1 << 20 || bytes > int64_t{1} << 36)
+    throw std::invalid_argument("bytes out of range");
   nb::gil_scoped_release released;
   return seconds_to_read(bytes, threads, repeats);
 }

@@ -63,8 +63,7 @@ class TinyModel {
     weights.final_norm = gains();
     for (int64_t i = 0; i < shape.layers; ++i)
       weights.layers.push_back({gains(), gains(), gains(), gains(), matrix(kind, 80, 36),
-                                matrix(kind, 36, 40), matrix(kind, 102, 36),
-                                matrix(kind, 36, 51)});
+                                matrix(kind, 36, 40), matrix(kind, 102, 36), matrix(kind, 36, 51)});
     model_ = std::make_unique<Model>(shape, weights, CacheShape{cache, 20, 32}, kernels, threads);
   }
   Model& operator*() { return *model_; }
@@ -112,7 +111,8 @@ void test_products(const Kernels& kernels) {
   std::mt19937 random(5);
   ThreadPool pool(2);
   for (int round = 0; round < 40; ++round) {
-    const int64_t outputs = 1 + random() % 130, inputs = 1 + random() % 300, rows = 1 + random() % 20;
+    const int64_t outputs = 1 + random() % 130, inputs = 1 + random() % 300,
+                  rows = 1 + random() % 20;
     const int64_t group = 32 << (random() % 3);
     const auto bits = random_bits(random, outputs * inputs);
     std::normal_distribution<float> normal;
@@ -126,8 +126,7 @@ void test_products(const Kernels& kernels) {
         out.assign(static_cast<size_t>(rows * outputs), 0.5f);
         PreparedRows prepared;
         prepared.resize(own.matrix, rows);
-        for (int64_t row = 0; row < rows; ++row)
-          prepared.set(*one, row, x.data() + row * inputs);
+        for (int64_t row = 0; row < rows; ++row) prepared.set(*one, row, x.data() + row * inputs);
         multiply(*one, pool, own.matrix, prepared, rows, out.data(), round % 2 == 0);
       }
       if (&kernels == &portable_kernels()) continue;
@@ -165,8 +164,8 @@ void test_rows(const Kernels& kernels) {
 void test_refusals(const Kernels& kernels) {
   TinyModel model(WeightKind::int8, CacheKind::bf16, kernels, 2);
   const std::vector<int32_t> good{1, 2}, bad{1, 77}, blocks{0}, wrong{20};
-  std::vector<Chunk> all{chunk(bad, 0, 2, blocks), chunk(good, 0, 2, wrong),
-                         chunk(good, 0, 2, {}), chunk(good, 0, 0, blocks)};
+  std::vector<Chunk> all{chunk(bad, 0, 2, blocks), chunk(good, 0, 2, wrong), chunk(good, 0, 2, {}),
+                         chunk(good, 0, 0, blocks)};
   const auto spoilt = [&](auto&& spoil) {
     all.push_back(chunk(good, 0, 2, blocks));
     spoil(all.back());

@@ -48,7 +48,8 @@ bool has_avx2() {
   const Registers seven = cpuid(7);
   const bool saves_zmm = (saved_state() & 0xE6) == 0xE6;
   return saves_zmm && has_avx2() && bit(seven.ebx, 16) /* F */ && bit(seven.ebx, 17) /* DQ */ &&
-         bit(seven.ebx, 30) /* BW */ && bit(seven.ebx, 31) /* VL */ && bit(seven.ecx, 11) /* VNNI */;
+         bit(seven.ebx, 30) /* BW */ && bit(seven.ebx, 31) /* VL */ &&
+         bit(seven.ecx, 11) /* VNNI */;
 }
 
 [[maybe_unused]] bool has_avx512_bf16() { return has_avx512() && bit(cpuid(7, 1).eax, 5); }

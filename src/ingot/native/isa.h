@@ -11,8 +11,8 @@ struct Kernels;
 // The kernels this machine can run, best first; portable is always there.
 std::vector<const Kernels*> runnable_kernels();
 
-// The kernels to use: `name` if given ("portable", "avx2", "avx512", "avx512bf16", "neon"), else the best.
-// Throws std::invalid_argument where the name is unknown or this machine cannot run it.
+// The kernels to use: `name` if given ("portable", "avx2", "avx512", "avx512bf16", "neon"), else
+// the best. Throws std::invalid_argument where the name is unknown or this machine cannot run it.
 const Kernels& choose_kernels(const std::string& name);
 
 }  // namespace ingot

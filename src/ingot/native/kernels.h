@@ -7,9 +7,9 @@
 
 namespace ingot {
 
-inline constexpr int64_t kKeyTile = 16;     // tokens whose keys lie side by side in the cache
-inline constexpr int kMostQueries = 16;     // queries that one call of `attend` takes
-inline constexpr int64_t kSumUnit = 32;     // activations that share one entry of `sums`
+inline constexpr int64_t kKeyTile = 16;  // tokens whose keys lie side by side in the cache
+inline constexpr int kMostQueries = 16;  // queries that one call of `attend` takes
+inline constexpr int64_t kSumUnit = 32;  // activations that share one entry of `sums`
 
 struct Range {
   int64_t begin, end;
@@ -52,8 +52,8 @@ struct Attention {
   const uint8_t* values;      // likewise: [tokens][head_dim]
   const uint8_t* key_scales;  // likewise, for int8: floats [tokens]
   const uint8_t* value_scales;
-  int64_t block_bytes;        // from one block to the next
-  int64_t window;             // tokens that a query sees, itself included; 0 for all
+  int64_t block_bytes;  // from one block to the next
+  int64_t window;       // tokens that a query sees, itself included; 0 for all
 };
 
 struct Kernels {

@@ -41,8 +41,7 @@ struct Totals {
       const F32x16 scale = load(scales[t]);
       for (int r = 0; r < kRows; ++r) {
         const auto whole = __builtin_bit_cast(I32x16, exact[r][t]);
-        values[r][t] =
-            multiply_add(__builtin_convertvector(whole, F32x16), scale, values[r][t]);
+        values[r][t] = multiply_add(__builtin_convertvector(whole, F32x16), scale, values[r][t]);
       }
     }
   }
@@ -89,8 +88,7 @@ inline void add_int4(const uint8_t* const (&weights)[kTiles], const int8_t* code
 template <int kRows, int kTiles>
 inline void prefetch_out(const float* out, int64_t out_stride) {
   for (int r = 0; r < kRows; ++r)
-    for (int t = 0; t < kTiles; ++t)
-      __builtin_prefetch(out + r * out_stride + t * kTileColumns, 1);
+    for (int t = 0; t < kTiles; ++t) __builtin_prefetch(out + r * out_stride + t * kTileColumns, 1);
 }
 
 template <WeightKind kKind, int kRows, int kTiles>
@@ -138,8 +136,7 @@ void round_pairs(const float* x, int64_t count, uint16_t* out) {
     const U32x16 rounded = (bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16;
     // Rounding would carry a NaN into infinity or zero.
     const U32x16 is_nan = (U32x16)((bits & 0x7FFFFFFFu) > 0x7F800000u);
-    const U16x16 narrow =
-        __builtin_convertvector((rounded & ~is_nan) | (is_nan & 0x7FC0u), U16x16);
+    const U16x16 narrow = __builtin_convertvector((rounded & ~is_nan) | (is_nan & 0x7FC0u), U16x16);
     std::memcpy(out + i, &narrow, sizeof(narrow));
   }
 }
@@ -226,12 +223,11 @@ void gemm_rounded(const Matrix& m, const Activations& x, Range rows, Range tiles
   round_pairs(x.values + rows.begin * depth, (rows.end - rows.begin) * depth, rounded);
   float* const first = out + rows.begin * out_stride;
   for (int64_t tile = tiles.begin; tile < tiles.end; tile += kMostTiles)
-    cover_rows<kMostRows>({0, rows.end - rows.begin},
-                          {tile, std::min(tiles.end, tile + kMostTiles)},
-                          [&]<int kRows, int kTiles>(int64_t row, int64_t at) {
-                            bf16_block<kRows, kTiles>(m, rounded + row * depth, row, at, first,
-                                                      out_stride, add);
-                          });
+    cover_rows<kMostRows>(
+        {0, rows.end - rows.begin}, {tile, std::min(tiles.end, tile + kMostTiles)},
+        [&]<int kRows, int kTiles>(int64_t row, int64_t at) {
+          bf16_block<kRows, kTiles>(m, rounded + row * depth, row, at, first, out_stride, add);
+        });
 }
 
 // Values that the compiler cannot know, so that it leaves nothing out.

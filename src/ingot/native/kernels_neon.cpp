@@ -101,8 +101,7 @@ void gemm_quantized(const Matrix& m, const Activations& x, Range rows, Range til
     int64_t row = rows.begin;
     for (; row + 4 <= rows.end; row += 4)
       quantized_block<kKind, 4>(m, x, row, tile, out, out_stride, add);
-    for (; row < rows.end; ++row)
-      quantized_block<kKind, 1>(m, x, row, tile, out, out_stride, add);
+    for (; row < rows.end; ++row) quantized_block<kKind, 1>(m, x, row, tile, out, out_stride, add);
   }
 }
 

@@ -28,9 +28,7 @@ class KvCache {
   uint8_t* keys(int64_t layer, int64_t head) const {
     return memory_ + layer * blocks_ * block_bytes() + head * head_bytes_;
   }
-  uint8_t* values(int64_t layer, int64_t head) const {
-    return keys(layer, head) + codes_bytes_;
-  }
+  uint8_t* values(int64_t layer, int64_t head) const { return keys(layer, head) + codes_bytes_; }
   uint8_t* key_scales(int64_t layer, int64_t head) const {
     return keys(layer, head) + 2 * codes_bytes_;
   }

@@ -5,9 +5,9 @@
 namespace ingot {
 namespace {
 
-constexpr int64_t kWorkPerTask = int64_t{1} << 16;     // bytes of weights times blocks of 4 rows
-constexpr int64_t kTasksPerThread = 4;                 // so that a slow thread can be helped
-constexpr int64_t kRowBytes = int64_t{192} << 10;      // activations that stay in the L2 cache
+constexpr int64_t kWorkPerTask = int64_t{1} << 16;  // bytes of weights times blocks of 4 rows
+constexpr int64_t kTasksPerThread = 4;              // so that a slow thread can be helped
+constexpr int64_t kRowBytes = int64_t{192} << 10;   // activations that stay in the L2 cache
 
 }  // namespace
 
@@ -39,8 +39,8 @@ Activations PreparedRows::view() const {
   return {values_.get(), codes_.get(), scales_.get(), sums_.get()};
 }
 
-void multiply(const Kernels& kernels, ThreadPool& pool, const Matrix& matrix,
-              const PreparedRows& x, int64_t rows, float* out, bool add) {
+void multiply(const Kernels& kernels, ThreadPool& pool, const Matrix& matrix, const PreparedRows& x,
+              int64_t rows, float* out, bool add) {
   const Gemm gemm = gemm_for(kernels, matrix.kind);
   const Activations activations = x.view();
   const int64_t tiles = matrix.tiles();

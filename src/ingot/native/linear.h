@@ -25,7 +25,7 @@ class PreparedRows {
 };
 
 // out (rows, outputs) = or += x times the matrix transposed.
-void multiply(const Kernels& kernels, ThreadPool& pool, const Matrix& matrix,
-              const PreparedRows& x, int64_t rows, float* out, bool add);
+void multiply(const Kernels& kernels, ThreadPool& pool, const Matrix& matrix, const PreparedRows& x,
+              int64_t rows, float* out, bool add);
 
 }  // namespace ingot

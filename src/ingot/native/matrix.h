@@ -17,7 +17,8 @@ inline int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1)
 // activations reads it as one stream. What lies inside a tile, from the outside in:
 //   bf16: [inputs/2][16 outputs][2 inputs] of bfloat16 bits
 //   int8: [inputs/4][16 outputs][4 inputs] of weight + 128, so that the bytes are unsigned
-//   int4: [inputs/8][16 outputs][4 inputs] of weight + 8; inputs 0-3 in the low half, 4-7 in the high
+//   int4: [inputs/8][16 outputs][4 inputs] of weight + 8; inputs 0-3 in the low half, 4-7 in the
+//   high
 // The quantized kinds are symmetric, with one float scale for `group` inputs of one output:
 // scales [tile][inputs/group][16 outputs]. Python's ingot.artifact.packing writes the same layout.
 struct Matrix {
@@ -32,9 +33,7 @@ struct Matrix {
   int64_t groups() const { return group ? (depth() + group - 1) / group : 0; }
   int64_t tile_bytes() const;
   const uint8_t* tile(int64_t index) const { return weights + index * tile_bytes(); }
-  const float* tile_scales(int64_t index) const {
-    return scales + index * groups() * kTileColumns;
-  }
+  const float* tile_scales(int64_t index) const { return scales + index * groups() * kTileColumns; }
 };
 
 // What the packed matrix takes: bytes of weights, and scales.

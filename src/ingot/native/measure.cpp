@@ -67,13 +67,12 @@ double seconds_to_multiply(const Matrix& matrix, int64_t rows, const Kernels& ke
   for (int64_t row = 0; row < rows; ++row) prepared.set(kernels, row, x.data());
   Buffer<float> out;
   out.at_least(rows * matrix.outputs);
-  return least_seconds(repeats, [&] {
-    multiply(kernels, pool, matrix, prepared, rows, out.get(), false);
-  });
+  return least_seconds(repeats,
+                       [&] { multiply(kernels, pool, matrix, prepared, rows, out.get(), false); });
 }
 
-double seconds_to_attend(const HeadShape& heads, CacheKind kind, int64_t context,
-                         int64_t sequences, const Kernels& kernels, int threads, int repeats) {
+double seconds_to_attend(const HeadShape& heads, CacheKind kind, int64_t context, int64_t sequences,
+                         const Kernels& kernels, int threads, int repeats) {
   constexpr int64_t kBlock = 16;
   const int64_t blocks = (context + kBlock - 1) / kBlock;
   ThreadPool pool(threads);
@@ -95,16 +94,15 @@ double seconds_to_attend(const HeadShape& heads, CacheKind kind, int64_t context
     Chunk chunk;
     chunk.tokens = {&token, 1};
     chunk.start = context - 1;
-    chunk.blocks = std::span(tables).subspan(static_cast<size_t>(i * blocks),
-                                             static_cast<size_t>(blocks));
+    chunk.blocks =
+        std::span(tables).subspan(static_cast<size_t>(i * blocks), static_cast<size_t>(blocks));
     batch.chunks.push_back(chunk);
   }
   const AttentionPlan plan(batch, heads, 0);
   const int64_t width = heads.queries * heads.width;
   std::vector<float> q(static_cast<size_t>(sequences * width), 0.1f), out(q.size());
-  return least_seconds(repeats, [&] {
-    plan.run(kernels, pool, cache, 0, q.data(), width, out.data());
-  });
+  return least_seconds(repeats,
+                       [&] { plan.run(kernels, pool, cache, 0, q.data(), width, out.data()); });
 }
 
 double most_byte_products(const Kernels& kernels, int threads) {
@@ -112,9 +110,8 @@ double most_byte_products(const Kernels& kernels, int threads) {
   ThreadPool pool(threads);
   std::vector<int64_t> done(static_cast<size_t>(pool.threads()));
   const double seconds = least_seconds(3, [&] {
-    pool.run(pool.threads(), [&](int64_t i) {
-      done[static_cast<size_t>(i)] = kernels.multiply_bytes(kRounds);
-    });
+    pool.run(pool.threads(),
+             [&](int64_t i) { done[static_cast<size_t>(i)] = kernels.multiply_bytes(kRounds); });
   });
   return static_cast<double>(std::accumulate(done.begin(), done.end(), int64_t{0})) / seconds;
 }

@@ -28,9 +28,9 @@ struct ModelShape {
 // Float gains are (hidden,) or, for the two head norms, (head width,). Matrices may be of any kind.
 struct LayerWeights {
   const float *attention_norm, *query_norm, *key_norm, *feed_forward_norm;
-  Matrix qkv;         // query heads, key heads, value heads
+  Matrix qkv;  // query heads, key heads, value heads
   Matrix output;
-  Matrix gate_up;     // gates, then ups
+  Matrix gate_up;  // gates, then ups
   Matrix down;
 };
 
@@ -47,8 +47,8 @@ struct CacheShape {
 
 // What a step gives back, in the order of the chunks.
 struct Outcome {
-  std::vector<Choice> choices;                // one for each row asked for
-  std::vector<std::vector<float>> hidden;     // (tokens, hidden) of each chunk that asked for it
+  std::vector<Choice> choices;             // one for each row asked for
+  std::vector<std::vector<float>> hidden;  // (tokens, hidden) of each chunk that asked for it
 };
 
 // Not thread-safe. The memory that the weights point into must outlive it.
@@ -80,8 +80,8 @@ class Model {
   void keep_keys_and_values(const LayerWeights& layer, int64_t index, const Chunk& chunk,
                             int64_t first_row, int64_t offset);
   void feed_forward(const LayerWeights& layer);
-  // Scores the rows asked for, a few at a time, and calls visit(first, count) with each lot's scores
-  // in logits_.
+  // Scores the rows asked for, a few at a time, and calls visit(first, count) with each lot's
+  // scores in logits_.
   template <class Visit>
   void score(const Batch& batch, Visit&& visit);
   std::vector<float> states(int64_t first, int64_t count);

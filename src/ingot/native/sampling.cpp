@@ -80,8 +80,7 @@ void keep_typical(std::vector<Candidate>& candidates, double typical_p) {
   const auto nearer = [](const Candidate& a, const Candidate& b) {
     return a.distance != b.distance ? a.distance < b.distance : a.token < b.token;
   };
-  keep_fewest(candidates, typical_p, nearer,
-              [&](const Candidate& c) { return c.weight / total; });
+  keep_fewest(candidates, typical_p, nearer, [&](const Candidate& c) { return c.weight / total; });
 }
 
 float adjusted(float score, double factor, double shift) {
@@ -168,10 +167,9 @@ double uniform(uint64_t seed, uint64_t position) {
   for (int round = 0; round < 10; ++round) {
     const auto a = static_cast<unsigned __int128>(c[0]) * 0xD2E7470EE14C6C93u;
     const auto b = static_cast<unsigned __int128>(c[2]) * 0xCA5A826395121157u;
-    const uint64_t next[4] = {static_cast<uint64_t>(b >> 64) ^ c[1] ^ key[0],
-                              static_cast<uint64_t>(b),
-                              static_cast<uint64_t>(a >> 64) ^ c[3] ^ key[1],
-                              static_cast<uint64_t>(a)};
+    const uint64_t next[4] = {
+        static_cast<uint64_t>(b >> 64) ^ c[1] ^ key[0], static_cast<uint64_t>(b),
+        static_cast<uint64_t>(a >> 64) ^ c[3] ^ key[1], static_cast<uint64_t>(a)};
     std::copy(next, next + 4, c);
     key[0] += 0x9E3779B97F4A7C15u;
     key[1] += 0xBB67AE8584CAA73Bu;

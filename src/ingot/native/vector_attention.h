@@ -109,8 +109,8 @@ struct Span {
   [[maybe_unused]] float value_scales[kSpan];
 };
 
-// Asks for a line that the next span will read. Blocks lie anywhere in memory, and a processor's own
-// foresight ends with each page; a line for each that is used leaves both the time they need.
+// Asks for a line that the next span will read. Blocks lie anywhere in memory, and a processor's
+// own foresight ends with each page; a line for each that is used leaves both the time they need.
 template <class Value>
 inline void foresee(const Value* next) {
   __builtin_prefetch(next, 0, 2);
@@ -181,8 +181,7 @@ void add_values(const Query* queries, const float* weights, const float* rescale
   int64_t k = 0;
   for (; k + 16 * kParts <= head_dim; k += 16 * kParts)
     add_parts<kCount, kParts>(queries, weights, rescale, now, next, k);
-  for (; k + 16 <= head_dim; k += 16)
-    add_parts<kCount, 1>(queries, weights, rescale, now, next, k);
+  for (; k + 16 <= head_dim; k += 16) add_parts<kCount, 1>(queries, weights, rescale, now, next, k);
   for (; k < head_dim; ++k) {  // a width that 16 does not divide
     for (int i = 0; i < kCount; ++i) {
       float total = queries[i].out[k] * rescale[i];
@@ -203,7 +202,8 @@ inline float soften(float* scores, int64_t first, int64_t from, int64_t position
   F32x16 top = splat(kLowest);
   for (int j = 0; j < 4; ++j) {
     const auto begin = static_cast<int32_t>(std::clamp<int64_t>(from - first - 16 * j, 0, 16));
-    const auto end = static_cast<int32_t>(std::clamp<int64_t>(position + 1 - first - 16 * j, 0, 16));
+    const auto end =
+        static_cast<int32_t>(std::clamp<int64_t>(position + 1 - first - 16 * j, 0, 16));
     s[j] = select((lane >= begin) & (lane < end), load(scores + 16 * j), splat(kLowest));
     top = larger(s[j], top);
   }

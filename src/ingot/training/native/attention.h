@@ -32,8 +32,8 @@ struct AttentionOutput {
 };
 
 struct AttentionGradients {
-  const uint16_t* mixed;                  // of the loss, by AttentionOutput::mixed
-  uint16_t *queries, *keys, *values;      // as in AttentionInput
+  const uint16_t* mixed;              // of the loss, by AttentionOutput::mixed
+  uint16_t *queries, *keys, *values;  // as in AttentionInput
 };
 
 // Whether this CPU has what these need: AVX-512 with BF16.

@@ -182,8 +182,7 @@ struct Slopes {
     F32x16 total = {};
     for (int64_t t = block.begin; t < block.end; t += 16) {
       const F32x16 raw = masked(block, r, t, s, scale);
-      const F32x16 weight =
-          select(raw > kLowest, exponential(raw - totals[r]), F32x16{});
+      const F32x16 weight = select(raw > kLowest, exponential(raw - totals[r]), F32x16{});
       store(s + t, weight);
       total = multiply_add(weight, load(g + t), total);
     }
@@ -217,8 +216,8 @@ void backward_block(const Part& part, const Block& block, const Rows& queries, c
   Word* const slope_pairs = own.slope_pairs.at_least(kQueriesAtOnce / 2 * stride);
   score(queries, block, own.key_tiles.get(), width, scores, stride);
   score(mixed, block, own.value_tiles.get(), width, slopes, stride);
-  const Slopes rows{block,          scale,        totals + block.first, stride, scores, slopes,
-                    rounded_slopes, weight_pairs, slope_pairs};
+  const Slopes rows{block,  scale,          totals + block.first, stride,     scores,
+                    slopes, rounded_slopes, weight_pairs,         slope_pairs};
   for (int64_t r = 0; r < block.rows; r += 2) rows.differentiate(r);
 
   Word* const query_pairs = own.query_pairs.at_least(kQueriesAtOnce / 2 * width);
@@ -257,15 +256,15 @@ void attend_forward_part(const AttentionShape& shape, const AttentionInput& inpu
   for (int64_t i = 0; i < part.group(); ++i) {
     const int64_t head = key_head * part.group() + i;
     for (int64_t first = 0; first < shape.tokens; first += kQueriesAtOnce)
-      forward_block(part, Block(part, input.starts, first), part.of_query(input.queries, head),
-                    own, scale_of(shape), output.mixed + part.offset(head, shape.query_heads),
+      forward_block(part, Block(part, input.starts, first), part.of_query(input.queries, head), own,
+                    scale_of(shape), output.mixed + part.offset(head, shape.query_heads),
                     output.totals + (window * shape.query_heads + head) * shape.tokens);
   }
 }
 
 void attend_backward_part(const AttentionShape& shape, const AttentionInput& input,
-                          const float* totals, const AttentionGradients& gradients,
-                          int64_t window, int64_t key_head) {
+                          const float* totals, const AttentionGradients& gradients, int64_t window,
+                          int64_t key_head) {
   const Part part{shape, window, key_head};
   Scratch& own = scratch();
   const int64_t width = shape.width, padded = up_to_16(shape.tokens);
@@ -288,8 +287,8 @@ void attend_backward_part(const AttentionShape& shape, const AttentionInput& inp
   }
   for (int64_t token = 0; token < shape.tokens; ++token)
     for (int64_t k = 0; k < width; k += 16) {
-      const int64_t at = part.offset(key_head, shape.key_heads) +
-                         token * shape.key_heads * width + k;
+      const int64_t at =
+          part.offset(key_head, shape.key_heads) + token * shape.key_heads * width + k;
       store_rounded(gradients.keys + at, load(key_sums + token * width + k));
       store_rounded(gradients.values + at, load(value_sums + token * width + k));
     }

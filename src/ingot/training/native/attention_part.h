@@ -8,7 +8,7 @@ namespace ingot {
 void attend_forward_part(const AttentionShape& shape, const AttentionInput& input,
                          const AttentionOutput& output, int64_t window, int64_t key_head);
 void attend_backward_part(const AttentionShape& shape, const AttentionInput& input,
-                          const float* totals, const AttentionGradients& gradients,
-                          int64_t window, int64_t key_head);
+                          const float* totals, const AttentionGradients& gradients, int64_t window,
+                          int64_t key_head);
 
 }  // namespace ingot

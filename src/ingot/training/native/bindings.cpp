@@ -1,12 +1,11 @@
 // The Python module: checks what comes in, lets go of the GIL.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 
 #include <mutex>
 #include <optional>
 #include <stdexcept>
-
-#include <nanobind/stl/optional.h>
 
 #include "attention.h"
 #include "norm.h"
@@ -18,8 +17,7 @@ namespace ingot {
 namespace {
 
 template <class Value, int kDimensions>
-using Array =
-    nb::ndarray<Value, nb::numpy, nb::device::cpu, nb::c_contig, nb::ndim<kDimensions>>;
+using Array = nb::ndarray<Value, nb::numpy, nb::device::cpu, nb::c_contig, nb::ndim<kDimensions>>;
 using Heads = Array<const uint16_t, 4>;
 using HeadsOut = Array<uint16_t, 4>;
 using Angles = std::optional<Array<const float, 2>>;
@@ -39,8 +37,8 @@ bool alike(const One& one, const Other& other) {
 AttentionShape checked_shape(const Heads& queries, const Heads& keys, const Heads& values,
                              const Starts& starts) {
   const auto size = [](size_t n) { return static_cast<int64_t>(n); };
-  const AttentionShape shape{size(queries.shape(0)), size(queries.shape(1)),
-                             size(queries.shape(2)), size(keys.shape(2)), size(queries.shape(3))};
+  const AttentionShape shape{size(queries.shape(0)), size(queries.shape(1)), size(queries.shape(2)),
+                             size(keys.shape(2)), size(queries.shape(3))};
   demand(supported(), "this CPU has no products of bfloat16");
   demand(alike<4>(keys, values) && size(keys.shape(0)) == shape.windows &&
              size(keys.shape(1)) == shape.tokens && size(keys.shape(3)) == shape.width,
@@ -65,9 +63,8 @@ AttentionInput input_of(const Heads& queries, const Heads& keys, const Heads& va
 }
 
 template <class Value>
-NormShape checked_norm(const Array<const Value, 2>& x, float eps,
-                       const Array<const float, 1>& gain, const Angles& cosines,
-                       const Angles& sines, int64_t heads) {
+NormShape checked_norm(const Array<const Value, 2>& x, float eps, const Array<const float, 1>& gain,
+                       const Angles& cosines, const Angles& sines, int64_t heads) {
   const auto rows = static_cast<int64_t>(x.shape(0)), width = static_cast<int64_t>(x.shape(1));
   demand(supported(), "this CPU has no products of bfloat16");
   demand(width > 0 && width % (cosines ? 32 : 16) == 0,
@@ -122,7 +119,7 @@ class TrainingKernels {
   }
 
   void attend(const Heads& queries, const Heads& keys, const Heads& values, const Starts& starts,
-               const HeadsOut& mixed, const Array<float, 3>& totals) {
+              const HeadsOut& mixed, const Array<float, 3>& totals) {
     const AttentionShape shape = checked_shape(queries, keys, values, starts);
     demand(alike<4>(mixed, queries), "the output has the wrong shape");
     check_totals(shape, totals);
@@ -133,9 +130,8 @@ class TrainingKernels {
   }
 
   void attend_back(const Heads& queries, const Heads& keys, const Heads& values,
-                   const Starts& starts, const Array<const float, 3>& totals,
-                   const Heads& by_mixed, const HeadsOut& by_queries, const HeadsOut& by_keys,
-                   const HeadsOut& by_values) {
+                   const Starts& starts, const Array<const float, 3>& totals, const Heads& by_mixed,
+                   const HeadsOut& by_queries, const HeadsOut& by_keys, const HeadsOut& by_values) {
     const AttentionShape shape = checked_shape(queries, keys, values, starts);
     demand(alike<4>(by_mixed, queries) && alike<4>(by_queries, queries) &&
                alike<4>(by_keys, keys) && alike<4>(by_values, keys),

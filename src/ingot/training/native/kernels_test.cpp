@@ -132,8 +132,8 @@ void test_norm(ThreadPool& pool, const std::vector<Value>& x, int64_t width, boo
   Bits out(x.size());
   std::vector<Value> by_x(x.size());
   norm_forward(pool, {rows, width, 1e-6f}, x.data(), gain.data(), rotation, out.data());
-  norm_backward(pool, {rows, width, 1e-6f}, x.data(), gain.data(), rotation, by.data(),
-                by_x.data(), by_gain.data());
+  norm_backward(pool, {rows, width, 1e-6f}, x.data(), gain.data(), rotation, by.data(), by_x.data(),
+                by_gain.data());
 
   std::vector<double> y(x.size()), dx(x.size()), dgain(static_cast<size_t>(width));
   for (int64_t row = 0; row < rows; ++row) {

@@ -1,8 +1,7 @@
-#include "norm.h"
-
 #include <algorithm>
 
 #include "buffer.h"
+#include "norm.h"
 #include "pair_product.h"
 #include "safe_run.h"
 
@@ -21,9 +20,8 @@ int64_t rows_at_once(const NormShape& shape) {
 template <class Act>
 void for_rows(ThreadPool& pool, const NormShape& shape, Act&& act) {
   const int64_t step = rows_at_once(shape);
-  run_safely(pool, (shape.rows + step - 1) / step, [&](int64_t i) {
-    act(i, i * step, std::min(shape.rows, (i + 1) * step));
-  });
+  run_safely(pool, (shape.rows + step - 1) / step,
+             [&](int64_t i) { act(i, i * step, std::min(shape.rows, (i + 1) * step)); });
 }
 
 // 1 / rms of a row.
@@ -71,8 +69,7 @@ void norm_forward(ThreadPool& pool, const NormShape& shape, const Value* x, cons
 
 template <class Value>
 void norm_backward(ThreadPool& pool, const NormShape& shape, const Value* x, const float* gain,
-                   const Rotation& rotation, const uint16_t* by_out, Value* by_x,
-                   float* by_gain) {
+                   const Rotation& rotation, const uint16_t* by_out, Value* by_x, float* by_gain) {
   const int64_t width = shape.width, step = rows_at_once(shape);
   const int64_t parts = (shape.rows + step - 1) / step;
   Buffer<float> memory;

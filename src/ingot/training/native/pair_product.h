@@ -37,8 +37,8 @@ inline void multiply_block(const Left& left, const Right& right, int64_t pairs, 
   __m512 sums[kRows][kTiles];
   for (int r = 0; r < kRows; ++r)
     for (int t = 0; t < kTiles; ++t)
-      sums[r][t] = out.add ? _mm512_loadu_ps(out.floats + r * out.row_stride + t * 16)
-                           : _mm512_setzero_ps();
+      sums[r][t] =
+          out.add ? _mm512_loadu_ps(out.floats + r * out.row_stride + t * 16) : _mm512_setzero_ps();
   for (int64_t p = 0; p < pairs; ++p) {
     __m512i side[kTiles];
     for (int t = 0; t < kTiles; ++t)
@@ -83,12 +83,18 @@ inline void multiply(const Left& left, const Right& right, int64_t rows, int64_t
   const Left rest{left.words + whole * left.row_stride, left.row_stride, left.pair_stride};
   const Sums below{out.floats + whole * out.row_stride, out.row_stride, out.add};
   switch (rows - whole) {
-    case 5: return multiply_rows<5, kTiles>(rest, right, 5, tiles, pairs, below);
-    case 4: return multiply_rows<4, kTiles>(rest, right, 4, tiles, pairs, below);
-    case 3: return multiply_rows<3, kTiles>(rest, right, 3, tiles, pairs, below);
-    case 2: return multiply_rows<2, kTiles>(rest, right, 2, tiles, pairs, below);
-    case 1: return multiply_rows<1, kTiles>(rest, right, 1, tiles, pairs, below);
-    default: return;
+    case 5:
+      return multiply_rows<5, kTiles>(rest, right, 5, tiles, pairs, below);
+    case 4:
+      return multiply_rows<4, kTiles>(rest, right, 4, tiles, pairs, below);
+    case 3:
+      return multiply_rows<3, kTiles>(rest, right, 3, tiles, pairs, below);
+    case 2:
+      return multiply_rows<2, kTiles>(rest, right, 2, tiles, pairs, below);
+    case 1:
+      return multiply_rows<1, kTiles>(rest, right, 1, tiles, pairs, below);
+    default:
+      return;
   }
 }
 
