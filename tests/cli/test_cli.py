@@ -238,18 +238,20 @@ def test_every_executor_answers_and_only_torch_needs_pytorch(
     cli: Cli, sealed: Path, tmp_path: Path
 ) -> None:
     asked = ("generate", str(sealed), "def ", "--max-tokens", "8", "--temperature", "0")
-    answers = {
-        name: cli(*asked, "--executor", name, "--json").stdout
-        for name in ("native", "native-int8", "torch")
+    variants = {
+        "native": ("--executor", "native"),
+        "int8": ("--executor", "native", "--weights", "int8"),
+        "torch": ("--executor", "torch"),
     }
+    answers = {name: cli(*asked, *options, "--json").stdout for name, options in variants.items()}
     for name, answer in answers.items():
         # Not one text: at a near tie, rounding decides.
-        slack = 0.3 if name == "native-int8" else 0.1
+        slack = 0.3 if name == "int8" else 0.1
         assert farthest_from_likeliest(sealed, "def ", json.loads(answer)["token_ids"]) < slack
     blocked = "import sys; sys.modules['torch'] = None; from ingot.cli import main; main()"
-    for name in ("native", "native-int8"):
+    for name in ("native", "int8"):
         done = subprocess.run(
-            [sys.executable, "-c", blocked, *asked, "--executor", name, "--json"],
+            [sys.executable, "-c", blocked, *asked, *variants[name], "--json"],
             capture_output=True,
             text=True,
             timeout=300,
@@ -258,6 +260,11 @@ def test_every_executor_answers_and_only_torch_needs_pytorch(
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["token_ids"] == json.loads(answers[name])["token_ids"]
     assert "'fast' is not an executor" in error_of(cli(*asked, "--executor", "fast", code=2))
+    refused = error_of(cli(*asked, "--weights", "fp8", code=2))
+    assert "'fp8' is not a format of weights" in refused
+    assert "use stored, bf16, int8 or int4" in refused
+    refused = error_of(cli(*asked, "--executor", "torch", "--weights", "int4", code=2))
+    assert "'int4' needs the native executor" in refused
 
 
 def test_serve_until_interrupted(sealed: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import ingot.artifact as freezing
-from ingot.artifact import Kind, round_to_bfloat16, widen_to_float32
+from ingot.artifact import WeightFormat, round_to_bfloat16, widen_to_float32
 from ingot.native import Matrix, kernels, pack, packed_sizes, uniform
 
 FAST = [name for name in kernels() if name != "portable"]
@@ -50,7 +50,7 @@ def quantized(x: NDArray[np.float32], group: int, highest: int) -> NDArray[np.fl
     st.integers(0, 99),
 )
 def test_the_core_packs_as_freezing_does(
-    outputs: int, inputs: int, kind: Kind, group: int, seed: int
+    outputs: int, inputs: int, kind: WeightFormat, group: int, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
     bits = round_to_bfloat16(rng.standard_normal((outputs, inputs), dtype=np.float32))

@@ -24,6 +24,7 @@ from ingot.inference import (
     SamplingParams,
     TokenLogprob,
 )
+from ingot.inference.config import Weights
 from ingot.inference.executors.base import Executor
 from ingot.model.chat import ChatTemplate, Messages
 from ingot.settings import check_tables
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from ingot.server import Server, ServerConfig
 
 PathLike = str | os.PathLike[str]
-ExecutorName = Literal["auto", "native", "native-int8", "torch"]
+ExecutorName = Literal["auto", "native", "torch"]
 
 _TIMEOUT = 600.0  # seconds for one request, unless the caller gives another value
 _CLOSE_TIMEOUT = 10.0
@@ -196,6 +197,7 @@ def load(
     path: PathLike,
     *,
     executor: ExecutorName = "auto",
+    weights: Weights = "stored",
     engine: EngineConfig | None = None,
     verify: bool = True,
 ) -> Model:
@@ -203,25 +205,31 @@ def load(
 
     Args:
         path: The ingot.
-        executor: "native" runs the C++ core with the ingot's own weights, "native-int8" the
-            same core with weights rounded to int8 at loading, "torch" runs PyTorch; "auto" takes
-            the core where it was built, else PyTorch.
+        executor: "native" runs the C++ core, "torch" runs PyTorch; "auto" takes the core where
+            it was built, else PyTorch.
+        weights: "stored" computes with the ingot's own weights; "bf16", "int8" or "int4" rounds
+            them while they are loaded, which needs the C++ core and an ingot that is not
+            quantized.
         engine: Limits and the size of the key-value cache.
         verify: Read and check the weights' digests.
 
     Raises:
         ArtifactError: the ingot is missing, malformed or fails a digest.
-        UsageError: ``executor`` is unknown, or is not installed.
+        UsageError: ``executor`` or ``weights`` is unknown, not installed, or not for this ingot.
     """
     if executor not in get_args(ExecutorName):
         raise UsageError(
-            f"{executor!r} is not an executor",
-            where="executor",
-            fix="use auto, native, native-int8 or torch",
+            f"{executor!r} is not an executor", where="executor", fix="use auto, native or torch"
+        )
+    if weights not in get_args(Weights):
+        raise UsageError(
+            f"{weights!r} is not a format of weights",
+            where="weights",
+            fix="use stored, bf16, int8 or int4",
         )
     config = engine or EngineConfig()
     ingot = open_ingot(Path(path), verify=verify)
-    runner = _executor(executor, ingot, config)
+    runner = _executor(executor, weights, ingot, config)
     return Model(ingot, EngineLoop(Engine(runner, ingot.tokenizer, config)))
 
 
@@ -234,7 +242,7 @@ def native_core_is_built() -> bool:
     return True
 
 
-def _executor(name: ExecutorName, ingot: Ingot, config: EngineConfig) -> Executor:
+def _executor(name: ExecutorName, weights: Weights, ingot: Ingot, config: EngineConfig) -> Executor:
     """Build the executor; each is imported only where it is chosen."""
     blocks = config.blocks_for(ingot.config)
     built = native_core_is_built()
@@ -247,6 +255,12 @@ def _executor(name: ExecutorName, ingot: Ingot, config: EngineConfig) -> Executo
                 where="executor torch",
                 fix="install ingot[train], or use the native executor",
             ) from error
+        if weights != "stored":
+            raise UsageError(
+                f"{weights!r} needs the native executor, and this is torch",
+                where="weights",
+                fix="use 'stored', or --executor native",
+            )
         for setting in ("kv_cache_dtype", "pin_threads"):
             if getattr(config, setting):
                 raise UsageError("is for the native executor", where=f"engine.{setting}")
@@ -261,7 +275,6 @@ def _executor(name: ExecutorName, ingot: Ingot, config: EngineConfig) -> Executo
         )
     from ingot.inference.executors.native import NativeExecutor
 
-    weights: Literal["stored", "int8"] = "int8" if name == "native-int8" else "stored"
     return NativeExecutor(
         ingot,
         num_blocks=blocks,
@@ -280,6 +293,7 @@ def serve(
     listener: socket.socket | None = None,
     further: Mapping[str, Model] | None = None,
     executor: ExecutorName = "auto",
+    weights: Weights = "stored",
     engine: EngineConfig | None = None,
     **settings: Any,
 ) -> Server:
@@ -294,6 +308,7 @@ def serve(
         listener: A socket from ``listen(config)``, for a caller that took the port earlier.
         further: More models by the names that clients use.
         executor: Runs ingots that are loaded while the server runs.
+        weights: Format of their weights in memory, see ``load``.
         engine: Limits of their engines.
         settings: Fields of ``ServerConfig`` that override ``config``, such as ``port=8080``.
 
@@ -304,9 +319,9 @@ def serve(
     # Half a second that generating without HTTP need not wait.
     from ingot.server import Server, ServerConfig
 
-    def load_another(path: Path, weights: Literal["stored", "int8"]) -> tuple[Ingot, EngineLoop]:
-        chosen = executor if weights == "stored" else "native-int8"
-        loaded = load(path, executor=chosen, engine=engine)
+    def load_another(path: Path, chosen: Weights) -> tuple[Ingot, EngineLoop]:
+        in_memory = weights if chosen == "stored" else chosen
+        loaded = load(path, executor=executor, weights=in_memory, engine=engine)
         return loaded.ingot, loaded.loop
 
     if settings:

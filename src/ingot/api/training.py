@@ -12,7 +12,15 @@ import torch
 
 from ingot.api.callbacks import Callbacks
 from ingot.api.new_run import new_run
-from ingot.artifact import Ingot, Kind, Provenance, Scheme, check_target, parse_scheme, round_model
+from ingot.artifact import (
+    Ingot,
+    Provenance,
+    Scheme,
+    WeightFormat,
+    check_target,
+    parse_scheme,
+    round_model,
+)
 from ingot.artifact import freeze as seal
 from ingot.corpus import (
     Corpus,
@@ -202,7 +210,7 @@ def freeze(
     *,
     overwrite: bool = False,
     latest: bool = False,
-    quantize: Scheme | Kind | None = None,
+    quantize: Scheme | WeightFormat | None = None,
     calibrated: bool = True,
 ) -> Ingot:
     """Seal a run's best checkpoint into the ingot ``out``; return it, open, for use in a ``with``.

@@ -10,9 +10,9 @@ from ingot.artifact.ingot import Ingot, open_ingot
 from ingot.artifact.quantization.bfloat16 import round_to_bfloat16, widen_to_float32
 from ingot.artifact.quantization.gptq import gptq
 from ingot.artifact.quantization.packing import (
-    Kind,
     PackedShape,
     QuantizedMatrix,
+    WeightFormat,
     pack,
     round_to_nearest,
     unpack,
@@ -33,7 +33,6 @@ __all__ = [
     "DTYPES",
     "FileRecord",
     "Ingot",
-    "Kind",
     "Manifest",
     "PackedShape",
     "Provenance",
@@ -45,6 +44,7 @@ __all__ = [
     "StoredTensor",
     "TensorFile",
     "TensorRecord",
+    "WeightFormat",
     "WrittenTensors",
     "chat_template_source",
     "check_patterns",

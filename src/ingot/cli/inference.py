@@ -15,7 +15,10 @@ from ingot.cli.options import IngotFolder, Json, Port, say
 
 app = typer.Typer()
 
-Executor = Annotated[str, typer.Option(help="auto, native, native-int8 or torch.")]
+Executor = Annotated[str, typer.Option(help="auto, native or torch.")]
+Weights = Annotated[
+    str, typer.Option(help="stored: the ingot's own; bf16, int8 or int4: rounded at loading.")
+]
 Threads = Annotated[
     int | None, typer.Option(min=1, max=1024, help="Compute threads; one per CPU by default.")
 ]
@@ -68,6 +71,7 @@ def generate(
         list[str] | None, typer.Option(help="Text that ends the generation; may be repeated.")
     ] = None,
     executor: Executor = "auto",
+    weights: Weights = "stored",
     threads: Threads = None,
     json: Json = False,
 ) -> None:
@@ -86,7 +90,12 @@ def generate(
         "stop": tuple(stop or ()),
     }
     engine = EngineConfig(threads=threads)
-    with load(ingot, executor=executor, engine=engine) as model:  # type: ignore[arg-type]
+    with load(  # it checks executor and weights
+        ingot,
+        executor=executor,  # type: ignore[arg-type]
+        weights=weights,  # type: ignore[arg-type]
+        engine=engine,
+    ) as model:
         if json:
             say(True, dataclasses.asdict(model.generate(text, **sampling)), "")
             return
@@ -113,6 +122,7 @@ def serve(
         bool, typer.Option(help="Allow an address that others can reach without API keys.")
     ] = False,
     executor: Executor = "auto",
+    weights: Weights = "stored",
     threads: Threads = None,
     settings: Annotated[
         list[str] | None,
@@ -145,7 +155,12 @@ def serve(
     with contextlib.ExitStack() as opened:
         models = {
             name: opened.enter_context(
-                inference.load(path, executor=executor, engine=engine)  # type: ignore[arg-type]
+                inference.load(  # it checks executor and weights
+                    path,
+                    executor=executor,  # type: ignore[arg-type]
+                    weights=weights,  # type: ignore[arg-type]
+                    engine=engine,
+                )
             )
             for name, path in named.items()
         }
@@ -155,7 +170,8 @@ def serve(
             config,
             listener=listener,
             further=models,
-            executor=executor,  # type: ignore[arg-type]  # load has checked it
+            executor=executor,  # type: ignore[arg-type]
+            weights=weights,  # type: ignore[arg-type]
             engine=engine,
         )
         announcement = (

@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from ingot.errors import UsageError
 from ingot.model.config import ModelConfig
 
+Weights = Literal["stored", "bf16", "int8", "int4"]
+"""Weights in memory: the ingot's own, or a format they are rounded to while they are loaded."""
+
 _Count = Annotated[int, Field(ge=1, lt=1 << 31)]
 _BYTES_PER_VALUE = 4  # float32, the widest that an executor stores
 

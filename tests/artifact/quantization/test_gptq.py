@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ingot.artifact import Kind, gptq, round_to_nearest
+from ingot.artifact import WeightFormat, gptq, round_to_nearest
 
 
 def correlated(rows: int, inputs: int, seed: int) -> np.ndarray:
@@ -17,7 +17,7 @@ def correlated(rows: int, inputs: int, seed: int) -> np.ndarray:
 
 @pytest.mark.parametrize(("kind", "gain"), [("int4", 0.7), ("int8", 0.8)])
 @pytest.mark.parametrize("inputs", [128, 150])
-def test_outputs_err_less_than_after_rounding(kind: Kind, gain: float, inputs: int) -> None:
+def test_outputs_err_less_than_after_rounding(kind: WeightFormat, gain: float, inputs: int) -> None:
     x = correlated(2000, inputs, 0)
     weights = np.random.default_rng(1).standard_normal((40, inputs)).astype(np.float32)
 

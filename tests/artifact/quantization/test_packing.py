@@ -6,15 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingot.artifact import (
-    Kind,
     PackedShape,
     QuantizedMatrix,
+    WeightFormat,
     pack,
     round_to_nearest,
     unpack,
 )
 
-KINDS: tuple[Kind, ...] = ("bf16", "int8", "int4")
+KINDS: tuple[WeightFormat, ...] = ("bf16", "int8", "int4")
 
 
 def drawn(outputs: int, inputs: int, seed: int) -> np.ndarray:
@@ -30,7 +30,7 @@ def drawn(outputs: int, inputs: int, seed: int) -> np.ndarray:
     st.integers(0, 99),
 )
 def test_unpacking_gives_back_what_was_packed(
-    outputs: int, inputs: int, kind: Kind, group: int, seed: int
+    outputs: int, inputs: int, kind: WeightFormat, group: int, seed: int
 ) -> None:
     matrix = round_to_nearest(drawn(outputs, inputs, seed), kind, group)
     shape = PackedShape(kind, matrix.group, outputs, inputs)
@@ -41,7 +41,7 @@ def test_unpacking_gives_back_what_was_packed(
 
 
 @pytest.mark.parametrize(("kind", "step"), [("int8", 1 / 127), ("int4", 1 / 7)])
-def test_no_weight_is_further_than_half_a_step(kind: Kind, step: float) -> None:
+def test_no_weight_is_further_than_half_a_step(kind: WeightFormat, step: float) -> None:
     weights = drawn(9, 130, 1)
     matrix = round_to_nearest(weights, kind, 32)
     codes = matrix.codes.astype(int)
@@ -65,7 +65,7 @@ def test_int4_errs_less_than_with_the_largest_weight_as_limit() -> None:
 
 
 @pytest.mark.parametrize("kind", ["int8", "int4"])
-def test_zeros_and_tiny_weights_are_zero(kind: Kind) -> None:
+def test_zeros_and_tiny_weights_are_zero(kind: WeightFormat) -> None:
     weights = np.array([[0.0] * 40, [1e-35] * 40], dtype=np.float32)
     matrix = round_to_nearest(weights, kind, 32)
     assert not matrix.scales.any()

@@ -21,10 +21,11 @@ from ingot.api.verify_live import verify_live
 from ingot.artifact import Ingot, Provenance, freeze, open_ingot
 from ingot.errors import ArtifactError, ServeError, UsageError
 from ingot.inference import Engine, EngineLoop
+from ingot.inference.config import Weights
 from ingot.inference.executors.torch import TorchExecutor
 from ingot.server import Server, ServerConfig
 from ingot.server.access.api_keys import make_key
-from ingot.server.engine.model_registry import ServedModel, Weights
+from ingot.server.engine.model_registry import ServedModel
 
 ASKED: dict[str, Any] = {"model": "tiny", "prompt": "def area", "temperature": 0}
 Wait = Callable[[Callable[[], bool]], None]
@@ -33,7 +34,7 @@ Wait = Callable[[Callable[[], bool]], None]
 def load(path: Path, weights: Weights) -> tuple[Ingot, EngineLoop]:
     """Open an ingot and start its engine, as a server's loader does."""
     if weights == "int8":
-        model = inference.load(path, executor="native-int8")
+        model = inference.load(path, weights="int8")
         return model.ingot, model.loop
     ingot = open_ingot(path)
     return ingot, EngineLoop(Engine(TorchExecutor(ingot), ingot.tokenizer))
@@ -232,7 +233,7 @@ def test_a_model_is_not_closed_while_it_is_used(ingot_path: Path) -> None:
 @pytest.mark.skipif(not native_core_is_built(), reason="installed without the native core")
 def test_weights_that_loading_converted_are_not_called_false(ingot_path: Path) -> None:
     with (
-        inference.load(ingot_path, executor="native-int8") as model,
+        inference.load(ingot_path, weights="int8") as model,
         Server(model.ingot, model.loop, ServerConfig(port=0)) as server,
     ):
         said = httpx.post(f"{server.url}/admin/verify", json={"model": "tiny"}, timeout=300)

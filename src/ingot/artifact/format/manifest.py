@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from ingot.artifact.quantization.packing import GROUPS, LAYOUT, LAYOUT_VERSION, Kind
+from ingot.artifact.quantization.packing import GROUPS, LAYOUT, LAYOUT_VERSION, WeightFormat
 from ingot.errors import ArtifactError, from_validation
 
 MANIFEST = "ingot.json"
@@ -68,7 +68,7 @@ class FileRecord(_Record):
 class MatrixRecord(_Record):
     """How one matrix of a quantized ingot is stored."""
 
-    kind: Kind
+    kind: WeightFormat
     group: NonNegativeInt
     """Inputs that share a scale; 0 for bf16, which has none."""
 

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingot.artifact.quantization.packing import (
-    Kind,
     QuantizedMatrix,
+    WeightFormat,
     best_scales,
     groups_of,
     nearest_codes,
@@ -18,7 +18,7 @@ _DAMPING = 0.01  # share of the mean curvature added to all: what the paper uses
 
 
 def gptq(
-    weights: NDArray[np.float32], hessian: NDArray[np.float64], kind: Kind, group: int
+    weights: NDArray[np.float32], hessian: NDArray[np.float64], kind: WeightFormat, group: int
 ) -> QuantizedMatrix:
     """Quantize one matrix, each input's rounding error spread over the inputs after it.
 

@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from ingot.artifact.quantization.bfloat16 import round_to_bfloat16, widen_to_float32
 
-Kind = Literal["bf16", "int8", "int4"]
+WeightFormat = Literal["bf16", "int8", "int4"]
+"""What a packed matrix stores: bfloat16 bits, or codes of 8 or 4 bits with scales."""
 GROUPS = (32, 64, 128)
 """Inputs that may share a scale."""
 LAYOUT: Literal["tiles16"] = "tiles16"
@@ -43,7 +44,7 @@ LARGEST_CODE = {"int8": 127, "int4": 7}
 class QuantizedMatrix:
     """A weight matrix as codes and scales, not yet packed."""
 
-    kind: Kind
+    kind: WeightFormat
     group: int
     """Inputs that share a scale; 0 for bf16."""
     codes: NDArray[Any]
@@ -62,7 +63,7 @@ class QuantizedMatrix:
 class PackedShape:
     """What one packed matrix is stored as."""
 
-    kind: Kind
+    kind: WeightFormat
     group: int
     outputs: int
     inputs: int
@@ -90,7 +91,9 @@ def groups_of(inputs: int, group: int) -> int:
     return math.ceil(inputs / group)
 
 
-def round_to_nearest(weights: NDArray[np.float32], kind: Kind, group: int) -> QuantizedMatrix:
+def round_to_nearest(
+    weights: NDArray[np.float32], kind: WeightFormat, group: int
+) -> QuantizedMatrix:
     """Quantize (outputs, inputs), each weight to the code nearest to it.
 
     int8: the largest weight of a group sets its scale. int4: the scale, of a few, whose
@@ -111,7 +114,7 @@ def round_to_nearest(weights: NDArray[np.float32], kind: Kind, group: int) -> Qu
 
 
 def nearest_codes(
-    weights: NDArray[np.floating], scales: NDArray[np.float32], kind: Kind
+    weights: NDArray[np.floating], scales: NDArray[np.float32], kind: WeightFormat
 ) -> NDArray[np.int8]:
     """Return the codes nearest to weights (...), given scales that broadcast to them."""
     usable = scales != 0
@@ -122,7 +125,7 @@ def nearest_codes(
 
 
 def best_scales(
-    part: NDArray[np.floating], importance: NDArray[np.floating], kind: Kind
+    part: NDArray[np.floating], importance: NDArray[np.floating], kind: WeightFormat
 ) -> NDArray[np.float32]:
     """Return a scale for each row of ``part`` (rows, group).
 

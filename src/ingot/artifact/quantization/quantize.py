@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from ingot.artifact.quantization.packing import (
     GROUPS,
-    Kind,
     PackedShape,
     QuantizedMatrix,
+    WeightFormat,
     round_to_nearest,
 )
 from ingot.errors import ArtifactError, UsageError
@@ -33,34 +33,34 @@ class Scheme:
         UsageError: a kind or a group that does not exist.
     """
 
-    kind: Kind = "int8"
+    kind: WeightFormat = "int8"
     """Of matrices that no pattern fits."""
     group: int | None = None
     """Inputs that share a scale; None takes 128 for int8 and 32 for int4."""
-    patterns: tuple[tuple[str, Kind], ...] = ()
+    patterns: tuple[tuple[str, WeightFormat], ...] = ()
     """(pattern, kind): shell patterns over the names of ``fused_matrices``."""
 
     def __post_init__(self) -> None:
         for kind in (self.kind, *(kind for _, kind in self.patterns)):
-            if kind not in get_args(Kind):
+            if kind not in get_args(WeightFormat):
                 raise UsageError(
                     f"{kind!r} is no kind of weights",
                     where="quantize",
-                    fix="use " + ", ".join(get_args(Kind)),
+                    fix="use " + ", ".join(get_args(WeightFormat)),
                 )
         if self.group is not None and self.group not in GROUPS:
             raise UsageError(
                 f"{self.group} inputs cannot share a scale", where="group", fix="use 32, 64 or 128"
             )
 
-    def kind_of(self, name: str) -> Kind:
+    def kind_of(self, name: str) -> WeightFormat:
         """Return what the matrix of this name is stored as."""
         for pattern, kind in self.patterns:
             if fnmatch.fnmatchcase(name, pattern):
                 return kind
         return self.kind
 
-    def group_of(self, kind: Kind) -> int:
+    def group_of(self, kind: WeightFormat) -> int:
         """Return how many inputs share a scale in matrices of a kind."""
         return self.group or _DEFAULT_GROUP[kind]
 
@@ -89,8 +89,8 @@ def parse_scheme(kind: str | None, group: int | None, patterns: Sequence[str]) -
                 where="--tensor",
                 fix="give one such as '*.down_proj=bf16'",
             )
-        pairs.append((pattern, cast(Kind, name)))
-    return Scheme(cast(Kind, kind), group, tuple(pairs))  # which checks the kinds
+        pairs.append((pattern, cast(WeightFormat, name)))
+    return Scheme(cast(WeightFormat, kind), group, tuple(pairs))  # which checks the kinds
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def fused_matrices(config: ModelConfig) -> dict[str, tuple[str, ...]]:
 
 
 def packed_shapes(
-    config: ModelConfig, kinds: Mapping[str, tuple[Kind, int]]
+    config: ModelConfig, kinds: Mapping[str, tuple[WeightFormat, int]]
 ) -> dict[str, PackedShape]:
     """Return the sizes of every fused matrix from the config and each one's (kind, group)."""
     shapes = config.tensor_shapes()
@@ -136,7 +136,7 @@ def packed_shapes(
 
 
 def packed_tensors(
-    config: ModelConfig, kinds: Mapping[str, tuple[Kind, int]]
+    config: ModelConfig, kinds: Mapping[str, tuple[WeightFormat, int]]
 ) -> dict[str, tuple[PackedDtype, tuple[int, ...]]]:
     """Return the dtype and shape of every tensor that a quantized model is stored as, in order."""
     found: dict[str, tuple[PackedDtype, tuple[int, ...]]] = {}

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from ingot.artifact import Ingot
 from ingot.errors import ResourceError, ServeError, UsageError
-from ingot.inference.config import EngineConfig
+from ingot.inference.config import EngineConfig, Weights
 from ingot.inference.executors.base import FEATURES, HiddenStates, ModelInput, Result, SamplingRow
-from ingot.inference.executors.native_weights import NativeWeights, WeightKind
+from ingot.inference.executors.native_weights import NativeWeights
 from ingot.inference.request.sequence import SampledToken, TokenLogprob
 from ingot.native import Model
 
@@ -52,7 +52,7 @@ class NativeExecutor:
         *,
         num_blocks: int | None = None,
         block_size: int = 16,
-        weights: WeightKind = "stored",
+        weights: Weights = "stored",
         kv_cache: CacheKind = "bf16",
         threads: int | None = None,
         pinned: bool = False,

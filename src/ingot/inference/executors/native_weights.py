@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ingot.artifact import (
     Ingot,
-    Kind,
     PackedShape,
     SealedBuffer,
+    WeightFormat,
     fused_matrices,
     round_to_bfloat16,
     unpack,
     widen_to_float32,
 )
 from ingot.errors import UsageError
+from ingot.inference.config import Weights
 from ingot.native import Matrix, pack, packed_sizes
 
-WeightKind = Literal["stored", "bf16", "int8", "int4"]
 GROUP = 128
 """Inputs that share a scale where weights are rounded at loading."""
 
@@ -45,7 +45,7 @@ class NativeWeights:
         UsageError: the ingot is quantized and ``kind`` is not "stored".
     """
 
-    def __init__(self, ingot: Ingot, kind: WeightKind) -> None:
+    def __init__(self, ingot: Ingot, kind: Weights) -> None:
         self._shapes = ingot.packed_shapes
         if self._shapes and kind != "stored":
             raise UsageError(
@@ -56,7 +56,7 @@ class NativeWeights:
         shapes = ingot.config.tensor_shapes().items()
         self._outputs = {name: shape[0] for name, shape in shapes if len(shape) > 1}
         self._inputs = {name: shape[1] for name, shape in shapes if len(shape) > 1}
-        self._kind: Kind = "bf16" if kind == "stored" else kind
+        self._kind: WeightFormat = "bf16" if kind == "stored" else kind
         self._exact = bool(self._shapes) or (
             self._kind == "bf16" and ingot.manifest.dtype == "bfloat16"
         )

@@ -83,9 +83,7 @@ class SwitchBench:
         with contextlib.ExitStack() as stack:
             self._models = {False: stack.enter_context(inference.load(path))}
             if self.can_quantize:
-                self._models[True] = stack.enter_context(
-                    inference.load(path, executor="native-int8")
-                )
+                self._models[True] = stack.enter_context(inference.load(path, weights="int8"))
             self._stack = stack.pop_all()
 
     def __enter__(self) -> Self:

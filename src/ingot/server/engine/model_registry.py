@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 from ingot.artifact import Ingot
 from ingot.errors import IngotError, ServeError, UsageError
 from ingot.inference import EngineLoop
+from ingot.inference.config import Weights
 from ingot.process import return_memory
 from ingot.server.engine.grammars import GrammarCache
 from ingot.server.engine.prompts import PromptEncoder
@@ -24,8 +24,6 @@ from ingot.server.schemas.completions import Model
 _log = logging.getLogger(__name__)
 _CLOSE_S = 10.0
 
-Weights = Literal["stored", "int8"]
-"""Weights in memory: the sealed ones, or the same quantized to int8."""
 
 Loader = Callable[[Path, Weights], tuple[Ingot, EngineLoop]]
 """Opens and verifies an ingot and starts its engine; raises ``IngotError``."""
