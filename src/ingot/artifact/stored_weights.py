@@ -31,7 +31,7 @@ def plain_tensors(tensors: Weights, config: ModelConfig, dtype: Dtype) -> dict[s
 def quantized_tensors(
     tensors: Weights, config: ModelConfig, quantized: QuantizedModel
 ) -> dict[str, RawTensor]:
-    """Describe the packed matrices, and the norms' gains as float32."""
+    """Describe the packed matrices, and the norms' weights as float32."""
     kinds = {name: (matrix.kind, matrix.group) for name, matrix in quantized.matrices.items()}
     stored = {}
     packed = {}

@@ -130,7 +130,7 @@ class EngineLoop:
     def weight_digests(self) -> dict[str, str]:
         """Return the SHA-256 of each of the ingot's tensors, from the memory that answers.
 
-        Takes as long as reading all weights; the engine goes on meanwhile. Empty where the
+        Takes as long as reading all weights; the engine continues meanwhile. Empty where the
         executor rounds weights, so that what it holds cannot be compared with the ingot.
         """
         return self._engine.weight_digests()

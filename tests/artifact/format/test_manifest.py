@@ -113,7 +113,7 @@ def test_refuses_what_is_sealed_but_wrong(manifest: Manifest, change: dict[str, 
     ],
 )
 def test_refuses_names_that_no_ingot_has(extra: str) -> None:
-    with pytest.raises(ValidationError, match="is no file of an ingot"):
+    with pytest.raises(ValidationError, match="is not a file of an ingot"):
         sealed([*SMALL, "model.safetensors", extra])
 
 

@@ -68,7 +68,7 @@ def test_decodes_come_before_a_long_prompt() -> None:
     ]
 
 
-def test_prompts_tenant_a_step_oldest_first() -> None:
+def test_prompts_share_a_step_oldest_first() -> None:
     room, sizes = scheduler(), (6, 6, 6)
     first, second, third = (sequence(size) for size in sizes)
     for one in (first, second, third):

@@ -150,7 +150,7 @@ class Manifest(_Record):
             raise ValueError(f"{min(missing)} is not listed")
         for name in files:
             if name not in REQUIRED_FILES and name != INDEX and not is_weights(name):
-                raise ValueError(f"{name[:80]!r} is no file of an ingot")
+                raise ValueError(f"{name[:80]!r} is not a file of an ingot")
         shards = [name for name in files if is_weights(name)]
         if not shards or (shards == [WEIGHTS]) == (INDEX in files):
             raise ValueError(f"weights must be {WEIGHTS} alone, or shards with {INDEX}")

@@ -44,7 +44,7 @@ class Scheme:
         for kind in (self.kind, *(kind for _, kind in self.patterns)):
             if kind not in get_args(WeightFormat):
                 raise UsageError(
-                    f"{kind!r} is no kind of weights",
+                    f"{kind!r} is not a format of weights",
                     where="quantize",
                     fix="use " + ", ".join(get_args(WeightFormat)),
                 )
@@ -151,7 +151,7 @@ def packed_tensors(
 
 
 def _is_gain(shape: tuple[int, ...]) -> bool:
-    """Tell a norm's gains, which stay float32, from a matrix."""
+    """Tell a norm's weights, which stay float32, from a matrix."""
     return len(shape) == 1
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 
 from ingot.corpus.store.manifest import SideRecord, SourceRecord
-from ingot.errors import CorpusError, UsageError
+from ingot.errors import CorpusError, UsageError, nearest
 
 
 def parse_mix(given: Iterable[str]) -> dict[str, float] | None:
@@ -46,8 +45,8 @@ def weights_in_order(names: Sequence[str], mix: Mapping[str, float]) -> list[flo
         )
     for name in mix:
         if name not in names:
-            near = get_close_matches(name, names, 1)
-            known = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}"
+            near = nearest(name, names)
+            known = f"did you mean {near!r}?" if near else f"there are: {', '.join(names)}"
             raise CorpusError(f"there is no source called {name!r}", where="mix", fix=known)
     for name in names:
         if name not in mix:

@@ -87,7 +87,7 @@ class NativeExecutor:
                 f"no memory for {self.num_blocks} blocks of the key-value cache",
                 fix="use fewer blocks or a smaller model",
             ) from error
-        self._weights.let_go()
+        self._weights.release_tensors()
         ingot.release_pages()  # matrices were copied; norms come back when read
 
     def step(self, inputs: Seq[ModelInput]) -> list[Result]:
@@ -125,7 +125,7 @@ class NativeExecutor:
         self.model.make_way(on)
 
     def close(self) -> None:
-        """Give back the memory of weights and cache, and the threads."""
+        """Release the memory of weights and cache, and the threads."""
         self.model.close()
         self._weights.close()
 
@@ -207,18 +207,18 @@ def _arranged(ingot: Ingot, weights: NativeWeights) -> dict[str, Any]:
     return {
         "embedding": embedding,
         "head": embedding if tied else weights.matrix("lm_head"),
-        "final_norm": weights.gains("model.norm.weight"),
+        "final_norm": weights.norm("model.norm.weight"),
         "layers": [_layer(weights, f"model.layers.{layer}") for layer in layers],
     }
 
 
 def _layer(weights: NativeWeights, prefix: str) -> tuple[Any, ...]:
-    """Return one layer's gains and matrices in the core's order."""
+    """Return one layer's norm weights and matrices in the core's order."""
     return (
-        weights.gains(f"{prefix}.input_layernorm.weight"),
-        weights.gains(f"{prefix}.self_attn.q_norm.weight"),
-        weights.gains(f"{prefix}.self_attn.k_norm.weight"),
-        weights.gains(f"{prefix}.post_attention_layernorm.weight"),
+        weights.norm(f"{prefix}.input_layernorm.weight"),
+        weights.norm(f"{prefix}.self_attn.q_norm.weight"),
+        weights.norm(f"{prefix}.self_attn.k_norm.weight"),
+        weights.norm(f"{prefix}.post_attention_layernorm.weight"),
         weights.matrix(f"{prefix}.self_attn.qkv_proj"),
         weights.matrix(f"{prefix}.self_attn.o_proj"),
         weights.matrix(f"{prefix}.mlp.gate_up_proj"),

@@ -60,7 +60,7 @@ class NativeWeights:
         self._exact = bool(self._shapes) or (
             self._kind == "bf16" and ingot.manifest.dtype == "bfloat16"
         )
-        self._gains: dict[str, NDArray[np.float32]] = {}
+        self._norms: dict[str, NDArray[np.float32]] = {}
         self._matrices = self._filled()
 
     def matrix(self, name: str) -> Matrix:
@@ -68,23 +68,23 @@ class NativeWeights:
         shape, tiles, scales = self._matrices[name]
         return Matrix(shape.kind, shape.outputs, shape.inputs, shape.group, tiles, scales)
 
-    def gains(self, name: str) -> NDArray[np.float32]:
-        """Return a norm's gains as float32."""
+    def norm(self, name: str) -> NDArray[np.float32]:
+        """Return a norm's weights as float32."""
         values = self._tensors[name].array()
         if self._tensors[name].dtype == "BF16":
             values = widen_to_float32(values)
-        self._gains[name] = np.ascontiguousarray(values, dtype=np.float32)
-        return self._gains[name]
+        self._norms[name] = np.ascontiguousarray(values, dtype=np.float32)
+        return self._norms[name]
 
-    def let_go(self) -> None:
+    def release_tensors(self) -> None:
         """Forget the ingot's tensors, once all that is needed was handed out."""
         self._tensors = {}
 
     def close(self) -> None:
-        """Forget what was handed out too; its memory goes back as the last other user ends."""
-        self.let_go()
+        """Forget what was handed out too; its memory is freed when the last other user ends."""
+        self.release_tensors()
         self._matrices = {}
-        self._gains = {}
+        self._norms = {}
 
     def digests(self) -> dict[str, str]:
         """Return the SHA-256 of each of the ingot's tensors, worked out from what was handed out.
@@ -105,7 +105,7 @@ class NativeWeights:
             ends = np.cumsum([self._outputs[part] for part in self._fused[name]])
             for part, rows in zip(self._fused[name], np.split(bits, ends[:-1]), strict=True):
                 found[part] = _sha256(rows)
-        for name, values in list(self._gains.items()):
+        for name, values in list(self._norms.items()):
             found[name] = _sha256(values if self._shapes else round_to_bfloat16(values))
         return found
 

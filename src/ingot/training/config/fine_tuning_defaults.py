@@ -1,4 +1,4 @@
-"""What is usual for a run that goes on from a trained model, where nothing else is said."""
+"""Default settings of a run that starts from a trained model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ingot.model import ModelConfig
 from ingot.training.config.optimizer import OptimizerConfig
 from ingot.training.config.task import TaskKind
 
-_RATES = {"text": 0.25, "chat": 0.25, "preference": 0.05}  # of those of a model that begins anew
+_RATES = {"text": 0.25, "chat": 0.25, "preference": 0.05}  # of the rates of a new model
 _SIZES = (
     "hidden_size",
     "intermediate_size",

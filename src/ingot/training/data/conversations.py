@@ -75,7 +75,7 @@ def read_examples(
         too_long: Whether a longer conversation loses its end or is refused.
 
     Raises:
-        CorpusError: a file cannot be read, a line is no conversation with an answer or too
+        CorpusError: a file cannot be read, a line is not a conversation with an answer, or is too
             long, or nothing is left to learn from.
         ArtifactError: the template does something it must not.
     """
@@ -114,7 +114,7 @@ def messages_of(record: Record, *, answered: bool) -> list[dict[str, str]]:
 
     Raises:
         CorpusError: there are none, or one has no role, an unknown role, no content, empty
-            content, content that is no text, or further keys.
+            content, content that is not text, or further keys.
     """
     messages = record.values.get("messages")
     if not isinstance(messages, list) or not messages:

@@ -28,7 +28,7 @@ def choose_held_out(contents: Iterable[bytes], share: float) -> NDArray[np.bool_
         raise CorpusError(
             f"holds {len(hashes)} examples, all alike or too few to hold one out",
             where="data",
-            fix="give more examples; some are only for judging what was learnt",
+            fix="give more examples; some are held out to measure the loss",
         )
     return chosen
 

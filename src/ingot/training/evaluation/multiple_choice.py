@@ -67,7 +67,7 @@ def score_multiple_choice(path: Path, task_file: Path) -> MultipleChoiceResult:
     a space.
 
     Raises:
-        CorpusError: the file cannot be read, or a line is no question or does not fit.
+        CorpusError: the file cannot be read, or a line is not a question or does not fit.
         TrainingError: the run's checkpoint is missing or damaged.
         ArtifactError: the ingot is missing, malformed or fails a digest.
     """
@@ -81,7 +81,7 @@ def read_questions(path: Path) -> list[Question]:
     """Read questions from JSONL.
 
     Raises:
-        CorpusError: the file cannot be read, or a line is no question.
+        CorpusError: the file cannot be read, or a line is not a question.
     """
     return [_question(record) for record in read_records([path])]
 

@@ -14,7 +14,7 @@ from ingot.model.transformer import Transformer
 from ingot.training.compute.precision import Precision
 
 _TEMPERATURE = 0.7
-_WINDOW = 128  # positions recomputed for each token; enough to see what a model has learnt
+_WINDOW = 128  # positions recomputed for each token; enough to see what a model has learned
 
 
 @torch.no_grad()  # inference mode is not for weights that are cut among processes

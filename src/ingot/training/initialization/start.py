@@ -26,7 +26,7 @@ class Start:
     weights: dict[str, Tensor]
     """Every tensor of ``config.tensor_shapes()``, float32, on the CPU."""
     digest: str
-    """Of the ingot: what a run that goes on from it names as its parent."""
+    """The ingot's digest: a run that starts from it names it as its parent."""
 
     def check_fits(self, config: ModelConfig, tokenizer: Tokenizer) -> None:
         """Refuse a model or texts that these weights are not for; the context may differ.

@@ -56,9 +56,9 @@ class Task:
     bytes_per_token: float | None
     """UTF-8 bytes of a mean token that counts; None where the loss is not that of a text."""
     note: str = ""
-    """What became of the data, in a line, where somebody should know."""
+    """A line for the user about the data, such as how many examples were left out."""
     text: TokenStore | None = None
-    """What a model that begins anew can be prepared on."""
+    """Text that the bigram start of a new model is fitted to."""
 
 
 def open_task(run: Run, model: Transformer, precision: Precision) -> Task:

@@ -13,7 +13,7 @@ class Due(enum.Flag):
     EVALUATION = enum.auto()
     CHECKPOINT = enum.auto()
     AT_ONCE = enum.auto()
-    """Write that checkpoint without pauses: somebody asked for it."""
+    """Write that checkpoint without pauses: the user asked for it."""
     STOP = enum.auto()
 
 

@@ -50,7 +50,7 @@ def save_adapter(model: Transformer, config: LoraConfig, folder: Path, *, base: 
         model: The adapted model.
         config: What it was adapted with.
         folder: Made if it is missing; an adapter in it is replaced.
-        base: Path or name of the model that it adapts, for whoever loads it.
+        base: Path or name of the model that it adapts, for the program that loads it.
 
     Raises:
         ResourceError: the disk is full.

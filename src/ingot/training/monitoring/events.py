@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 @dataclass(frozen=True)
 class Started:
-    """The run begins, or goes on from a checkpoint."""
+    """The run begins, or resumes from a checkpoint."""
 
     parameters: int
     vocab_size: int

@@ -53,12 +53,12 @@ def find_runs(folders: Sequence[Path]) -> list[Path]:
     """Return runs that are named, and those in folders that are named, by name.
 
     Raises:
-        UsageError: a folder is missing, or there is no run in any.
+        UsageError: a folder is missing, or none of them holds a run.
     """
     found: dict[Path, None] = {}
     for folder in folders:
         if not folder.is_dir():
-            raise UsageError("is no folder", where=folder, fix="name runs, or a folder of runs")
+            raise UsageError("is not a folder", where=folder, fix="name runs, or a folder of runs")
         inside = [folder] if (folder / RECORD).is_file() else sorted(folder.iterdir())
         found |= dict.fromkeys(each for each in inside if (each / RECORD).is_file())
     if not found:

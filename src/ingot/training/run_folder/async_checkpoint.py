@@ -27,7 +27,7 @@ class Saver:
         run: The run's folder.
         keep: Latest checkpoints to keep, beside the best.
         every_s: Seconds between checkpoints. Writing one is spread over a quarter of that, 10 s
-            at most, unless somebody waits for it.
+            at most, unless a caller waits for it.
     """
 
     def __init__(self, run: Path, *, keep: int, every_s: float = math.inf) -> None:
