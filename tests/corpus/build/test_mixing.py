@@ -168,7 +168,9 @@ def test_a_source_with_nothing_left_is_named(tmp_path: Path) -> None:
         for number in range(40):
             (tmp_path / name / f"{number}.txt").write_text(f"the same text {number} " * 5)
     config = CorpusConfig(vocab_size=300, validation_fraction=0.1, mix={"first": 1, "second": 1})
-    with pytest.raises(CorpusError, match="second: has a weight, but no text to train on"):
+    with pytest.raises(
+        CorpusError, match="second: has a weight, but none of its text is left to train on"
+    ):
         build_corpus([tmp_path / "first", tmp_path / "second"], tmp_path / "out", config)
     assert not (tmp_path / "out").exists()
 

@@ -69,7 +69,7 @@ def test_the_verb(trained: Path, here: Cli, tmp_path: Path) -> None:
     assert (tmp_path / "p.html").is_file()
     rows = json.loads(here("runs", trained / "one", "--json").stdout)
     assert [row["steps"] for row in rows] == [6]
-    assert "no folder" in here("runs", tmp_path / "none", code=2).stderr
+    assert "is not a folder" in here("runs", tmp_path / "none", code=2).stderr
 
 
 def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
