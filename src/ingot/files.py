@@ -1,17 +1,18 @@
-"""Atomic, durable writing of files: after a crash the old or the new one is there, whole."""
+"""Files written atomically and durably, and files read that may be pipes or oversized."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from ingot.errors import ResourceError
+from ingot.errors import IngotError, ResourceError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -74,3 +75,39 @@ def sha256_file(path: Path) -> str:
     """Return the SHA-256 of the file's bytes in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_regular(path: Path, error: type[IngotError], *, fix: str | None = None) -> BinaryIO:
+    """Open a regular file for reading; a pipe or device is refused without waiting on it.
+
+    Raises:
+        IngotError: of the class ``error``; the file is missing, unreadable or not a regular one.
+    """
+    try:
+        # O_NONBLOCK: opening a pipe would otherwise wait for a writer.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as cause:  # ValueError: a NUL in the path
+        reason = cause.strerror if isinstance(cause, OSError) else str(cause)
+        raise error(f"cannot be read ({reason})", where=path, fix=fix) from cause
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise error("is not a regular file", where=path, fix=fix)
+    return os.fdopen(handle, "rb")
+
+
+def read_regular(
+    path: Path, error: type[IngotError], *, max_bytes: int, fix: str | None = None
+) -> bytes:
+    """Return the bytes of a regular file of at most ``max_bytes``.
+
+    Raises:
+        IngotError: of the class ``error``; the file cannot be opened or read, or is longer.
+    """
+    with open_regular(path, error, fix=fix) as file:
+        try:
+            data = file.read(max_bytes + 1)
+        except OSError as cause:
+            raise error(f"cannot be read ({cause.strerror})", where=path, fix=fix) from cause
+    if len(data) > max_bytes:
+        raise error(f"is longer than {max_bytes:,} bytes", where=path, fix=fix)
+    return data

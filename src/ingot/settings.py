@@ -15,11 +15,13 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from ingot.errors import IngotError, from_validation, nearest
+from ingot.files import read_regular
 
 Tables = dict[str, Any]
 Settings = Iterable[str] | Mapping[str, Any]
 """Texts such as ``run.steps=100``, or a mapping such as ``{"run.steps": 100}``."""
 _Model = TypeVar("_Model", bound=BaseModel)
+_LARGEST_FILE = 1 << 20  # bytes; TOML is parsed by Python code, some seconds for each megabyte
 _LONGEST_TEXT = 80  # characters of a setting to repeat in an error
 
 
@@ -27,14 +29,12 @@ def read_toml(path: Path, error: type[IngotError]) -> Tables:
     """Return the tables of a TOML file, unchecked.
 
     Raises:
-        IngotError: of the class ``error``; the file is missing or is not TOML.
+        IngotError: of the class ``error``; the file is missing, not a regular one, too large
+            or not TOML.
     """
+    data = read_regular(path, error, max_bytes=_LARGEST_FILE, fix="check the path")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as cause:
-        raise error(
-            f"cannot be read ({cause.strerror})", where=path, fix="check the path"
-        ) from cause
+        return tomllib.loads(data.decode())
     except (ValueError, RecursionError) as cause:  # also numbers of thousands of digits
         raise error(f"is not valid TOML ({cause})", where=path, fix="correct the file") from cause
 
