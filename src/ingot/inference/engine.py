@@ -1,4 +1,4 @@
-"""The engine: one step at a time, from sequences to tokens to text."""
+"""Engine: batches sequences, runs them step by step, and delivers their output."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _log = logging.getLogger(__name__)
 _DEFAULT_OPTIONS = RequestOptions()
 
 
-class QueueFull(ServeError):  # noqa: N818 (what it says is enough)
-    """Too many sequences wait already."""
+class QueueFull(ServeError):  # noqa: N818 (the name is clear without "Error")
+    """The waiting queue has reached its limit."""
 
 
 class Engine:
-    """Runs sequences on an executor, many at once. Not thread-safe: see ``EngineLoop``.
+    """Continuous batching of sequences on one executor. Not thread-safe: see ``EngineLoop``.
 
     Args:
-        executor: Runs the model; belongs to the engine from here on.
-        tokenizer: The model's own.
-        config: Limits; its cache sizes must be those of the executor.
+        executor: Runs the model; the engine owns it and closes it.
+        tokenizer: The tokenizer of the model.
+        config: Limits; its cache sizes must equal the executor's.
 
     Raises:
         UsageError: limits that contradict each other, the model or the executor.
@@ -52,7 +52,7 @@ class Engine:
         self._tokenizer = tokenizer
         self._max_waiting = config.max_waiting
         self.max_context = config.max_context or executor.config.max_position_embeddings
-        """Most tokens of prompt plus answer."""
+        """Maximum tokens of prompt plus answer."""
         self._cache = KVCache(executor.num_blocks, executor.block_size, reuse=config.prefix_cache)
         self._scheduler = Scheduler(
             self._cache,
@@ -74,12 +74,12 @@ class Engine:
 
     @property
     def has_work(self) -> bool:
-        """Whether a step would do anything."""
+        """Whether any sequence is running or waiting."""
         return bool(self._scheduler.running or self._scheduler.waiting)
 
     @property
     def failed(self) -> str | None:
-        """Why it has stopped for good; None while it works."""
+        """Why the engine stopped permanently; None while it works."""
         return self._failed
 
     def submit(
@@ -89,11 +89,11 @@ class Engine:
         on_output: Callable[[OutputDelta], None],
         options: RequestOptions = _DEFAULT_OPTIONS,
     ) -> Sequence:
-        """Queue a request; it runs in the steps that follow. Arguments as for ``prepare``.
+        """Queue a request for the following steps. Arguments as for ``prepare``.
 
         Raises:
             UsageError: a prompt or parameter that cannot be answered.
-            QueueFull: too many wait already.
+            QueueFull: the waiting queue is full.
             ServeError: the engine has failed.
         """
         sequence = self.prepare(prompt_ids, params, on_output, options)
@@ -108,14 +108,14 @@ class Engine:
         on_output: Callable[[OutputDelta], None],
         options: RequestOptions = _DEFAULT_OPTIONS,
     ) -> Sequence:
-        """Check a request and return its sequence without queueing it; any thread may.
+        """Check a request and return its sequence without queueing it. Thread-safe.
 
         Args:
             prompt_ids: At least one token id, and fewer than the context holds.
-            params: How to choose tokens; None asks for the mean of the prompt's last hidden
-                states instead, which the one delta then holds.
-            on_output: Called in ``step`` for each chunk of the answer.
-            options: How to schedule it.
+            params: How to choose tokens; None requests the mean of the prompt's last hidden
+                states instead, delivered in a single delta.
+            on_output: Called in ``step`` with each delta of the answer.
+            options: How to schedule the request.
 
         Raises:
             UsageError: a prompt or parameter that cannot be answered.
@@ -125,13 +125,13 @@ class Engine:
         return sequence
 
     def check_room(self, arriving: int = 0) -> None:
-        """Refuse another sequence where too many wait already, or none will run; any thread may.
+        """Refuse another sequence if the queue is full or the engine has failed. Thread-safe.
 
         Args:
-            arriving: Sequences that are about to be taken in.
+            arriving: Sequences accepted elsewhere but not enqueued yet.
 
         Raises:
-            QueueFull: too many wait.
+            QueueFull: the waiting queue is full.
             ServeError: the engine has failed.
         """
         if self._failed is not None:
@@ -142,17 +142,19 @@ class Engine:
             )
 
     def enqueue(self, sequence: Sequence) -> None:
-        """Take in a sequence that ``prepare`` made."""
+        """Add a sequence that ``prepare`` made to the waiting queue."""
         self._outputs[sequence] = SequenceOutput(sequence, self._tokenizer, self.max_context)
         self._scheduler.add(sequence)
         if sequence.deadline is not None:
+            # Finished sequences stay in the heap until their deadline, which may be a day away;
+            # rebuilding it at twice the live size bounds it at amortized constant cost.
             if len(self._deadlines) > 2 * len(self._outputs) + 16:
                 self._deadlines = [one for one in self._deadlines if one[2] in self._outputs]
                 heapq.heapify(self._deadlines)
             heapq.heappush(self._deadlines, (sequence.deadline, sequence.id, sequence))
 
     def cancel(self, sequence: Sequence) -> None:
-        """End a sequence before the next step; one that has finished stays as it is."""
+        """End a sequence before the next step; no effect once it has finished."""
         if sequence.status is not Status.FINISHED:
             self._cancelled.add(sequence)
 
@@ -164,7 +166,7 @@ class Engine:
         """Run one step of the whole batch.
 
         Returns:
-            Whether anything was done.
+            Whether any sequence ran or ended.
 
         Raises:
             ServeError: the model gave a value that is not finite; ``abort`` is then due.
@@ -186,29 +188,29 @@ class Engine:
         return True
 
     def abort(self, reason: str) -> None:
-        """Stop for good: every live sequence ends with reason "error"."""
+        """Stop permanently: every live sequence ends with reason "error"."""
         self._failed = reason
         for sequence in list(self._scheduler.live):
             self._finish(sequence, "error", error=reason)
 
     def check_integrity(self) -> None:
-        """Prove that no block of the cache is lost or miscounted.
+        """Verify the cache's accounting of blocks.
 
         Raises:
-            ServeError: one is.
+            ServeError: a block is lost or miscounted.
         """
         self._cache.check_integrity(self._scheduler.live)
 
     def weight_digests(self) -> dict[str, str]:
-        """Return the SHA-256 of the weights in memory; see ``Executor``. Any thread may call it."""
+        """Return the SHA-256 of the weights in memory; see ``Executor``. Thread-safe."""
         return self._executor.weight_digests()
 
     def yield_cpu(self, on: bool) -> None:
-        """Leave a CPU to other threads for a moment, or take it back; see ``Executor``."""
+        """Leave one CPU to other threads for a moment, or reclaim it; see ``Executor``."""
         self._executor.yield_cpu(on)
 
     def stats(self) -> EngineStats:
-        """Return what the engine is doing now; any thread may."""
+        """Return current load and totals since the start. Thread-safe."""
         waiting = self._scheduler.waiting
         return EngineStats(
             running=len(self._scheduler.running),
@@ -224,11 +226,11 @@ class Engine:
         )
 
     def close(self) -> None:
-        """Give back the executor's memory; live sequences must have ended."""
+        """Release the executor's memory; live sequences must have ended."""
         self._executor.close()
 
     def _sweep(self, now: float) -> bool:
-        """End what was cancelled or is past its deadline."""
+        """End sequences that were cancelled or are past their deadline."""
         swept = False
         if self._cancelled:
             cancelled, self._cancelled = self._cancelled, set()
@@ -239,7 +241,7 @@ class Engine:
         return swept
 
     def _end(self, sequence: Sequence, reason: FinishReason) -> bool:
-        """End a sequence if it has not ended; return whether it had not."""
+        """End a sequence unless it has ended; return whether it was live."""
         if sequence.status is Status.FINISHED:
             return False
         self._finish(sequence, reason)
@@ -248,7 +250,7 @@ class Engine:
     def _chunks(
         self, chunks: list[ScheduledChunk], now: float
     ) -> list[tuple[ScheduledChunk, ModelInput]]:
-        """Describe the step to the executor; a sequence that cannot go on ends here."""
+        """Build the executor's inputs; a sequence whose input cannot be built ends here."""
         work: list[tuple[ScheduledChunk, ModelInput]] = []
         for chunk in chunks:
             output = self._outputs[chunk.sequence]
@@ -267,7 +269,7 @@ class Engine:
             self._counters.cached_tokens += sequence.cached_tokens or 0
 
     def _take(self, chunk: ScheduledChunk, result: Result, now: float) -> None:
-        """Put away what the executor returned for a chunk, and say what it adds."""
+        """Store the executor's result for a chunk and deliver the output it yields."""
         sequence, output = chunk.sequence, self._outputs[chunk.sequence]
         first = sequence.computed == 0
         if sequence.computed < len(sequence.prompt_ids):
@@ -285,18 +287,19 @@ class Engine:
             self._finish(sequence, "error", error=str(error))
             return
         if step_output is not None:
-            self._spread(chunk, step_output)
+            self._deliver(chunk, step_output)
 
-    def _spread(self, chunk: ScheduledChunk, step_output: StepOutput) -> None:
-        """Say what is new, or the last of it."""
+    def _deliver(self, chunk: ScheduledChunk, step_output: StepOutput) -> None:
+        """Send the output of a step to the sequence's receiver, and finish it if it ended."""
         sequence, counters = chunk.sequence, self._counters
+        # The token that ends an answer is not part of it, but was generated too.
         counters.generated_tokens += len(step_output.delta.token_ids) or 1
         if chunk.drafts:
             counters.drafted_tokens += len(chunk.drafts)
             counters.accepted_tokens += step_output.accepted
             self._scheduler.advance(sequence, step_output.accepted)
         if step_output.reason is None:
-            self._say(sequence, step_output.delta)
+            self._send(sequence, step_output.delta)
         else:
             self._finish(sequence, step_output.reason, step_output.delta)
 
@@ -307,17 +310,18 @@ class Engine:
         last: OutputDelta | None = None,
         error: str | None = None,
     ) -> None:
-        """Free what a sequence holds, then say the last of it."""
+        """Free the sequence's blocks, then send its last delta."""
+        # Free first: a receiver that looks at the statistics must not see blocks still in use.
         self._scheduler.finish(sequence)
         output = self._outputs.pop(sequence)
-        self._say(sequence, output.last_delta(last, reason, time.monotonic(), error))
+        self._send(sequence, output.last_delta(last, reason, time.monotonic(), error))
 
-    def _say(self, sequence: Sequence, delta: OutputDelta) -> None:
-        """Hand a delta over; a receiver that raises loses its sequence, and harms no other."""
+    def _send(self, sequence: Sequence, delta: OutputDelta) -> None:
+        """Call the receiver; if it raises, only its own sequence is cancelled."""
         try:
             sequence.on_output(delta)
         except Exception:
-            _log.exception("sequence %d: its receiver failed, so it is cancelled", sequence.id)
+            _log.exception("sequence %d: on_output raised; the sequence is cancelled", sequence.id)
             self.cancel(sequence)
 
     def _count(self, before_s: float, executor_s: float, after_s: float) -> None:
@@ -329,10 +333,10 @@ class Engine:
 
 
 def _check_limits(config: EngineConfig, executor: Executor) -> None:
-    """Refuse limits that contradict each other, the model or the executor.
+    """Check that limits fit each other, the model and the executor.
 
     Raises:
-        UsageError: they do; ``where`` names one of them.
+        UsageError: they do; ``where`` names one of the settings.
     """
     if config.max_sequences > config.max_step_tokens:
         raise UsageError(

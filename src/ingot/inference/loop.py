@@ -1,4 +1,4 @@
-"""The thread that owns the engine, and the way into it from all others."""
+"""Engine thread, and the thread-safe interface to it."""
 
 from __future__ import annotations
 
@@ -21,22 +21,25 @@ from ingot.inference.stats import EngineStats
 
 _log = logging.getLogger(__name__)
 _DEFAULT_OPTIONS = RequestOptions()
-_CALM_S = 0.05  # with no work for so long, the cache is checked: it takes 10 ms at 1 GB of blocks
-_JOIN_S = 5.0  # past its deadline a closing loop cancels; one more step must end within this
-_GRACE_S = 5.0  # at its deadline the engine ends a sequence itself; past this it must be hanging
+_IDLE_CHECK_S = 0.05
+"""Idle time before the cache is verified, which takes 10 ms at 1 GB of blocks."""
+_JOIN_S = 5.0
+"""Time for one last step after a closing loop has cancelled what still runs."""
+_GRACE_S = 5.0
+"""The engine ends a sequence at its deadline; a caller that waits this much longer gives up."""
 
 
 class EngineLoop:
-    """Runs an engine in a thread of its own; every method may be called from any thread.
+    """An engine in a thread of its own; every method is thread-safe.
 
     Args:
-        engine: Used by nobody else from here on; closed when the loop ends.
+        engine: Owned by the loop, which closes it when it ends.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._changed = threading.Condition()
-        # What follows is guarded by the condition.
+        # Guarded by the condition:
         self._arriving: list[Sequence] = []
         self._to_cancel: list[Sequence] = []
         self._closing = False
@@ -46,7 +49,7 @@ class EngineLoop:
 
     @property
     def max_context(self) -> int:
-        """Most tokens of prompt plus answer."""
+        """Maximum tokens of prompt plus answer."""
         return self._engine.max_context
 
     def submit(
@@ -59,13 +62,13 @@ class EngineLoop:
         """Start a request; arguments as for ``Engine.prepare``.
 
         ``on_output`` is called in the engine's thread and must not block. The last
-        delta, and only that, has a finish reason; it always comes. Where ``params`` is
+        delta, and only that one, has a finish reason; every sequence gets one. Where ``params`` is
         None there is one delta, and if its reason is "stop", its ``embedding`` is the
         mean of the prompt's last hidden states: float32 (hidden,), not normalised.
 
         Raises:
             UsageError: a prompt or parameter that cannot be answered.
-            QueueFull: too many wait already.
+            QueueFull: the waiting queue is full.
             ServeError: the engine has failed or is closing.
         """
         sequence = self._engine.prepare(prompt_ids, params, on_output, options)
@@ -78,7 +81,7 @@ class EngineLoop:
         return sequence
 
     def cancel(self, sequence: Sequence) -> None:
-        """End a sequence before the next step; one that has finished stays as it is."""
+        """End a sequence before the next step; no effect once it has finished."""
         with self._changed:
             self._to_cancel.append(sequence)
             self._changed.notify_all()
@@ -86,22 +89,22 @@ class EngineLoop:
     def stream(
         self, prompt_ids: Seq[int], params: SamplingParams, timeout: float
     ) -> Iterator[OutputDelta]:
-        """Yield an answer as it comes; leaving the iterator early cancels the rest.
+        """Yield an answer as it is generated; closing the iterator early cancels the rest.
 
-        The sequence is submitted when the first delta is asked for.
+        The sequence is submitted when the first delta is requested.
 
         Args:
             prompt_ids: The prompt.
             params: How to choose tokens.
-            timeout: Seconds for the whole answer; past it the last delta says "deadline".
+            timeout: Seconds for the whole answer; then the last delta has the reason "deadline".
 
         Raises:
             IngotError: as ``submit``; or a ServeError if the engine no longer answers.
         """
-        said: queue.SimpleQueue[OutputDelta] = queue.SimpleQueue()
-        sequence = self.submit(prompt_ids, params, said.put, RequestOptions(timeout_s=timeout))
+        deltas: queue.SimpleQueue[OutputDelta] = queue.SimpleQueue()
+        sequence = self.submit(prompt_ids, params, deltas.put, RequestOptions(timeout_s=timeout))
         try:
-            yield from _until_last(said, time.monotonic() + timeout)
+            yield from _until_last(deltas, time.monotonic() + timeout)
         finally:
             self.cancel(sequence)
 
@@ -110,15 +113,15 @@ class EngineLoop:
 
         Args:
             prompt_ids: The prompt.
-            timeout: Seconds it may take.
+            timeout: Seconds until it is cancelled.
 
         Raises:
             IngotError: as ``submit``; or a ServeError if it takes longer.
         """
-        said: queue.SimpleQueue[OutputDelta] = queue.SimpleQueue()
-        sequence = self.submit(prompt_ids, None, said.put, RequestOptions(timeout_s=timeout))
+        deltas: queue.SimpleQueue[OutputDelta] = queue.SimpleQueue()
+        sequence = self.submit(prompt_ids, None, deltas.put, RequestOptions(timeout_s=timeout))
         try:
-            (last,) = _until_last(said, time.monotonic() + timeout)
+            (last,) = _until_last(deltas, time.monotonic() + timeout)
         finally:
             self.cancel(sequence)
         if last.embedding is None:
@@ -128,7 +131,7 @@ class EngineLoop:
         return last.embedding
 
     def weight_digests(self) -> dict[str, str]:
-        """Return the SHA-256 of each of the ingot's tensors, from the memory that answers.
+        """Return the SHA-256 of each of the ingot's tensors, from the memory used to compute.
 
         Takes as long as reading all weights; the engine continues meanwhile. Empty where the
         executor rounds weights, so that what it holds cannot be compared with the ingot.
@@ -136,11 +139,11 @@ class EngineLoop:
         return self._engine.weight_digests()
 
     def yield_cpu(self, on: bool) -> None:
-        """Leave a CPU to other threads, for a few milliseconds at most, or take it back."""
+        """Leave one CPU to other threads for at most a few milliseconds, or reclaim it."""
         self._engine.yield_cpu(on)
 
     def stats(self) -> EngineStats:
-        """Return what the engine is doing now."""
+        """Return current load and totals since the start."""
         with self._changed:
             stats = self._engine.stats()
             tokens = sum(sequence.length for sequence in self._arriving)
@@ -152,7 +155,7 @@ class EngineLoop:
 
     @property
     def failed(self) -> str | None:
-        """Why the engine has stopped for good; None while it works."""
+        """Why the engine stopped permanently; None while it works."""
         return self._engine.failed
 
     def close(self, deadline_s: float) -> None:
@@ -177,9 +180,9 @@ class EngineLoop:
             raise ServeError(f"did not stop within {_JOIN_S:g} s of its deadline", where="engine")
 
     def _run(self) -> None:
-        """Step while there is work; on any fault, tell everyone and end."""
+        """Step while there is work; on an unexpected error, end every sequence and the thread."""
         try:
-            while self._take_in():
+            while self._receive():
                 self._engine.step()
         except BaseException as error:
             _log.exception("the engine failed")
@@ -187,21 +190,23 @@ class EngineLoop:
         finally:
             self._engine.close()
 
-    def _take_in(self) -> bool:
-        """Hand what arrived to the engine, waiting for it where there is nothing to do.
+    def _receive(self) -> bool:
+        """Pass new requests and cancellations to the engine, waiting for some while it is idle.
 
         Returns:
-            Whether to go on; False once closed and idle.
+            Whether to continue; False once closed and idle.
         """
         with self._changed:
-            calm_s: float | None = _CALM_S
+            # Verify the cache once per idle period: a fault in its accounting is then reported
+            # near its cause, and a busy engine pays nothing.
+            check_after_s: float | None = _IDLE_CHECK_S
             while not (self._arriving or self._to_cancel or self._engine.has_work):
                 if self._closing:
                     self._engine.check_integrity()
                     return False
-                if not self._changed.wait(calm_s):
+                if not self._changed.wait(check_after_s):
                     self._engine.check_integrity()
-                    calm_s = None
+                    check_after_s = None
             self._admit_arriving()
             for sequence in self._to_cancel:
                 self._engine.cancel(sequence)
@@ -216,16 +221,16 @@ class EngineLoop:
         self._arriving.clear()
 
     def _fail(self, error: BaseException) -> None:
-        """End every sequence with the error."""
+        """End every sequence with an error."""
         kind = "" if isinstance(error, IngotError) else f"{type(error).__name__}: "
         with self._changed:
-            # Under one lock: a sequence submitted is either among these or refused.
+            # Under one lock, so that a submitted sequence is either ended here or refused.
             self._closing = True
             self._admit_arriving()
         self._engine.abort(f"{kind}{error}")
 
 
-def _until_last(said: queue.SimpleQueue[OutputDelta], deadline: float) -> Iterator[OutputDelta]:
+def _until_last(deltas: queue.SimpleQueue[OutputDelta], deadline: float) -> Iterator[OutputDelta]:
     """Yield deltas as they come, up to the last.
 
     Raises:
@@ -234,7 +239,7 @@ def _until_last(said: queue.SimpleQueue[OutputDelta], deadline: float) -> Iterat
     while True:
         wait = max(deadline - time.monotonic(), 0.0) + _GRACE_S
         try:
-            delta = said.get(timeout=wait)
+            delta = deltas.get(timeout=wait)
         except queue.Empty:
             raise ServeError(f"did not answer within {wait:g} s", where="engine") from None
         yield delta

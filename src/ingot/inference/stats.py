@@ -1,4 +1,4 @@
-"""What an engine counts about itself."""
+"""Statistics of an engine."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class EngineStats:
-    """What an engine is doing now, and what it has done since its start."""
+    """Current load of an engine, and totals since its start."""
 
     running: int
     waiting: int
     waiting_tokens: int
-    """Tokens of prompt, and of answer where preempted, of those that wait."""
+    """Tokens of the waiting sequences: prompts, and the answers so far of preempted ones."""
     blocks_free: int
-    """Blocks that nobody holds, those with cached prefixes included."""
+    """Blocks that no sequence holds, including those with cached prefixes."""
     blocks_total: int
     blocks_peak: int
-    """Most blocks that were in use at once."""
+    """Largest number of blocks in use at once."""
     blocks_cached: int
-    """Blocks that can be found by the prefix they hold."""
+    """Blocks in the prefix cache, held or free."""
     steps: int
     """Steps run."""
     step_s: float
@@ -29,26 +29,26 @@ class EngineStats:
     last_step_s: float
     """Seconds the last step took."""
     prefill_tokens: int
-    """Prompt tokens computed, again after a preemption included."""
+    """Prompt tokens computed, including recomputation after preemption."""
     generated_tokens: int
-    """Tokens drawn."""
+    """Tokens sampled."""
     queried_tokens: int
     """Prompt tokens looked up in the prefix cache."""
     cached_tokens: int
-    """Prompt tokens found there."""
+    """Prompt tokens found in the prefix cache."""
     drafted_tokens: int
-    """Tokens guessed by speculation."""
+    """Draft tokens of speculation."""
     accepted_tokens: int
-    """Guesses that were right."""
+    """Draft tokens that were accepted."""
     preemptions: int
-    """How often a running sequence was sent back to wait."""
+    """Number of times a running sequence was returned to the queue."""
     failed: str | None
-    """Why the engine has stopped for good; None while it works."""
+    """Why the engine stopped permanently; None while it works."""
 
 
 @dataclass(slots=True)
 class Counters:
-    """What only grows; the fields of the same names in ``EngineStats``."""
+    """Monotonic counters: the fields of the same names in ``EngineStats``."""
 
     steps: int = 0
     step_s: float = 0.0

@@ -1,4 +1,4 @@
-"""What an executor is: the thing that runs the model for one step of a whole batch."""
+"""Interface of an executor, which runs the model for one step of a batch."""
 
 from __future__ import annotations
 
@@ -26,28 +26,27 @@ FEATURES = frozenset(
         "typical_p",
     }
 )
-"""What an executor may offer past the plain chunk: names of fields of ``ModelInput``,
-``SamplingRow`` and ``SamplingParams``. The four that change scores reach it as
-``SamplingRow.adjustment`` alone."""
+"""Optional abilities of an executor: names of fields of ``ModelInput``, ``SamplingRow`` and
+``SamplingParams``. The three penalties and the bias reach it as ``SamplingRow.adjustment``."""
 
 
 class SamplingRow(NamedTuple):
-    """Asks for a token after one position of a chunk."""
+    """Request for a token after one position of a chunk."""
 
     params: SamplingParams
     seed: int
     position: int
-    """Index of the token to draw in prompt plus output: with ``seed``, the random stream's key."""
+    """Index of the token in prompt plus output; with ``seed``, the key of the random number."""
     forced_token: int | None = None
-    """Do not draw, but report the log-probability of this token, which is known to follow."""
+    """Sample nothing; report the log-probability of this token, which is known to follow."""
     adjustment: Adjustment | None = None
-    """Applied before drawing; None where it would change nothing."""
+    """Penalties and bias, applied before sampling; None if there are none."""
     mask: NDArray[np.uint32] | None = None
-    """Which tokens may be drawn: bit ``i % 32`` of word ``i // 32`` is token i's. None: all."""
+    """Which tokens may be sampled: bit ``i % 32`` of word ``i // 32`` is token i's. None: all."""
 
 
 class ModelInput(NamedTuple):
-    """Consecutive tokens of one sequence to run in a step: a piece of prefill, or one decode."""
+    """Consecutive tokens of one sequence to run in a step: a chunk of prefill, or one decode."""
 
     token_ids: Seq[int]
     start: int
@@ -55,15 +54,15 @@ class ModelInput(NamedTuple):
     block_table: Seq[int]
     """Cache blocks of the sequence, enough for ``start + len(token_ids)`` tokens."""
     sampling: SamplingRow | None
-    """After the last token; None where nothing is drawn there."""
+    """After the last token; None to sample nothing there."""
     verify_rows: tuple[SamplingRow, ...] = ()
-    """After the tokens just before the last one, in order; only together with ``sampling``."""
+    """After the tokens before the last one, in order and up to it; only with ``sampling``."""
     hidden: bool = False
-    """Return the last hidden states of all tokens; never together with ``sampling``."""
+    """Return the last hidden states of all tokens; never with ``sampling``."""
 
 
 class HiddenStates(NamedTuple):
-    """The last hidden states of a chunk that asked for them, after the final norm."""
+    """Hidden states of a chunk that requested them, after the final norm."""
 
     states: NDArray[np.float32]
     """(tokens, hidden)."""
@@ -79,32 +78,32 @@ class Executor(Protocol):
     block_size: int
     """Tokens in one cache block."""
     num_blocks: int
-    """Cache blocks there are."""
+    """Number of cache blocks."""
 
     @property
     def features(self) -> frozenset[str]:
-        """Which of ``FEATURES`` it offers; the engine refuses requests that need others."""
+        """Which of ``FEATURES`` it supports; the engine refuses requests that need others."""
 
     def step(self, inputs: Seq[ModelInput]) -> Seq[Result]:
-        """Run every chunk; return one entry for each, None where nothing was asked.
+        """Run every chunk; return one entry for each, None if it requested nothing.
 
         Raises:
             ServeError: the model gave a value that is not finite.
         """
 
     def weight_digests(self) -> dict[str, str]:
-        """Return the SHA-256 of each of the ingot's tensors, from the memory that answers.
+        """Return the SHA-256 of each of the ingot's tensors, from the memory used to compute.
 
-        Any thread may call it while another steps. Empty where the executor rounds the
-        weights, so that what it holds cannot be compared with the ingot.
+        Thread-safe, also during a step. Empty if the executor rounds the weights, so that
+        its memory cannot be compared with the ingot.
         """
 
     def yield_cpu(self, on: bool) -> None:
-        """Leave a CPU to other threads of the process, or take it back; any thread may ask.
+        """Leave one CPU to other threads of the process, or reclaim it. Thread-safe.
 
-        A hint: what is computed stays the same, and without being called back the executor
-        takes it back by itself.
+        A hint: results do not change, and the executor reclaims the CPU by itself after a
+        few milliseconds.
         """
 
     def close(self) -> None:
-        """Give back memory and threads; using it afterwards is an error."""
+        """Release memory and threads; using it afterwards is an error."""

@@ -1,12 +1,10 @@
-"""Choosing the next token from the model's scores.
+"""Reference implementation of sampling.
 
-The steps, in this order: penalties and bias, the mask of a grammar, temperature,
-top-k, top-p (arXiv:1904.09751), min-p (arXiv:2407.01082), typical sampling
-(arXiv:2202.00666), each on what the one before it left; then one draw from what
-remains. The random number is a function of (seed, position) alone, so what a
-sequence draws depends neither on its batch nor on how it was scheduled.
-
-This is the reference: an executor may draw in its own way, and must draw the same.
+The filters apply in this order, each to the tokens that the one before it kept: penalties
+and bias, the mask, temperature, top-k, top-p (arXiv:1904.09751), min-p
+(arXiv:2407.01082), typical sampling (arXiv:2202.00666). One token is sampled from the
+rest. The random number is a function of (seed, position) alone, so the result depends
+neither on the batch nor on scheduling. Every executor must sample the same token.
 """
 
 from __future__ import annotations
@@ -22,16 +20,16 @@ from ingot.inference.request.params import SamplingParams
 from ingot.inference.request.penalties import Adjustment
 from ingot.inference.request.sequence import SampledToken, TokenLogprob
 
-_FIRST_NUCLEUS = 64  # candidates ranked first; top-p seldom needs more
+_FIRST_NUCLEUS = 64  # candidates ranked first: top-p seldom needs more, and a full sort is slow
 _LARGEST = float(np.finfo(np.float32).max)
 
 
 def draw(logits: NDArray[np.float32], row: SamplingRow) -> SampledToken:
-    """Choose the token at ``row.position``, or report on the one that is given.
+    """Sample the token at ``row.position``, or report on the one that is forced.
 
     Args:
         logits: float32 scores (vocab,).
-        row: How to choose. Where scores tie, the lower id counts as likelier.
+        row: How to sample. Of equal scores, the lower id counts as likelier.
 
     Raises:
         ServeError: a score is not finite, or the mask allows no token.
@@ -81,12 +79,12 @@ def _masked(
 
 
 def _sample(logits: NDArray[np.float32], params: SamplingParams, number: float) -> int:
-    """Draw from the filtered distribution, by inverting its cumulative sum in order of id."""
+    """Sample from the filtered distribution by inverting its cumulative sum in order of id."""
     scaled = logits.astype(np.float64)
     scaled -= scaled.max()
     with np.errstate(over="ignore"):  # to -inf: the tiniest temperatures are greedy
         scaled /= params.temperature
-    ids: NDArray[np.intp] | None = None  # None stands for all
+    ids: NDArray[np.intp] | None = None  # None: all
     if 0 < params.top_k < scaled.size:
         ids = _largest(scaled, params.top_k)
     weights = np.exp(scaled if ids is None else scaled[ids])
@@ -108,9 +106,9 @@ def _sample(logits: NDArray[np.float32], params: SamplingParams, number: float) 
 
 
 def _uniform(seed: int, position: int) -> float:
-    """Return the random number in [0, 1) that belongs to (seed, position).
+    """Return the random number in [0, 1) of (seed, position).
 
-    A counter-based generator needs no state: the pair is its key
+    A counter-based generator needs no state; the pair is its key
     (Philox 4x64-10; Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC11).
     """
     bits = np.random.Philox(key=np.array((seed, position), dtype=np.uint64)).random_raw()
@@ -118,7 +116,7 @@ def _uniform(seed: int, position: int) -> float:
 
 
 def _largest(values: NDArray[np.floating], count: int) -> NDArray[np.intp]:
-    """Return the indices of the ``count`` largest values, ascending; the first of equals win."""
+    """Return the indices of the ``count`` largest values, ascending; of equals the first."""
     border = np.partition(values, -count)[-count]
     above = values > border
     tied = np.flatnonzero(values == border)
@@ -127,13 +125,13 @@ def _largest(values: NDArray[np.floating], count: int) -> NDArray[np.intp]:
 
 
 def _ranked(values: NDArray[np.floating], count: int) -> NDArray[np.intp]:
-    """Return the indices of the ``count`` largest, largest first; the first of equals win."""
+    """Return the indices of the ``count`` largest, largest first; of equals the first."""
     indices = _largest(values, count) if count < values.size else np.arange(values.size)
     return indices[np.argsort(-values[indices], kind="stable")]
 
 
 def _nucleus(weights: NDArray[np.float64], top_p: float) -> NDArray[np.intp]:
-    """Return the indices, ascending, of the fewest of the largest that hold ``top_p`` of all."""
+    """Return the ascending indices of the fewest largest weights that hold ``top_p`` of the sum."""
     goal = top_p * weights.sum()
     ranked = min(_FIRST_NUCLEUS, weights.size)
     held = _largest_sums(weights, ranked)
@@ -145,7 +143,7 @@ def _nucleus(weights: NDArray[np.float64], top_p: float) -> NDArray[np.intp]:
 
 
 def _typical(weights: NDArray[np.float64], typical_p: float) -> NDArray[np.intp]:
-    """Return the indices, ascending, of the fewest nearest to the entropy that hold the share."""
+    """Return the ascending indices of the fewest nearest to the entropy that hold ``typical_p``."""
     chances = weights / weights.sum()
     surprises = np.full(weights.size, np.inf)
     np.log(chances, out=surprises, where=chances > 0)
@@ -164,7 +162,7 @@ def _largest_sums(weights: NDArray[np.float64], count: int) -> NDArray[np.float6
 
 
 def _logprob(logits: NDArray[np.float32], token_id: int, count: int) -> TokenLogprob:
-    """Return the log-softmax of the scores at the chosen token and at the likeliest."""
+    """Return the log-softmax at the chosen token and at the ``count`` likeliest."""
     highest = float(logits.max())
     scale = highest + math.log(np.exp(np.subtract(logits, highest, dtype=np.float64)).sum())
     indices = _ranked(logits, count) if count else ()

@@ -1,6 +1,6 @@
-"""The PyTorch executor: for GPUs, and the reference that others are compared with.
+"""PyTorch executor: for GPUs, and the reference for other executors.
 
-Shape suffixes as in ``ingot.model.transformer``: T rows of a step, B sequences that
+Sizes as in ``ingot.model.transformer``: T rows of a step, B sequences that
 decode, S positions in the cache, H query heads, G key-value heads, R = H/G query heads
 that share one, K head width.
 """
@@ -25,29 +25,28 @@ from ingot.inference.executors.torch_weights import digests, load
 from ingot.inference.request.sequence import SampledToken
 from ingot.process import set_torch_threads, usable_cores
 
-_ROWS_AT_ONCE = 64  # whose scores are computed together: 40 MB at a vocabulary of 150,000
+_ROWS_AT_ONCE = 64  # rows of scores in memory at once: 40 MB at a vocabulary of 150,000
 
 
 class TorchExecutor:
     """Runs an ingot with PyTorch, on a CPU or a CUDA device.
 
-    On a CPU the weights are memory that cannot be written: the ingot's own mapping
-    where the CPU can compute in the stored format, else a sealed float32 copy. A
-    CUDA device has no such memory and gets a plain copy. Only tokens that the
-    tokenizer knows are ever tokens.
+    On a CPU the weights lie in read-only memory: the ingot's own mapping if the CPU can
+    compute in the stored format, else a sealed float32 copy. A CUDA device has no
+    read-only memory and gets a plain copy. Rows of a padded vocabulary are never sampled.
 
     Args:
         ingot: The model; may be closed afterwards.
         num_blocks: Blocks of the key-value cache; None takes ``EngineConfig``'s default.
         block_size: Tokens in a block.
-        device: As PyTorch names it; None is the CPU.
-        threads: CPU threads, for PyTorch as a whole; None takes all cores but one, at
-            least one. PyTorch's threads wait for each other by spinning: where another
-            thread needs a core, such as the server's, one thread too many makes a small
+        device: PyTorch's name of the device; None is the CPU.
+        threads: CPU threads of PyTorch in this process; None takes all cores but one, at
+            least one. PyTorch's threads wait for each other by spinning: if another
+            thread, such as the server's, needs a core, one thread too many makes a small
             model a hundred times slower.
 
     Raises:
-        UsageError: there is no such device.
+        UsageError: the device does not exist.
         ResourceError: not enough memory for converted weights.
     """
 
@@ -66,7 +65,7 @@ class TorchExecutor:
         self.num_blocks = num_blocks or EngineConfig(block_size=block_size).blocks_for(self.config)
         self._device = _device(device)
         self.features = FEATURES
-        # A quantized ingot's codes are not what answers here, so they have no digests.
+        # A quantized ingot is computed in float32 here, so its codes cannot be digested.
         tensors = {} if ingot.manifest.quantization else ingot.tensors
         self._stored = {name: tensor.dtype for name, tensor in tensors.items()}
         self._vocabulary = ingot.tokenizer.vocab_size
@@ -84,12 +83,12 @@ class TorchExecutor:
 
     @torch.inference_mode()
     def step(self, inputs: Seq[ModelInput]) -> list[Result]:
-        """Run every input; return one entry for each, None where nothing was asked.
+        """Run every input; return one entry for each, None if it requested nothing.
 
         Raises:
             ServeError: the model gave a value that is not finite.
         """
-        # Decodes first, so that their rows lie together.
+        # Decodes first: their rows are then contiguous and attend in one batched call.
         order = sorted(range(len(inputs)), key=lambda index: len(inputs[index].token_ids) > 1)
         ordered = [inputs[index] for index in order]
         ids = self._integers([token for model_input in ordered for token in model_input.token_ids])
@@ -108,33 +107,33 @@ class TorchExecutor:
             elif model_input.sampling is not None:
                 asking.append((index, model_input))
                 ends.append(end)
-        draws = self._draws(hidden, [model_input for _, model_input in asking], ends)
+        samples = self._sample_rows(hidden, [model_input for _, model_input in asking], ends)
         for index, model_input in asking:
-            tokens = [next(draws) for _ in range(len(model_input.verify_rows) + 1)]
+            tokens = [next(samples) for _ in range(len(model_input.verify_rows) + 1)]
             results[index] = tokens[-1]._replace(verified=tuple(tokens[:-1]))
         return results
 
     def weight_digests(self) -> dict[str, str]:
-        """Return the SHA-256 of each of the ingot's tensors, from the memory that answers.
+        """Return the SHA-256 of each of the ingot's tensors, from the memory used to compute.
 
-        A bfloat16 tensor widened to float32 is narrowed again for it, which is exact. Empty
+        A bfloat16 tensor that was widened to float32 is narrowed again, which is exact. Empty
         for a quantized ingot, whose codes are not kept.
         """
         return digests(self._transformer, self._stored)
 
     def yield_cpu(self, on: bool) -> None:
-        """Do nothing: PyTorch's threads cannot be asked."""
+        """Do nothing: PyTorch's threads cannot be suspended."""
 
     def close(self) -> None:
-        """Give back the memory of weights and cache."""
+        """Release the memory of weights and cache."""
         self._keys.clear()
         self._values.clear()
         del self._transformer
 
-    def _draws(
+    def _sample_rows(
         self, hidden: Tensor, inputs: Seq[ModelInput], ends: Seq[int]
     ) -> Iterator[SampledToken]:
-        """Yield what each row of each input asks for; scores of a few rows exist at a time."""
+        """Yield the result of each row of each input, with few rows of scores in memory."""
         rows = [
             row
             for model_input in inputs
@@ -156,7 +155,7 @@ class TorchExecutor:
         return torch.as_tensor(values, dtype=torch.int64, device=self._device)
 
     def _attention(self, ordered: Seq[ModelInput]) -> _PagedAttention:
-        """Work out once what is the same in every layer."""
+        """Prepare the slots, tables and masks that all layers share."""
         size = self.block_size
         slots = [
             model_input.block_table[position // size] * size + position % size
@@ -210,9 +209,9 @@ class _Decodes:
     longest: int
     """S: positions of the longest, the new one included."""
     blocks: Tensor
-    """Block ids of all in a row, equally many of each; short ones are filled up with block 0."""
+    """Block ids of all sequences, equally many each; short tables are padded with block 0."""
     mask: Tensor | None
-    """Which positions each may see (B, 1, 1, S); None where all are equally long."""
+    """Which positions each may see (B, 1, 1, S); None if all are equally long."""
 
 
 @dataclass(frozen=True)
@@ -223,13 +222,13 @@ class _Prefill:
     end: int
     """S: positions up to the last of them."""
     blocks: Tensor | None
-    """Block ids; None where nothing came before, so that the cache need not be read."""
+    """Block ids; None for the start of a sequence, which need not read the cache."""
     mask: Tensor | None
     """Which positions each token may see (count, S)."""
 
 
 class _PagedAttention:
-    """Writes a step's keys and values into the cache and attends to what is there."""
+    """Attention of one step: writes its keys and values into the cache, then reads it."""
 
     def __init__(
         self,
@@ -267,14 +266,14 @@ def _decode(decodes: _Decodes, q: Tensor, keys: Tensor, values: Tensor) -> Tenso
     count, groups = decodes.count, keys.shape[2]
     seen_k = _gather(keys, decodes.blocks, count)[:, : decodes.longest].transpose(1, 2)
     seen_v = _gather(values, decodes.blocks, count)[:, : decodes.longest].transpose(1, 2)
-    # The R heads that share keys stand as R queries, so the keys need not be repeated.
+    # The R heads that share keys become R queries, so that the keys are not repeated.
     q = q.view(count, groups, -1, q.shape[-1])
     mixed = functional.scaled_dot_product_attention(q, seen_k, seen_v, attn_mask=decodes.mask)
     return mixed.flatten(1, 2)
 
 
 def _gather(cache: Tensor, blocks: Tensor, count: int) -> Tensor:
-    """Copy blocks out of the cache, equally many for each of ``count`` sequences: (count, S, G, K).
+    """Copy blocks of the cache, equally many for each of ``count`` sequences: (count, S, G, K).
 
     On a CPU ``index_select`` is six times as fast as ``cache[blocks]``.
     """
@@ -299,7 +298,7 @@ def _positions(model_input: ModelInput) -> range:
 
 
 def _device(name: str | None) -> torch.device:
-    """Return a device that exists."""
+    """Return the named device after checking that it exists."""
     try:
         device = torch.device(name or "cpu")
         torch.empty(0, device=device)
@@ -313,10 +312,10 @@ def _device(name: str | None) -> torch.device:
 
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return zeros whose memory is only taken when it is first used.
+    """Return zeros whose memory is allocated on first use.
 
-    Zeros, because filled-up tables read blocks that were never written, and a NaN
-    there would pass through any mask.
+    Zeros, because padded tables read blocks that were never written, and a NaN there
+    would pass through any mask.
     """
     if device.type != "cpu":
         return torch.zeros(shape, dtype=dtype, device=device)

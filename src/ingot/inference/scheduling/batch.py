@@ -1,4 +1,4 @@
-"""From the scheduler's chunks to what the executor is asked to run."""
+"""Translation of scheduled chunks into executor inputs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ingot.inference.scheduling.scheduler import ScheduledChunk
 
 
 def model_input_for(chunk: ScheduledChunk, output: SequenceOutput) -> ModelInput:
-    """Describe a chunk of work to the executor.
+    """Return the executor's input for a chunk.
 
-    Guesses that could not be part of the answer are taken off the chunk.
+    Draft tokens that cannot become part of the answer are removed from the chunk.
 
     Raises:
-        ServeError: the answer's grammar can be followed no further.
+        ServeError: the answer's grammar is too costly to follow further.
     """
     sequence, start = chunk.sequence, chunk.sequence.computed
     end = start + chunk.count
@@ -25,11 +25,11 @@ def model_input_for(chunk: ScheduledChunk, output: SequenceOutput) -> ModelInput
     if sequence.pooling:
         return ModelInput(known, start, sequence.block_table, None, hidden=True)
     if output.scored is None and not chunk.drafts:
-        row = _draw(sequence, output, end) if end == sequence.length else None
+        row = _sampling_row(sequence, output, end) if end == sequence.length else None
         return ModelInput(known, start, sequence.block_table, row)
-    rows = _scores(sequence, output, start, end)
+    rows = _prompt_rows(sequence, output, start, end)
     if end == sequence.length:
-        rows += _draws(chunk, output)
+        rows += _rows_after_drafts(chunk, output)
     return ModelInput(
         [*known, *chunk.drafts],
         start,
@@ -46,8 +46,8 @@ def _known_tokens(sequence: Sequence, start: int, end: int) -> Seq[int]:
     return [*sequence.prompt_ids[start:end], *sequence.output_ids[: max(end - prompt, 0)]]
 
 
-def _draw(sequence: Sequence, output: SequenceOutput, position: int) -> SamplingRow:
-    """Ask for the token at ``position`` as things stand."""
+def _sampling_row(sequence: Sequence, output: SequenceOutput, position: int) -> SamplingRow:
+    """Request the token at ``position`` from the current state."""
     return SamplingRow(
         sequence.params,
         sequence.seed,
@@ -58,25 +58,31 @@ def _draw(sequence: Sequence, output: SequenceOutput, position: int) -> Sampling
     )
 
 
-def _draws(chunk: ScheduledChunk, output: SequenceOutput) -> list[SamplingRow]:
-    """Ask for the token after the known ones and after each guess, as if those before were said."""
-    sequence, said = chunk.sequence, list[int]()
-    rows = [_draw(sequence, output, sequence.length)]
+def _rows_after_drafts(chunk: ScheduledChunk, output: SequenceOutput) -> list[SamplingRow]:
+    """Request the token after the known ones and after each draft token.
+
+    Penalties and grammar advance by each draft token, and are rolled back afterwards.
+    """
+    sequence, accepted = chunk.sequence, list[int]()
+    rows = [_sampling_row(sequence, output, sequence.length)]
     for token_id in chunk.drafts:
         if output.ends_with(token_id) or not output.speculate(token_id):
             break
-        said.append(token_id)
-        rows.append(_draw(sequence, output, sequence.length + len(said)))
-    output.rollback(said)
-    chunk.drafts = tuple(said)
-    output.drafted += len(said)
+        accepted.append(token_id)
+        rows.append(_sampling_row(sequence, output, sequence.length + len(accepted)))
+    output.rollback(accepted)
+    chunk.drafts = tuple(accepted)
+    output.drafted += len(accepted)
     return rows
 
 
-def _scores(sequence: Sequence, output: SequenceOutput, start: int, end: int) -> list[SamplingRow]:
-    """Ask for the scores, where still wanted, of what follows each prompt token in [start, end)."""
+def _prompt_rows(
+    sequence: Sequence, output: SequenceOutput, start: int, end: int
+) -> list[SamplingRow]:
+    """Request log-probabilities of the prompt tokens that follow positions [start, end)."""
     if output.scored is None:
         return []
+    # After a preemption the prompt is computed again; scores known by then are not requested.
     prompt, first = sequence.prompt_ids, max(start + 1, len(output.scored))
     params = replace(sequence.params, logprobs=sequence.params.prompt_logprobs)
     return [

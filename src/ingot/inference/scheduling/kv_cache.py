@@ -1,10 +1,10 @@
-"""Who holds which block of the key-value cache.
+"""Block allocation for the paged key-value cache.
 
-The cache is paged (PagedAttention, arXiv:2309.06180): keys and values live in
+The cache is paged (PagedAttention, arXiv:2309.06180): keys and values are stored in
 blocks of a fixed number of tokens, and a sequence holds a table of block ids.
-The executor owns the memory; this owns the ids. A full block stays findable by
-the tokens it holds and all before them (see ``prefix_index``), and any number of
-sequences may hold it at once; nothing is ever written to it again.
+The executor owns the memory; this module owns the ids. A full block can be found by
+its tokens and all tokens before them (see ``prefix_index``), and any number of
+sequences may share it, because full blocks are never written again.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from ingot.inference.scheduling.prefix_index import Prefix, PrefixIndex
 
 
 class KVCache:
-    """Hands out blocks and takes them back; each call costs O(1) for a block it touches.
+    """Allocator of cache blocks; each call costs O(1) per block.
 
-    A block is held by sequences, or free and empty, or free and cached: of the
-    cached ones the least recently used is emptied first. A sequence that holds a
-    block holds all that come before it, so the end of a prefix always goes first.
+    A block is held by sequences, or free and empty, or free and cached. When no empty
+    block is left, the least recently used cached one is evicted. A sequence that holds a
+    block also holds all blocks before it, so a prefix is evicted from its end.
 
     Args:
-        num_blocks: Blocks there are.
+        num_blocks: Number of blocks.
         block_size: Tokens in a block.
-        reuse: Whether full blocks are found again by what they hold.
+        reuse: Whether full blocks are shared among sequences with the same prefix.
     """
 
     def __init__(self, num_blocks: int, block_size: int, *, reuse: bool = True) -> None:
@@ -39,16 +39,16 @@ class KVCache:
         self._unused: OrderedDict[int, None] = OrderedDict()  # cached, least recently used first
         self._index = PrefixIndex(block_size) if reuse else None
         self.peak_used = 0
-        """Most blocks that were held at once."""
+        """Largest number of blocks held at once."""
 
     @property
     def free_blocks(self) -> int:
-        """Blocks that nobody holds."""
+        """Blocks that no sequence holds."""
         return len(self._empty) + len(self._unused)
 
     @property
     def cached_blocks(self) -> int:
-        """Blocks, held or free, that can be found by what they hold."""
+        """Blocks in the prefix index, held or free."""
         return 0 if self._index is None else len(self._index)
 
     def blocks_for(self, tokens: int) -> int:
@@ -56,17 +56,17 @@ class KVCache:
         return -(-tokens // self.block_size)
 
     def fits(self, sequence: Sequence) -> bool:
-        """Tell whether ``admit`` would find enough blocks."""
+        """Return whether ``admit`` would find enough blocks."""
         return self._lacking(sequence, self._find(sequence)) is not None
 
     def admit(self, sequence: Sequence) -> bool:
-        """Give a sequence that holds nothing the blocks for all of its tokens.
+        """Allocate blocks for all tokens of a sequence that holds none.
 
-        What is cached of them is shared and counts as computed, all but the last
-        token: it must be run, so that there are scores to draw from.
+        Cached blocks are shared and their tokens count as computed, except for the last
+        token: it must run to give the scores from which the next token is sampled.
 
         Returns:
-            Whether there were enough; if not, nothing has changed.
+            Whether there were enough blocks; if not, nothing has changed.
         """
         prefix = self._find(sequence)
         lacking = self._lacking(sequence, prefix)
@@ -82,10 +82,10 @@ class KVCache:
         return True
 
     def grow(self, sequence: Sequence, tokens: int) -> bool:
-        """Give a sequence the blocks it lacks to hold ``tokens`` tokens.
+        """Allocate the missing blocks for a sequence of ``tokens`` tokens.
 
         Returns:
-            Whether there were enough; if not, nothing has changed.
+            Whether there were enough blocks; if not, nothing has changed.
         """
         lacking = -(-tokens // self.block_size) - len(sequence.block_table)
         if lacking > 0:
@@ -95,9 +95,10 @@ class KVCache:
         return True
 
     def cache_full_blocks(self, sequence: Sequence) -> None:
-        """Make findable what a sequence has computed; call it when ``computed`` has grown.
+        """Add a sequence's newly filled blocks to the prefix index, after ``computed`` grew.
 
-        Where another block already holds the same, the sequence takes that one.
+        If the index already has a block with the same prefix, the sequence takes that one and
+        its own is freed.
         """
         index = self._index
         if index is None:
@@ -114,8 +115,10 @@ class KVCache:
                 self._empty.append(own)
 
     def release(self, sequence: Sequence) -> None:
-        """Take back every block of a sequence; what was published stays findable."""
+        """Free every block of a sequence; indexed blocks stay in the prefix cache."""
         index, ref_counts = self._index, self._ref_counts
+        # Last block first, so that it becomes the least recently used: a prefix without its
+        # end is still useful, an end without its prefix is not.
         for block in reversed(sequence.block_table):
             ref_counts[block] -= 1
             if ref_counts[block]:
@@ -130,10 +133,10 @@ class KVCache:
         sequence.computed = 0
 
     def check_integrity(self, sequences: Iterable[Sequence]) -> None:
-        """Prove that every block is free or counted once for each of ``sequences`` holding it.
+        """Verify that every block is free, or referenced once per sequence that holds it.
 
         Raises:
-            ServeError: a block is lost, held by more than it counts, or both free and held.
+            ServeError: a block is lost, miscounted, or both free and held.
         """
         held = Counter(chain.from_iterable(sequence.block_table for sequence in sequences))
         empty, unused = set(self._empty), self._unused.keys()
@@ -143,43 +146,44 @@ class KVCache:
         lost = self.num_blocks - len(free | held.keys()) + foreign
         both = listed - len(free) + len(free & held.keys())
         miscounted = self._miscounted(held)
-        misfiled = len(index & empty) + len(unused - index)
-        if lost or both or miscounted or foreign or misfiled:
+        misindexed = len(index & empty) + len(unused - index)
+        if lost or both or miscounted or foreign or misindexed:
             raise ServeError(
                 f"of {self.num_blocks} blocks {lost} are lost, {both} are free twice or held "
-                f"while free, {miscounted} have another number of holders than counted, "
-                f"{misfiled} are filed wrongly and {foreign} ids are unknown",
+                f"while free, {miscounted} have a wrong reference count, "
+                f"{misindexed} are indexed wrongly and {foreign} ids are unknown",
                 where="key-value cache",
             )
 
     def _miscounted(self, held: Counter[int]) -> int:
-        """Return how many blocks have another number of holders than is counted."""
+        """Return how many blocks have a wrong reference count."""
         known = {block: count for block, count in held.items() if 0 <= block < self.num_blocks}
         wrong = sum(self._ref_counts[block] != count for block, count in known.items())
         counted = self.num_blocks - self._ref_counts.count(0)
         return wrong + counted - sum(self._ref_counts[block] > 0 for block in known)
 
     def _find(self, sequence: Sequence) -> Prefix | None:
-        """Return the cached start of a sequence; None where it must not be used."""
+        """Return the cached prefix of a sequence; None if it must not be reused."""
         if self._index is None or not sequence.may_reuse:
             return None
         return self._index.find(sequence, (sequence.length - 1) // self.block_size)
 
     def _lacking(self, sequence: Sequence, prefix: Prefix | None) -> int | None:
-        """Return how many blocks a sequence needs beside a prefix; None if there are too few."""
+        """Return how many blocks a sequence needs beside a prefix; None if too few are free."""
         found = prefix.blocks if prefix else []
+        # Cached blocks of the prefix that are free count as free now, but will be held.
         unused = sum(1 for block in found if not self._ref_counts[block])
         lacking = self.blocks_for(sequence.length) - len(found)
         return lacking if lacking <= self.free_blocks - unused else None
 
     def _acquire(self, block: int) -> None:
-        """Count one more holder of a cached block."""
+        """Add a reference to a cached block."""
         if not self._ref_counts[block]:
             del self._unused[block]
         self._ref_counts[block] += 1
 
     def _extend(self, sequence: Sequence, count: int) -> None:
-        """Append ``count`` blocks, of which there must be enough: empty ones, then the oldest."""
+        """Append ``count`` free blocks: empty ones first, then the least recently used."""
         for _ in range(count):
             if self._empty:
                 block = self._empty.pop()

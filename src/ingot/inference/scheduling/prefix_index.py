@@ -1,4 +1,4 @@
-"""Finding a cached block by the tokens in it and all that come before them."""
+"""Index of cached blocks by the prefix they hold."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _Key = tuple[_Node, bytes]
 
 
 class Prefix(NamedTuple):
-    """Blocks that hold the start of a sequence, and the node of the last of them."""
+    """Blocks that hold the start of a sequence, and the node of the last one."""
 
     blocks: list[int]
     node: _Node
@@ -22,10 +22,11 @@ class Prefix(NamedTuple):
 class PrefixIndex:
     """A tree of full blocks, one node for each distinct prefix.
 
-    A node is known by its parent and its own tokens, both compared and not only
-    hashed: no collision can hand one request another's keys and values. The root is
-    the sequence's salt, so those with different salts never meet. Node ids are never
-    used again: what hangs below a node that was removed can no longer be found.
+    The key of a node is its parent and its own tokens, compared in full and not only
+    by hash: no collision can give one request another's keys and values. The root is
+    the sequence's salt, so requests with different salts share nothing. Node ids are never
+    reused, so the descendants of a removed node cannot be found any more. There is at most
+    one node per block, so the size of the cache bounds the index.
 
     Args:
         block_size: Tokens in a block.
@@ -33,9 +34,9 @@ class PrefixIndex:
 
     def __init__(self, block_size: int) -> None:
         self._block_size = block_size
-        self._nodes: dict[_Key, tuple[int, int]] = {}  # to (node, block)
+        self._nodes: dict[_Key, tuple[int, int]] = {}  # to node and block
         self._keys: dict[int, _Key] = {}  # by block
-        self._paths: dict[Sequence, tuple[int, _Node]] = {}  # blocks published, and the last's node
+        self._paths: dict[Sequence, tuple[int, _Node]] = {}  # blocks indexed, last node
         self._ids = itertools.count()
 
     def __len__(self) -> int:
@@ -45,16 +46,16 @@ class PrefixIndex:
         return block in self._keys
 
     def blocks(self) -> Set[int]:
-        """Return every block that can be found."""
+        """Return every indexed block."""
         return self._keys.keys()
 
     def cached_prefix(self, sequence: Sequence) -> int:
-        """Return how many blocks at the start of a sequence can be found."""
+        """Return how many blocks of a sequence are indexed already."""
         path = self._paths.get(sequence)
         return path[0] if path else 0
 
     def find(self, sequence: Sequence, most: int) -> Prefix:
-        """Return the longest run of blocks, at most ``most``, that hold a sequence's start."""
+        """Return the longest indexed prefix of a sequence, of at most ``most`` blocks."""
         node: _Node = sequence.options.cache_salt
         blocks: list[int] = []
         for block_index in range(most):
@@ -66,14 +67,14 @@ class PrefixIndex:
         return Prefix(blocks, node)
 
     def resume(self, sequence: Sequence, prefix: Prefix) -> None:
-        """Let a sequence go on from a prefix that was found for it."""
+        """Record that a sequence continues from a prefix that ``find`` returned."""
         self._paths[sequence] = len(prefix.blocks), prefix.node
 
     def add(self, sequence: Sequence, block: int) -> int:
-        """Make the next block of a sequence findable.
+        """Index the next block of a sequence.
 
         Returns:
-            The block that holds this prefix: ``block``, or one that was there before.
+            The block that holds this prefix: ``block``, or one indexed before.
         """
         block_index, parent = self._paths.get(sequence) or (0, sequence.options.cache_salt)
         key = parent, self._tokens(sequence, block_index)
@@ -86,14 +87,18 @@ class PrefixIndex:
         return entry[1]
 
     def forget(self, sequence: Sequence) -> None:
-        """Forget how far a sequence is; its blocks stay findable."""
+        """Forget a sequence; its blocks stay indexed."""
         self._paths.pop(sequence, None)
 
     def remove(self, block: int) -> None:
-        """Make a block unfindable."""
+        """Remove a block."""
         del self._nodes[self._keys.pop(block)]
 
     def _tokens(self, sequence: Sequence, block_index: int) -> bytes:
-        """Return the tokens of one block; as bytes, whose hashes nobody can foresee."""
+        """Return the tokens of one block.
+
+        As bytes, because Python salts their hashes: with integers a client could construct
+        prompts that collide and make each look-up linear.
+        """
         size = 4 * self._block_size
         return bytes(sequence.token_bytes[block_index * size : (block_index + 1) * size])

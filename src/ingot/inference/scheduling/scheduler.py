@@ -1,8 +1,8 @@
-"""Which sequences run in a step, and how many tokens of each.
+"""Selection of the sequences that run in a step, and of their tokens.
 
 Continuous batching (Orca, OSDI 2022) with chunked prefill (Sarathi-Serve,
 arXiv:2403.02310): each step fills one token budget, decodes first, so that a
-long prompt never makes those who are being answered wait.
+long prompt never delays the answers in progress.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class ScheduledChunk:
     sequence: Sequence
     count: int
     drafts: tuple[int, ...] = ()
-    """Guesses of the tokens that follow; only after the last token known."""
+    """Draft tokens that follow; only after the last known token."""
 
 
 class Scheduler:
@@ -37,10 +37,10 @@ class Scheduler:
     always go on, and no one of its priority starves.
 
     Args:
-        cache: Hands out the blocks.
+        cache: Allocates the blocks.
         max_step_tokens: The token budget of a step.
-        max_sequences: Most sequences running; at most ``max_step_tokens``.
-        max_context: Most tokens of one sequence.
+        max_sequences: Maximum running sequences; at most ``max_step_tokens``.
+        max_context: Maximum tokens of one sequence.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Scheduler:
         self.running: list[Sequence] = []
         """By priority, then by admission."""
         self.preemptions = 0
-        """How often a running sequence was sent back to wait."""
+        """Number of times a running sequence was returned to the queue."""
 
     @property
     def live(self) -> Iterator[Sequence]:
@@ -70,7 +70,7 @@ class Scheduler:
             UsageError: the message says how many blocks it needs and how many there are.
         """
         longest = min(len(sequence.prompt_ids) + sequence.params.max_tokens, self._max_context)
-        needed = self._cache.blocks_for(longest - 1)  # the last token drawn is never run
+        needed = self._cache.blocks_for(longest - 1)  # the last token is sampled, never run
         if needed > self._cache.num_blocks:
             raise UsageError(
                 f"{longest} tokens of prompt and answer need {needed} cache blocks of "
@@ -99,7 +99,7 @@ class Scheduler:
         return chunks
 
     def finish(self, sequence: Sequence) -> None:
-        """Let go of a sequence, wherever it is, and free its blocks."""
+        """Remove a sequence from the queue or the batch, and free its blocks."""
         if sequence.status is Status.RUNNING:
             self.running.remove(sequence)
         else:
@@ -109,7 +109,7 @@ class Scheduler:
         sequence.status = Status.FINISHED
 
     def advance(self, sequence: Sequence, count: int) -> None:
-        """Note that ``count`` tokens more of a sequence are computed."""
+        """Record that ``count`` more tokens of a sequence are computed."""
         before = sequence.computed
         after = sequence.computed = before + count
         size = self._cache.block_size

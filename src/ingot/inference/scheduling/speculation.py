@@ -1,9 +1,9 @@
-"""Guessing the next tokens from the text itself: prompt lookup.
+"""Speculative decoding by prompt lookup.
 
-Source: A. Saxena, "Prompt Lookup Decoding", 2023. Where the last few tokens stood
-earlier in prompt or answer, what followed them there is likely to follow again. A
-guess is run together with the last token known and kept only where the token drawn
-is the same, so answers are what they would be without.
+Source: A. Saxena, "Prompt Lookup Decoding", 2023. If the last few tokens occurred
+earlier in prompt or answer, the tokens that followed them there are the draft. They run
+together with the last known token, and each is accepted only if it equals the token
+sampled before it, so speculation never changes an answer.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from ingot.inference.scheduling.scheduler import ScheduledChunk
 
 _LONGEST_MATCH = 4
 _SHORTEST_MATCH = 2
-_WIDTH = 4  # bytes of a token in ``Sequence.token_bytes``
+_WIDTH = 4  # bytes per token in ``Sequence.token_bytes``
 _WINDOW = 8_192 * _WIDTH  # bytes searched, from the end
 
 
 class Speculator:
-    """Adds guesses to the work of a step, where there is budget and room for them.
+    """Adds draft tokens to a step while its budget and the cache have space.
 
     Args:
-        most: Most guesses for one sequence in one step.
+        most: Maximum draft tokens of one sequence in one step.
         max_step_tokens: The token budget of a step.
-        cache: Gives the blocks; nobody is preempted for a guess.
+        cache: Allocates the blocks; no sequence is preempted for a draft.
     """
 
     def __init__(self, most: int, max_step_tokens: int, cache: KVCache) -> None:
@@ -37,9 +37,9 @@ class Speculator:
         self._cache = cache
 
     def draft(
-        self, chunks: Iterable[ScheduledChunk], answers: Mapping[Sequence, SequenceOutput]
+        self, chunks: Iterable[ScheduledChunk], outputs: Mapping[Sequence, SequenceOutput]
     ) -> None:
-        """Set ``drafts`` of the chunks that run a sequence's last known token alone."""
+        """Set ``drafts`` of the chunks that consist of a sequence's last known token."""
         budget = self._max_step_tokens - sum(chunk.count for chunk in chunks)
         for chunk in chunks:
             sequence = chunk.sequence
@@ -47,7 +47,7 @@ class Speculator:
                 return
             if chunk.count > 1 or sequence.pooling or sequence.computed + 1 < sequence.length:
                 continue
-            most = min(self._most, budget, answers[sequence].most_drafts)
+            most = min(self._most, budget, outputs[sequence].most_drafts)
             if most > 0:
                 drafts = propose(sequence, most)
                 if self._cache.grow(sequence, sequence.length + len(drafts)):
@@ -56,10 +56,10 @@ class Speculator:
 
 
 def propose(sequence: Sequence, most: int) -> tuple[int, ...]:
-    """Return at most ``most`` guesses of the tokens that follow a sequence.
+    """Return at most ``most`` draft tokens for a sequence.
 
-    The latest position at which the last 4, else 3, else 2 tokens stood before says what
-    followed. The search looks at the last 8,192 tokens.
+    They are the tokens after the latest earlier occurrence of the last 4, else 3, else 2
+    tokens, within the last 8,192.
     """
     tokens = sequence.token_bytes
     end = len(tokens)
@@ -75,7 +75,8 @@ def propose(sequence: Sequence, most: int) -> tuple[int, ...]:
 
 
 def _last(tokens: bytearray, wanted: bytearray, start: int, end: int) -> int:
-    """Return where ``wanted`` last stands on a token's border in ``tokens[start:end]``, or -1."""
+    """Return the last offset of ``wanted`` in ``tokens[start:end]`` on a token boundary, or -1."""
+    # ``rfind`` runs in C; a match that straddles two tokens is skipped and the search repeated.
     while (offset := tokens.rfind(wanted, start, end)) >= 0 and offset % _WIDTH:
         end = offset + len(wanted) - 1
     return offset
