@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.ready
 
-.PHONY: demo setup lint lint-web test long screenshots sanitize emulated wheel clean
+.PHONY: demo setup lint lint-web test long fuzz screenshots sanitize emulated wheel clean
 
 demo: setup  ## train a small model, seal it and serve it
 	@$(BIN)/ingot demo
@@ -33,6 +33,11 @@ test: setup  ## every test but the long ones; some seven minutes on two cores
 
 long: setup  ## the long tests, quick benchmarks and emulated kernels; some half an hour
 	$(BIN)/pytest -m long
+
+SECONDS ?= 60
+SEED ?= 1
+fuzz: setup  ## hostile inputs to every parser: make fuzz SECONDS=600 SEED=7
+	$(BIN)/python -m tests.fuzz.harness --seconds $(SECONDS) --seed $(SEED)
 
 screenshots: setup  ## the README's pictures of the page, with the model of make demo
 	@test -e demo.ingot || { echo "error: demo.ingot does not exist; run make demo first" >&2; exit 1; }

@@ -39,7 +39,10 @@ def test_reads_what_json_writes(value: dict[str, object]) -> None:
         (b'{"a": NaN}', "NaN is not JSON"),
         (b'{"a": -Infinity}', "-Infinity is not JSON"),
         (b'{"a": 1e999}', "out of range"),
-        (b'{"a": ' + b"9" * 5000 + b"}", "not valid JSON"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "more than 40 digits"),
+        (b'{"a": -' + b"9" * 400 + b"}", "more than 40 digits"),
+        (b'{"a": [' + b"0," * 1_000_000 + b"0]}", "more than 1000000 values"),
+        (b'{"a": [' + b"{}," * 700_000 + b"0]}", "more than 1000000 values"),
         (b'{"a": ' + b"[" * 200_000, "not valid JSON"),
         (b'{"\xff": 1}', "not valid JSON"),
         (b"\xef\xbb\xbf{}", "not valid JSON"),
@@ -49,6 +52,13 @@ def test_refuses(data: bytes, what: str) -> None:
     with pytest.raises(ArtifactError, match=what) as caught:
         parse_object(data, where="some.json")
     assert str(caught.value).startswith("some.json: ")
+
+
+def test_a_key_given_twice_is_found_in_one_pass() -> None:
+    """FAULTS A6: the search took the square of the keys: hours for these."""
+    keys = [f'"k{number}":0' for number in range(500_000)]
+    with pytest.raises(ArtifactError, match="key 'k499999' comes twice"):
+        parse_object(f"{{{','.join([*keys, keys[-1]])}}}".encode(), where="x")
 
 
 @given(st.binary(max_size=40))
