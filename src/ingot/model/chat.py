@@ -100,16 +100,32 @@ class ChatTemplate:
         messages: Messages,
         *,
         add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
         variables: Mapping[str, Any] | None = None,
     ) -> list[int]:
-        """Return the conversation as token ids; raises as ``render`` does."""
+        """Return the conversation as token ids; raises as ``render`` does.
+
+        Args:
+            tokenizer: The model's.
+            messages: The messages; JSON values.
+            add_generation_prompt: End with what an answer begins with.
+            continue_final_message: End with the last message's text, for the model to continue it,
+                without what the template writes after it.
+            variables: Further variables for the template.
+
+        Raises:
+            UsageError: also if the template does not write the last message's text.
+        """
         shield = _Shield(tokenizer, self.source, [messages, variables])
+        hidden = shield.hide(messages)
+        if continue_final_message:
+            hidden[-1] = shield.with_end_marked(hidden[-1])
         text = self.render(
-            shield.hide(messages),
+            hidden,
             add_generation_prompt=add_generation_prompt,
             variables=shield.hide(variables or {}),
         )
-        return shield.encode(text)
+        return shield.encode(shield.until_marked_end(text) if continue_final_message else text)
 
     def encode_answers(
         self, tokenizer: Tokenizer, conversations: Sequence[Messages]
@@ -183,10 +199,10 @@ class _Shield:
         self._beginnings = {text[:end] for text in specials for end in range(1, len(text))}
         self._longest = len(specials[0]) - 1
         used = set(template).union(*_texts(given))
-        mark = next((chr(code) for code in _MARKS if chr(code) not in used), None)
-        if mark is None:
+        free = [chr(code) for code in _MARKS if chr(code) not in used][:2]
+        if len(free) < 2:
             raise UsageError("use every private-use character", where="messages")
-        self._mark = mark
+        self._mark, self._end = free
 
     def hide(self, value: Any) -> Any:
         """Return a JSON value with every control token in its texts marked."""
@@ -197,6 +213,17 @@ class _Shield:
         if isinstance(value, list | tuple):
             return [self.hide(item) for item in value]
         return value
+
+    def with_end_marked(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a message with a mark behind its text, which ``until_marked_end`` finds."""
+        return {**message, "content": (message.get("content") or "") + self._end}
+
+    def until_marked_end(self, text: str) -> str:
+        """Return rendered text up to the marked end of a message."""
+        before, mark, _ = text.rpartition(self._end)
+        if not mark:
+            raise UsageError("are not written by the chat template to the end", where="messages")
+        return before
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of rendered text."""

@@ -109,7 +109,7 @@ WRONG_FIELDS: list[tuple[str, Any, str]] = [
     ("response_format", {"type": "json_schema"}, "missing_field"),
     ("structured_outputs", {"regex": 3}, "invalid_value"),
     ("text", "def", "unknown_field"),
-    ("suffix", "end", "unknown_field"),
+    ("suffix", "end", "invalid_value"),
     ("tools", [], "unknown_field"),
 ]
 

@@ -240,7 +240,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"messages": [{"role": "king", "content": "a"}]}, "messages"),
     ({"messages": [{"role": "user"}]}, "messages"),
     ({"messages": [{"role": "user", "content": 3}]}, "messages"),
-    ({"messages": [{"role": "assistant"}]}, "messages"),
+    ({"messages": [{"role": "assistant", "content": "a", "mood": 1}]}, "messages"),
+    ({"messages": [{"role": "assistant", "content": "a", "audio": {"id": "x"}}]}, "messages"),
+    ({"messages": [{"role": "assistant", "annotations": [{}]}]}, "messages"),
+    ({"messages": [*SAID, {"role": "tool", "content": "6"}]}, "messages"),
     ({"messages": [{"role": "user", "content": "x " * 4000}]}, "messages"),
     (
         {
@@ -268,6 +271,21 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"parallel_tool_calls": False}, "parallel_tool_calls"),
     ({"store": True}, "store"),
     ({"audio": {}}, "audio"),
+    ({"modalities": ["text", "audio"]}, "modalities"),
+    ({"functions": [{"name": "f"}]}, "functions"),
+    ({"prediction": {"type": "content", "content": "a"}}, "prediction"),
+    ({"metadata": {"a": 1}}, "metadata"),
+    ({"metadata": {str(key): "" for key in range(17)}}, "metadata"),
+    ({"reasoning_effort": "huge"}, "reasoning_effort"),
+    ({"service_tier": "gold"}, "service_tier"),
+    ({"chat_template_kwargs": {"enable_thinking": False}}, "chat_template_kwargs"),
+    ({"chat_template_kwargs": {"messages": []}}, "chat_template_kwargs"),
+    ({"continue_final_message": True, "add_generation_prompt": True}, "continue_final_message"),
+    (
+        {"tools": [TOOL], "tool_choice": {"type": "allowed_tools", "allowed_tools": {}}},
+        "tool_choice",
+    ),
+    ({"stream": True, "stream_options": {"include_obfuscation": True}}, "stream_options"),
     ({"stream_options": {"include_usage": True}}, "stream_options"),
 ]
 
@@ -280,3 +298,77 @@ def test_a_wrong_field_is_named(http: httpx.Client, fields: dict[str, Any], para
     response = http.post("/v1/chat/completions", json=body)
     assert response.status_code == 400, response.text
     assert re.split(r"[.\[]", response.json()["error"]["param"])[0] == param
+
+
+HARMLESS: list[dict[str, Any]] = [
+    {"metadata": {"run": "7"}},
+    {"store": False},
+    {"service_tier": "auto"},
+    {"service_tier": "flex"},
+    {"prompt_cache_key": "a"},
+    {"prompt_cache_retention": "in_memory"},
+    {"reasoning_effort": "low"},
+    {"verbosity": "low"},
+    {"safety_identifier": "u1"},
+    {"modalities": ["text"]},
+    {"functions": [], "function_call": None, "audio": None, "prediction": None},
+    {"web_search_options": None},
+    {"stream": True, "stream_options": {"include_usage": False, "include_obfuscation": False}},
+]
+
+
+@pytest.mark.parametrize("fields", HARMLESS, ids=str)
+def test_fields_that_every_client_may_send(http: httpx.Client, fields: dict[str, Any]) -> None:
+    """FAULTS C13: harmless standard fields of chat."""
+    body = {"model": "tiny", "messages": SAID, "max_tokens": 1} | fields
+    response = http.post("/v1/chat/completions", json=body)
+    assert response.status_code == 200, response.text
+    if not fields.get("stream"):
+        assert response.json()["service_tier"] == "default"
+
+
+def test_allowed_tools_are_all_that_may_be_called(client: openai.OpenAI) -> None:
+    """FAULTS C13: ``tool_choice: allowed_tools``."""
+
+    now = {"type": "function", "function": TOOL["function"] | {"name": "now"}}
+
+    def ask(mode: str, *tools: Any) -> Any:
+        allowed = {"mode": mode, "tools": [{"type": "function", "function": {"name": "now"}}]}
+        choice: Any = {"type": "allowed_tools", "allowed_tools": allowed}
+        return client.chat.completions.create(
+            model="tiny",
+            messages=SAID,
+            tools=list(tools),
+            tool_choice=choice,
+            parallel_tool_calls=mode != "required",
+            max_tokens=None if mode == "required" else 1,
+            seed=4,
+        )
+
+    calls = ask("required", TOOL, now).choices[0].message.tool_calls
+    assert [call.function.name for call in calls] == ["now"]
+    assert ask("auto", TOOL, now).usage.prompt_tokens == ask("auto", now).usage.prompt_tokens
+    with pytest.raises(openai.BadRequestError, match="'now' is not among tools"):
+        ask("auto", TOOL)
+
+
+def test_the_last_message_is_continued(client: openai.OpenAI, ingot: Ingot) -> None:
+    """FAULTS C13: ``continue_final_message`` and ``add_generation_prompt``."""
+    said: list[Any] = [*SAID, {"role": "assistant", "content": "def area"}]
+    asked: dict[str, Any] = {"model": "tiny", "temperature": 0, "max_tokens": 12}
+    answer = client.chat.completions.create(
+        **asked, messages=said, extra_body={"continue_final_message": True}
+    )
+    with ChatTemplate() as template:
+        prompt = template.encode(ingot.tokenizer, SAID) + ingot.tokenizer.encode("def area")
+    own = client.completions.create(**asked, prompt=prompt)
+    assert answer.choices[0].message.content == own.choices[0].text
+    bare = client.chat.completions.create(
+        **asked, messages=SAID, extra_body={"add_generation_prompt": False}
+    )
+    with ChatTemplate() as template:
+        prompt = template.encode(ingot.tokenizer, SAID, add_generation_prompt=False)
+    assert (
+        bare.choices[0].message.content
+        == client.completions.create(**asked, prompt=prompt).choices[0].text
+    )

@@ -3,25 +3,75 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from ingot.artifact import Ingot, chat_template_source
-from ingot.errors import ArtifactError, IngotError, UsageError
+from ingot.errors import IngotError
 from ingot.model.chat import ChatTemplate
-from ingot.server.engine.tools import described, instructions, written_call
+from ingot.server.engine.tools import described, instructions, select_tools, written_call
 from ingot.server.http.errors import ApiError
-from ingot.server.schemas.chat import (
-    AssistantMessage,
-    Content,
-    Instruction,
-    Message,
-    Tool,
-    ToolMessage,
-    UserMessage,
-)
+from ingot.server.schemas.chat import ConversationFields, Tool
+from ingot.server.schemas.messages import AssistantMessage, Message, ToolCall, ToolMessage, text_of
 
 _MAX_INLINE_CHARACTERS = 1024  # encoded in 0.25 ms, less than it takes to start a thread's work
+
+
+# The template's variables that are not the client's to set.
+_OWN_VARIABLES = frozenset({"messages", "tools", "add_generation_prompt", "bos_token", "eos_token"})
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """What a chat template renders to a prompt."""
+
+    messages: Sequence[Message]
+    tools: Sequence[Tool] = ()
+    """Those described to the model."""
+    template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """The client's own variables, which the template must use."""
+    hints: Mapping[str, Any] = field(default_factory=dict)
+    """Variables that a template may use."""
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+
+
+def conversation_of(
+    request: ConversationFields, messages: Sequence[Message]
+) -> tuple[Conversation, list[Tool]]:
+    """Return a request's conversation, and the tools of which the answer must call one.
+
+    Raises:
+        ApiError: 400 where fields contradict each other.
+    """
+    continues = bool(request.continue_final_message)
+    if continues and request.add_generation_prompt:
+        raise ApiError(
+            400,
+            "continue_final_message contradicts add_generation_prompt; leave one out",
+            param="continue_final_message",
+            code="invalid_value",
+        )
+    if request.tool_choice not in (None, "none") and not request.tools:
+        raise ApiError(400, "tool_choice needs tools", param="tool_choice", code="invalid_value")
+    tools, required = request.tools or [], list[Tool]()
+    if tools:
+        tools, required = select_tools(tools, request.tool_choice)
+    hints = {"reasoning_effort": request.reasoning_effort, "verbosity": request.verbosity}
+    begins_answer = request.add_generation_prompt is not False and not continues
+    conversation = Conversation(
+        messages=messages,
+        tools=tools,
+        template_kwargs=request.chat_template_kwargs or {},
+        hints={name: value for name, value in hints.items() if value},
+        add_generation_prompt=begins_answer,
+        continue_final_message=continues,
+    )
+    return conversation, required
 
 
 class PromptEncoder:
@@ -60,27 +110,32 @@ class PromptEncoder:
             self._check(ids, f"{field}[{index}]" if len(encoded) > 1 else field)
         return encoded
 
-    async def encode_messages(
-        self, messages: Sequence[Message], tools: Sequence[Tool] = ()
+    async def encode_conversation(
+        self, conversation: Conversation, field: str = "messages"
     ) -> list[int]:
-        """Return a chat's token ids, up to where the answer begins.
+        """Return a conversation's token ids, up to where the answer begins.
 
-        Tools and calls are written into messages if the template does not render them.
+        Args:
+            conversation: The messages and tools.
+            field: The request's field that holds the messages.
 
         Raises:
             ApiError: 400 where the template refuses it, or it leaves no space for an answer.
         """
-        async with self._turn:
-            ids = await asyncio.to_thread(self._encode_messages, messages, tools)
-        self._check(ids, "messages")
-        return ids
-
-    async def encode_conversation(self, messages: list[dict[str, Any]], field: str) -> list[int]:
-        """Return the token ids of messages in the template's own form; as ``encode_messages``."""
-        async with self._turn:
-            ids = await asyncio.to_thread(self._render, messages, {})
+        ids = await self.render(conversation, field)
         self._check(ids, field)
         return ids
+
+    async def render(self, conversation: Conversation, field: str = "messages") -> list[int]:
+        """Return a conversation's token ids, however many they are.
+
+        Tools and calls are written into messages if the template does not render them.
+
+        Raises:
+            ApiError: 400 where the template refuses it.
+        """
+        async with self._turn:
+            return await asyncio.to_thread(self._render, conversation, field)
 
     def close(self) -> None:
         """End the template's process."""
@@ -94,31 +149,23 @@ class PromptEncoder:
         # In a thread, because other requests must not wait for a long text.
         return await asyncio.to_thread(lambda: [encode(text) for text in texts])
 
-    def _encode_messages(self, messages: Sequence[Message], tools: Sequence[Tool]) -> list[int]:
-        source = self._open_template().source
-        with_calls = "tool_calls" in source
-        plain = [_plain(message, with_calls=with_calls) for message in messages]
-        variables: dict[str, Any] = {}
-        if tools and "tools" in source:
-            variables["tools"] = described(tools)
-        elif tools:
-            plain.insert(0, {"role": "system", "content": instructions(tools)})
-        return self._render(plain, variables)
-
-    def _render(self, messages: list[dict[str, Any]], variables: dict[str, Any]) -> list[int]:
-        template = self._open_template()
+    def _render(self, conversation: Conversation, field: str) -> list[int]:
         try:
-            return template.encode(self._tokenizer, messages, variables=variables)
-        except (UsageError, ArtifactError) as error:
-            raise _template_failed(error) from error
+            template = self._open_template()
+            return template.encode(
+                self._tokenizer,
+                _messages(conversation, template.source),
+                variables=_variables(conversation, template.source),
+                add_generation_prompt=conversation.add_generation_prompt,
+                continue_final_message=conversation.continue_final_message,
+            )
+        except IngotError as error:
+            raise ApiError(400, str(error), param=field, code="template_failed") from error
 
     def _open_template(self) -> ChatTemplate:
         if self._template is None:
-            try:
-                source = chat_template_source(self._ingot)
-                self._template = ChatTemplate(source, where="the model's chat template")
-            except IngotError as error:
-                raise _template_failed(error) from error
+            source = chat_template_source(self._ingot)
+            self._template = ChatTemplate(source, where="the model's chat template")
         return self._template
 
     def _check(self, ids: list[int], name: str) -> None:
@@ -145,36 +192,64 @@ class PromptEncoder:
             )
 
 
-def _template_failed(error: IngotError) -> ApiError:
-    return ApiError(400, str(error), param="messages", code="template_failed")
+def _messages(conversation: Conversation, source: str) -> list[dict[str, Any]]:
+    """Return the messages as a template expects them, tools described if it does not do so."""
+    with_calls = "tool_calls" in source
+    plain = [_plain(message, with_calls=with_calls) for message in conversation.messages]
+    if conversation.tools and "tools" not in source:
+        plain.insert(0, {"role": "system", "content": instructions(conversation.tools)})
+    return plain
+
+
+def _variables(conversation: Conversation, source: str) -> dict[str, Any]:
+    """Return the template's further variables.
+
+    Raises:
+        ApiError: 400 where the client gives one that the template does not use.
+    """
+    for name in conversation.template_kwargs:
+        if name in _OWN_VARIABLES or not re.search(rf"\b{re.escape(name)}\b", source):
+            raise ApiError(
+                400,
+                f"chat_template_kwargs: the chat template takes no {name[:64]!r}; remove it",
+                param="chat_template_kwargs",
+                code="unknown_field",
+            )
+    variables = {**conversation.hints, **conversation.template_kwargs}
+    if conversation.tools and "tools" in source:
+        variables["tools"] = described(conversation.tools)
+    return variables
 
 
 def _plain(message: Message, *, with_calls: bool) -> dict[str, Any]:
     """Return a message as templates expect it, its content one text."""
-    plain: dict[str, Any] = {"role": _role(message), "content": _text(message.content)}
-    if isinstance(message, Instruction | UserMessage | AssistantMessage) and message.name:
+    plain: dict[str, Any] = {"role": _role(message), "content": text_of(message)}
+    if message.name:
         plain["name"] = message.name
     if isinstance(message, ToolMessage):
         plain["tool_call_id"] = message.tool_call_id
     if isinstance(message, AssistantMessage) and message.tool_calls:
         if with_calls:
-            plain["tool_calls"] = [call.model_dump() for call in message.tool_calls]
+            plain["tool_calls"] = [_plain_call(call) for call in message.tool_calls]
         else:
             written = [
-                written_call(call.function.name, call.function.arguments)
+                written_call(call.function.name, call.function.arguments or "{}")
                 for call in message.tool_calls
             ]
             plain["content"] = "\n".join(filter(None, [plain["content"], *written]))
     return plain
 
 
+def _plain_call(call: ToolCall) -> dict[str, Any]:
+    """Return a call as templates expect it: its arguments an object, where they are one."""
+    arguments: Any = call.function.arguments or "{}"
+    with contextlib.suppress(ValueError, RecursionError):
+        parsed = json.loads(arguments)
+        arguments = parsed if isinstance(parsed, dict) else arguments
+    function = {"name": call.function.name, "arguments": arguments}
+    return {"id": call.id, "type": call.type, "function": function}
+
+
 def _role(message: Message) -> str:
     """Return the role by the name that templates know: "developer" is OpenAI's newer "system"."""
     return "system" if message.role == "developer" else message.role
-
-
-def _text(content: Content | None) -> str:
-    """Return a content's text."""
-    if content is None or isinstance(content, str):
-        return content or ""
-    return "".join(part.text for part in content)

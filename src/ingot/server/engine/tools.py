@@ -11,12 +11,18 @@ import json
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
 from ingot.server.http.errors import ApiError
-from ingot.server.schemas.chat import CalledFunction, MadeToolCall, NamedTool, Tool
+from ingot.server.schemas.chat import (
+    AllowedToolsChoice,
+    CalledFunction,
+    MadeToolCall,
+    Tool,
+    ToolChoice,
+)
 
 OPENING, CLOSING = "<tool_call>", "</tool_call>"
 
@@ -58,9 +64,7 @@ def call_grammar(tools: Iterable[Tool], *, many: bool) -> str:
     return "\n".join([f"start: {start}", f"call: {call}", *rules]) + "\n"
 
 
-def select_tools(
-    tools: list[Tool], choice: Literal["none", "auto", "required"] | NamedTool | None
-) -> tuple[list[Tool], list[Tool]]:
+def select_tools(tools: list[Tool], choice: ToolChoice | None) -> tuple[list[Tool], list[Tool]]:
     """Return the tools to describe to the model, and those of which it must call one.
 
     Args:
@@ -79,15 +83,25 @@ def select_tools(
         return [], []
     if choice == "required":
         return tools, tools
-    required = [tool for tool in tools if tool.function.name == choice.function.name]
-    if not required:
-        raise ApiError(
-            400,
-            f"tool_choice: {choice.function.name[:64]!r} is not among tools",
-            param="tool_choice",
-            code="invalid_value",
-        )
-    return tools, required
+    if isinstance(choice, AllowedToolsChoice):
+        # Only these are described: what the model does not know it does not call.
+        allowed = _named(tools, [tool.function.name for tool in choice.allowed_tools.tools])
+        return allowed, allowed if choice.allowed_tools.mode == "required" else []
+    return tools, _named(tools, [choice.function.name])
+
+
+def _named(tools: list[Tool], names: list[str]) -> list[Tool]:
+    """Return the tools of these names, in the request's order."""
+    by_name = {tool.function.name: tool for tool in tools}
+    for name in names:
+        if name not in by_name:
+            raise ApiError(
+                400,
+                f"tool_choice: {name[:64]!r} is not among tools",
+                param="tool_choice",
+                code="invalid_value",
+            )
+    return [tool for name, tool in by_name.items() if name in names]
 
 
 @dataclass

@@ -14,8 +14,9 @@ from starlette.responses import Response
 from ingot.inference import Grammar, OutputDelta
 from ingot.server.engine.grammars import request_grammar, tool_grammar
 from ingot.server.engine.model_registry import ServedModel
+from ingot.server.engine.prompts import conversation_of
 from ingot.server.engine.service import Service
-from ingot.server.engine.tools import ToolReader, select_tools
+from ingot.server.engine.tools import ToolReader
 from ingot.server.http.errors import ApiError
 from ingot.server.http.router import STREAMED, Router
 from ingot.server.routes.generation import (
@@ -37,7 +38,6 @@ from ingot.server.schemas.chat import (
     ChatRequest,
     FinishReason,
     MadeToolCall,
-    Tool,
 )
 
 
@@ -50,10 +50,8 @@ def add_chat(router: Router, service: Service) -> None:
         context, request, model = await open_request(http_request, ChatRequest, service)
         check_together(request, service.config, 1, request.n or 1)
         _check(request)
-        tools, required = request.tools or [], list[Tool]()
-        if tools:
-            tools, required = select_tools(tools, request.tool_choice)
-        prompt = await model.prompts.encode_messages(request.messages, tools)
+        conversation, required = conversation_of(request, request.messages)
+        prompt = await model.prompts.encode_conversation(conversation)
         if service.config.log_prompts:
             context.prompts = [model.ingot.tokenizer.decode(prompt)]
         grammar: Grammar | None = None
@@ -72,11 +70,10 @@ def add_chat(router: Router, service: Service) -> None:
             )
             for choice in range(request.n or 1)
         ]
-        options = request_options(context, service.config, request.user, request)
+        options = request_options(context, service.config, request.end_user, request)
         generation = GenerationRequest(model, [prompt], candidates, options, bool(request.stream))
-        return GenerationResponse(
-            generation, ChatWriter(request, bool(tools), model), service, context
-        )
+        writer = ChatWriter(request, bool(conversation.tools), model)
+        return GenerationResponse(generation, writer, service, context)
 
 
 def _check(request: ChatRequest) -> None:
@@ -86,8 +83,6 @@ def _check(request: ChatRequest) -> None:
         wrong.append(("max_tokens", "says the same as max_completion_tokens; leave one out"))
     if request.top_logprobs is not None and not request.logprobs:
         wrong.append(("top_logprobs", "only goes with logprobs=true"))
-    if request.tool_choice not in (None, "none") and not request.tools:
-        wrong.append(("tool_choice", "needs tools"))
     if request.parallel_tool_calls is False and not request.tools:
         wrong.append(("parallel_tool_calls", "needs tools"))
     guided = request.response_format is not None and request.response_format.type != "text"

@@ -49,7 +49,7 @@ def add_completions(router: Router, service: Service) -> None:
                 request.sampling_params(choice, grammar)
                 for choice in range(request.candidates_per_prompt)
             ],
-            options=request_options(context, service.config, request.user, request),
+            options=request_options(context, service.config, request.end_user, request),
             stream=bool(request.stream),
         )
         return GenerationResponse(

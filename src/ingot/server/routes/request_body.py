@@ -96,7 +96,7 @@ def check_together(
             400,
             f"{count} answers are requested (prompts times n or best_of), at most "
             f"{config.max_sequences} go in one request",
-            param="n",
+            param="prompt" if prompts > config.max_sequences else "n",
             code="invalid_value",
         )
 

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from ingot.inference import OutputDelta
 from ingot.server.engine.grammars import format_grammar
 from ingot.server.engine.model_registry import ServedModel
+from ingot.server.engine.prompts import Conversation
 from ingot.server.engine.service import Service
 from ingot.server.http.errors import ApiError
 from ingot.server.http.router import STREAMED, Router
@@ -24,6 +25,7 @@ from ingot.server.routes.generation import (
     server_sent_event,
 )
 from ingot.server.routes.request_body import open_request, request_options
+from ingot.server.schemas.messages import AssistantMessage, Instruction, Message, UserMessage
 from ingot.server.schemas.responses import InputMessage, ResponsesRequest
 
 Status = Literal["in_progress", "completed", "incomplete", "failed"]
@@ -36,7 +38,8 @@ def add_responses(router: Router, service: Service) -> None:
     async def responses(http_request: Request) -> Response:
         """Answer an input; streamed as server-sent events where `stream` is true."""
         context, request, model = await open_request(http_request, ResponsesRequest, service)
-        prompt = await model.prompts.encode_conversation(_messages(request), "input")
+        conversation = Conversation(_messages(request))
+        prompt = await model.prompts.encode_conversation(conversation, "input")
         if service.config.log_prompts:
             context.prompts = [model.ingot.tokenizer.decode(prompt)]
         wanted = request.text.format if request.text else None
@@ -49,18 +52,24 @@ def add_responses(router: Router, service: Service) -> None:
         return GenerationResponse(generation, ResponsesWriter(request, model), service, context)
 
 
-def _messages(request: ResponsesRequest) -> list[dict[str, Any]]:
+def _messages(request: ResponsesRequest) -> list[Message]:
     """Return the input as a conversation."""
-    said = [{"role": "system", "content": request.instructions}] if request.instructions else []
+    said: list[Message] = []
+    if request.instructions:
+        said.append(Instruction(role="system", content=request.instructions))
     if isinstance(request.input, str):
-        return [*said, {"role": "user", "content": request.input}]
+        return [*said, UserMessage(role="user", content=request.input)]
     return [*said, *map(_message, request.input)]
 
 
-def _message(message: InputMessage) -> dict[str, Any]:
+def _message(message: InputMessage) -> Message:
     content = message.content
     text = content if isinstance(content, str) else "".join(part.text for part in content)
-    return {"role": "system" if message.role == "developer" else message.role, "content": text}
+    if message.role == "user":
+        return UserMessage(role="user", content=text)
+    if message.role == "assistant":
+        return AssistantMessage(role="assistant", content=text)
+    return Instruction(role=message.role, content=text)
 
 
 class ResponsesWriter:

@@ -9,18 +9,26 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ingot.server.access.request_context import context_of
+from ingot.server.engine.model_registry import ServedModel
+from ingot.server.engine.prompts import conversation_of
 from ingot.server.engine.service import Service
 from ingot.server.http.errors import ApiError
 from ingot.server.http.router import Router
 from ingot.server.routes.health import json_response
+from ingot.server.routes.logprobs import LogprobsWriter
 from ingot.server.routes.request_body import read_request, use_model
+from ingot.server.schemas.chat import ConversationFields
 from ingot.server.schemas.common import ModelRequest, TokenIds
+from ingot.server.schemas.messages import Messages
 
 
-class TokenizeRequest(ModelRequest):
-    """The body of ``POST /tokenize``."""
+class TokenizeRequest(ConversationFields, ModelRequest):
+    """The body of ``POST /tokenize``: a text, or a conversation with a chat's fields."""
 
-    prompt: str
+    prompt: str | None = None
+    messages: Messages | None = None
+    return_token_strs: bool | None = False
+    """Also return each token's text."""
 
 
 class DetokenizeRequest(ModelRequest):
@@ -36,6 +44,8 @@ class Tokenized:
     count: int
     max_model_len: int
     tokens: list[int]
+    token_strs: list[str] | None
+    """Null unless requested."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +60,13 @@ def add_tokens(router: Router, service: Service) -> None:
 
     @router.post("/tokenize", Tokenized, body=TokenizeRequest)
     async def tokenize(http_request: Request) -> Response:
-        """Return the tokens of a text."""
+        """Return the tokens of a text, or of a conversation as the chat route reads it."""
         request = await read_request(http_request, TokenizeRequest, service.config)
         model = use_model(service, context_of(http_request), request.model)
-        ids = await asyncio.to_thread(model.ingot.tokenizer.encode, request.prompt)
-        return json_response(Tokenized(len(ids), model.loop.max_context, ids))
+        ids = await _tokens(request, model)
+        names = LogprobsWriter(model.ingot.tokenizer).name
+        strings = [names(token_id) for token_id in ids] if request.return_token_strs else None
+        return json_response(Tokenized(len(ids), model.loop.max_context, ids, strings))
 
     @router.post("/detokenize", Detokenized, body=DetokenizeRequest)
     async def detokenize(http_request: Request) -> Response:
@@ -70,3 +82,12 @@ def add_tokens(router: Router, service: Service) -> None:
                 code="invalid_value",
             )
         return json_response(Detokenized(tokenizer.decode(request.tokens)))
+
+
+async def _tokens(request: TokenizeRequest, model: ServedModel) -> list[int]:
+    if (request.prompt is None) == (request.messages is None):
+        raise ApiError(400, "give prompt or messages", param="prompt", code="invalid_value")
+    if request.messages is not None:
+        conversation, _ = conversation_of(request, request.messages)
+        return await model.prompts.render(conversation)
+    return await asyncio.to_thread(model.ingot.tokenizer.encode, request.prompt or "")

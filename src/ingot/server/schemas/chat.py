@@ -6,100 +6,15 @@ Source: https://platform.openai.com/docs/api-reference/chat
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, JsonValue, Tag, model_validator
+from pydantic import Field, JsonValue
 
 from ingot.inference.request.params import LogprobCount
 from ingot.server.schemas.common import Count, GenerationFields, Name, Strict
 from ingot.server.schemas.completions import TimingReport, Usage
-
-_MAX_MESSAGES = 4096
-_MAX_TOOLS = 128
-
-
-class TextPart(Strict):
-    """Part of a message."""
-
-    type: Literal["text"]
-    text: str
-
-
-def _content_kind(value: object) -> str | None:
-    if isinstance(value, str):
-        return "text"
-    return "parts" if isinstance(value, list) else None
-
-
-Content = Annotated[
-    Annotated[str, Tag("text")]
-    | Annotated[list[TextPart], Field(max_length=1024, fail_fast=True), Tag("parts")],
-    Discriminator(
-        _content_kind,
-        custom_error_type="content_type",
-        custom_error_message="must be a string or a list of text parts",
-    ),
-]
-
-
-class FunctionCall(Strict):
-    """A call made by the model."""
-
-    name: Name
-    arguments: str
-    """JSON."""
-
-
-class ToolCall(Strict):
-    """A call that the model made, as a later request repeats it."""
-
-    id: str
-    type: Literal["function"] = "function"
-    function: FunctionCall
-
-
-class Instruction(Strict):
-    """An instruction to the model."""
-
-    role: Literal["system", "developer"]
-    content: Content
-    name: Name | None = None
-
-
-class UserMessage(Strict):
-    """A message of the user."""
-
-    role: Literal["user"]
-    content: Content
-    name: Name | None = None
-
-
-class AssistantMessage(Strict):
-    """An earlier answer of the model."""
-
-    role: Literal["assistant"]
-    content: Content | None = None
-    name: Name | None = None
-    tool_calls: Annotated[list[ToolCall], Field(min_length=1, max_length=_MAX_TOOLS)] | None = None
-
-    @model_validator(mode="after")
-    def _says_something(self) -> Self:
-        if self.content is None and self.tool_calls is None:
-            raise ValueError("an assistant's message needs content or tool_calls")
-        return self
-
-
-class ToolMessage(Strict):
-    """The result of a tool call."""
-
-    role: Literal["tool"]
-    content: Content
-    tool_call_id: str
-
-
-Message = Annotated[
-    Instruction | UserMessage | AssistantMessage | ToolMessage, Field(discriminator="role")
-]
+from ingot.server.schemas.messages import MAX_TOOLS, Messages, Nothing
+from ingot.server.schemas.service_fields import ReasoningEffort, ServiceFields, Verbosity
 
 
 class Function(Strict):
@@ -133,20 +48,63 @@ class NamedTool(Strict):
     function: NamedFunction
 
 
-class ChatRequest(GenerationFields):
+class AllowedTools(Strict):
+    """The tools that may be called, of all that are described."""
+
+    mode: Literal["auto", "required"]
+    tools: Annotated[list[NamedTool], Field(min_length=1, max_length=MAX_TOOLS)]
+
+
+class AllowedToolsChoice(Strict):
+    """Restricts the calls to some of the tools."""
+
+    type: Literal["allowed_tools"]
+    allowed_tools: AllowedTools
+
+
+ToolChoice = (
+    Literal["none", "auto", "required"]
+    | Annotated[NamedTool | AllowedToolsChoice, Field(discriminator="type")]
+)
+
+
+class ConversationFields(Strict):
+    """What a chat's prompt is made of, besides its messages."""
+
+    tools: Annotated[list[Tool], Field(max_length=MAX_TOOLS)] | None = None
+    tool_choice: ToolChoice | None = None
+    reasoning_effort: ReasoningEffort | None = None
+    """A variable of the chat template, for templates that use it."""
+    verbosity: Verbosity | None = None
+    """Likewise."""
+    chat_template_kwargs: dict[Name, JsonValue] | None = None
+    """Further variables of the chat template, each of which it must use."""
+    add_generation_prompt: bool | None = None
+    """Whether the prompt ends where an answer begins; null: unless the last message continues."""
+    continue_final_message: bool | None = False
+    """Continue the last message instead of answering it."""
+
+
+class ChatRequest(ConversationFields, GenerationFields, ServiceFields):
     """The body of ``POST /v1/chat/completions``. Null means the default everywhere."""
 
-    messages: Annotated[list[Message], Field(min_length=1, max_length=_MAX_MESSAGES)]
+    messages: Messages
     max_tokens: Count | None = None
     """The older name of ``max_completion_tokens``."""
     max_completion_tokens: Count | None = None
     """Null: as many as the context holds."""
     logprobs: bool | None = False
     top_logprobs: LogprobCount | None = None
-    tools: Annotated[list[Tool], Field(max_length=_MAX_TOOLS)] | None = None
-    tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
     parallel_tool_calls: bool | None = True
     """Whether an answer may hold more than one call."""
+    modalities: Annotated[list[Literal["text"]], Field(min_length=1, max_length=1)] | None = None
+    store: Literal[False] | None = False
+    """Chats are not stored, so true is refused; ``/v1/responses`` stores."""
+    functions: Nothing = None
+    function_call: None = None
+    audio: None = None
+    prediction: None = None
+    web_search_options: None = None
 
     @property
     def most_tokens(self) -> int | None:
@@ -251,6 +209,7 @@ class ChatCompletion:
     choices: list[ChatChoice]
     usage: Usage
     timing: TimingReport
+    service_tier: Literal["default"] = "default"
     object: Literal["chat.completion"] = "chat.completion"
 
 

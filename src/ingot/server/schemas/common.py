@@ -30,7 +30,7 @@ from ingot.inference.request.params import (
     TopK,
 )
 
-MAX_PROMPTS = 128
+MAX_PROMPTS = 2048  # as many inputs as OpenAI embeds at once
 MAX_CHOICES = 16
 
 Count = Annotated[int, Field(ge=1, lt=2**31)]
@@ -39,7 +39,6 @@ _Texts = Annotated[list[str], Field(max_length=MAX_PROMPTS, fail_fast=True), Tag
 TokenIds = Annotated[list[TokenId], Field(fail_fast=True)]
 _TokenLists = Annotated[list[TokenIds], Field(max_length=MAX_PROMPTS, fail_fast=True), Tag("lists")]
 _StopTexts = Annotated[list[StopText], Field(max_length=MAX_STOPS, fail_fast=True), Tag("texts")]
-EndUser = Annotated[str, Field(max_length=128)]
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 
 
@@ -94,6 +93,8 @@ class StreamOptions(Strict):
 
     include_usage: bool | None = False
     """End with a chunk that counts the tokens."""
+    include_obfuscation: Literal[False] | None = False
+    """Events are not padded to hide their lengths, so true is refused."""
 
 
 class JsonSchema(Strict):
@@ -222,8 +223,6 @@ class GenerationFields(ModelRequest, SamplingFields, SchedulingFields):
     stream_options: StreamOptions | None = None
     response_format: ResponseFormat | None = None
     structured_outputs: StructuredOutputs | None = None
-    user: EndUser | None = None
-    """Shares the engine fairly with the key's other end users; a field in the log."""
 
     @property
     def has_grammar(self) -> bool:

@@ -20,9 +20,10 @@ from ingot.server.schemas.common import (
     Prompt,
     kind_of,
 )
+from ingot.server.schemas.service_fields import ServiceFields
 
 
-class CompletionRequest(GenerationFields):
+class CompletionRequest(GenerationFields, ServiceFields):
     """The body of ``POST /v1/completions``. Null means the default everywhere."""
 
     prompt: Prompt
@@ -33,6 +34,8 @@ class CompletionRequest(GenerationFields):
     logprobs: LogprobCount | None = None
     echo: bool | None = False
     """Begin the answer with the prompt; with ``logprobs``, score the prompt too."""
+    suffix: Literal[""] | None = None
+    """No model here fills in a middle, so a text is refused."""
 
     @property
     def choices_per_prompt(self) -> int:

@@ -12,7 +12,6 @@ from pydantic import Discriminator, Field, JsonValue, Tag
 from ingot.inference.request.params import ProbabilityMass, Temperature
 from ingot.server.schemas.common import (
     Count,
-    EndUser,
     JsonObjectFormat,
     ModelRequest,
     Name,
@@ -20,6 +19,7 @@ from ingot.server.schemas.common import (
     Strict,
     TextFormat,
 )
+from ingot.server.schemas.service_fields import EndUser
 
 
 class InputText(Strict):
