@@ -280,11 +280,11 @@ def test_a_lost_block_is_found() -> None:
         cache.check_integrity([one])
 
 
-def test_a_block_with_more_holders_than_counted_is_found() -> None:
+def test_a_wrong_reference_count_is_found() -> None:
     cache, one, two = KVCache(4, 16), sequence(), sequence()
     cache.grow(one, 40)
     two.block_table = one.block_table[:2]
-    with pytest.raises(ServeError, match=r"0 are lost, .* 2 have wrong reference count"):
+    with pytest.raises(ServeError, match=r"0 are lost, .* 2 have a wrong reference count"):
         cache.check_integrity([one, two])
 
 
@@ -302,12 +302,12 @@ def test_an_unknown_block_is_found() -> None:
         cache.check_integrity([one])
 
 
-def test_a_block_filed_wrongly_is_found() -> None:
+def test_a_block_indexed_wrongly_is_found() -> None:
     cache, one = KVCache(4, 4), sequence(range(4))
     cache.grow(one, 4)
     computed(cache, one, 4)
     cache.release(one)
     cache._unused.clear()
     cache._empty.append(0)
-    with pytest.raises(ServeError, match="1 are filed wrongly"):
+    with pytest.raises(ServeError, match="1 are indexed wrongly"):
         cache.check_integrity([one])
