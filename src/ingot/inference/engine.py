@@ -11,7 +11,7 @@ from dataclasses import asdict
 
 from ingot.errors import ServeError, UsageError
 from ingot.inference.config import EngineConfig
-from ingot.inference.executors.base import Executor, HiddenStates, ModelInput, Result
+from ingot.inference.executors.base import Executor, Failure, HiddenStates, ModelInput, Result
 from ingot.inference.request.output import SequenceOutput, StepOutput
 from ingot.inference.request.params import RequestOptions, SamplingParams
 from ingot.inference.request.sequence import FinishReason, OutputDelta, Sequence, Status
@@ -165,11 +165,13 @@ class Engine:
     def step(self) -> bool:
         """Run one step of the whole batch.
 
+        A sequence whose values are not finite ends with reason "error"; the others continue.
+
         Returns:
             Whether any sequence ran or ended.
 
         Raises:
-            ServeError: the model gave a value that is not finite; ``abort`` is then due.
+            Exception: what the executor raised, such as memory that ran out; ``abort`` is then due.
         """
         began = time.monotonic()
         swept = self._sweep(began)
@@ -271,6 +273,9 @@ class Engine:
     def _take(self, chunk: ScheduledChunk, result: Result, now: float) -> None:
         """Store the executor's result for a chunk and deliver the output it yields."""
         sequence, output = chunk.sequence, self._outputs[chunk.sequence]
+        if isinstance(result, Failure):  # before its blocks can be cached as a prefix
+            self._finish(sequence, "error", error=result.reason)
+            return
         first = sequence.computed == 0
         if sequence.computed < len(sequence.prompt_ids):
             self._counters.prefill_tokens += chunk.count

@@ -68,7 +68,18 @@ class HiddenStates(NamedTuple):
     """(tokens, hidden)."""
 
 
-Result = SampledToken | HiddenStates | None
+class Failure(NamedTuple):
+    """Why an input has no result, such as scores that are not finite.
+
+    Its sequence must end, and none of the blocks it was to fill may be reused as a prefix. The
+    other inputs of the step are not affected.
+    """
+
+    reason: str
+    """As an error message: what was wrong, where, what to do."""
+
+
+Result = SampledToken | HiddenStates | Failure | None
 
 
 class Executor(Protocol):
@@ -85,10 +96,14 @@ class Executor(Protocol):
         """Which of ``FEATURES`` it supports; the engine refuses requests that need others."""
 
     def step(self, inputs: Seq[ModelInput]) -> Seq[Result]:
-        """Run every chunk; return one entry for each, None if it requested nothing.
+        """Run every input; return one entry for each, None if it requested nothing.
+
+        An input that gives values that are not finite, or whose mask allows no token, has a
+        ``Failure`` as its entry, also if it requested nothing. What it left in the cache
+        changes no other sequence's result, now or later.
 
         Raises:
-            ServeError: the model gave a value that is not finite.
+            UsageError: an input that cannot be run, such as a block that does not exist.
         """
 
     def weight_digests(self) -> dict[str, str]:

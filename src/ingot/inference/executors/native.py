@@ -6,11 +6,22 @@ import os
 from collections.abc import Sequence as Seq
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ingot.artifact import Ingot
-from ingot.errors import ResourceError, ServeError, UsageError
+from ingot.errors import ResourceError, UsageError
 from ingot.inference.config import EngineConfig, Weights
-from ingot.inference.executors.base import FEATURES, HiddenStates, ModelInput, Result, SamplingRow
+from ingot.inference.executors.base import (
+    FEATURES,
+    Failure,
+    HiddenStates,
+    ModelInput,
+    Result,
+    SamplingRow,
+)
 from ingot.inference.executors.native_weights import NativeWeights
+from ingot.inference.executors.sampling import none_allowed, not_finite
 from ingot.inference.request.sequence import SampledToken, TokenLogprob
 from ingot.native import Model
 
@@ -93,8 +104,9 @@ class NativeExecutor:
     def step(self, inputs: Seq[ModelInput]) -> list[Result]:
         """Run every input; return one entry for each, None where nothing was asked.
 
+        An input whose values are not finite, or whose mask allows no token, gives a ``Failure``.
+
         Raises:
-            ServeError: the model gave a value that is not finite, or a mask allows no token.
             UsageError: a token, position or block that does not exist; nothing was run.
         """
         try:
@@ -105,12 +117,12 @@ class NativeExecutor:
         choice, states = iter(choices), iter(hidden)
         for model_input in inputs:
             if model_input.hidden:
-                results.append(HiddenStates(next(states)))
+                results.append(_finite(model_input, next(states)))
             elif model_input.sampling is None:
                 results.append(None)
             else:
-                verified = tuple(_sampled(row, next(choice)) for row in model_input.verify_rows)
-                results.append(_sampled(model_input.sampling, next(choice), verified))
+                rows = (*model_input.verify_rows, model_input.sampling)
+                results.append(_taken(rows, [next(choice) for _ in rows]))
         return results
 
     def weight_digests(self) -> dict[str, str]:
@@ -165,19 +177,30 @@ def _reports(row: SamplingRow) -> bool:
     return row.forced_token is not None or row.params.logprobs is not None
 
 
+def _finite(model_input: ModelInput, states: NDArray[np.float32]) -> HiddenStates | Failure:
+    """Check the hidden states of an input."""
+    if np.isfinite(states).all():
+        return HiddenStates(states)
+    position = model_input.start + len(model_input.token_ids)
+    return Failure(str(not_finite("some hidden states", position)))
+
+
+def _taken(rows: Seq[SamplingRow], choices: Seq[_Choice]) -> SampledToken | Failure:
+    """Return the tokens of one input, the last one first; or what is wrong with a row of it."""
+    for row, (token, _, _) in zip(rows, choices, strict=True):
+        if token == _NONE_ALLOWED:
+            return Failure(str(none_allowed(row.position)))
+        if token < 0:
+            return Failure(str(not_finite("some scores", row.position)))
+    verified = tuple(map(_sampled, rows[:-1], choices[:-1]))
+    return _sampled(rows[-1], choices[-1], verified)
+
+
 def _sampled(
     row: SamplingRow, choice: _Choice, verified: tuple[SampledToken, ...] = ()
 ) -> SampledToken:
-    """Check a choice of the core and give it its type."""
+    """Give a choice of the core its type."""
     token, logprob, top = choice
-    if token == _NONE_ALLOWED:
-        raise ServeError(f"allows no token at position {row.position}", where="grammar")
-    if token < 0:
-        raise ServeError(
-            f"some scores are not finite at position {row.position}",
-            where="model",
-            fix="verify the ingot; its weights may have been damaged or diverged in training",
-        )
     if not _reports(row):
         return SampledToken(token, None, verified)
     return SampledToken(token, TokenLogprob(token, logprob, tuple(top)), verified)

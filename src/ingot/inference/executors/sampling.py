@@ -36,16 +36,26 @@ def draw(logits: NDArray[np.float32], row: SamplingRow) -> SampledToken:
     """
     if not np.isfinite(logits).all():
         bad = int(np.count_nonzero(~np.isfinite(logits)))
-        raise ServeError(
-            f"{bad} of {logits.size} scores are not finite at position {row.position}",
-            where="model",
-            fix="verify the ingot; its weights may have been damaged or diverged in training",
-        )
+        raise not_finite(f"{bad} of {logits.size} scores", row.position)
     count = row.params.logprobs
     if row.forced_token is not None:
         return SampledToken(row.forced_token, _logprob(logits, row.forced_token, count or 0))
     token_id = _choose(logits, row)
     return SampledToken(token_id, None if count is None else _logprob(logits, token_id, count))
+
+
+def not_finite(what: str, position: int) -> ServeError:
+    """Return the error of a sequence whose values are not finite at a position."""
+    return ServeError(
+        f"{what} are not finite at position {position}",
+        where="model",
+        fix="verify the ingot; its weights may have been damaged or diverged in training",
+    )
+
+
+def none_allowed(position: int) -> ServeError:
+    """Return the error of a sequence whose mask allows no token at a position."""
+    return ServeError(f"allows no token at position {position}", where="grammar")
 
 
 def _choose(logits: NDArray[np.float32], row: SamplingRow) -> int:
@@ -74,7 +84,7 @@ def _masked(
     """Return scores with those that the mask does not allow at minus infinity."""
     bits = np.unpackbits(mask.view(np.uint8), count=logits.size, bitorder="little")
     if not bits.any():
-        raise ServeError(f"allows no token at position {position}", where="grammar")
+        raise none_allowed(position)
     return np.where(bits.view(np.bool_), logits, np.float32(-np.inf))
 
 

@@ -13,14 +13,22 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from ingot.artifact import Ingot
-from ingot.errors import UsageError
+from ingot.errors import ServeError, UsageError
 from ingot.inference.config import EngineConfig
-from ingot.inference.executors.base import FEATURES, HiddenStates, ModelInput, Result
-from ingot.inference.executors.sampling import draw
+from ingot.inference.executors.base import (
+    FEATURES,
+    Failure,
+    HiddenStates,
+    ModelInput,
+    Result,
+    SamplingRow,
+)
+from ingot.inference.executors.sampling import draw, not_finite
 from ingot.inference.executors.torch_weights import digests, load
 from ingot.inference.request.sequence import SampledToken
 from ingot.process import set_torch_threads, usable_cores
@@ -71,7 +79,7 @@ class TorchExecutor:
         self._vocabulary = ingot.tokenizer.vocab_size
         self._transformer = load(ingot, self._device)
         shape = (
-            self.num_blocks,
+            self.num_blocks + 1,  # the last is never written: it fills up tables
             block_size,
             self.config.num_key_value_heads,
             self.config.head_dim,
@@ -85,8 +93,7 @@ class TorchExecutor:
     def step(self, inputs: Seq[ModelInput]) -> list[Result]:
         """Run every input; return one entry for each, None if it requested nothing.
 
-        Raises:
-            ServeError: the model gave a value that is not finite.
+        An input whose values are not finite, or whose mask allows no token, gives a ``Failure``.
         """
         # Decodes first: their rows are then contiguous and attend in one batched call.
         order = sorted(range(len(inputs)), key=lambda index: len(inputs[index].token_ids) > 1)
@@ -95,22 +102,29 @@ class TorchExecutor:
         positions = self._integers(
             [position for model_input in ordered for position in _positions(model_input)]
         )
-        hidden = self._transformer(ids, positions, self._attention(ordered))
+        attention = self._attention(ordered)
+        hidden = self._transformer(ids, positions, attention)
         results: list[Result] = [None] * len(inputs)
+        finite = _finite_rows(hidden)
         end = 0
         asking: list[tuple[int, ModelInput]] = []
         ends: list[int] = []
         for index, model_input in zip(order, ordered, strict=True):
             start, end = end, end + len(model_input.token_ids)
-            if model_input.hidden:
+            if finite is not None and not finite[start:end].all():
+                # Masked positions are multiplied by zero, which leaves a NaN as it is.
+                attention.clear(start, end)
+                position = model_input.start + end - start
+                results[index] = Failure(str(not_finite("some values", position)))
+            elif model_input.hidden:
                 results[index] = HiddenStates(hidden[start:end].float().cpu().numpy())
             elif model_input.sampling is not None:
                 asking.append((index, model_input))
                 ends.append(end)
         samples = self._sample_rows(hidden, [model_input for _, model_input in asking], ends)
         for index, model_input in asking:
-            tokens = [next(samples) for _ in range(len(model_input.verify_rows) + 1)]
-            results[index] = tokens[-1]._replace(verified=tuple(tokens[:-1]))
+            count = len(model_input.verify_rows) + 1
+            results[index] = _joined([next(samples) for _ in range(count)])
         return results
 
     def weight_digests(self) -> dict[str, str]:
@@ -132,7 +146,7 @@ class TorchExecutor:
 
     def _sample_rows(
         self, hidden: Tensor, inputs: Seq[ModelInput], ends: Seq[int]
-    ) -> Iterator[SampledToken]:
+    ) -> Iterator[SampledToken | Failure]:
         """Yield the result of each row of each input, with few rows of scores in memory."""
         rows = [
             row
@@ -149,7 +163,7 @@ class TorchExecutor:
             some = slice(first, first + _ROWS_AT_ONCE)
             logits = self._transformer.logits(hidden[self._integers(indices[some])])
             scores = logits[:, : self._vocabulary].float().cpu().numpy()
-            yield from map(draw, scores, rows[some])
+            yield from map(_drawn, scores, rows[some])
 
     def _integers(self, values: Seq[int] | np.ndarray) -> Tensor:
         return torch.as_tensor(values, dtype=torch.int64, device=self._device)
@@ -176,7 +190,7 @@ class TorchExecutor:
         lengths = [model_input.start + 1 for model_input in inputs]
         longest = max(lengths)
         width = -(-longest // self.block_size)
-        tables = np.zeros((len(inputs), width), dtype=np.int64)
+        tables = np.full((len(inputs), width), self.num_blocks, dtype=np.int64)
         for row, model_input in zip(tables, inputs, strict=True):
             row[: len(model_input.block_table)] = model_input.block_table[:width]
         mask, window = None, self.config.sliding_window or longest
@@ -209,7 +223,8 @@ class _Decodes:
     longest: int
     """S: positions of the longest, the new one included."""
     blocks: Tensor
-    """Block ids of all sequences, equally many each; short tables are padded with block 0."""
+    """Block ids of all sequences, equally many each; short tables are padded with the block
+    that is never written."""
     mask: Tensor | None
     """Which positions each may see (B, 1, 1, S); None if all are equally long."""
 
@@ -260,6 +275,11 @@ class _PagedAttention:
             mixed.append(_prefill(q[rows], seen_k, seen_v, prefill.mask))
         return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
 
+    def clear(self, start: int, end: int) -> None:
+        """Overwrite what rows [start, end) of the step left in the cache with zeros."""
+        for cache in (*self._keys, *self._values):
+            cache.view(-1, *cache.shape[2:]).index_fill_(0, self._slots[start:end], 0.0)
+
 
 def _decode(decodes: _Decodes, q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """Attend from one token of each sequence: q (B, H, K) to (B, H, K)."""
@@ -291,6 +311,30 @@ def _prefill(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         enable_gqa=True,
     )
     return mixed[0].transpose(0, 1)
+
+
+def _finite_rows(hidden: Tensor) -> NDArray[np.bool_] | None:
+    """Return which rows (T,) hold finite values alone; None if all do."""
+    finite = hidden.isfinite().all(dim=-1)
+    return None if bool(finite.all()) else finite.cpu().numpy()
+
+
+def _drawn(scores: NDArray[np.float32], row: SamplingRow) -> SampledToken | Failure:
+    """Draw for one row; what is wrong with it concerns its own sequence alone."""
+    try:
+        return draw(scores, row)
+    except ServeError as error:
+        return Failure(str(error))
+
+
+def _joined(drawn: Seq[SampledToken | Failure]) -> SampledToken | Failure:
+    """Return the tokens of one input, the last one first; or its first failure."""
+    tokens: list[SampledToken] = []
+    for one in drawn:
+        if isinstance(one, Failure):
+            return one
+        tokens.append(one)
+    return tokens[-1]._replace(verified=tuple(tokens[:-1]))
 
 
 def _positions(model_input: ModelInput) -> range:

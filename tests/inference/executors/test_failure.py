@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ingot.artifact import Ingot, Provenance, freeze, open_ingot
+from ingot.inference import Engine, EngineConfig, SamplingParams
+from ingot.inference.executors.base import Executor, Failure, HiddenStates, ModelInput, SamplingRow
+from ingot.inference.executors.native import NativeExecutor
+from ingot.inference.executors.torch import TorchExecutor
+from ingot.inference.request.sequence import SampledToken
+from ingot.model import ModelConfig, Tokenizer
+
+BAD = 200
+BLOCK = 16
+BLOCKS = 12
+PARAMS = SamplingParams(
+    max_tokens=24, temperature=1.0, seed=3, ignore_eos=True, logit_bias=((BAD, -100.0),)
+)
+GREEDY = SamplingRow(SamplingParams(temperature=0), 0, 1)
+Make = Callable[[Ingot], Executor]
+
+
+@pytest.fixture(scope="module")
+def damaged(
+    tmp_path_factory: pytest.TempPathFactory, config: ModelConfig, tokenizer: Tokenizer
+) -> Iterator[Ingot]:
+    """An untied model in which one token's embedding is NaN."""
+    rng = np.random.default_rng(0)
+    untied = replace(config, tie_word_embeddings=False)
+    weights = {
+        name: rng.normal(scale=0.3, size=shape).astype(np.float32)
+        for name, shape in untied.tensor_shapes().items()
+    }
+    out: Path = tmp_path_factory.mktemp("failure") / "damaged.ingot"
+    freeze(weights, untied, tokenizer, out, provenance=Provenance()).close()
+    with open_ingot(out) as ingot, pytest.MonkeyPatch.context() as patch:
+        embedding = ingot.tensors["model.embed_tokens.weight"]
+        bits = embedding.array().copy()
+        bits[BAD] = 0x7FC0
+        data = memoryview(bits.tobytes())
+        broken = type(embedding)(embedding.name, embedding.dtype, embedding.shape, data)
+        patch.setattr(ingot, "tensors", {**ingot.tensors, embedding.name: broken})
+        yield ingot
+
+
+def native(kv_cache: Any) -> Make:
+    return lambda ingot: NativeExecutor(ingot, num_blocks=BLOCKS, kv_cache=kv_cache, threads=2)
+
+
+def pytorch(ingot: Ingot) -> Executor:
+    return TorchExecutor(ingot, num_blocks=BLOCKS, block_size=BLOCK)
+
+
+@pytest.fixture(
+    params=[native("bf16"), native("f32"), native("int8"), pytorch],
+    ids=["bf16", "f32", "int8", "torch"],
+)
+def executor(request: pytest.FixtureRequest, damaged: Ingot) -> Iterator[Executor]:
+    made: Executor = request.param(damaged)
+    yield made
+    made.close()
+
+
+def test_one_bad_row_ends_its_own_sequence_alone(
+    executor: Executor, tokenizer: Tokenizer, make_receiver: Any
+) -> None:
+    """FAULTS A9: scores that are not finite end one sequence, not the engine."""
+    engine = Engine(executor, tokenizer, EngineConfig(num_blocks=BLOCKS, block_size=BLOCK))
+
+    def answers(*prompts: list[int]) -> list[Any]:
+        receivers = [make_receiver() for _ in prompts]
+        for prompt, receiver in zip(prompts, receivers, strict=True):
+            engine.submit(prompt, PARAMS, receiver)
+        while engine.has_work:
+            engine.step()
+        return receivers
+
+    good = ([1, 2, 3], list(range(5, 40)), [9])
+    alone = answers(*good)
+    assert [one.reason for one in alone] == ["length"] * 3
+    wanted = [one.token_ids for one in alone]
+    # Long enough to fill blocks that could be cached as a prefix, in one step and over several.
+    long = [BAD, *range(5, 45)]
+    for bad in ([BAD], long, long, [*range(5, 40), BAD]):
+        failed, *others = answers(bad, *good)
+        assert failed.reason == "error"
+        assert failed.deltas[-1].error.startswith("model: some ")
+        assert "not finite at position" in failed.deltas[-1].error
+        assert [one.reason for one in others] == ["length"] * 3
+        # Equal also where blocks that held the values which are not finite are used again.
+        assert [one.token_ids for one in others] == wanted
+        engine.check_integrity()
+    pooled = make_receiver()
+    engine.submit([4, BAD, 6], None, pooled)
+    while engine.has_work:
+        engine.step()
+    assert pooled.reason == "error"
+    assert engine.failed is None
+
+
+def test_a_failure_is_an_entry_of_its_own_input(executor: Executor) -> None:
+    """FAULTS A9: the same at the executor, for every kind of input."""
+    nothing = SamplingRow(PARAMS, 0, 1, mask=np.zeros(16, np.uint32))
+    results = executor.step(
+        [
+            ModelInput([BAD], 0, [0], GREEDY),
+            ModelInput([1], 0, [1], GREEDY),
+            ModelInput([2, BAD, 3], 0, [2], GREEDY, (GREEDY, GREEDY)),
+            ModelInput([BAD, 1], 0, [3], None, hidden=True),
+            ModelInput([1, 2], 0, [4], None, hidden=True),
+            ModelInput([1], 0, [5], nothing),
+            ModelInput([1, 2], 0, [6], None),
+        ]
+    )
+    kinds = [Failure, SampledToken, Failure, Failure, HiddenStates, Failure, type(None)]
+    assert [type(result) for result in results] == kinds
+    assert isinstance(results[5], Failure)
+    assert results[5].reason == "grammar: allows no token at position 1"
+
+
+def test_prefill_that_is_not_finite_is_told_before_it_can_be_cached(damaged: Ingot) -> None:
+    """FAULTS A9: where nothing is asked, a failure still is an entry."""
+    executor = pytorch(damaged)
+    [result] = executor.step([ModelInput([BAD, *range(15)], 0, [0], None)])
+    assert isinstance(result, Failure)
