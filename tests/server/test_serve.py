@@ -101,6 +101,24 @@ def test_a_second_signal_does_not_wait_for_the_drain(ingot_path: Path) -> None:
         assert "Traceback" not in err
 
 
+def test_an_unfinished_body_does_not_hold_the_shutdown(ingot_path: Path) -> None:
+    """FAULTS C12: a body that is not complete ends with the server."""
+    with serving(ingot_path, 600) as (process, url):
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=300) as connection:
+            connection.sendall(
+                b"POST /v1/completions HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\n"
+                b"content-type: application/json\r\ncontent-length: 100\r\n\r\n"
+            )
+            assert connection.recv(1000).startswith(b"HTTP/1.1 100")  # now the body is awaited
+            connection.sendall(b"{")
+            process.send_signal(signal.SIGTERM)
+            received = b"".join(iter(lambda: connection.recv(65_536), b""))
+        assert received.startswith(b"HTTP/1.1 503")
+        assert b'"code":"stopping"' in received
+        assert ending(process) == (0, "closed\n", "")
+
+
 def wait_until_refused(url: str) -> None:
     """Wait until the server takes no more connections."""
     address = ("127.0.0.1", int(url.rpartition(":")[2]))

@@ -24,6 +24,8 @@ class ServerConfig(BaseModel):
     """Port to listen on; 0 picks a free one."""
     allow_public: bool = False
     """Allow an address that other machines can reach although no API keys are required."""
+    open_admin: bool = False
+    """With ``allow_public`` and no API keys: let everyone list and cancel all requests."""
     allowed_hosts: tuple[str, ...] = ()
     """Additional host names that clients may use; IP addresses are always allowed."""
     cors_origins: tuple[str, ...] = ()
@@ -44,8 +46,10 @@ class ServerConfig(BaseModel):
     drain_timeout_s: _Seconds = 30.0
     """Seconds that a stopping server gives running requests to finish."""
 
-    max_head_bytes: _Count = 65_536
-    """Largest head of a request in bytes: request line and headers."""
+    max_connections: _Count = 10_000
+    """Most open connections; beyond, one that waits for a request is closed for a new one."""
+    max_head_bytes: _Count = 32_768
+    """Largest head of a request in bytes: request line and headers, chunk extensions, trailers."""
     max_body_bytes: Annotated[int, Field(ge=1024)] = 1_000_000
     """Largest body of a request in bytes."""
     max_sequences: _Count = 128

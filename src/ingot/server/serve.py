@@ -28,6 +28,7 @@ from ingot.server.config import ServerConfig
 from ingot.server.engine.metrics import Metrics
 from ingot.server.engine.model_registry import Loader, Models, ServedModel
 from ingot.server.engine.service import Service
+from ingot.server.http.connection_limit import ConnectionLimit
 from ingot.server.http.listener import BACKLOG, at_once, listen, url_of
 from ingot.server.http.logs import LogWriter
 from ingot.server.http.protocol import GuardedProtocol
@@ -140,13 +141,15 @@ class Server:
     def _uvicorn_config(self) -> uvicorn.Config:
         config = self._config
         admission = Admission(config)
+        connections = ConnectionLimit(config.max_connections)
         metrics = Metrics(self._models, admission, lambda: self._logs.dropped)
         service = Service(
             config, self._models, admission, Activity(), metrics, self._tracer, self._keys
         )
         return uvicorn.Config(
             create_app(service),
-            http=partial(GuardedProtocol, config),  # type: ignore[arg-type]  # uvicorn only calls it
+            # uvicorn only calls it.
+            http=partial(GuardedProtocol, config, connections),  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
             backlog=BACKLOG,

@@ -5,46 +5,14 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import httpx
 import pytest
 
-from ingot.artifact import Ingot
 from ingot.inference import EngineLoop, OutputDelta, SamplingParams
-from ingot.server import Server, ServerConfig
-
-
-@pytest.fixture(scope="module")
-def impatient(ingot: Ingot, engine: EngineLoop) -> Iterator[Server]:
-    """A server with short deadlines."""
-    config = ServerConfig(
-        port=0,
-        header_timeout_s=0.3,
-        body_timeout_s=0.3,
-        write_timeout_s=0.3,
-        max_head_bytes=2000,
-        drain_timeout_s=1,
-    )
-    with Server(ingot, engine, config) as server:
-        yield server
-
-
-def connect(server: Server) -> socket.socket:
-    host, port = server.url.removeprefix("http://").split(":")
-    return socket.create_connection((host, int(port)), timeout=300)
-
-
-def read_all(connection: socket.socket) -> bytes:
-    received = b""
-    while True:
-        try:
-            piece = connection.recv(65_536)
-        except ConnectionResetError:
-            return received
-        if not piece:
-            return received
-        received += piece
+from ingot.server import Server
+from tests.server.sockets import connect, read_all
 
 
 def test_a_head_that_trickles_in_is_given_up(impatient: Server) -> None:

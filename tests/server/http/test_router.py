@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.testclient import TestClient
 
 from ingot.server.http.errors import ApiError
-from ingot.server.http.router import Router
+from ingot.server.http.router import Router, host_of
 
 
 @pytest.fixture
@@ -87,3 +87,19 @@ def test_other_names_are_refused(http: httpx.Client, host: str) -> None:
     answer = http.get("/things", headers={"host": host})
     assert answer.status_code == 421
     assert answer.json()["error"]["code"] == "unknown_host"
+
+
+def test_http_1_0_need_not_name_the_server() -> None:
+    """FAULTS C11: HTTP/1.0 has no Host header."""
+    assert _host_of(b"1.0") is None
+    with pytest.raises(ApiError) as caught:
+        _host_of(b"1.1")
+    assert caught.value.status == 400
+    with pytest.raises(ApiError):
+        _host_of(b"1.1", b"localhost", b"evil.example")
+    assert _host_of(b"1.0", b"evil.example") == "evil.example"
+
+
+def _host_of(version: bytes, *hosts: bytes) -> str | None:
+    headers = [(b"host", host) for host in hosts]
+    return host_of(Request({"type": "http", "http_version": version.decode(), "headers": headers}))

@@ -91,7 +91,7 @@ class Router:
         Raises:
             ApiError: 404 or 405, or 421 for a host name that is not the server's.
         """
-        _check_host(request.headers.get("host", ""), self._hosts)
+        _check_host(host_of(request), self._hosts)
         path, method = request.scope["path"], request.scope["method"]
         handlers = self._exact.get(path)
         if handlers is None:
@@ -128,8 +128,25 @@ class Router:
         return add
 
 
-def _check_host(header: str, hosts: frozenset[str]) -> None:
-    """Refuse a request that names the server by a name that is not its own."""
+def host_of(request: Request) -> str | None:
+    """Return the Host header of a request; None for one of HTTP/1.0 without.
+
+    Raises:
+        ApiError: 400 where there is not one (RFC 9112, section 3.2).
+    """
+    named = request.headers.getlist("host")
+    if len(named) > 1 or not (named or request.scope["http_version"] == "1.0"):
+        raise ApiError(400, "send exactly one Host header", code="invalid_host")
+    return named[0] if named else None
+
+
+def _check_host(header: str | None, hosts: frozenset[str]) -> None:
+    """Refuse a request that names the server by a name that is not its own.
+
+    HTTP/1.0 need not name it, and no browser speaks HTTP/1.0.
+    """
+    if header is None:
+        return
     if header.startswith("["):
         name = header[1:].partition("]")[0].lower()
     else:
