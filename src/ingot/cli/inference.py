@@ -121,6 +121,10 @@ def serve(
     allow_public: Annotated[
         bool, typer.Option(help="Allow an address that others can reach without API keys.")
     ] = False,
+    open_admin: Annotated[
+        bool,
+        typer.Option(help="Let everyone list and cancel all requests of a public server."),
+    ] = False,
     executor: Executor = "auto",
     weights: Weights = "stored",
     threads: Threads = None,
@@ -146,6 +150,7 @@ def serve(
         host=host,
         port=port,
         allow_public=allow_public,
+        open_admin=open_admin,
         api_keys=api_keys,
         log_requests=True,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -13,13 +14,16 @@ from starlette.responses import Response
 
 from ingot.server.access.in_flight import InFlightRequest, KeyUsage
 from ingot.server.access.request_context import context_of
+from ingot.server.engine.model_registry import ServedModel
 from ingot.server.engine.service import Service
 from ingot.server.http.errors import ApiError
 from ingot.server.http.router import Router
 from ingot.server.routes.health import json_response
-from ingot.server.routes.request_body import read_request, use_model
+from ingot.server.routes.request_body import open_request, read_request
 from ingot.server.schemas.common import ModelRequest, Strict
 from ingot.server.schemas.completions import Model
+
+_REST = 4.0
 
 
 class ReplaceRequest(Strict):
@@ -27,7 +31,7 @@ class ReplaceRequest(Strict):
 
     model: Annotated[str, Field(min_length=1, max_length=200)]
     """The name to serve it by; a model of that name is replaced."""
-    path: Annotated[str, Field(min_length=1, max_length=4096)]
+    path: Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
     """The ingot's folder, on the server's machine."""
 
 
@@ -78,7 +82,7 @@ class Verification:
 
 def add_admin(router: Router, service: Service) -> None:
     """Add the routes that change or verify the served models."""
-    verifying = asyncio.Lock()
+    verifier = _Verifier()
 
     @router.post("/admin/ingots", Model, body=ReplaceRequest)
     async def replace(http_request: Request) -> Response:
@@ -97,7 +101,8 @@ def add_admin(router: Router, service: Service) -> None:
 
         Needs a key with `admin`, or a private server without keys.
         """
-        if service.keys is not None or service.config.allow_public:
+        _check_private(service)
+        if service.keys is not None:
             _check_admin(http_request)
         request = await read_request(http_request, QuantizeRequest, service.config)
         model = await service.models.quantize(request.model)
@@ -106,10 +111,8 @@ def add_admin(router: Router, service: Service) -> None:
     @router.post("/admin/verify", Verification, body=VerifyRequest)
     async def verify(http_request: Request) -> Response:
         """Hash the weights in the server's memory and compare them with the manifest."""
-        request = await read_request(http_request, VerifyRequest, service.config)
-        model = use_model(service, context_of(http_request), request.model)
-        async with verifying:  # one at a time: each reads all weights and fills the memory bus
-            tensors = await asyncio.to_thread(model.loop.weight_digests)
+        _, _, model = await open_request(http_request, VerifyRequest, service)
+        tensors = await verifier.digests(model)
         if not tensors:
             raise ApiError(
                 409,
@@ -130,6 +133,7 @@ def add_activity(router: Router, service: Service) -> None:
     @router.get("/admin/activity", ActivityReport)
     async def activity(http_request: Request) -> Response:
         """List running requests and usage; a key without `admin` sees its own."""
+        _check_private(service)
         key = context_of(http_request).key
         report = ActivityReport(service.activity.requests(key), service.activity.usage(key))
         return json_response(report)
@@ -137,10 +141,46 @@ def add_activity(router: Router, service: Service) -> None:
     @router.post("/admin/cancel", Cancelled, body=CancelRequest)
     async def cancel(http_request: Request) -> Response:
         """Cancel a running request, as if its client had disconnected."""
+        _check_private(service)
         request = await read_request(http_request, CancelRequest, service.config)
         if not service.activity.cancel(request.number, context_of(http_request).key):
             raise ApiError(404, "no running request has this number", code="not_found")
         return json_response(Cancelled(request.number))
+
+
+class _Verifier:
+    """Hashes weights for all who ask: one at a time, with pauses.
+
+    Hashing reads all weights and fills the memory bus. So it rests four times as long as it
+    took: those who only verify take a fifth of the bus from those who generate.
+    """
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+        self._next = 0.0
+
+    async def digests(self, model: ServedModel) -> dict[str, str]:
+        """Return the digests of a model's weights in memory; none where they were converted."""
+        async with self._turn:
+            await asyncio.sleep(max(0.0, self._next - time.monotonic()))
+            began = time.monotonic()
+            try:
+                return await asyncio.to_thread(model.loop.weight_digests)
+            finally:
+                ended = time.monotonic()
+                self._next = ended + _REST * (ended - began)
+
+
+def _check_private(service: Service) -> None:
+    """Refuse what would let strangers see and end each other's requests."""
+    config = service.config
+    if service.keys is None and config.allow_public and not config.open_admin:
+        raise ApiError(
+            403,
+            "a public server without API keys keeps this route closed; require keys "
+            "(--api-keys), or start it with --open-admin",
+            code="not_permitted",
+        )
 
 
 def _check_admin(http_request: Request) -> None:
