@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -18,7 +19,9 @@ def test_planning_and_building_list_the_text_once(texts: Path, tmp_path: Path) -
             listed[str(arguments[0])] += 1
 
     sys.addaudithook(hook)  # a hook cannot be removed
-    run = new_run(tmp_path / "run", given, "20s", [texts], "settings", Callbacks())
+    run = new_run(
+        tmp_path / "run", given, "20s", [texts], "settings", Callbacks(), time.perf_counter()
+    )
     recording = False
     assert listed[str(texts)] == 1
     assert run.recipe.run.budget_seconds == 20

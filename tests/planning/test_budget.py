@@ -16,7 +16,9 @@ def test_times_as_people_write_them(text: str, seconds: float) -> None:
     assert parse_seconds(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "soon", "10x", "m", "-5", "0", "nan", "inf", "10m later"])
+@pytest.mark.parametrize(
+    "text", ["", "soon", "10x", "m", "-5", "0", "0.9s", "nan", "inf", "10m later"]
+)
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="budget"):
         parse_seconds(text)

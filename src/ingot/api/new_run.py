@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import time
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from ingot.corpus.reading.hub import PREFIX
 from ingot.corpus.reading.inputs import STDIN
 from ingot.errors import CorpusError, RecipeError
 from ingot.model import Tokenizer
-from ingot.planning import Machine, Plan, measure_machine, parse_seconds, plan
+from ingot.planning import Machine, Plan, build_seconds, measure_machine, parse_seconds, plan
 from ingot.settings import merge_tables
 from ingot.training.config.fine_tuning_defaults import tuning_tables
 from ingot.training.config.recipe import make_recipe
@@ -38,6 +40,7 @@ def new_run(
     paths: list[Path],
     where: object,
     callbacks: Callbacks,
+    begun: float,
 ) -> Run:
     """Choose what was not given, prepare the data and make the run's folder.
 
@@ -48,6 +51,7 @@ def new_run(
         paths: Texts, a built corpus, or files of examples.
         where: What to call the tables in an error.
         callbacks: Functions to call with each choice.
+        begun: When the work began, by ``time.perf_counter``; a budget counts from there.
 
     Raises:
         CorpusError: the texts cannot be read, or hold too little.
@@ -66,7 +70,8 @@ def new_run(
         if early.run.measure_peak or early.run.steps is None:
             machine = measure_machine()
             callbacks.on_machine(machine)
-        tables, planned = _choose(given, task, budget, machine, built, files, paths, base)
+        texts = _Texts(paths, files, built)
+        tables, planned = _choose(given, task, budget, begun, machine, texts, base)
         chosen = make_recipe(tables, where=where)
         callbacks.on_recipe(chosen, planned)
         parent = base.digest if base else None
@@ -96,14 +101,32 @@ def new_run(
         return create_run(folder, chosen, base.tokenizer, record)
 
 
+@dataclass(frozen=True)
+class _Texts:
+    """The texts of a run: files, a stream without a size, or a built corpus."""
+
+    paths: list[Path]
+    files: FileList | None
+    built: Corpus | None
+
+    def size(self) -> int:
+        """Return the size of the training text, in bytes; of files, an estimate.
+
+        Raises:
+            CorpusError: some of it is not in files.
+        """
+        if self.built:
+            return self.built.manifest.train.bytes
+        return _text_bytes(self.paths, self.files)
+
+
 def _choose(
     given: dict[str, Any],
     task: TaskConfig,
     budget: str | float | None,
+    begun: float,
     machine: Machine | None,
-    built: Corpus | None,
-    files: FileList | None,
-    paths: list[Path],
+    texts: _Texts,
     base: Ingot | None,
 ) -> tuple[dict[str, Any], Plan | None]:
     """Merge the given tables over those chosen for the budget or for fine-tuning ``base``."""
@@ -119,16 +142,19 @@ def _choose(
         usual.get("run", {}).pop("epochs", None)
     elif task.kind == "text":
         budget = "10m"
-    fixed = {"corpus": built.manifest.config.model_dump(mode="json")} if built else {}
-    if base and not built:
+    fixed = {}
+    if texts.built:
+        fixed = {"corpus": texts.built.manifest.config.model_dump(mode="json")}
+    elif base:
         fixed = {"corpus": {"vocab_size": base.config.vocab_size}}
     if budget is None:
         return merge_tables(usual, given, fixed), None
     seconds = parse_seconds(budget) if isinstance(budget, str) else budget
     if base:
         return merge_tables(usual, given, {"run": {"budget_seconds": seconds}}, fixed), None
-    size = built.manifest.train.bytes if built else _text_bytes(paths, files)
-    planned = plan(seconds, size, machine or measure_machine())
+    machine = machine or measure_machine()
+    setup = time.perf_counter() - begun + build_seconds(0 if texts.built else texts.size())
+    planned = plan(seconds, texts.size(), machine, setup)
     tables = merge_tables(planned.tables, given, {"run": {"budget_seconds": seconds}}, fixed)
     return tables, planned
 

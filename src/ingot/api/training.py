@@ -80,7 +80,8 @@ def train(
         texts: Files or folders of text, or one folder made by ``build_corpus``; JSONL files for
             the tasks ``"chat"`` and ``"preference"``.
         out: Folder of the run; ``runs/DATE-TIME`` by default.
-        budget: Wall time such as ``"10m"``, or seconds; 10 minutes by default for text.
+        budget: Wall time of this call, set-up included, such as ``"10m"``, or seconds;
+            10 minutes by default for text.
         recipe: A TOML file whose keys override the choices.
         settings: ``{"run.steps": 100}`` or ``["run.steps=100"]``; they override both. The keys
             are those of ``ingot settings``.
@@ -96,9 +97,11 @@ def train(
         RecipeError: a key, value or budget that cannot be used.
         Interrupted: ``callbacks.interrupted`` was set; the run can be resumed.
     """
+    begun = time.perf_counter()
     callbacks, workers = callbacks or Callbacks(), Workers.join()
     if not workers.is_main:
-        return _run(open_run(Path(workers.broadcast_object(None) or "")), callbacks, workers)
+        run = open_run(Path(workers.broadcast_object(None) or ""))
+        return _run(run, callbacks, workers, begun)
     folder = Path(out) if out else new_folder()
     chosen_task = {"start": str(Path(start).resolve()) if start else None, "kind": task}
     given = merge_tables(
@@ -106,9 +109,10 @@ def train(
         parse_overrides(settings),
         {"task": {key: value for key, value in chosen_task.items() if value is not None}},
     )
-    run = new_run(folder, given, budget, _as_paths(texts), recipe or "settings", callbacks)
+    where = recipe or "settings"
+    run = new_run(folder, given, budget, _as_paths(texts), where, callbacks, begun)
     workers.broadcast_object(str(run.path))
-    return _run(run, callbacks, workers)
+    return _run(run, callbacks, workers, begun)
 
 
 def new_folder() -> Path:
@@ -136,6 +140,7 @@ def resume(
             named.
         Interrupted: ``callbacks.interrupted`` was set; the run can be resumed.
     """
+    begun = time.perf_counter()
     workers = Workers.join()
     opened = open_run(Path(run))
     overrides = parse_overrides(settings)
@@ -152,7 +157,7 @@ def resume(
         if workers.is_main:
             opened.recipe.save(opened.path / "recipe.toml")
             opened = opened.accept_changes()
-    return _run(opened, callbacks or Callbacks(), workers)
+    return _run(opened, callbacks or Callbacks(), workers, begun)
 
 
 def build_corpus(
@@ -267,12 +272,12 @@ def freeze(
     )
 
 
-def _run(run: Run, callbacks: Callbacks, workers: Workers) -> TrainedRun:
+def _run(run: Run, callbacks: Callbacks, workers: Workers, begun: float) -> TrainedRun:
     if not torch.cuda.is_available():
         require_memory(run, available_bytes(), workers.count)
     with lack_of_memory_named(run):
         trainer = Trainer(
-            run, callbacks.on_event, callbacks.interrupted, workers, callbacks.controls
+            run, callbacks.on_event, callbacks.interrupted, workers, callbacks.controls, begun
         )
     return TrainedRun(run.path, run.recipe, trainer.train())
 

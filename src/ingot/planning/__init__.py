@@ -2,6 +2,6 @@
 
 from ingot.planning.budget import parse_seconds
 from ingot.planning.machine import Machine, measure_machine
-from ingot.planning.plan import Choice, Plan, plan
+from ingot.planning.plan import Plan, build_seconds, plan
 
-__all__ = ["Choice", "Machine", "Plan", "measure_machine", "parse_seconds", "plan"]
+__all__ = ["Machine", "Plan", "build_seconds", "measure_machine", "parse_seconds", "plan"]

@@ -26,6 +26,8 @@ def parse_seconds(text: str) -> float:
                 f"{text!r} is not a time", where="budget", fix="write 90s, 10m or 1h30m"
             ) from None
         seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
-    if not 0 < seconds < 1e9:
-        raise UsageError(f"{text!r} is out of range", where="budget", fix="write 90s or 10m")
+    if not 1 <= seconds < 1e9:
+        raise UsageError(
+            f"{text!r} is not between 1s and 10000d", where="budget", fix="write 90s or 10m"
+        )
     return seconds

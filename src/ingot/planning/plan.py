@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from ingot.errors import RecipeError
 from ingot.model.config import ModelConfig
 from ingot.model.transformer import Transformer
 from ingot.planning.machine import Machine
@@ -23,6 +22,10 @@ from ingot.planning.machine import Machine
 _UTILISATION = 0.45  # of the matrix-product peak, for a first guess at what a run can afford
 _BYTES_PER_TOKEN = 3.2  # of text in a vocabulary of a few thousand
 _TRIALS = 3
+_LEAST_UPDATES = 50  # of a planned run; fewer teach nothing
+_BUILD_BYTES_PER_SECOND = 1e6  # of text, read twice and tokenized; two slow cores
+_START_SECONDS = 4.0  # of the tokenizer, the first weights and the first update
+_LEAST_SHARE = 0.1  # of the budget, for training, however long set-up takes
 
 
 @dataclass(frozen=True)
@@ -73,34 +76,44 @@ _LADDER = (
 )
 
 
-def plan(budget_seconds: float, corpus_bytes: int, machine: Machine) -> Plan:
+def build_seconds(text_bytes: int) -> float:
+    """Estimate the seconds that a corpus of so much text takes to build."""
+    return text_bytes / _BUILD_BYTES_PER_SECOND
+
+
+def plan(
+    budget_seconds: float, corpus_bytes: int, machine: Machine, setup_seconds: float = 0.0
+) -> Plan:
     """Choose tokenizer, model, batch and evaluations for a budget, and time the model.
 
     Args:
-        budget_seconds: Wall time to train for.
+        budget_seconds: Wall time of the whole run, set-up included.
         corpus_bytes: Size of the text.
         machine: The machine as measured.
-
-    Raises:
-        RecipeError: the budget does not allow one update.
+        setup_seconds: What of the budget is spent already, or will be on the corpus.
     """
-    affordable = budget_seconds * machine.matmul_flops * _UTILISATION
-    rung = _fitting(_rung(affordable), corpus_bytes)
-    config = _config(rung)
-    speed = _tokens_per_second(config, rung, machine)
-    tokens_per_step = rung.context * rung.sequences
-    steps = int(budget_seconds * speed / tokens_per_step)
-    if steps < 1:
-        raise RecipeError(
-            f"{budget_seconds:.3g} s is too small: an update takes {tokens_per_step / speed:.2g} s",
-            where="budget",
-            fix=f"give at least {10 * tokens_per_step / speed:.0f} s",
-        )
+    started = time.perf_counter()
+    least = _LEAST_SHARE * budget_seconds
+    training_seconds = max(budget_seconds - setup_seconds - _START_SECONDS, least)
+    affordable = training_seconds * machine.matmul_flops * _UTILISATION
+    for size in reversed([rung for rung in _LADDER if rung.flops <= affordable]):
+        rung = _fitting(size, corpus_bytes)
+        config = _config(rung)
+        speed = _tokens_per_second(config, rung, machine)
+        setup = setup_seconds + _START_SECONDS + time.perf_counter() - started
+        training_seconds = max(budget_seconds - setup, least)
+        steps = int(training_seconds * speed / (rung.context * rung.sequences))
+        if steps >= _LEAST_UPDATES:  # a busy machine is slower than its measured peak
+            break
     held_out = max(0.02 * corpus_bytes / _BYTES_PER_TOKEN, 1.0)
     evaluation = held_out * 2 / 3 / speed
-    evaluations = int(min(max(0.08 * budget_seconds / evaluation, 1), 10))
+    evaluations = int(min(max(0.08 * training_seconds / evaluation, 1), 10))
     choices = (
-        Choice("run.budget_seconds", budget_seconds, "seconds of wall time"),
+        Choice(
+            "run.budget_seconds",
+            budget_seconds,
+            f"of wall time; about {setup:.0f} s go into set-up",
+        ),
         Choice("corpus.vocab_size", rung.vocab_size, f"for {corpus_bytes / 1e6:.1f} MB of text"),
         Choice("model.hidden_size", rung.width, f"{affordable:.1e} FLOPs are affordable"),
         Choice("model.intermediate_size", config.intermediate_size, "8/3 of the width"),
@@ -111,7 +124,9 @@ def plan(budget_seconds: float, corpus_bytes: int, machine: Machine) -> Plan:
         Choice("model.num_key_value_heads", rung.key_value_heads, "shared, for a small cache"),
         Choice("model.head_dim", config.head_dim, "as is usual"),
         Choice("batch.context", rung.context, "tokens the model sees at once"),
-        Choice("batch.sequences", rung.sequences, f"about {steps:,} updates fit the budget"),
+        Choice(
+            "batch.sequences", rung.sequences, f"about {max(steps, 1):,} updates fit the budget"
+        ),
         Choice("run.evaluations", evaluations, f"each about {evaluation:.1f} s"),
     )
     tables: dict[str, dict[str, Any]] = {}
@@ -119,10 +134,6 @@ def plan(budget_seconds: float, corpus_bytes: int, machine: Machine) -> Plan:
         section, _, key = choice.key.partition(".")
         tables.setdefault(section, {})[key] = choice.value
     return Plan(tables, choices, speed)
-
-
-def _rung(flops: float) -> _Rung:
-    return [rung for rung in _LADDER if rung.flops <= flops][-1]
 
 
 def _fitting(rung: _Rung, corpus_bytes: int) -> _Rung:

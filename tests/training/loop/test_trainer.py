@@ -170,17 +170,33 @@ def test_a_budget_ends_the_run_by_the_clock(
     run = new_run(recipe(run=length))
     update_takes(0.1)
     result = watched.train(run)
-    assert 10 < result.steps <= 30  # up to half the budget is kept for the last evaluation
+    assert 10 < result.steps <= 31  # up to half the budget is kept for the last evaluation
     assert watched.of(Stepped)[-1].learning_rate < 0.5  # the decay was reached
     assert checkpoint.read_state(checkpoint.latest(run.path)).finished
 
 
-def test_a_budget_that_is_over_before_the_first_update_is_refused(
+def test_a_budget_that_set_up_has_spent_still_trains_a_little(
     recipe: MakeRecipe, new_run: NewRun, watched: Any
 ) -> None:
-    run = new_run(recipe(run={"steps": None, "budget_seconds": 1e-4}))
-    with pytest.raises(RecipeError, match="spent before the first update"):
-        watched.train(run)
+    """FAULTS D11: and the learning rate runs through its whole schedule."""
+    run = new_run(recipe(run={"steps": None, "budget_seconds": 3.0}))
+    trainer = Trainer(
+        run, watched.observe, watched.interrupted, begun=time.perf_counter() - 1_000.0
+    )
+    assert trainer.train().steps == 8
+    rates = [event.learning_rate for event in watched.of(Stepped)]
+    assert rates[-1] < 0.5 < max(rates)
+    assert checkpoint.read_state(checkpoint.latest(run.path)).elapsed > 1_000.0
+
+
+def test_evaluations_and_samples_do_not_eat_up_a_budget(
+    recipe: MakeRecipe, new_run: NewRun, watched: Any, update_takes: Callable[[float], None]
+) -> None:
+    """FAULTS D11: what does not fit is left out, but for the evaluation at the end."""
+    length = {"steps": None, "budget_seconds": 3.0, "evaluations": 1_000, "samples": 1_000}
+    update_takes(0.1)
+    watched.train(new_run(recipe(run=length)))
+    assert len(watched.of(Evaluated)) < len(watched.of(Stepped)) / 2
 
 
 @pytest.mark.parametrize("behind", [0, 1])
@@ -198,6 +214,7 @@ def test_a_budget_too_small_for_one_update_is_refused(
     run = new_run(recipe(run={"steps": None, "budget_seconds": 0.5}))
     with pytest.raises(RecipeError, match="one update takes"):
         watched.train(run)
+    assert len(watched.of(Stepped)) <= 2
 
 
 def test_an_update_that_is_no_number_is_left_out_and_the_run_goes_on(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import torch
@@ -23,6 +24,7 @@ def evaluate_model(session: Session) -> None:
     """Score the held-out data and report it."""
     scored = session.task.score(session.model)
     best_before = session.state.best_loss
+    session.progress.count_aside(scored.seconds)
     state = session.state = session.state.with_evaluation(scored.loss, scored.bits_per_byte)
     best = best_before is None or scored.loss < best_before
     session.reporter(Evaluated(state.step, scored.loss, scored.bits_per_byte, scored.seconds, best))
@@ -31,6 +33,7 @@ def evaluate_model(session: Session) -> None:
 def write_sample(session: Session) -> None:
     """Let the model continue the task's prompt and report it."""
     tokenizer, prompt = session.run.tokenizer, session.task.prompt
+    started = time.perf_counter()
     text = sample(
         session.model,
         tokenizer,
@@ -39,13 +42,16 @@ def write_sample(session: Session) -> None:
         precision=session.precision,
         seed=session.run.recipe.run.seed,
     )
+    session.progress.count_aside(time.perf_counter() - started)
     session.reporter(Sampled(session.state.step, tokenizer.decode(prompt), text))
 
 
 def save_checkpoint(session: Session) -> None:
     """Copy a checkpoint and start writing it; every process that holds weights must call this."""
     session.state = session.state.with_progress(
-        elapsed=session.progress.elapsed, recent_losses=session.guard.losses()
+        elapsed=session.progress.elapsed,
+        setup_s=session.progress.setup_s,
+        recent_losses=session.guard.losses(),
     )
     weights, optimizer = full_weights(session.model), session.optimizer.state_tensors()
     if session.workers.is_main:

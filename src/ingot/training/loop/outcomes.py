@@ -28,10 +28,12 @@ def read_outcomes(session: Session, *, keep: int = 0) -> Read:
 def read_late(session: Session) -> Read:
     """Wait for the outcomes that are due while the device computes the latest step.
 
-    The first step is waited for, because its time is checked against the budget; and with
-    roll-back every step is, because a step after a spike would be undone with it.
+    The first step is waited for, because set-up ends with it, and the second where its time
+    is checked against a budget. With roll-back every step is, because a step after a spike
+    would be undone with it.
     """
-    waits = session.state.step == 1 or session.run.recipe.guard.on_spike == "roll_back"
+    timed = 1 if session.run.recipe.run.budget_seconds is None else 2
+    waits = session.state.step <= timed or session.run.recipe.guard.on_spike == "roll_back"
     return read_outcomes(session, keep=0 if waits else outcome_lag(session.precision.device))
 
 

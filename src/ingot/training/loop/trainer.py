@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 
-from ingot.errors import Interrupted, RecipeError
+from ingot.errors import Interrupted
 from ingot.model.transformer import Transformer
 from ingot.process import flush_denormals, set_torch_threads
 from ingot.training.compute.compile import compiled, recompute_blocks
@@ -48,6 +48,8 @@ class Trainer:
         interrupted: Once set, the run checkpoints after the current update and stops.
         workers: This process's rank among those that train the run; alone by default.
         controls: Requests from outside, such as a pause.
+        begun: When the work on this sitting began, by ``time.perf_counter``, so that what was
+            done before counts against a budget; now by default.
 
     Raises:
         CorpusError: data is missing, malformed or too little.
@@ -62,7 +64,9 @@ class Trainer:
         interrupted: threading.Event,
         workers: Workers | None = None,
         controls: Controls | None = None,
+        begun: float | None = None,
     ) -> None:
+        self._begun = time.perf_counter() if begun is None else begun
         self._run, self._recipe = run, run.recipe
         self._interrupted, self._controls = interrupted, controls or Controls()
         self._workers = workers or Workers()
@@ -83,6 +87,7 @@ class Trainer:
         self._saver = Saver(run.path, keep=keep, every_s=every_s)
         self._last_batch: Batch | None = None
         self._checkpointed = time.perf_counter()
+        self._scoring_s = 0.0
         # The peak was measured on all CPUs of the machine, but on one GPU.
         devices = self._workers.count if self._precision.device.type == "cuda" else 1
         unit, is_main = self._task.bytes_per_token, self._workers.is_main
@@ -113,7 +118,11 @@ class Trainer:
             state = checkpoint.read_state(self._found[-1])
             self._task.objective.restore(state.sampler)
         progress = Progress(
-            self._recipe.run, lambda: self._task.objective.epoch, elapsed_before=state.elapsed
+            self._recipe.run,
+            lambda: self._task.objective.epoch,
+            elapsed_before=state.elapsed,
+            setup_s=state.setup_s,
+            begun=self._begun,
         )
         with self._reporter.recording(from_step=state.step):
             session, note = self._begin(state, progress)
@@ -175,7 +184,8 @@ class Trainer:
         sequences, length = step.batch.ids.shape
         speed = session.progress.count(seconds, sequences * (length - 1))
         session.reporter.count(speed, length - 1)
-        session.progress.keep_to_budget(session.state.step, seconds, self._task.score_cost / speed)
+        self._scoring_s = self._task.score_cost / speed
+        session.progress.keep_to_budget(session.state.step, seconds, self._scoring_s)
         record_outcomes(session, outcomes)
         self._after_step(session, done)
 
@@ -207,6 +217,10 @@ class Trainer:
             return Due(0)
         run, done = self._recipe.run, session.progress.share(session.state.step)
         due = due_between(done_before, done, run.samples, run.evaluations)
+        if not session.progress.allows_aside():
+            due &= ~Due.SAMPLE
+        if not session.progress.allows_aside(self._scoring_s):
+            due &= ~Due.EVALUATION
         if done < 1 and self._interrupted.is_set():
             due |= Due.STOP | Due.CHECKPOINT
         waited = time.perf_counter() - self._checkpointed > run.checkpoint_seconds
@@ -235,10 +249,6 @@ class Trainer:
 
     def _finish(self, session: Session) -> None:
         settle(session)
-        if session.state.step == 0:
-            raise RecipeError(
-                "the budget was spent before the first update", where="budget", fix="give more"
-            )
         if not between_steps.weights_are_finite(session):
             problem = "a weight was not finite at the end"
             stop_with_batch(session, problem, session.state.step, self._last_batch)

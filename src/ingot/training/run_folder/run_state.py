@@ -22,7 +22,9 @@ class RunState(BaseModel):
     tokens: int = Field(0, ge=0)
     flops: float = Field(0.0, ge=0)
     elapsed: float = Field(0.0, ge=0)
-    """Wall seconds trained, over all sittings."""
+    """Wall seconds of the run, over all sittings; with those before its first update."""
+    setup_s: float | None = Field(None, ge=0)
+    """How many of them had passed when the first update was made."""
     sampler: dict[str, int] = {}
     """Position of the objective in its data."""
     training_loss: float | None = None
@@ -81,9 +83,12 @@ class RunState(BaseModel):
             update |= {"best_loss": loss, "best_step": self.step}
         return self.model_copy(update=update)
 
-    def with_progress(self, *, elapsed: float, recent_losses: Sequence[float]) -> RunState:
+    def with_progress(
+        self, *, elapsed: float, setup_s: float | None, recent_losses: Sequence[float]
+    ) -> RunState:
         """Take in what only a checkpoint needs: the clock and the guard's losses."""
-        return self.model_copy(update={"elapsed": elapsed, "recent_losses": list(recent_losses)})
+        clock = {"elapsed": elapsed, "setup_s": setup_s}
+        return self.model_copy(update={**clock, "recent_losses": list(recent_losses)})
 
     def with_digests(self, sha256: Mapping[str, str]) -> RunState:
         """Name the digests of the tensor files that belong to this state."""
