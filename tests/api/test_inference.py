@@ -8,6 +8,7 @@ import pytest
 import ingot
 from ingot.api import inference
 from ingot.errors import ArtifactError, UsageError
+from ingot.inference import SamplingParams
 from ingot.model.chat import ChatTemplate
 
 QUESTION = [{"role": "user", "content": "def"}]
@@ -18,7 +19,9 @@ def test_a_conversation_goes_through_the_chat_template(sealed: Path) -> None:
         ids = template.encode(model.ingot.tokenizer, QUESTION)
         answer = model.chat(QUESTION, max_tokens=8, temperature=0)
         assert model.ingot.tokenizer.decode(ids) != "def"
-        assert answer.token_ids == model.generate(ids, max_tokens=8, temperature=0).token_ids
+        params = SamplingParams(max_tokens=8, temperature=0)
+        deltas = model.loop.stream(ids, params, 300)
+        assert answer.token_ids == tuple(token for delta in deltas for token in delta.token_ids)
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
             answers = [
                 pool.submit(model.chat, QUESTION, max_tokens=8, temperature=0) for _ in range(8)
