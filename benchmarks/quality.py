@@ -24,7 +24,7 @@ from ingot.inference.executors.base import ModelInput, SamplingRow
 from ingot.inference.executors.native import NativeExecutor, as_native
 from ingot.model.transformer import Transformer
 from ingot.training.run_folder import checkpoint as checkpoints
-from ingot.training.run_folder.run import Run, open_run
+from ingot.training.run_folder.run import PretrainingRun, open_pretraining_run
 from ingot.training.run_folder.trained_weights import trained_weights
 
 _BLOCK = 16
@@ -61,7 +61,7 @@ def main() -> int:
     parser.add_argument("run", type=Path, help="a run's folder")
     parser.add_argument("--tokens", type=int, default=65_536, help="of the held-out text, scored")
     given = parser.parse_args()
-    run = open_run(given.run)
+    run = open_pretraining_run(given.run)
     windows = held_out(run, 4096 if given.quick else given.tokens)
     report = Report("quality", {"run": str(given.run), "tokens": windows.size}, ("ingot", "torch"))
     bits = bits_per_byte(run)
@@ -85,21 +85,21 @@ def main() -> int:
     return report.finish(given.json)
 
 
-def held_out(run: Run, tokens: int) -> NDArray[np.int64]:
+def held_out(run: PretrainingRun, tokens: int) -> NDArray[np.int64]:
     """Return windows (N, T + 1) of the held-out text, T being the model's context."""
-    text = run.corpus.validation
+    text = run.open_corpus().validation
     width = run.model_config.max_position_embeddings + 1
     count = max(1, min(tokens, len(text)) // width)
     return text.read(0, count * width).reshape(count, width)
 
 
-def bits_per_byte(run: Run) -> float:
+def bits_per_byte(run: PretrainingRun) -> float:
     """Return the factor from nats per token to bits per byte of the held-out text."""
-    split = run.corpus.manifest.validation
+    split = run.open_corpus().manifest.validation
     return split.tokens / split.bytes / float(np.log(2))
 
 
-def float32_loss(run: Run, windows: NDArray[np.int64]) -> float:
+def float32_loss(run: PretrainingRun, windows: NDArray[np.int64]) -> float:
     """Return the loss of the trained weights in float32, in nats per token."""
     model = Transformer(run.model_config)
     model.load_state_dict(trained_weights(run, checkpoints.best(run.path)))

@@ -9,6 +9,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -77,7 +78,7 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def open_regular(path: Path, error: type[IngotError], *, fix: str | None = None) -> BinaryIO:
+def open_regular(path: Path, error: type[IngotError], *, fix: str | None = None) -> BufferedReader:
     """Open a regular file for reading; a pipe or device is refused without waiting on it.
 
     Raises:

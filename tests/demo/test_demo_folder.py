@@ -12,7 +12,7 @@ from ingot.demo.demo_folder import DemoFolder
 from ingot.errors import UsageError
 from ingot.settings import merge_tables
 from ingot.training.config.recipe import make_recipe
-from ingot.training.run_folder.run import open_run
+from ingot.training.run_folder.run import edited_recipe, open_run
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -89,7 +89,8 @@ def test_a_file_of_the_users_keeps_the_whole_run(demo: Path) -> None:
 def test_a_run_that_the_user_trained_further_is_kept(demo: Path) -> None:
     run = open_run(demo)
     longer = {"run": {"budget_seconds": 36_000.0}}
-    make_recipe(merge_tables(run.recipe.model_dump(mode="json"), longer)).save(demo / "recipe.toml")
+    tables = merge_tables(edited_recipe(run).model_dump(mode="json"), longer)
+    make_recipe(tables).save(demo / "recipe.toml")
     before = tree(demo)
     with pytest.raises(UsageError, match="was changed since the demo"):
         DemoFolder(demo, 40.0).clear(open_run(demo))

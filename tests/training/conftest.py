@@ -20,7 +20,7 @@ from ingot.training.loop import trainer
 from ingot.training.loop.trainer import Trainer
 from ingot.training.monitoring.events import Event, Stepped
 from ingot.training.monitoring.run_reporter import TrainingResult
-from ingot.training.run_folder.run import Run, RunRecord, create_run
+from ingot.training.run_folder.run import AnyRun, PretrainingRecord, PretrainingRun, create_run
 
 SOURCE = Path(ingot.__file__).parent
 NewModel = Callable[..., Transformer]
@@ -62,15 +62,17 @@ def recipe() -> Callable[..., Recipe]:
 
 
 @pytest.fixture
-def new_run(corpus: Corpus, tmp_path: Path) -> Callable[..., Run]:
-    def make(recipe: Recipe, name: str = "run") -> Run:
-        record = RunRecord(
+def new_run(corpus: Corpus, tmp_path: Path) -> Callable[..., PretrainingRun]:
+    def make(recipe: Recipe, name: str = "run") -> PretrainingRun:
+        record = PretrainingRecord(
             corpus=str(corpus.path),
             corpus_digest=corpus.manifest.digest,
             bytes_per_token=corpus.manifest.train.bytes / corpus.manifest.train.tokens,
             code_version="test",
         )
-        return create_run(tmp_path / name, recipe, corpus.tokenizer, record)
+        run = create_run(tmp_path / name, recipe, corpus.tokenizer, record)
+        assert isinstance(run, PretrainingRun)
+        return run
 
     return make
 
@@ -83,7 +85,7 @@ class Watched:
         self.interrupted = threading.Event()
         self.on_event: Callable[[Event], None] = lambda _: None
 
-    def train(self, run: Run) -> TrainingResult:
+    def train(self, run: AnyRun) -> TrainingResult:
         return Trainer(run, self.observe, self.interrupted).train()
 
     def of(self, kind: type) -> list[Any]:

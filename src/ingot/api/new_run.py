@@ -30,7 +30,13 @@ from ingot.training.config.fine_tuning_defaults import tuning_tables
 from ingot.training.config.recipe import make_recipe
 from ingot.training.config.task import TaskConfig
 from ingot.training.data.records import data_digest
-from ingot.training.run_folder.run import Run, RunRecord, create_run, refuse_existing_run
+from ingot.training.run_folder.run import (
+    AnyRun,
+    FineTuningRecord,
+    PretrainingRecord,
+    create_run,
+    refuse_existing_run,
+)
 
 
 def new_run(
@@ -41,7 +47,7 @@ def new_run(
     where: object,
     callbacks: Callbacks,
     begun: float,
-) -> Run:
+) -> AnyRun:
     """Choose what was not given, prepare the data and make the run's folder.
 
     Args:
@@ -81,7 +87,7 @@ def new_run(
                 folder / "corpus", paths, files, chosen.corpus, tokenizer, callbacks
             )
             split = corpus.manifest.train
-            record = RunRecord(
+            record = PretrainingRecord(
                 corpus=str(corpus.path.resolve()),
                 corpus_digest=corpus.manifest.digest,
                 bytes_per_token=split.bytes / split.tokens,
@@ -91,14 +97,14 @@ def new_run(
             )
             return create_run(folder, chosen, corpus.tokenizer, record)
         assert base is not None  # noqa: S101 (a checked recipe names one)
-        record = RunRecord(
+        examples = FineTuningRecord(
             data=tuple(str(path.resolve()) for path in paths),
             corpus_digest=data_digest(paths),
             code_version=version("ingot"),
             peak_flops=machine.matmul_flops if machine else None,
             parent=parent,
         )
-        return create_run(folder, chosen, base.tokenizer, record)
+        return create_run(folder, chosen, base.tokenizer, examples)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,7 +29,8 @@ from ingot.corpus import (
     CorpusConfig,
 )
 from ingot.corpus import build_corpus as build
-from ingot.errors import RecipeError, UsageError
+from ingot.errors import RecipeError, TrainingError, UsageError
+from ingot.folder_lock import folder_locked
 from ingot.settings import Settings, merge_tables
 from ingot.training.calibration import calibrate
 from ingot.training.config.recipe import Recipe, make_recipe, parse_overrides, read_recipe
@@ -40,7 +43,14 @@ from ingot.training.loop.memory import available_bytes, lack_of_memory_named, re
 from ingot.training.loop.trainer import Trainer
 from ingot.training.monitoring.run_reporter import TrainingResult
 from ingot.training.run_folder import checkpoint as checkpoints
-from ingot.training.run_folder.run import Run, open_run
+from ingot.training.run_folder.run import (
+    Run,
+    changes,
+    edited_recipe,
+    open_run,
+    require_corpus,
+    require_run,
+)
 from ingot.training.run_folder.trained_weights import trained_weights, write_adapter
 
 PathLike = str | os.PathLike[str]
@@ -95,6 +105,7 @@ def train(
     Raises:
         CorpusError: the texts cannot be read, or there is too little of them.
         RecipeError: a key, value or budget that cannot be used.
+        TrainingError: there is a run in ``out``, or another process makes one there.
         Interrupted: ``callbacks.interrupted`` was set; the run can be resumed.
     """
     begun = time.perf_counter()
@@ -110,9 +121,10 @@ def train(
         {"task": {key: value for key, value in chosen_task.items() if value is not None}},
     )
     where = recipe or "settings"
-    run = new_run(folder, given, budget, _as_paths(texts), where, callbacks, begun)
-    workers.broadcast_object(str(run.path))
-    return _run(run, callbacks, workers, begun)
+    with _alone_in(folder, workers):
+        run = new_run(folder, given, budget, _as_paths(texts), where, callbacks, begun)
+        workers.broadcast_object(str(run.path))
+        return _run(run, callbacks, workers, begun)
 
 
 def new_folder() -> Path:
@@ -129,35 +141,38 @@ def resume(
 ) -> TrainedRun:
     """Resume a run from its last checkpoint; a finished run is returned unchanged.
 
+    A finished run is trained on if its recipe is made longer. ``recipe.toml`` is rewritten once
+    a checkpoint was trained with the changes, so a resume that is refused changes nothing.
+
     Args:
         run: The run.
         settings: Settings that change its recipe from now on.
-        accept_changes: Resume although the recipe differs from the one that the run began with.
+        accept_changes: Resume although the recipe differs from the one followed so far.
         callbacks: Functions to call during the work.
 
     Raises:
+        CorpusError: the changed recipe is for other data than the run has seen.
         RecipeError: the recipe has changed, and ``accept_changes`` is false; the changes are
-            named.
+            named. Or it has, and gives a run that was trained for so long nothing to do.
+        TrainingError: it is not a run, is damaged, or another process trains it.
         Interrupted: ``callbacks.interrupted`` was set; the run can be resumed.
     """
     begun = time.perf_counter()
-    workers = Workers.join()
-    opened = open_run(Path(run))
-    overrides = parse_overrides(settings)
-    if overrides:
-        tables = merge_tables(opened.recipe.model_dump(mode="json"), overrides)
-        opened = replace(opened, recipe=make_recipe(tables, where="settings"))
-    if changes := opened.changes():
-        if not accept_changes:
+    workers, path = Workers.join(), Path(run)
+    require_run(path)
+    with _alone_in(path, workers):
+        opened = open_run(path)
+        recipe = edited_recipe(opened)
+        if overrides := parse_overrides(settings):
+            tables = merge_tables(recipe.model_dump(mode="json"), overrides)
+            recipe = make_recipe(tables, where="settings")
+        if not accept_changes and (changed := changes(opened.recipe, recipe)):
             raise RecipeError(
-                f"is not what the run began with: {', '.join(changes)}",
-                where=opened.path / "recipe.toml",
+                f"is not what the run has followed: {', '.join(changed)}",
+                where=path / "recipe.toml",
                 fix="put it back, or resume with --accept-changes",
             )
-        if workers.is_main:
-            opened.recipe.save(opened.path / "recipe.toml")
-            opened = opened.accept_changes()
-    return _run(opened, callbacks or Callbacks(), workers, begun)
+        return _run(replace(opened, recipe=recipe), callbacks or Callbacks(), workers, begun)
 
 
 def build_corpus(
@@ -240,11 +255,15 @@ def freeze(
     pick = checkpoints.latest if latest else checkpoints.best
     folder = pick(opened.path)
     state = checkpoints.read_state(folder)
+    # The best checkpoint may be older than the recipe that the run follows now.
+    followed = make_recipe(state.recipe) if state.recipe is not None else opened.recipe
     weights = {name: tensor.numpy() for name, tensor in trained_weights(opened, folder).items()}
     quantized = None
     if scheme is not None:
         quantized = (
-            calibrate(weights, opened.model_config, opened.corpus.train, scheme)
+            calibrate(
+                weights, opened.model_config, require_corpus(opened).open_corpus().train, scheme
+            )
             if calibrated
             else round_model(weights, opened.model_config, scheme)
         )
@@ -255,9 +274,9 @@ def freeze(
         Path(out),
         provenance=Provenance(
             corpus_digest=state.corpus_digest,
-            recipe=opened.recipe.model_dump(mode="json"),
+            recipe=followed.model_dump(mode="json"),
             code_version=opened.record.code_version,
-            seed=opened.recipe.run.seed,
+            seed=followed.run.seed,
             steps=state.step,
             tokens=state.tokens,
             flops=state.flops,
@@ -270,6 +289,13 @@ def freeze(
         quantized=quantized,
         overwrite=overwrite,
     )
+
+
+def _alone_in(folder: Path, workers: Workers) -> AbstractContextManager[None]:
+    """Return the block in which no other process may train the run in ``folder``."""
+    if not workers.is_main:  # the main process holds the lock for all
+        return contextlib.nullcontext()
+    return folder_locked(folder, TrainingError, "is being trained")
 
 
 def _run(run: Run, callbacks: Callbacks, workers: Workers, begun: float) -> TrainedRun:

@@ -15,11 +15,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ingot.artifact import open_ingot
 from ingot.errors import ArtifactError, UsageError, from_validation
 from ingot.files import write_atomic
-from ingot.training.run_folder.run import RECIPE, RECORD, TOKENIZER, Run
+from ingot.folder_lock import LOCK
+from ingot.training.run_folder.run import RECIPE, RECORD, TOKENIZER, Run, edited_recipe
 
 _MARKER = "demo.json"
 _RUN_FILES = frozenset(
-    {RECORD, RECIPE, TOKENIZER, "corpus", "checkpoints", "metrics.jsonl", "tensorboard"}
+    {RECORD, RECIPE, TOKENIZER, LOCK, "corpus", "checkpoints", "metrics.jsonl", "tensorboard"}
 )
 
 
@@ -94,7 +95,7 @@ class DemoFolder:
                 fix=fix,
             )
         made_for = self._marker.budget_seconds if self._marker else None
-        if run is not None and run.recipe.run.budget_seconds != made_for:
+        if run is not None and edited_recipe(run).run.budget_seconds != made_for:
             raise UsageError("holds a run that was changed since the demo", where=where, fix=fix)
         # The record goes first: without it, what a crash leaves is not taken for a run.
         for name in sorted(filter(_is_of_run, names), key=lambda name: name != RECORD):

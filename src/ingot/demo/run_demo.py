@@ -27,7 +27,7 @@ from ingot.planning import parse_seconds
 from ingot.server import Server, ServerConfig, listen
 from ingot.training.monitoring.run_reporter import TrainingResult
 from ingot.training.run_folder import checkpoint
-from ingot.training.run_folder.run import Run, open_run
+from ingot.training.run_folder.run import PretrainingRun, open_pretraining_run
 
 PROMPT = "def main("
 _TOKENS = 64
@@ -77,7 +77,7 @@ def run_demo(
     manifest = verify(out)
     demo_folder.sealed(manifest.digest)
     say(f"  {out}: {len(manifest.tensors)} tensors, every digest right\n  digest {manifest.digest}")
-    corpus = open_run(run).corpus.manifest
+    corpus = open_pretraining_run(run).open_corpus().manifest
     if corpus.baseline is None or not result.bits_per_byte:
         raise IngotError(
             "the run has no figures to compare", where=run, fix="remove it and run ingot demo again"
@@ -111,7 +111,7 @@ def _trained(
 ) -> tuple[Path, TrainingResult]:
     """Train the demo's run, resume it, or use it if it is finished."""
     texts = [Path(sysconfig.get_paths()["stdlib"])]
-    run = open_run(demo_folder.path) if demo_folder.has_run else None
+    run = open_pretraining_run(demo_folder.path) if demo_folder.has_run else None
     if not (demo_folder.same_budget and (run is None or _same_text(run, texts))):
         console.print("  the text or the budget has changed: starting again")
         demo_folder.clear(run)
@@ -126,9 +126,9 @@ def _trained(
     return done.path, done.result
 
 
-def _same_text(run: Run, texts: list[Path]) -> bool:
+def _same_text(run: PretrainingRun, texts: list[Path]) -> bool:
     fingerprint = sources_fingerprint(texts, run.recipe.corpus)
-    return run.corpus.manifest.sources_fingerprint == fingerprint
+    return run.open_corpus().manifest.sources_fingerprint == fingerprint
 
 
 def _freeze(run: Path, out: Path) -> None:

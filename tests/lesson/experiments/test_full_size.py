@@ -11,7 +11,7 @@ from ingot.lesson.experiments.full_size import (
     trace_inference,
     trace_update,
 )
-from ingot.training.run_folder.run import open_run
+from ingot.training.run_folder.run import open_pretraining_run, open_run
 
 
 def digest_of(folder: Path) -> str:
@@ -29,7 +29,7 @@ def test_an_update_changes_the_weights_and_lowers_the_loss(trained: Path) -> Non
     assert 0 < shown.changed <= shown.weights == open_run(trained).model_config.parameters
     assert shown.loss_after < shown.loss_before
     assert all(0 <= guess.before <= 1 and 0 <= guess.after <= 1 for guess in shown.guesses)
-    text = open_run(trained).corpus.train
+    text = open_pretraining_run(trained).open_corpus().train
     ids = text.read(1, 64).tolist()
     written = open_run(trained).tokenizer.decode(ids)
     assert written.startswith(shown.context + "".join(guess.token for guess in shown.guesses))

@@ -130,7 +130,7 @@ def test_the_batch_that_is_saved_is_that_of_the_update_told_of(
     watched.on_event = damage
     with pytest.raises(TrainingError, match="2 updates in a row, the last at step 5"):
         trainer.train()
-    sampler = Sampler(run.corpus.train, context=32, batch=4, seed=run.recipe.run.seed)
+    sampler = Sampler(run.open_corpus().train, context=32, batch=4, seed=run.recipe.run.seed)
     expected = [sampler.next_batch() for _ in range(5)][-1]
     saved = np.load(run.path / "nonfinite-batch.npy", allow_pickle=False)
     assert np.array_equal(saved, expected)

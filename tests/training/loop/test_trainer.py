@@ -284,7 +284,7 @@ def test_too_many_in_a_row_end_the_run_with_the_batch_saved_and_the_checkpoint_i
         again.train(open_run(run.path))
     assert [event.step for event in again.of(Skipped)] == [3, 4, 5]
     assert checkpoint.latest(run.path).name == "step-00000002"
-    sampler = Sampler(run.corpus.train, context=32, batch=4, seed=run.recipe.run.seed)
+    sampler = Sampler(run.open_corpus().train, context=32, batch=4, seed=run.recipe.run.seed)
     expected = [sampler.next_batch() for _ in range(5)][-1]
     saved = np.load(run.path / "nonfinite-batch.npy", allow_pickle=False)
     assert np.array_equal(saved, expected)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -132,3 +134,86 @@ def test_what_a_killed_process_left_is_swept_away(tmp_path: Path) -> None:
     checkpoint.sweep(tmp_path)
     assert list((tmp_path / "checkpoints").iterdir()) == [folder]
     checkpoint.sweep(tmp_path / "none")
+
+
+@pytest.mark.parametrize("crash", ["before", "after"])
+def test_the_only_checkpoint_survives_a_crash_while_it_is_replaced(
+    tmp_path: Path, crash: str
+) -> None:
+    """FAULTS D1: what is replaced goes after what replaces it is there."""
+    folder = save(tmp_path, 1, tokens=10)
+    shutil.copytree(folder, folder.with_name(".replaced-step-00000001"))
+    if crash == "before":  # the new one had no name yet
+        shutil.rmtree(folder)
+    else:
+        save(tmp_path, 1, tokens=20)
+        shutil.copytree(folder, folder.with_name(".replaced-step-00000001"))
+    checkpoint.sweep(tmp_path)
+    assert list((tmp_path / "checkpoints").iterdir()) == [folder]
+    assert checkpoint.read_state(folder).tokens == (10 if crash == "before" else 20)
+
+
+def test_a_checkpoint_is_replaced_by_another_of_its_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = save(tmp_path, 1, tokens=10)
+    rename, seen = Path.rename, []
+
+    def watch(path: Path, target: Path) -> Path:
+        seen.append(sorted(each.name for each in folder.parent.iterdir()))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", watch)
+    save(tmp_path, 1, tokens=20)
+    assert seen[-1] == [".draft-00000001", ".replaced-step-00000001"]  # each of them is whole
+    assert list(folder.parent.iterdir()) == [folder]
+    assert checkpoint.read_state(folder).tokens == 20
+
+
+def test_only_checkpoints_are_taken_for_some_and_in_order_of_their_steps(tmp_path: Path) -> None:
+    for step in (99_999_999, 100_000_000, 7):
+        save(tmp_path, step)
+    for name in (
+        "step-",
+        "step-abc",
+        "step-\u0661\u0661\u0661\u0661\u0661\u0661\u0661\u0661",
+        "step-1" + "0" * 99,
+    ):
+        (tmp_path / "checkpoints" / name).mkdir()
+    found = checkpoint.folders(tmp_path)
+    assert [checkpoint.step_of(folder) for folder in found] == [7, 99_999_999, 100_000_000]
+
+
+def test_pipes_in_a_checkpoint_are_refused_at_once(tmp_path: Path) -> None:
+    """FAULTS B4: opening a pipe would wait for a writer."""
+    for name, read in (
+        (checkpoint.MODEL, checkpoint_tensors.read_weights),
+        (checkpoint.OPTIMIZER, checkpoint_tensors.read_optimizer),
+        (checkpoint.STATE, checkpoint.read_state),
+    ):
+        folder = save(tmp_path, 1)
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+        with pytest.raises(TrainingError, match="is not a regular file"):
+            read(folder)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"step": 10**30},
+        {"step": -1},
+        {"best_step": 10**300},
+        {"elapsed": 1e999},
+        {"sampler": {"position": "x"}},
+        {"recipe": [1]},
+        {"more": 1},
+    ],
+)
+def test_counters_beyond_reason_are_damage(tmp_path: Path, values: dict[str, object]) -> None:
+    """FAULTS B5: numbers and shapes that no run writes."""
+    folder = save(tmp_path, 1)
+    path = folder / checkpoint.STATE
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    with pytest.raises(TrainingError, match="is damaged"):
+        checkpoint.read_state(folder)

@@ -18,7 +18,7 @@ from ingot.errors import IngotError
 from ingot.model.transformer import Transformer
 from ingot.training.optim.optimizer import Optimizer
 from ingot.training.run_folder import checkpoint
-from ingot.training.run_folder.run import Run, open_run
+from ingot.training.run_folder.run import Run, open_pretraining_run
 from ingot.training.run_folder.trained_weights import trained_weights
 
 _TOKENS = 12  # shown in slow motion
@@ -86,9 +86,9 @@ def load_training_model(run: Run) -> Transformer:
 
 def trace_update(run_path: Path) -> UpdateTrace:
     """Let a trained model read a little text and learn from it once."""
-    run = open_run(run_path)
+    run = open_pretraining_run(run_path)
     model = load_training_model(run)
-    ids = torch.from_numpy(run.corpus.train.read(1, _CONTEXT + _TOKENS + 1))
+    ids = torch.from_numpy(run.open_corpus().train.read(1, _CONTEXT + _TOKENS + 1))
     weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     digest_before = weights_digest(weights)
     scored = _log_probabilities(model, ids)

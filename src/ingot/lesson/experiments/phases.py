@@ -11,7 +11,7 @@ from ingot.errors import ArtifactError
 from ingot.lesson.experiments.engine_load import time_answers
 from ingot.lesson.experiments.full_size import memory_digest, weights_digest
 from ingot.lesson.experiments.training_bench import TrainingBench
-from ingot.training.run_folder.run import open_run
+from ingot.training.run_folder.run import open_pretraining_run
 
 _BATCHES = (1, 4, 16)
 _MOST_ANSWER_TOKENS = 100
@@ -92,7 +92,7 @@ def measure_phases(run_path: Path, model: Model, *, requests: int = 32) -> Phase
         TrainingError: it is not a run, or its checkpoint is damaged.
         ArtifactError: the ingot is of another model, or does not say how long it was trained.
     """
-    run = open_run(run_path)
+    run = open_pretraining_run(run_path)
     config, origin = model.ingot.config, model.ingot.manifest.provenance
     if run.model_config != config or run.record.corpus_digest != origin.corpus_digest:
         raise ArtifactError(

@@ -16,7 +16,7 @@ from ingot.training.compute.precision import Precision
 from ingot.training.data.batch import Batch
 from ingot.training.objectives.next_token import next_token_loss
 from ingot.training.optim.optimizer import Optimizer
-from ingot.training.run_folder.run import Run
+from ingot.training.run_folder.run import PretrainingRun
 
 _TRIALS = 3
 
@@ -28,9 +28,9 @@ class TrainingBench:
         run: The run; its folder is only read.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: PretrainingRun) -> None:
         self._run = run
-        self._corpus = run.corpus
+        self._corpus = run.open_corpus()
         self._precision = Precision.choose(run.recipe.run.precision)
         self.model = load_training_model(run).to(self._precision.device)
         fuse(self.model, self._precision)

@@ -82,9 +82,9 @@ class BatchRecipe(_Section):
 class RunRecipe(_Section):
     """Length of the run, and what it computes besides updates."""
 
-    budget_seconds: float | None = Field(None, gt=0)
+    budget_seconds: float | None = Field(None, gt=0, le=1e9)
     """Seconds of wall time to train for; the schedule follows the clock."""
-    steps: int | None = Field(None, ge=1)
+    steps: int | None = Field(None, ge=1, le=10**12)
     """Updates to train for; the schedule follows the step, so runs repeat bit for bit."""
     epochs: float | None = Field(None, gt=0, le=1e6)
     """Passes over the data to train for; such runs repeat bit for bit too."""

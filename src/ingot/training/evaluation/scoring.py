@@ -18,7 +18,7 @@ from ingot.training.compute.fused_modules import fuse
 from ingot.training.compute.precision import Precision
 from ingot.training.evaluation.evaluate import Evaluation, Tokens, evaluate
 from ingot.training.run_folder import checkpoint
-from ingot.training.run_folder.run import RECORD, open_run
+from ingot.training.run_folder.run import RECORD, open_pretraining_run, open_run
 from ingot.training.run_folder.trained_weights import trained_weights
 
 
@@ -48,7 +48,7 @@ def score(path: Path, texts: Sequence[Path] | None) -> Evaluation:
             raise UsageError(
                 "an ingot does not carry its held-out text", where=path, fix="name texts to score"
             )
-        corpus = open_run(path).corpus
+        corpus = open_pretraining_run(path).open_corpus()
         tokens: Tokens = corpus.validation
         size = corpus.manifest.validation.bytes
         model, _ = open_model(path)

@@ -16,6 +16,7 @@ from ingot.training.loop.session import Session
 from ingot.training.monitoring.events import Checkpointed, Evaluated, Sampled
 from ingot.training.optim.optimizer import Optimizer
 from ingot.training.run_folder import checkpoint, checkpoint_tensors
+from ingot.training.run_folder.run import save_recipe
 
 _SAMPLE_TOKENS = 48
 
@@ -61,6 +62,9 @@ def save_checkpoint(session: Session) -> None:
 def report_written(session: Session, folder: Path | None) -> None:
     """Report a checkpoint that is on disk, if there is one."""
     if folder is not None:
+        if session.save_recipe:  # only now has anything been trained with it
+            save_recipe(session.run.path, session.run.recipe)
+            session.save_recipe = False
         session.reporter(Checkpointed(checkpoint.step_of(folder), str(folder)))
 
 

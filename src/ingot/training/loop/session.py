@@ -42,6 +42,8 @@ class Session:
     """Whether weights, gradients and moments are sharded among processes (FSDP2)."""
     state: RunState
     """Replaced by each event of the run."""
+    save_recipe: bool = False
+    """Whether ``recipe.toml`` is to be rewritten once a checkpoint was made by the recipe."""
     pending: deque[PendingStep] = field(default_factory=deque)
     """Steps whose outcome has not been read, earliest first."""
 

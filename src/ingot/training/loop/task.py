@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ingot.corpus import Sampler, TokenStore
+from ingot.errors import RecipeError
 from ingot.model import Tokenizer
 from ingot.model.chat import ChatTemplate
 from ingot.model.transformer import Transformer
@@ -26,7 +27,7 @@ from ingot.training.objectives.ngram_soft_labels import NgramTeacher
 from ingot.training.objectives.objective import Objective
 from ingot.training.objectives.preference import Preference
 from ingot.training.objectives.pretraining import Pretraining
-from ingot.training.run_folder.run import Run
+from ingot.training.run_folder.run import FineTuningRun, PretrainingRun, Run
 
 _PROMPT_TOKENS = 12
 _FORWARD_COST = 1 / 3  # of a token of training: forward without backward
@@ -71,19 +72,24 @@ def open_task(run: Run, model: Transformer, precision: Precision) -> Task:
 
     Raises:
         CorpusError: data is missing, malformed or too little.
+        RecipeError: the recipe's task is for other data than the run has.
         TrainingError: data has changed since the run began.
     """
-    if run.recipe.task.kind == "text":
-        return _text(run, precision)
-    return (
-        _examples(run, precision)
-        if run.recipe.task.kind == "chat"
-        else _pairs(run, model, precision)
+    kind = run.recipe.task.kind
+    match run:
+        case PretrainingRun() if kind == "text":
+            return _text(run, precision)
+        case FineTuningRun() if kind == "chat":
+            return _examples(run, precision)
+        case FineTuningRun() if kind == "preference":
+            return _pairs(run, model, precision)
+    raise RecipeError(
+        f"is {kind!r}, for which the run has no data", where="task.kind", fix="start a new run"
     )
 
 
-def _text(run: Run, precision: Precision) -> Task:
-    corpus, recipe = run.corpus, run.recipe
+def _text(run: PretrainingRun, precision: Precision) -> Task:
+    corpus, recipe = run.open_corpus(), run.recipe
     sampler = Sampler(
         corpus.train,
         context=recipe.batch.context,
@@ -113,12 +119,12 @@ def _text(run: Run, precision: Precision) -> Task:
     )
 
 
-def _examples(run: Run, precision: Precision) -> Task:
+def _examples(run: FineTuningRun, precision: Precision) -> Task:
     recipe, tokenizer = run.recipe, run.tokenizer
     context = recipe.batch.context
     with ChatTemplate() as template:
         read = read_examples(
-            run.data, tokenizer, template, context=context, too_long=recipe.task.too_long
+            run.open_data(), tokenizer, template, context=context, too_long=recipe.task.too_long
         )
     chosen = choose_held_out(read.contents(), recipe.task.held_out)
     learnt, held_out = read.part(~chosen), read.part(chosen)
@@ -145,11 +151,11 @@ def _examples(run: Run, precision: Precision) -> Task:
     )
 
 
-def _pairs(run: Run, model: Transformer, precision: Precision) -> Task:
+def _pairs(run: FineTuningRun, model: Transformer, precision: Precision) -> Task:
     recipe, tokenizer = run.recipe, run.tokenizer
     with ChatTemplate() as template:
         read = read_pairs(
-            run.data,
+            run.open_data(),
             tokenizer,
             template,
             context=recipe.batch.context,

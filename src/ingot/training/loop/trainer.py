@@ -15,11 +15,13 @@ from ingot.process import flush_denormals, set_torch_threads
 from ingot.training.compute.compile import compiled, recompute_blocks
 from ingot.training.compute.fused_modules import fuse
 from ingot.training.compute.precision import Precision
+from ingot.training.config.recipe import make_recipe
 from ingot.training.data.batch import Batch
 from ingot.training.distributed.data_parallel import Workers
 from ingot.training.distributed.fsdp import shard_model
 from ingot.training.initialization.first_weights import first_weights, load_start, seeded
 from ingot.training.loop import between_steps
+from ingot.training.loop.changed_recipe import require_more
 from ingot.training.loop.controls import Controls
 from ingot.training.loop.guard import Guard
 from ingot.training.loop.memory import lack_of_memory_named
@@ -71,6 +73,9 @@ class Trainer:
         self._interrupted, self._controls = interrupted, controls or Controls()
         self._workers = workers or Workers()
         self._precision = Precision.choose(run.recipe.run.precision)
+        if self._workers.is_main:
+            checkpoint.sweep(run.path)
+        self._workers.barrier()  # no process lists the checkpoints before that
         self._found = checkpoint.folders(run.path)
         self._model = Transformer(run.model_config).to(self._precision.device)
         fuse(self._model, self._precision)
@@ -97,8 +102,10 @@ class Trainer:
         """Train to the end of the recipe.
 
         Raises:
+            CorpusError: a changed recipe is for other data than the run has seen.
             Interrupted: asked to stop; a checkpoint was written.
-            RecipeError: the budget does not allow one update.
+            RecipeError: the budget does not allow one update, or a changed recipe none beyond
+                those that were made.
             ResourceError: memory or disk does not suffice.
             TrainingError: losses or weights are not finite, or a checkpoint is damaged.
         """
@@ -111,9 +118,8 @@ class Trainer:
             self._saver.wait()
 
     def _train(self) -> TrainingResult:
-        if self._workers.is_main:
-            checkpoint.sweep(self._run.path)
-        state = RunState(corpus_digest=self._run.record.corpus_digest)
+        recipe = self._recipe.model_dump(mode="json")
+        state = RunState(corpus_digest=self._run.record.corpus_digest, recipe=recipe)
         if self._found:
             state = checkpoint.read_state(self._found[-1])
             self._task.objective.restore(state.sampler)
@@ -124,14 +130,21 @@ class Trainer:
             setup_s=state.setup_s,
             begun=self._begun,
         )
+        changed = state.recipe is not None and state.recipe != recipe
+        if changed:
+            require_more(state, make_recipe(state.recipe or {}), self._recipe, progress)
+            state = state.following(recipe)
+        if state.finished:
+            return self._reporter.result(state)
+        # Everything that may be refused comes before the first byte is written.
+        session, note = self._begin(state, progress)
+        session.save_recipe = changed
         with self._reporter.recording(from_step=state.step):
-            session, note = self._begin(state, progress)
             config = self._run.model_config
             self._reporter(Started(config.parameters, config.vocab_size, state.step, note))
-            while not session.state.finished and (done := self._share_done(session)) < 1:
+            while (done := self._share_done(session)) < 1:
                 self._step(session, done)
-            if not session.state.finished:
-                self._finish(session)
+            self._finish(session)
         return self._reporter.result(session.state)
 
     def _begin(self, state: RunState, progress: Progress) -> tuple[Session, str]:

@@ -8,21 +8,39 @@ deletes them without PyTorch; ``checkpoint_tensors`` reads and writes the tensor
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from ingot.errors import TrainingError, from_validation
+from ingot.files import read_regular
 from ingot.training.run_folder.run_state import RunState
 
 MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
 PREFIX = "step-"
+REPLACED = ".replaced-"
+_DRAFT, _DOOMED = ".draft-", ".doomed-"
+_LARGEST_STATE = 4 << 20  # bytes
+_NAME = re.compile(rf"{PREFIX}\d{{8,16}}", re.ASCII)
 
 
 def folders(run: Path) -> list[Path]:
     """Return the run's complete checkpoints, earliest first."""
-    return sorted((run / "checkpoints").glob(f"{PREFIX}*"))
+    found = (run / "checkpoints").glob(f"{PREFIX}*")
+    return sorted((path for path in found if _NAME.fullmatch(path.name)), key=step_of)
+
+
+def folder_of(run: Path, step: int) -> Path:
+    """Return where the checkpoint after ``step`` updates lies."""
+    return run / "checkpoints" / f"{PREFIX}{step:08d}"
+
+
+def draft_of(run: Path, step: int) -> Path:
+    """Return where that checkpoint is written before it is complete."""
+    return run / "checkpoints" / f"{_DRAFT}{step:08d}"
 
 
 def step_of(folder: Path) -> int:
@@ -52,7 +70,7 @@ def best(run: Path) -> Path:
     """
     last = latest(run)
     step = read_state(last).best_step
-    wanted = last.with_name(f"{PREFIX}{step:08d}") if step is not None else last
+    wanted = folder_of(run, step) if step is not None else last
     return wanted if wanted.exists() else last
 
 
@@ -62,40 +80,65 @@ def read_state(folder: Path) -> RunState:
     Raises:
         TrainingError: they are missing or damaged.
     """
-    path = folder / STATE
+    path, fix = folder / STATE, use_earlier(folder)
+    data = read_regular(path, TrainingError, max_bytes=_LARGEST_STATE, fix=fix)
     try:
-        return RunState.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise TrainingError(
-            f"cannot be read ({error.strerror})", where=path, fix=use_earlier(folder)
-        ) from error
+        return RunState.model_validate_json(data)
     except ValidationError as error:
         raise from_validation(
-            TrainingError, error, where=path, what="is damaged", fix=use_earlier(folder)
+            TrainingError, error, where=path, what="is damaged", fix=fix
         ) from error
+
+
+def followed_recipe(run: Path) -> dict[str, Any] | None:
+    """Return the recipe that the latest checkpoint was trained with; None if there is none.
+
+    A damaged checkpoint counts as none: what needs it will say so.
+    """
+    found = folders(run)
+    try:
+        return read_state(found[-1]).recipe if found else None
+    except TrainingError:
+        return None
 
 
 def prune(run: Path, *, keep: int, best_step: int | None) -> None:
     """Delete all but the latest ``keep`` checkpoints and the best one."""
     for folder in folders(run)[:-keep]:
-        if folder.name != f"{PREFIX}{best_step or 0:08d}":
+        if step_of(folder) != best_step:
             remove(folder)
 
 
 def sweep(run: Path) -> None:
-    """Delete checkpoints that a killed process left half written or half deleted."""
-    for pattern in (".draft-*", ".doomed-*"):
-        for leftover in (run / "checkpoints").glob(pattern):
+    """Put right what a killed process left: delete half checkpoints, restore a replaced one."""
+    inside = run / "checkpoints"
+    for replaced in inside.glob(f"{REPLACED}*"):
+        final = inside / replaced.name.removeprefix(REPLACED)
+        if not final.exists() and _NAME.fullmatch(final.name):
+            replaced.rename(final)
+    for pattern in (_DRAFT, _DOOMED, REPLACED):
+        for leftover in inside.glob(f"{pattern}*"):
             shutil.rmtree(leftover, ignore_errors=True)
 
 
 def remove(folder: Path) -> None:
     """Delete one checkpoint."""
     # Renamed first: a crash half-way must not leave half a checkpoint under its final name.
-    doomed = folder.with_name(f".doomed-{folder.name}")
+    doomed = folder.with_name(f"{_DOOMED}{folder.name}")
     shutil.rmtree(doomed, ignore_errors=True)
     folder.rename(doomed)
     shutil.rmtree(doomed)
+
+
+def publish(draft: Path, final: Path) -> None:
+    """Give a complete checkpoint its final name, in the place of another one of the same step."""
+    replaced = final.with_name(f"{REPLACED}{final.name}")
+    if final.exists():
+        # Kept until the new one is in its place: it may be the only one, and ``sweep`` restores it.
+        shutil.rmtree(replaced, ignore_errors=True)
+        final.rename(replaced)
+    draft.rename(final)
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def use_earlier(folder: Path) -> str:

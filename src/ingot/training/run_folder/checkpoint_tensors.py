@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,14 +13,15 @@ from torch import Tensor
 
 from ingot.artifact import DTYPES, read_tensors, write_tensors
 from ingot.errors import ArtifactError, TrainingError
-from ingot.files import full_disk_named, sha256_file, sync_folder, write_atomic
+from ingot.files import full_disk_named, open_regular, sync_folder, write_atomic
 from ingot.training.run_folder.checkpoint import (
     MODEL,
     OPTIMIZER,
-    PREFIX,
     STATE,
+    draft_of,
+    folder_of,
+    publish,
     read_state,
-    remove,
     use_earlier,
 )
 from ingot.training.run_folder.run_state import RunState
@@ -45,9 +47,8 @@ def save(
     Raises:
         ResourceError: the disk is full; earlier checkpoints are untouched.
     """
-    parent = run / "checkpoints"
-    final = parent / f"{PREFIX}{state.step:08d}"
-    draft = parent / f".draft-{state.step:08d}"
+    final, draft = folder_of(run, state.step), draft_of(run, state.step)
+    parent = final.parent
     with full_disk_named(parent):
         parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(draft, ignore_errors=True)
@@ -61,9 +62,7 @@ def save(
             }
             sealed = state.with_digests(digests)
             write_atomic(draft / STATE, sealed.model_dump_json(indent=1).encode())
-            if final.exists():  # the same step again, after a resume: the new one is as good
-                remove(final)
-            draft.rename(final)
+            publish(draft, final)
             sync_folder(parent)  # a rename is durable only once its folder is on disk
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
@@ -93,7 +92,8 @@ def _read(folder: Path, name: str) -> dict[str, Tensor]:
     path = folder / name
     expected = read_state(folder).sha256.get(name)
     try:
-        digest = sha256_file(path)
+        with open_regular(path, TrainingError, fix=use_earlier(folder)) as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest != expected:
             raise TrainingError("does not match its digest", where=path, fix=use_earlier(folder))
         tensors = read_tensors(path)

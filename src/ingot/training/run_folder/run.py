@@ -1,46 +1,66 @@
-"""A run's folder: the recipe, the tokenizer and where the corpus is. Written once, then read."""
+"""A run's folder: its record, its tokenizer and the recipe that it follows.
+
+``run.json`` is written when the run is made and never changed. ``recipe.toml`` is for people:
+they may edit it and resume. The recipe that a run has followed lies in each checkpoint, because
+only a checkpoint shows what was trained with it.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ingot.corpus import Corpus, open_corpus
 from ingot.errors import ArtifactError, TrainingError, from_validation
-from ingot.files import write_atomic
+from ingot.files import read_regular, write_atomic
 from ingot.model import ModelConfig, Tokenizer
 from ingot.training.config.recipe import Recipe, make_recipe, read_recipe
 from ingot.training.data.records import data_digest
+from ingot.training.run_folder import checkpoint
 
 RECIPE, RECORD, TOKENIZER = "recipe.toml", "run.json", "tokenizer.json"
 METRICS = "metrics.jsonl"
+_LARGEST_RECORD, _LARGEST_TOKENIZER = 4 << 20, 256 << 20  # bytes
+
+PathText: TypeAlias = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
 
 
 class RunRecord(BaseModel):
-    """What ties a run to its corpus and its machine."""
+    """What ties a run to its data and its machine."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    corpus: str = ""
-    """Path of the corpus, absolute; empty where the run learns from examples."""
-    data: tuple[str, ...] = ()
-    """Files of conversations or pairs, absolute."""
     corpus_digest: str
     """Of the corpus, or of the files."""
-    bytes_per_token: float | None = None
-    """Mean UTF-8 bytes of a training token of the corpus."""
     code_version: str
     peak_flops: float | None = None
     """FLOP/s of the machine's matrix products as measured before the run."""
     parent: str | None = None
-    """Digest of the ingot the run went on from."""
-    recipe: dict[str, Any] | None = None
-    """The recipe that the run began with, to notice a change."""
+    """Digest of the ingot that the run started from."""
+    recipe: dict[str, Any] = {}
+    """The recipe that the run began with."""
+
+
+class PretrainingRecord(RunRecord):
+    """The record of a run on a corpus."""
+
+    kind: Literal["pretraining"] = "pretraining"
+    corpus: PathText
+    """Path of the corpus, absolute."""
+    bytes_per_token: float = Field(gt=0)
+    """Mean UTF-8 bytes of a training token of the corpus."""
+
+
+class FineTuningRecord(RunRecord):
+    """The record of a run on conversations or preference pairs."""
+
+    kind: Literal["fine_tuning"] = "fine_tuning"
+    data: tuple[PathText, ...] = Field(min_length=1)
+    """The files, absolute."""
 
 
 @dataclass(frozen=True)
@@ -49,27 +69,29 @@ class Run:
 
     path: Path
     recipe: Recipe
-    record: RunRecord
+    """The recipe that it follows."""
     tokenizer: Tokenizer
+    record: RunRecord
 
     @property
     def model_config(self) -> ModelConfig:
         """The model that is trained."""
         return self.recipe.model.config(self.tokenizer.vocab_size, self.recipe.batch.context)
 
-    @property
-    def corpus(self) -> Corpus:
-        """The corpus, opened; it must be the one the run began with.
 
-        A run on conversations or pairs has none.
+@dataclass(frozen=True)
+class PretrainingRun(Run):
+    """A run that predicts the text of a corpus."""
+
+    record: PretrainingRecord
+
+    def open_corpus(self) -> Corpus:
+        """Open the corpus; it must be the one that the run began with.
 
         Raises:
-            TrainingError: it has changed since, or there is none.
+            CorpusError: it is missing or damaged.
+            TrainingError: it has changed since.
         """
-        if not self.record.corpus:
-            raise TrainingError(
-                "learns from examples and has no corpus", where=self.path, fix="name texts"
-            )
         corpus = open_corpus(Path(self.record.corpus))
         if corpus.manifest.digest != self.record.corpus_digest:
             raise TrainingError(
@@ -80,9 +102,15 @@ class Run:
             )
         return corpus
 
-    @property
-    def data(self) -> list[Path]:
-        """The files of conversations or pairs; they must be as the run began with them.
+
+@dataclass(frozen=True)
+class FineTuningRun(Run):
+    """A run that learns from conversations or preference pairs."""
+
+    record: FineTuningRecord
+
+    def open_data(self) -> list[Path]:
+        """Return the files, checked to be as the run began with them.
 
         Raises:
             CorpusError: one cannot be read.
@@ -97,23 +125,20 @@ class Run:
             )
         return paths
 
-    def changes(self) -> list[str]:
-        """Return what in the recipe differs from what the run began with, one line a key."""
-        began = self.record.recipe
-        if began is None:
-            return []
-        before, now = (_flat(recipe) for recipe in (began, self.recipe.model_dump(mode="json")))
-        return [
-            f"{key}: {before.get(key)} is now {now.get(key)}"
-            for key in sorted(before.keys() | now.keys())
-            if before.get(key) != now.get(key)
-        ]
 
-    def accept_changes(self) -> Run:
-        """Take the recipe as it is now for what the run began with."""
-        record = self.record.model_copy(update={"recipe": self.recipe.model_dump(mode="json")})
-        write_atomic(self.path / RECORD, record.model_dump_json(indent=1).encode())
-        return dataclasses.replace(self, record=record)
+AnyRun: TypeAlias = PretrainingRun | FineTuningRun
+AnyRecord: TypeAlias = PretrainingRecord | FineTuningRecord
+_RECORD: TypeAdapter[AnyRecord] = TypeAdapter(Annotated[AnyRecord, Field(discriminator="kind")])
+
+
+def require_run(path: Path) -> None:
+    """Check that there is a run in the folder ``path``.
+
+    Raises:
+        TrainingError: there is none; what else it is, is named.
+    """
+    if not (path / RECORD).exists():
+        raise _not_a_run(path)
 
 
 def refuse_existing_run(path: Path) -> None:
@@ -130,7 +155,7 @@ def refuse_existing_run(path: Path) -> None:
         )
 
 
-def create_run(path: Path, recipe: Recipe, tokenizer: Tokenizer, record: RunRecord) -> Run:
+def create_run(path: Path, recipe: Recipe, tokenizer: Tokenizer, record: AnyRecord) -> AnyRun:
     """Make the folder of a new run.
 
     Raises:
@@ -138,32 +163,90 @@ def create_run(path: Path, recipe: Recipe, tokenizer: Tokenizer, record: RunReco
     """
     refuse_existing_run(path)
     path.mkdir(parents=True, exist_ok=True)
-    recipe.save(path / RECIPE)
+    save_recipe(path, recipe)
     write_atomic(path / TOKENIZER, tokenizer.to_json().encode())
+    # The record comes last, because a folder with one is taken for a run.
     kept = record.model_copy(update={"recipe": recipe.model_dump(mode="json")})
     write_atomic(path / RECORD, kept.model_dump_json(indent=1).encode())
     return open_run(path)
 
 
-def open_run(path: Path) -> Run:
+def save_recipe(path: Path, recipe: Recipe) -> None:
+    """Write ``recipe.toml`` in a run's folder."""
+    recipe.save(path / RECIPE)
+
+
+def open_run(path: Path) -> AnyRun:
     """Open the folder of a run.
 
     Raises:
-        TrainingError: it is none, or a file in it is damaged.
+        TrainingError: it is not a run, or a file in it is damaged.
     """
-    if not (path / RECORD).is_file():
-        raise _not_a_run(path)
+    require_run(path)
+    fix = "start a new run"
+    data = read_regular(path / RECORD, TrainingError, max_bytes=_LARGEST_RECORD, fix=fix)
     try:
-        record = RunRecord.model_validate_json((path / RECORD).read_bytes())
-        tokenizer = Tokenizer.from_file(path / TOKENIZER)
+        record = _RECORD.validate_json(data)
     except ValidationError as error:
         raise from_validation(
-            TrainingError, error, where=path / RECORD, what="is damaged", fix="start a new run"
+            TrainingError, error, where=path / RECORD, what="is damaged", fix=fix
         ) from error
-    except ArtifactError as error:
-        raise TrainingError("is damaged", where=path, fix="start a new run") from error
-    recipe = make_recipe(read_recipe(path / RECIPE), where=path / RECIPE)
-    return Run(path, recipe, record, tokenizer)
+    tokenizer = _read_tokenizer(path / TOKENIZER, fix)
+    followed = checkpoint.followed_recipe(path)
+    recipe = make_recipe(record.recipe if followed is None else followed, where=path / RECORD)
+    if isinstance(record, PretrainingRecord):
+        return PretrainingRun(path, recipe, tokenizer, record)
+    return FineTuningRun(path, recipe, tokenizer, record)
+
+
+def open_pretraining_run(path: Path) -> PretrainingRun:
+    """Open the folder of a run on a corpus.
+
+    Raises:
+        TrainingError: it is not a run, is damaged, or has no corpus.
+    """
+    return require_corpus(open_run(path))
+
+
+def require_corpus(run: Run) -> PretrainingRun:
+    """Return a run that has a corpus.
+
+    Raises:
+        TrainingError: it has none.
+    """
+    if not isinstance(run, PretrainingRun):
+        raise TrainingError(
+            "learns from examples and has no corpus", where=run.path, fix="name texts"
+        )
+    return run
+
+
+def edited_recipe(run: Run) -> Recipe:
+    """Return the recipe in ``recipe.toml``, which may differ from the one that was followed.
+
+    Raises:
+        RecipeError: the file is missing or is not a recipe.
+    """
+    path = run.path / RECIPE
+    return make_recipe(read_recipe(path), where=path)
+
+
+def changes(before: Recipe, now: Recipe) -> list[str]:
+    """Return what differs between two recipes, one line a key."""
+    one, other = (_flat(recipe.model_dump(mode="json")) for recipe in (before, now))
+    return [
+        f"{key}: {one.get(key)} is now {other.get(key)}"
+        for key in sorted(one.keys() | other.keys())
+        if one.get(key) != other.get(key)
+    ]
+
+
+def _read_tokenizer(path: Path, fix: str) -> Tokenizer:
+    data = read_regular(path, TrainingError, max_bytes=_LARGEST_TOKENIZER, fix=fix)
+    try:
+        return Tokenizer.from_json(data.decode(), where=path)
+    except (ArtifactError, UnicodeDecodeError) as error:
+        raise TrainingError("is damaged", where=path, fix=fix) from error
 
 
 def _not_a_run(path: Path) -> TrainingError:

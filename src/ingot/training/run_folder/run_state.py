@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 _SMOOTHING = 0.95  # weight of earlier losses in the reported training loss
+_MOST = (1 << 53) - 1  # integers above are not exact in every JSON reader
 
 
 class RunState(BaseModel):
@@ -15,11 +17,11 @@ class RunState(BaseModel):
     Immutable: each method returns the state after one kind of event.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    step: int = Field(0, ge=0)
+    step: int = Field(0, ge=0, le=_MOST)
     """Updates so far, skipped ones included."""
-    tokens: int = Field(0, ge=0)
+    tokens: int = Field(0, ge=0, le=_MOST)
     flops: float = Field(0.0, ge=0)
     elapsed: float = Field(0.0, ge=0)
     """Wall seconds of the run, over all sittings; with those before its first update."""
@@ -35,15 +37,17 @@ class RunState(BaseModel):
     """At the last evaluation."""
     best_loss: float | None = None
     """Lowest validation loss so far."""
-    best_step: int | None = None
-    skipped: int = Field(0, ge=0)
+    best_step: int | None = Field(None, ge=0, le=_MOST)
+    skipped: int = Field(0, ge=0, le=_MOST)
     """Updates skipped."""
-    skipped_in_a_row: int = Field(0, ge=0)
+    skipped_in_a_row: int = Field(0, ge=0, le=_MOST)
     """Non-finite updates since the last one that was applied."""
     recent_losses: list[float] = []
     """Losses that the guard compares the next one with, the latest last."""
     finished: bool = False
     """Whether the run has reached its end."""
+    recipe: dict[str, Any] | None = None
+    """The recipe that was followed up to here."""
     corpus_digest: str = ""
     sha256: dict[str, str] = {}
     """Digest of each tensor file."""
@@ -93,6 +97,10 @@ class RunState(BaseModel):
     def with_digests(self, sha256: Mapping[str, str]) -> RunState:
         """Name the digests of the tensor files that belong to this state."""
         return self.model_copy(update={"sha256": dict(sha256)})
+
+    def following(self, recipe: Mapping[str, Any]) -> RunState:
+        """Go on with a recipe; a run that has finished another one is open again."""
+        return self.model_copy(update={"recipe": dict(recipe), "finished": False})
 
     def as_finished(self) -> RunState:
         """Mark the run as finished."""
