@@ -22,11 +22,12 @@ def require_more(state: RunState, before: Recipe, now: Recipe, progress: Progres
             and the new recipe makes it no longer.
     """
     name, length = _length(now)
-    share = progress.share(state.step)
-    if share > 1 or (share >= 1 and state.finished):
-        trained = {"run.steps": float(state.step), "run.budget_seconds": state.elapsed}
+    done = progress.share(state.step) * length
+    # A few updates are made whatever the budget, so its share alone does not tell.
+    trained = {"run.steps": float(state.step), "run.budget_seconds": state.elapsed}.get(name, done)
+    if trained > length or (trained == length and state.finished):
         raise RecipeError(
-            f"is {length:.4g}, and {trained.get(name, share * length):.4g} were trained already",
+            f"is {length:.4g}, and {trained:.4g} were trained already",
             where=name,
             fix="give more, or leave the recipe as it was",
         )
@@ -34,7 +35,7 @@ def require_more(state: RunState, before: Recipe, now: Recipe, progress: Progres
         raise RecipeError(
             "changes nothing, because the run is finished",
             where="recipe",
-            fix=f"make the run longer too, such as --set {name}={2 * length:.4g}, or start a new run",
+            fix=f"also make the run longer, such as --set {name}={2 * length:.4g}",
         )
 
 
