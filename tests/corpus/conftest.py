@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from ingot.corpus import (
     TokenStore,
     build_corpus,
     iter_documents,
+    make_config,
 )
 from ingot.corpus.store.shards import ShardWriter
 
@@ -75,11 +77,11 @@ def corpus(tmp_path_factory: pytest.TempPathFactory, folder: Path, config: Corpu
 
 @pytest.fixture
 def read() -> Callable[..., tuple[list[Document], ReadReport]]:
-    """Read sources whole: (*paths, **options) -> (documents, report)."""
+    """Read sources whole: (*paths, **settings) -> (documents, report)."""
 
-    def run(*paths: Path, **options: object) -> tuple[list[Document], ReadReport]:
+    def run(*paths: Path, **settings: Any) -> tuple[list[Document], ReadReport]:
         report = ReadReport()
-        return list(iter_documents(paths, report, **options)), report  # type: ignore[arg-type]
+        return list(iter_documents(paths, report, config=make_config(**settings))), report
 
     return run
 

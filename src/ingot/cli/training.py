@@ -62,24 +62,27 @@ def data_build(
         list[str] | None,
         typer.Option(metavar="NAME=WEIGHT", help="Sampling weight of one source; one for each."),
     ] = None,
+    settings: Settings = None,
     json: Json = False,
 ) -> None:
     """Read texts, train a tokenizer and write token shards; a killed build can be run again."""
     from ingot.api.training import build_corpus
     from ingot.console import report_to
-    from ingot.corpus import make_config, parse_mix
+    from ingot.corpus import corpus_settings, make_config, parse_mix
 
-    config = make_config(
-        vocab_size=vocab_size,
-        json_field=json_field,
-        stdin_format=stdin_format,
-        near_duplicates=near_duplicates,
-        mix=parse_mix(mix or []),
-    )
+    options = {
+        "vocab_size": vocab_size,
+        "json_field": json_field,
+        "stdin_format": stdin_format,
+        "near_duplicates": near_duplicates,
+        "mix": parse_mix(mix or []),
+    }
+    config = make_config(**(options | corpus_settings(settings or [])))
     with report_to(stderr()) as (_, callbacks):
         corpus = build_corpus(texts, out, config=config, callbacks=callbacks)
     manifest = corpus.manifest
-    say(json, manifest.model_dump(mode="json"), f"{out}: {manifest.summary()}")
+    lines = [*manifest.left_out(), f"{out}: {manifest.summary()}"]
+    say(json, manifest.model_dump(mode="json"), "\n".join(lines))
 
 
 @app.command(

@@ -5,7 +5,7 @@ from ingot.corpus.build.compression_baseline import compressed_bits_per_byte
 from ingot.corpus.build.mixing import parse_mix
 from ingot.corpus.build.progress import Progress
 from ingot.corpus.build.unique_documents import iter_documents
-from ingot.corpus.config import CorpusConfig, make_config
+from ingot.corpus.config import CorpusConfig, corpus_settings, make_config
 from ingot.corpus.reading.documents import Document
 from ingot.corpus.reading.files import FileList
 from ingot.corpus.reading.report import ReadReport, Reason
@@ -32,6 +32,7 @@ __all__ = [
     "TokenStore",
     "build_corpus",
     "compressed_bits_per_byte",
+    "corpus_settings",
     "iter_documents",
     "list_sources",
     "make_config",

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from ingot.corpus.encodings import known_encoding
 from ingot.errors import UsageError, from_validation
 from ingot.model.tokenizer import SMALLEST_VOCABULARY
+from ingot.settings import parse_settings
+
+EXCLUDED_FOLDERS = ("__pycache__", "node_modules", "site-packages")
+"""Folders of programs, not of text, that are left out unless they are asked for."""
 
 Weight = Annotated[float, Field(gt=0, le=1e9)]
 
@@ -26,7 +32,15 @@ class CorpusConfig(BaseModel):
     json_field: str = Field("text", min_length=1)
     """Field of a JSONL object or column of a Parquet file that holds the text."""
     suffixes: tuple[str, ...] | None = None
-    """Suffixes of files to read from folders, such as ``.py``; unset reads every known kind."""
+    """Suffixes of files to read from folders and archives, such as ``.py``; unset reads whatever
+    holds text."""
+    encoding: str | None = None
+    """Encoding of files that are not UTF-8, such as ``latin-1`` or ``shift_jis``; unset leaves
+    them out, unless a byte order mark or the file itself names one."""
+    hidden: bool = False
+    """Read files and folders whose names begin with a dot."""
+    exclude: tuple[str, ...] = EXCLUDED_FOLDERS
+    """Names of folders to leave out."""
     tokenizer_sample_bytes: int = Field(16 << 20, ge=1 << 10, le=1 << 32)
     """Most bytes of training text that the tokenizer is trained on."""
     compression_baseline: bool = False
@@ -38,11 +52,41 @@ class CorpusConfig(BaseModel):
     mix: dict[str, Weight] | None = Field(None, min_length=1)
     """Weight of each source in training, by name; unset samples all text uniformly."""
 
+    @field_validator("encoding")
+    @classmethod
+    def _is_known(cls, encoding: str | None) -> str | None:
+        if encoding is not None and known_encoding(encoding) is None:
+            raise ValueError("is not an encoding of text files, such as latin-1 or shift_jis")
+        return encoding
+
     @field_validator("mix")
     @classmethod
     def _in_order(cls, mix: dict[str, float] | None) -> dict[str, float] | None:
         """Sort by name: the same weights in another order are the same config."""
         return None if mix is None else dict(sorted(mix.items()))
+
+
+class _Corpus(BaseModel):
+    """The one section that a corpus has settings in."""
+
+    corpus: CorpusConfig
+
+
+def corpus_settings(settings: Iterable[str]) -> dict[str, Any]:
+    """Return the values of settings such as ``corpus.encoding=latin-1``, unchecked.
+
+    Raises:
+        UsageError: one is not a setting of a corpus.
+    """
+    tables = parse_settings(settings, _Corpus, UsageError)
+    for section in tables.keys() - {"corpus"}:
+        raise UsageError(
+            "does not concern the corpus",
+            where=f"--set {section}.{next(iter(tables[section]))}",
+            fix="give it to ingot train",
+        )
+    values: dict[str, Any] = tables.get("corpus", {})
+    return values
 
 
 def make_config(**values: Any) -> CorpusConfig:

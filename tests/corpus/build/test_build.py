@@ -151,17 +151,17 @@ def test_what_was_left_out_is_in_the_manifest(
     source.mkdir()
     (source / "a.txt").write_text(prose(1, 2000))
     (source / "b.txt").write_text(prose(1, 2000))
-    (source / "c.txt").write_bytes(b"\xff\xfe")
+    (source / "c.txt").write_bytes(b"Gr\xfc\xdfe")
     (source / "d.txt").write_bytes(b"\x00")
     (source / "e.txt").write_bytes(b"")
-    (source / "f.png").write_bytes(b"")
+    (source / "f.pdf").write_bytes(b"%PDF-1.7")
     skipped = build_corpus([source], tmp_path / "corpus", config).manifest.skipped
     assert {reason: entry.count for reason, entry in skipped.items()} == {
         "binary": 1,
         "duplicate": 1,
         "empty": 1,
         "not UTF-8": 1,
-        "other kind of file": 1,
+        "PDF or office document": 1,
     }
     assert skipped["not UTF-8"].examples == (str(source / "c.txt"),)
 
@@ -262,21 +262,21 @@ def test_files_that_are_not_sources_may_appear_meanwhile(
     def add(event: Progress) -> None:
         if event.phase == "train tokenizer" and event.done == 0:
             (moved / "part1" / ".hidden.txt").write_text("appeared during the build")
-            (moved / "part1" / "picture.png").write_bytes(b"")
+            (moved / "part1" / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
 
     built = build_corpus([moved], tmp_path / "corpus", config, progress=add)
     assert built.manifest.digest == corpus.manifest.digest
     assert built.manifest.skipped == {}
 
 
-def test_folders_are_listed_once_and_files_are_opened_once_a_pass(
+def test_folders_are_listed_once_and_files_are_opened_once_a_pass_and_to_list_them(
     tmp_path: Path, folder: Path, config: CorpusConfig, audited: Callable[[], list[Access]]
 ) -> None:
     build_corpus([folder], tmp_path / "corpus", config)
     accesses = Counter(access for access in audited() if Path(access[1]).is_relative_to(folder))
     folders = [folder, *(folder / f"part{number}" for number in range(3))]
     expected = {("os.listdir", str(path)): 1 for path in folders}
-    expected |= {("open", str(path)): 2 for path in folder.rglob("*.txt")}
+    expected |= {("open", str(path)): 3 for path in folder.rglob("*.txt")}
     assert accesses == expected
 
 

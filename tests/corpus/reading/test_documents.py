@@ -43,7 +43,9 @@ def test_a_byte_order_mark_is_dropped(tmp_path: Path, read: Read) -> None:
         (b"", Reason.EMPTY),
         (b" \n\t\n", Reason.EMPTY),
         (b"MZ\x00\x00text", Reason.BINARY),
-        ("UTF-16 text".encode("utf-16"), Reason.BINARY),
+        ("UTF-16 text".encode("utf-16-le"), Reason.BINARY),
+        ("UTF-16 text".encode("utf-16")[:-1], Reason.NOT_UTF8),
+        (b"%PDF-1.4\nand so on", Reason.DOCUMENT),
         ("Grüße".encode("latin-1"), Reason.NOT_UTF8),
         (b"cut short \xe2\x82", Reason.NOT_UTF8),
         (b"good\n", Reason.DUPLICATE),
@@ -97,7 +99,7 @@ def test_a_bad_piece_of_a_long_file_loses_only_itself(tmp_path: Path, read: Read
 def test_a_file_whose_reading_fails_is_named(tmp_path: Path, read: Read) -> None:
     (tmp_path / "a.txt").symlink_to("/proc/self/mem")  # opens like a file, then fails
     with pytest.raises(CorpusError, match=r"a\.txt: cannot be read to its end \(Input/output"):
-        read(tmp_path)
+        read(tmp_path / "a.txt")
 
 
 @settings(

@@ -84,7 +84,7 @@ def test_stdin_may_stand_beside_files(
     ("data", "kind", "message"),
     [
         (b"", "text", r"stdin: no text found: 1 empty \(first: stdin\)"),
-        (b"\x00\x01", "text", r"stdin: no text found: 1 binary"),
+        (b"\x00\x01", "text", r"stdin: is binary, not text; only text is read"),
         (b"\xff\xfe\xfd", "text", r"stdin: no text found: 1 not UTF-8"),
         (b'{"text": "a"}\n{"text": 5}\n', "jsonl", r"stdin:2: field 'text' is a number, not text"),
         (b'{"text": "a"}\n{"te', "jsonl", r"stdin:2: is not valid JSON"),

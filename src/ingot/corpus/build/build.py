@@ -17,10 +17,12 @@ from ingot.corpus.build.second_pass import changed, run_second_pass
 from ingot.corpus.build.staging import StagingDir, refuse_occupied, staging_dir
 from ingot.corpus.build.writer import SourceTotals
 from ingot.corpus.config import CorpusConfig
-from ingot.corpus.reading.files import FileList, list_files
+from ingot.corpus.reading.files import FileList
 from ingot.corpus.reading.hub import PREFIX
 from ingot.corpus.reading.inputs import Input, list_input_files, resolve_inputs
+from ingot.corpus.reading.listing import list_files
 from ingot.corpus.reading.report import ReadReport
+from ingot.corpus.reading.selection import Selection
 from ingot.corpus.store.corpus import Corpus, open_corpus
 from ingot.corpus.store.manifest import (
     FORMAT_VERSION,
@@ -137,7 +139,7 @@ def list_sources(sources: Sequence[Path], config: CorpusConfig) -> FileList:
     Raises:
         CorpusError: a source is missing.
     """
-    return list_files(sources, suffixes=config.suffixes)
+    return list_files(sources, Selection.of(config), encoding=config.encoding)
 
 
 def _weights(inputs: Sequence[Input], config: CorpusConfig) -> list[float]:

@@ -52,9 +52,7 @@ class Work:
         """Yield the documents from ``cursor`` on; see ``read_files``."""
         if resume is None:  # a resumed report holds them already
             report.restore(self.files.report.state())
-        return read_files(
-            self.files.files, report, cursor, json_field=self.config.json_field, resume=resume
-        )
+        return read_files(self.files.files, report, cursor, self.config, resume=resume)
 
     def due(self, size: int) -> bool:
         """Count bytes of text; return whether a checkpoint is due."""

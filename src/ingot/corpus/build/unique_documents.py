@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ingot.corpus.build.build_state import BuildState
 from ingot.corpus.build.exact_dedup import ExactDedup
+from ingot.corpus.config import CorpusConfig
 from ingot.corpus.reading.documents import Document, ReadCursor, count, read_files
-from ingot.corpus.reading.files import EXCLUDED_FOLDERS, find_files
+from ingot.corpus.reading.listing import find_files
 from ingot.corpus.reading.report import ReadReport, Reason
+from ingot.corpus.reading.selection import Selection
 
 
 def iter_documents(
     paths: Sequence[Path],
     report: ReadReport,
     *,
-    suffixes: Collection[str] | None = None,
-    json_field: str = "text",
-    exclude: Collection[str] = EXCLUDED_FOLDERS,
+    config: CorpusConfig | None = None,
 ) -> Iterator[Document]:
     """Yield the documents of files and folders, in an order that depends only on names.
 
@@ -30,9 +30,7 @@ def iter_documents(
     Args:
         paths: Files and folders to read, in this order.
         report: Receives the counts.
-        suffixes: Kinds of files to include from folders; None includes all known kinds.
-        json_field: JSONL field and Parquet column that hold the text.
-        exclude: Names of folders to leave out, beside hidden ones.
+        config: Which files to read, their encoding, and the column that holds the text.
 
     Raises:
         CorpusError: a path is missing; a compressed file is truncated; a JSONL
@@ -40,11 +38,12 @@ def iter_documents(
         ResourceError: the disk is full.
     """
     # Listed lazily: the first documents of a large folder come at once.
-    files = find_files(paths, report, suffixes=suffixes, exclude=exclude)
+    config = config or CorpusConfig()
+    files = find_files(paths, report, Selection.of(config), encoding=config.encoding)
     cursor = ReadCursor()
     with BuildState() as state:
         dedup = ExactDedup(state)
-        for document in read_files(files, report, cursor, json_field=json_field):
+        for document in read_files(files, report, cursor, config):
             if dedup.add(document.digest, cursor.number):
                 count(document, report)
                 yield document

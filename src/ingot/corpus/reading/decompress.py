@@ -7,7 +7,7 @@ import io
 import lzma
 import zlib
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import PurePath
 from typing import BinaryIO, Protocol
 
 import zstandard
@@ -41,15 +41,16 @@ class DecompressingReader(io.RawIOBase):
 
     Args:
         raw: The compressed file, read from its current offset.
-        path: Its name, for error messages.
+        path: Its suffix names the format.
+        where: Its name for messages, if that is another one.
 
     Raises:
         CorpusError: on reading, if the file is truncated, damaged or a decompression bomb.
     """
 
-    def __init__(self, raw: BinaryIO, path: Path) -> None:
+    def __init__(self, raw: BinaryIO, path: PurePath, where: object = None) -> None:
         self._raw = raw
-        self._path = path
+        self._where = where or path
         self._new_frame = _NEW_FRAME[path.suffix.lower()]
         self._frame: _Decompressor | None = None
         self._input = b""
@@ -78,7 +79,7 @@ class DecompressingReader(io.RawIOBase):
         if not data:
             if self._frame is not None or self._bytes_in == 0:
                 raise CorpusError(
-                    "is truncated", where=self._path, fix="fetch or compress the file again"
+                    "is truncated", where=self._where, fix="fetch or compress the file again"
                 )
             return False
         self._bytes_in += len(data)
@@ -88,7 +89,7 @@ class DecompressingReader(io.RawIOBase):
         except _DAMAGED as error:
             raise CorpusError(
                 f"cannot be decompressed ({error})",
-                where=self._path,
+                where=self._where,
                 fix="fetch or compress the file again",
             ) from error
         self._input = b""
@@ -98,22 +99,68 @@ class DecompressingReader(io.RawIOBase):
             self._bytes_in -= len(self._input)
             self._frame = None
         self._bytes_out += len(output)
-        self._refuse_bomb()
+        refuse_bomb(self._bytes_in, self._bytes_out, self._where)
         self._output = memoryview(output)
         return True
 
-    def _refuse_bomb(self) -> None:
-        if self._bytes_out > _FREE_BYTES and self._bytes_out > _MAX_RATIO * self._bytes_in:
-            raise CorpusError(
-                f"decompresses to more than {_MAX_RATIO} times its size, more than text can",
-                where=self._path,
-                fix="decompress it yourself if you trust it",
-            )
+
+def refuse_bomb(bytes_in: int, bytes_out: int, where: object) -> None:
+    """Refuse data that decompresses to more than text can.
+
+    Raises:
+        CorpusError: ``bytes_out`` are too many for ``bytes_in``.
+    """
+    if bytes_out > _FREE_BYTES and bytes_out > _MAX_RATIO * bytes_in:
+        raise CorpusError(
+            f"decompresses to more than {_MAX_RATIO} times its size, more than text can",
+            where=where,
+            fix="decompress it yourself if you trust it",
+        )
 
 
-def open_decompressed(raw: BinaryIO, path: Path) -> io.BufferedReader:
-    """Return a reader of the decompressed bytes of a file; its suffix names the format."""
-    return io.BufferedReader(DecompressingReader(raw, path), buffer_size=1 << 16)
+class Expansion:
+    """Bytes that the members of an archive decompress to, through all layers of compression.
+
+    Attributes:
+        size: Length of the archive.
+    """
+
+    def __init__(self, size: int, where: object) -> None:
+        self.size = size
+        self._where, self._done = where, 0
+
+    def counting(self, stream: BinaryIO) -> io.BufferedReader:
+        """Return a stream whose bytes are counted as they are read.
+
+        Raises:
+            CorpusError: on reading, if there are more of them than text can give.
+        """
+        return io.BufferedReader(_CountedReader(stream, self), buffer_size=1 << 16)
+
+    def add(self, count: int) -> None:
+        """Count decompressed bytes."""
+        self._done += count
+        refuse_bomb(self.size, self._done, self._where)
+
+
+class _CountedReader(io.RawIOBase):
+    def __init__(self, stream: BinaryIO, expansion: Expansion) -> None:
+        self._stream, self._expansion = stream, expansion
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        target = memoryview(buffer).cast("B")  # type: ignore[arg-type]
+        data = self._stream.read(len(target))
+        self._expansion.add(len(data))
+        target[: len(data)] = data
+        return len(data)
+
+
+def open_decompressed(raw: BinaryIO, path: PurePath, where: object = None) -> io.BufferedReader:
+    """Return a reader of the decompressed bytes of a file; see ``DecompressingReader``."""
+    return io.BufferedReader(DecompressingReader(raw, path, where), buffer_size=1 << 16)
 
 
 def _gzip_member() -> _Decompressor:
@@ -133,6 +180,12 @@ _NEW_FRAME: dict[str, Callable[[], _Decompressor]] = {
     ".gz": _gzip_member,
     ".xz": _xz_stream,
     ".zst": _zstd_frame,
+    # The usual short names of compressed tar archives.
+    ".tbz": bz2.BZ2Decompressor,
+    ".tbz2": bz2.BZ2Decompressor,
+    ".tgz": _gzip_member,
+    ".txz": _xz_stream,
+    ".tzst": _zstd_frame,
 }
 # bz2 reports damaged data as OSError; no file is read inside ``decompress``.
 _DAMAGED = (zlib.error, zstandard.ZstdError, lzma.LZMAError, OSError, EOFError)

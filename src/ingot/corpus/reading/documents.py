@@ -1,4 +1,4 @@
-"""Documents of files: text, JSONL and Parquet, each document checked."""
+"""Documents of files, each document checked."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from ingot.corpus.reading.decompress import open_decompressed
-from ingot.corpus.reading.files import JSONL_SUFFIXES, SourceFile
-from ingot.corpus.reading.formats import read_jsonl, read_parquet, read_text
+from ingot.corpus.config import CorpusConfig
+from ingot.corpus.reading.files import SourceFile
 from ingot.corpus.reading.report import ReadReport, Reason
+from ingot.corpus.reading.texts import read_texts
 from ingot.errors import CorpusError
+from ingot.files import open_regular
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,8 @@ def read_files(
     files: Iterable[SourceFile],
     report: ReadReport,
     cursor: ReadCursor,
+    config: CorpusConfig,
     *,
-    json_field: str,
     resume: Mapping[str, Any] | None = None,
 ) -> Iterator[Document]:
     """Yield the documents of files, duplicates included and not yet counted as kept.
@@ -69,13 +70,13 @@ def read_files(
         files: The files in reading order.
         report: Receives what is left out, and bytes read.
         cursor: Where to begin; kept up to date, so that a copy of it is where to resume.
-        json_field: JSONL field and Parquet column that hold the text.
+        config: Says which column holds the text, and which members of an archive are read.
         resume: The ``report.state()`` that belongs to ``cursor``; None at the beginning.
 
     Raises:
-        CorpusError: a file changed since it was listed; a compressed file is truncated; a
-            JSONL line or Parquet file is damaged or lacks the field; the files end before
-            ``cursor``.
+        CorpusError: a file changed since it was listed; a compressed file or an archive is
+            damaged; a JSONL line or Parquet file is damaged or lacks the field; the files end
+            before ``cursor``.
         ResourceError: the disk is full.
     """
     begin_file, skip = cursor.file, cursor.text
@@ -84,7 +85,7 @@ def read_files(
         if number >= begin_file:
             if number > begin_file or resume is None:
                 cursor.file, cursor.text = number, 0
-            texts = _open(file, report, json_field, before)
+            texts = _open(file, report, config, before)
             if resume is not None:
                 _skip_texts(texts, skip, file)
                 report.restore(resume)  # skipping has counted what was counted before
@@ -111,17 +112,17 @@ def _skip_texts(texts: Iterator[tuple[str, str]], count: int, file: SourceFile) 
 
 
 def _open(
-    file: SourceFile, report: ReadReport, json_field: str, before: int
+    file: SourceFile, report: ReadReport, config: CorpusConfig, before: int
 ) -> Iterator[tuple[str, str]]:
     """Yield the texts of one file, each with its origin; ``before`` bytes were in earlier files."""
     try:
-        raw = file.path.open("rb")
-    except OSError:
+        raw = open_regular(file.path, CorpusError)
+    except CorpusError:
         report.skip(Reason.UNREADABLE, str(file.name))
         return
     with raw:
         _check_unchanged(raw, file)
-        for text in _read(file, raw, report, json_field):
+        for text in _read(file, raw, report, config):
             report.source_bytes = before + min(raw.tell(), file.size)
             yield text
 
@@ -137,16 +138,10 @@ def _check_unchanged(raw: BinaryIO, file: SourceFile) -> None:
 
 
 def _read(
-    file: SourceFile, raw: BinaryIO, report: ReadReport, json_field: str
+    file: SourceFile, raw: BinaryIO, report: ReadReport, config: CorpusConfig
 ) -> Iterator[tuple[str, str]]:
-    stream = open_decompressed(raw, file.path) if file.compressed else raw
     try:
-        if file.suffix in JSONL_SUFFIXES:
-            yield from read_jsonl(stream, file.name, json_field, report)
-        elif file.suffix == ".parquet":
-            yield from read_parquet(stream, file.name, json_field, report)
-        else:
-            yield from read_text(stream, file.name, report)
+        yield from read_texts(raw, file.path, file.name, report, config, size=file.size)
     except OSError as error:
         raise CorpusError(
             f"cannot be read to its end ({error.strerror})",

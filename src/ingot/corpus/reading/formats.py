@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -10,7 +11,10 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from ingot.corpus.reading.jsonl import kind_of, read_lines
+from ingot.corpus.config import CorpusConfig
+from ingot.corpus.encodings import decode
+from ingot.corpus.reading.content import declared_encoding, is_plain
+from ingot.corpus.reading.jsonl import Line, kind_of, read_lines
 from ingot.corpus.reading.report import ReadReport, Reason
 from ingot.errors import CorpusError
 from ingot.files import full_disk_named
@@ -21,39 +25,48 @@ PIECE_BYTES = 4 << 20
 _ROWS = 256
 
 
-def read_text(stream: BinaryIO, path: Path, report: ReadReport) -> Iterator[tuple[str, str]]:
+def read_text(
+    stream: BinaryIO, path: Path, config: CorpusConfig, report: ReadReport
+) -> Iterator[tuple[str, str]]:
     """Yield a plain text file as one text, or as several if it is longer than ``PIECE_BYTES``.
 
-    A byte order mark is dropped. A piece that is not UTF-8 is counted and
-    left out; a file that begins with a binary piece is left out whole.
+    A byte order mark is dropped. A piece that is neither UTF-8 nor in the encoding that the
+    file declares or the config names is counted and left out; a file that begins with a
+    binary piece is left out whole.
     """
+    declared: str | None = None
     for number, piece in enumerate(_pieces(stream), start=1):
         origin = str(path) if number == 1 else f"{path}#{number}"
+        if number == 1:
+            declared = declared_encoding(piece)
+            piece = piece.removeprefix(codecs.BOM_UTF8)  # noqa: PLW2901
         if b"\0" in piece:
             report.skip(Reason.BINARY, origin)
             if number == 1:
                 return
             continue
         try:
-            yield piece.decode("utf-8-sig" if number == 1 else "utf-8"), origin
+            # Any bytes decode as Latin-1, a picture's as well.
+            yield decode(piece, *((declared, config.encoding) if is_plain(piece) else ())), origin
         except UnicodeDecodeError:
-            report.skip(Reason.NOT_UTF8, origin)
+            report.skip(Reason.NOT_UTF8 if is_plain(piece) else Reason.BINARY, origin)
 
 
 def read_jsonl(
-    stream: BinaryIO, path: Path, field: str, report: ReadReport
+    stream: BinaryIO, path: Path, config: CorpusConfig, report: ReadReport
 ) -> Iterator[tuple[str, str]]:
     """Yield the text field of every line; blank lines are ignored.
 
     Raises:
         CorpusError: a line is not a JSON object, is too long, or its field is missing or not text.
     """
+    field = config.json_field
     for line in read_lines(stream, path):
         # orjson, the faster parser, reads nearly all lines; json explains the others.
-        text = _quick_text_field(line.data, field)
+        text = _quick_text_field(line, field)
         if text is None:
             try:
-                text = _text_field(line.parse(), field, line.origin)
+                text = _text_field(line.parse(config.encoding), field, line.origin)
             except UnicodeDecodeError:
                 report.skip(Reason.NOT_UTF8, line.origin)
                 continue
@@ -100,10 +113,11 @@ def _character_border(data: bytes) -> int:
     return cut
 
 
-def _quick_text_field(line: bytes, field: str) -> str | None:
+def _quick_text_field(line: Line, field: str) -> str | None:
     """Return the text of a well-formed line; None if it takes a full parse to decide."""
     try:
-        value = orjson.loads(line)
+        line.refuse_crowded()
+        value = orjson.loads(line.data)
     except orjson.JSONDecodeError:  # half a surrogate pair, a byte order mark, or invalid
         return None
     text = value.get(field) if isinstance(value, dict) else None

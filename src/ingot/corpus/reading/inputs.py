@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ingot.corpus.config import CorpusConfig
-from ingot.corpus.reading.files import FileList, SourceFile, list_files
+from ingot.corpus.reading.files import FileList
 from ingot.corpus.reading.hub import PREFIX, spool_dataset
+from ingot.corpus.reading.listing import list_files
+from ingot.corpus.reading.selection import Selection
 from ingot.errors import CorpusError
 from ingot.files import sha256_file
 
@@ -69,14 +71,14 @@ def resolve_inputs(
 
 def list_input_files(inputs: Sequence[Input], config: CorpusConfig) -> FileList:
     """List the files of all inputs; spooled files carry the name of their source."""
-    found = list_files([item.path for item in inputs], suffixes=config.suffixes)
-    return replace(found, files=tuple(_named(file, inputs[file.source]) for file in found.files))
-
-
-def _named(file: SourceFile, item: Input) -> SourceFile:
-    if item.content is None:
-        return file
-    return replace(file, shown=Path(item.name), content=item.content)
+    found = list_files(
+        [item.path for item in inputs],
+        Selection.of(config),
+        encoding=config.encoding,
+        shown=[None if item.content is None else item.name for item in inputs],
+    )
+    files = (replace(file, content=inputs[file.source].content) for file in found.files)
+    return replace(found, files=tuple(files))
 
 
 def _spool_stdin(path: Path, stdin: BinaryIO | None) -> str:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ingot.corpus.encodings import decode
 from ingot.errors import CorpusError
 
 MAX_LINE_BYTES = 64 << 20
 """Longest line that is read; a line without end would otherwise fill the memory."""
+
+MAX_VALUES = 1 << 20
+"""Most values of one line: each takes some 60 bytes of memory, far more than in the file."""
+
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_SEPARATORS = (b",", b"[", b"{")
 
 _KINDS: dict[type, str] = {
     dict: "an object",
@@ -43,22 +52,45 @@ class Line:
         """File and line, such as ``talks.jsonl:12``."""
         return f"{self.path}:{self.number}"
 
-    def decode(self) -> str:
+    def decode(self, encoding: str | None = None) -> str:
         """Return the text of the line, without the byte order mark of a file's first line.
 
-        Raises:
-            UnicodeDecodeError: the line is not UTF-8.
-        """
-        return self.data.decode("utf-8-sig" if self.number == 1 else "utf-8")
+        Args:
+            encoding: Encoding of a line that is not UTF-8.
 
-    def parse(self) -> dict[str, Any]:
+        Raises:
+            UnicodeDecodeError: the line is in neither.
+        """
+        data = self.data.removeprefix(codecs.BOM_UTF8) if self.number == 1 else self.data
+        return decode(data, encoding)
+
+    def refuse_crowded(self) -> None:
+        """Refuse a line of so many values that parsing it would fill the memory.
+
+        Raises:
+            CorpusError: it holds more than ``MAX_VALUES``.
+        """
+        if len(self.data) > MAX_VALUES:
+            outside = _STRING.sub(b"", self.data)
+            if sum(map(outside.count, _SEPARATORS)) > MAX_VALUES:
+                raise CorpusError(
+                    f"holds more than {MAX_VALUES:,} values",
+                    where=self.origin,
+                    fix="split the line",
+                )
+
+    def parse(self, encoding: str | None = None) -> dict[str, Any]:
         """Return the JSON object of the line.
 
+        Args:
+            encoding: Encoding of a line that is not UTF-8.
+
         Raises:
-            UnicodeDecodeError: the line is not UTF-8.
-            CorpusError: it is not a JSON object.
+            UnicodeDecodeError: the line is in neither.
+            CorpusError: it is not a JSON object, or holds too many values.
         """
-        text = self.decode()
+        self.refuse_crowded()
+        text = self.decode(encoding)
         try:
             value = json.loads(text)
         except (ValueError, RecursionError) as error:

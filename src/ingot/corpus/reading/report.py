@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -14,12 +14,45 @@ class Reason(StrEnum):
     """Reason why a file or document was left out."""
 
     BINARY = "binary"
+    DOCUMENT = "PDF or office document"
     NOT_UTF8 = "not UTF-8"
     EMPTY = "empty"
     DUPLICATE = "duplicate"
     NEAR_DUPLICATE = "near-duplicate"
     UNREADABLE = "unreadable"
     OTHER_KIND = "other kind of file"
+    HIDDEN = "hidden"
+    EXCLUDED = "excluded folder"
+    LINK = "leads out of its folder"
+    NESTED = "archive inside an archive"
+
+
+REMEDIES = {
+    Reason.BINARY: "only text is read",
+    Reason.DOCUMENT: "convert them, for example with pdftotext or pandoc",
+    Reason.NOT_UTF8: "name their encoding: --set corpus.encoding=latin-1",
+    Reason.EMPTY: "there is nothing to read",
+    Reason.DUPLICATE: "the first one is kept",
+    Reason.NEAR_DUPLICATE: "corpus.near_duplicates is the least similarity",
+    Reason.UNREADABLE: "check their permissions; pipes, devices and encrypted files are not read",
+    Reason.OTHER_KIND: "corpus.suffixes chooses the kinds",
+    Reason.HIDDEN: "--set corpus.hidden=true reads them",
+    Reason.EXCLUDED: "--set corpus.exclude=[] reads them",
+    Reason.LINK: "name what they point to as a further source",
+    Reason.NESTED: "unpack them",
+}
+"""What a user can do about each."""
+
+
+def explain(skipped: Mapping[str, tuple[int, Sequence[str]]]) -> list[str]:
+    """Return a line for each reason: how much was left out, an example, and what to do."""
+    lines = []
+    for reason, (count, examples) in sorted(skipped.items()):
+        example = f", such as {examples[0]}" if examples else ""
+        # An old or foreign manifest may name further reasons.
+        remedy = f"; {REMEDIES[Reason(reason)]}" if reason in set(Reason) else ""
+        lines.append(f"left out: {count:,} {reason}{example}{remedy}")
+    return lines
 
 
 @dataclass(slots=True)

@@ -15,9 +15,9 @@ from ingot.corpus.store.manifest import (
     ShardRecord,
     SplitRecord,
 )
-from ingot.corpus.store.safe_open import REBUILD, read_whole
-from ingot.corpus.store.shards import Part, Shard, TokenStore
+from ingot.corpus.store.shards import REBUILD, Part, Shard, TokenStore
 from ingot.errors import ArtifactError, CorpusError
+from ingot.files import read_regular
 from ingot.model.tokenizer import Tokenizer
 
 _MAX_TOKENIZER_BYTES = 1 << 28
@@ -55,7 +55,7 @@ def open_corpus(path: Path, *, verify: bool = False) -> Corpus:
 
 
 def _open_tokenizer(path: Path, manifest: CorpusManifest) -> Tokenizer:
-    data = read_whole(path, _MAX_TOKENIZER_BYTES)
+    data = read_regular(path, CorpusError, max_bytes=_MAX_TOKENIZER_BYTES, fix=REBUILD)
     if hashlib.sha256(data).hexdigest() != manifest.tokenizer_sha256:
         raise CorpusError("does not match its checksum", where=path, fix=REBUILD)
     try:

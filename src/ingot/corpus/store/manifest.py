@@ -11,8 +11,10 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ingot.corpus.config import CorpusConfig, Weight
-from ingot.corpus.store.safe_open import REBUILD, read_whole
+from ingot.corpus.reading.report import explain
+from ingot.corpus.store.shards import REBUILD
 from ingot.errors import CorpusError, from_validation
+from ingot.files import read_regular
 
 MANIFEST = "corpus.json"
 TOKENIZER = "tokenizer.json"
@@ -132,7 +134,12 @@ class CorpusManifest(_Part):
         Raises:
             CorpusError: it is missing, malformed, of another version, or does not match its digest.
         """
-        data = read_whole(path, _MAX_BYTES, fix="build the corpus first, or check the path")
+        data = read_regular(
+            path,
+            CorpusError,
+            max_bytes=_MAX_BYTES,
+            fix="build the corpus first, or check the path",
+        )
         try:
             value = json.loads(data)
             found = value.get("format") if isinstance(value, dict) else None
@@ -160,14 +167,11 @@ class CorpusManifest(_Part):
         )
 
     def summary(self) -> str:
-        """Return one line about the contents, what was left out, and the mix."""
+        """Return one line about the contents and the mix."""
         text = (
             f"{self.train.documents:,} documents to train on ({self.train.tokens:,} tokens), "
             f"{self.validation.documents:,} held out"
         )
-        if self.skipped:
-            counts = (f"{entry.count:,} {reason}" for reason, entry in self.skipped.items())
-            text += f"; left out {', '.join(counts)}"
         if self.sources:
             shares = (
                 f"{source.name} {source.share:.1%} ({source.train.tokens:,} tokens)"
@@ -175,6 +179,12 @@ class CorpusManifest(_Part):
             )
             text += f"; training draws {', '.join(shares)}"
         return text
+
+    def left_out(self) -> list[str]:
+        """Return a line for each reason why something was left out, with what changes it."""
+        return explain(
+            {reason: (entry.count, entry.examples) for reason, entry in self.skipped.items()}
+        )
 
     def to_json(self) -> bytes:
         """Return the bytes to write."""

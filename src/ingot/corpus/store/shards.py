@@ -22,8 +22,10 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from ingot.corpus.store.safe_open import REBUILD, safe_open
 from ingot.errors import CorpusError
+from ingot.files import open_regular
+
+REBUILD = "build the corpus again"
 
 SHARD_TOKENS = 64 << 20
 HEADER_BYTES = 64
@@ -135,7 +137,7 @@ class Shard:
             CorpusError: the file is missing, truncated, or not a shard of this version.
         """
         self.path = path
-        with safe_open(path) as file:
+        with open_regular(path, CorpusError, fix=REBUILD) as file:
             size = file.seek(0, os.SEEK_END)
             if size < HEADER_BYTES:
                 raise CorpusError(
