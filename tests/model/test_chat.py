@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import ingot
 from ingot.errors import UsageError
 from ingot.model import Tokenizer
-from ingot.model.chat import DEFAULT_TEMPLATE, ChatTemplate
+from ingot.model.chat import DEFAULT_TEMPLATE, ChatTemplate, _Shield
 from ingot.model.tokenizer import END_OF_TEXT
 
 SOURCE = Path(ingot.__file__).parent
@@ -170,3 +170,11 @@ def test_further_variables_reach_the_template() -> None:
         ids = template.encode(TOKENIZER, [], variables={"tools": tools})
     assert EOS not in ids
     assert TOKENIZER.decode(ids) == json.dumps(tools, ensure_ascii=False)
+
+
+def test_a_text_of_nothing_but_control_tokens_is_read_in_linear_time() -> None:
+    """FAULTS A6: a million of them; copying the whole text for each would take hours."""
+    shield = _Shield(TOKENIZER, "", [])
+    hidden = shield.hide(END_OF_TEXT * 1_000_000)
+    assert len(hidden) == (len(END_OF_TEXT) + 1) * 1_000_000
+    assert END_OF_TEXT not in hidden

@@ -74,3 +74,11 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_control_tokens_are_named() -> None:
     assert TOKENIZER.special_tokens == {END_OF_TEXT: TOKENIZER.eos_id}
+
+
+@given(st.text())
+def test_no_text_has_fewer_tokens_than_said(text: str) -> None:
+    """FAULTS A4: a text can be refused by its length."""
+    least = TOKENIZER.least_tokens(text)
+    assert least <= len(TOKENIZER.encode(text))
+    assert least * TOKENIZER.longest_token >= len(text.encode())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Self
 
 from ingot.errors import UsageError
@@ -71,7 +72,7 @@ class ChatTemplate:
         seconds: float = _SECONDS,
         characters: int = _CHARACTERS,
     ) -> None:
-        self.source, self._where = source, where
+        self.source, self._where, self.characters = source, where, characters
         self._process = TemplateProcess(source, where=where, seconds=seconds, characters=characters)
 
     def render(
@@ -240,9 +241,10 @@ class _Shield:
         for start in range(max(0, len(text) - self._longest), len(text)):
             if text[start:] in self._beginnings:
                 starts.add(start)
-        for start in sorted(starts, reverse=True):
-            text = text[: start + 1] + self._mark + text[start + 1 :]
-        return text
+        # Joined once: a text of nothing but control tokens has tens of thousands of them.
+        ends = [start + 1 for start in sorted(starts)]
+        parts = [text[begin:end] for begin, end in pairwise([0, *ends, len(text)])]
+        return self._mark.join(parts)
 
     def _plain(self, text: str) -> list[int]:
         return self._tokenizer.encode(text.replace(self._mark, "")) if text else []

@@ -39,6 +39,8 @@ class Tokenizer:
         self._backend = backend
         self._bytes = _token_bytes(backend, where)
         self.eos_id: int = eos_id
+        self.longest_token: int = max(map(len, self._bytes), default=0)
+        """Bytes of the longest token."""
         added = backend.get_added_tokens_decoder()
         self.special_tokens: dict[str, int] = {
             token.content: token_id for token_id, token in added.items() if token.special
@@ -112,6 +114,15 @@ class Tokenizer:
     def encode(self, text: str) -> list[int]:
         """Return the token ids of ``text``; nothing is added."""
         return self._backend.encode(text, add_special_tokens=False).ids
+
+    def least_tokens(self, text: str) -> int:
+        """Return a number of tokens that ``text`` has at least, without encoding it.
+
+        Every byte of a text is in a token, as no token is longer than the longest.
+        """
+        if self._backend.normalizer is not None:
+            return 0  # it may shorten the text
+        return -(-len(text.encode("utf-8", "surrogatepass")) // max(1, self.longest_token))
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Encode many texts on all cores."""

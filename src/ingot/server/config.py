@@ -52,6 +52,10 @@ class ServerConfig(BaseModel):
     """Largest head of a request in bytes: request line and headers, chunk extensions, trailers."""
     max_body_bytes: Annotated[int, Field(ge=1024)] = 1_000_000
     """Largest body of a request in bytes."""
+    max_body_entries: _Count = 131_072
+    """Most values in a body, estimated: commas, quotation marks and, fourfold, opening brackets."""
+    max_open_body_bytes: _Count = 256_000_000
+    """Most bytes in the bodies of all open requests; more are refused with status 429."""
     max_sequences: _Count = 128
     """Most sequences in one request: prompts times ``n`` or ``best_of``."""
     max_open_requests: _Count = 8192

@@ -95,6 +95,8 @@ class AuthMiddleware:
         context.finished_s = context.elapsed_s
         self._service.metrics.observe(context)
         self._service.activity.count(context)
+        if context.refused_tokens and context.key and self._service.keys:
+            self._service.keys.charge(context.key, context.refused_tokens)
         if self._service.tracer is not None:
             self._service.tracer.record(context)
         if self._service.config.log_requests and context.path not in _QUIET_PATHS:

@@ -30,6 +30,21 @@ def test_a_meter_measures_the_last_minute() -> None:
     assert meter.per_second() == 0
 
 
+def test_bytes_of_bodies_are_bounded_together_and_freed() -> None:
+    """FAULTS A5: what is kept in memory for open requests has a bound."""
+    admission = Admission(ServerConfig(max_open_body_bytes=100))
+    with admission.body() as first:
+        first(60)
+        with admission.body() as second:
+            second(30)
+            with pytest.raises(ApiError) as caught:
+                second(30)
+        assert caught.value.status == 429
+        first(40)
+    with admission.body() as third:
+        third(100)
+
+
 def test_requests_are_bounded_and_freed() -> None:
     admission = Admission(ServerConfig(max_open_requests=2))
     with admission.request(), admission.request():

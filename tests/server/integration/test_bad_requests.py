@@ -152,8 +152,8 @@ def test_a_missing_field(http: httpx.Client, missing: str) -> None:
         b'{"model": "tiny", }',
         b'{"model": "\xff"}',
         b'{"prompt": "\\ud800"}',
-        b"[" * 100_000,
-        b'{"a":' * 100_000,
+        b"[" * 20_000,
+        b'{"a":' * 20_000,
         b'{"seed": 1' + b"0" * 5000 + b"}",
         b"\x00",
     ],
@@ -187,7 +187,7 @@ def test_a_body_that_is_too_large(http: httpx.Client, chunked: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "prompt", ["x " * 3000, " " * 900_000, [5] * 2048], ids=["x", "space", "ids"]
+    "prompt", ["x " * 3000, "\x01" * 3000, [5] * 2048], ids=["x", "bytes", "ids"]
 )
 def test_a_prompt_past_the_context_is_never_cut(
     http: httpx.Client, prompt: str | list[int], count_tokens: Any

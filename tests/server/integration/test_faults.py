@@ -146,6 +146,7 @@ TEMPLATES = {
     "endless": "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}x",
     "code": "{{ messages.__class__.__mro__[1].__subclasses__() }}",
     "huge": "{{ 'a' * 10000000000 }}",
+    "long": "{{ '☃' * 16000000 }}",  # FAULTS A7
     "syntax": "{% for %}",
     "missing": "{{ messages[0].nothing.at_all }}",
     "refusing": "{{ raise_exception('no system message') }}",

@@ -52,8 +52,10 @@ class Admission:
     def __init__(self, config: ServerConfig, clock: Callable[[], float] = time.monotonic) -> None:
         self._max_requests = config.max_open_requests
         self._max_tokens = config.max_open_tokens
+        self._max_body_bytes = config.max_open_body_bytes
         self._requests = 0
         self._tokens = 0
+        self._body_bytes = 0
         self._finished = Meter(clock)
         self._done_tokens = Meter(clock)
 
@@ -82,6 +84,27 @@ class Admission:
         finally:
             self._requests -= 1
             self._finished.add(1)
+
+    @contextlib.contextmanager
+    def body(self) -> Iterator[Callable[[int], None]]:
+        """Hold a request's body inside the block; yields what to call with each part's bytes.
+
+        Raises:
+            ApiError: 429 if the bodies of all requests together are too large.
+        """
+        held = 0
+
+        def add(count: int) -> None:
+            nonlocal held
+            if self._body_bytes + count > self._max_body_bytes:
+                raise self.retry_after_error(f"{self._body_bytes} bytes of bodies are held already")
+            held += count
+            self._body_bytes += count
+
+        try:
+            yield add
+        finally:
+            self._body_bytes -= held
 
     @contextlib.contextmanager
     def tokens(self, count: int) -> Iterator[None]:

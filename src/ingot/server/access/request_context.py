@@ -40,6 +40,8 @@ class RequestContext:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    refused_tokens: int = 0
+    """Of a prompt that was refused for its length; charged to the key."""
     first_token_s: float | None = None
     """Seconds from the request's arrival to its first token."""
     finished_s: float = 0.0

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from starlette.requests import Request
 
 from ingot.artifact import Ingot, chat_template_source
 from ingot.errors import IngotError
 from ingot.model.chat import ChatTemplate
+from ingot.server.access.request_context import context_of
+from ingot.server.engine.text_worker import TextWorker
 from ingot.server.engine.tools import described, instructions, select_tools, written_call
 from ingot.server.http.errors import ApiError
 from ingot.server.schemas.chat import ConversationFields, Tool
 from ingot.server.schemas.messages import AssistantMessage, Message, ToolCall, ToolMessage, text_of
 
 _MAX_INLINE_CHARACTERS = 1024  # encoded in 0.25 ms, less than it takes to start a thread's work
-
+# A template may write what the context holds. Each control token in a message has a mark in it.
+_MAX_RENDERED = 16 << 20
+_MARKS = 2
+_SLACK = 1024
 
 # The template's variables that are not the client's to set.
 _OWN_VARIABLES = frozenset({"messages", "tools", "add_generation_prompt", "bos_token", "eos_token"})
@@ -89,65 +95,108 @@ class PromptEncoder:
         self._tokenizer = ingot.tokenizer
         self._max_context = max_context
         self._template: ChatTemplate | None = None
-        # One conversation at a time: a slow template must not occupy every thread of the pool.
-        self._turn = asyncio.Lock()
+        self._most_characters = min(
+            _MAX_RENDERED, max_context * ingot.tokenizer.longest_token * _MARKS + _SLACK
+        )
+        # Apart, so that a slow template holds up conversations alone.
+        self._texts = TextWorker("ingot-texts")
+        self._conversations = TextWorker("ingot-conversations")
 
     async def encode(
-        self, prompts: list[str] | list[list[int]], field: str = "prompt"
+        self,
+        http_request: Request,
+        prompts: list[str] | list[list[int]],
+        field: str = "prompt",
     ) -> list[list[int]]:
         """Return each prompt's token ids.
 
         Args:
+            http_request: Where they come from; it is charged for what is encoded and refused.
             prompts: Texts or token ids.
             field: The request's field that holds them.
 
         Raises:
             ApiError: 400 where one is empty, has an id that is not a token, or leaves no
                 space in the context for an answer.
+            ClientDisconnect: the client left meanwhile.
         """
-        encoded = await self._encode_texts(prompts) if isinstance(prompts[0], str) else prompts
-        for index, ids in enumerate(encoded):
-            self._check(ids, f"{field}[{index}]" if len(encoded) > 1 else field)
-        return encoded
+        names = [
+            f"{field}[{index}]" if len(prompts) > 1 else field for index in range(len(prompts))
+        ]
+        with _charging(http_request):
+            if isinstance(prompts[0], str):
+                return await self._encode_texts(http_request, prompts, names)
+            for ids, name in zip(prompts, names, strict=True):
+                self._check(ids, name)
+        return prompts
 
     async def encode_conversation(
-        self, conversation: Conversation, field: str = "messages"
+        self, http_request: Request, conversation: Conversation, field: str = "messages"
     ) -> list[int]:
         """Return a conversation's token ids, up to where the answer begins.
 
         Args:
+            http_request: Where it comes from; it is charged for what is encoded and refused.
             conversation: The messages and tools.
             field: The request's field that holds the messages.
 
         Raises:
             ApiError: 400 where the template refuses it, or it leaves no space for an answer.
+            ClientDisconnect: the client left meanwhile.
         """
-        ids = await self.render(conversation, field)
-        self._check(ids, field)
+        with _charging(http_request):
+            self._check_length("".join(map(text_of, conversation.messages)), field)
+            ids = await self.render(http_request, conversation, field)
+            self._check(ids, field)
         return ids
 
-    async def render(self, conversation: Conversation, field: str = "messages") -> list[int]:
+    async def encode_text(self, http_request: Request, text: str) -> list[int]:
+        """Return a text's token ids, however many they are.
+
+        Raises:
+            ClientDisconnect: the client left meanwhile.
+        """
+        return await self._texts.run(http_request, lambda: self._tokenizer.encode(text))
+
+    async def render(
+        self, http_request: Request, conversation: Conversation, field: str = "messages"
+    ) -> list[int]:
         """Return a conversation's token ids, however many they are.
 
         Tools and calls are written into messages if the template does not render them.
 
         Raises:
             ApiError: 400 where the template refuses it.
+            ClientDisconnect: the client left meanwhile.
         """
-        async with self._turn:
-            return await asyncio.to_thread(self._render, conversation, field)
+        return await self._conversations.run(
+            http_request, lambda: self._render(conversation, field)
+        )
 
     def close(self) -> None:
-        """End the template's process."""
+        """End the template's process and the threads."""
+        self._texts.close()
+        self._conversations.close()
         if self._template is not None:
             self._template.close()
 
-    async def _encode_texts(self, texts: list[str]) -> list[list[int]]:
-        encode = self._tokenizer.encode
+    async def _encode_texts(
+        self, http_request: Request, texts: list[str], names: list[str]
+    ) -> list[list[int]]:
+        for text, name in zip(texts, names, strict=True):
+            self._check_length(text, name)
+
+        def encode_all() -> list[list[int]]:
+            encoded = []
+            for text, name in zip(texts, names, strict=True):
+                ids = self._tokenizer.encode(text)
+                self._check(ids, name)  # now, so that those after one refused are not encoded
+                encoded.append(ids)
+            return encoded
+
         if sum(map(len, texts)) <= _MAX_INLINE_CHARACTERS:
-            return [encode(text) for text in texts]
-        # In a thread, because other requests must not wait for a long text.
-        return await asyncio.to_thread(lambda: [encode(text) for text in texts])
+            return encode_all()
+        return await self._texts.run(http_request, encode_all)
 
     def _render(self, conversation: Conversation, field: str) -> list[int]:
         try:
@@ -165,8 +214,15 @@ class PromptEncoder:
     def _open_template(self) -> ChatTemplate:
         if self._template is None:
             source = chat_template_source(self._ingot)
-            self._template = ChatTemplate(source, where="the model's chat template")
+            self._template = ChatTemplate(
+                source, where="the model's chat template", characters=self._most_characters
+            )
         return self._template
+
+    def _check_length(self, text: str, name: str) -> None:
+        """Refuse a text that is too long however it is encoded; encoding costs 1 s per MB."""
+        if (least := self._tokenizer.least_tokens(text)) >= self._max_context:
+            raise self._too_long(f"{name} has at least {least} tokens", name, least)
 
     def _check(self, ids: list[int], name: str) -> None:
         """Refuse token ids that cannot be answered; ``name`` begins with the request's field."""
@@ -183,13 +239,39 @@ class PromptEncoder:
                 code="invalid_value",
             )
         if len(ids) >= self._max_context:
-            raise ApiError(
-                400,
-                f"{name} has {len(ids)} tokens, but the model's context holds "
-                f"{self._max_context}, the answer included; send a shorter one",
-                param=field,
-                code="context_length_exceeded",
-            )
+            raise self._too_long(f"{name} has {len(ids)} tokens", name, len(ids))
+
+    def _too_long(self, what: str, name: str, tokens: int) -> PromptTooLongError:
+        return PromptTooLongError(
+            tokens,
+            f"{what}, but the model's context holds {self._max_context}, the answer included; "
+            "send a shorter one",
+            param=name.partition("[")[0],
+        )
+
+
+class PromptTooLongError(ApiError):
+    """Refusal of a prompt that was read, and perhaps encoded.
+
+    Args:
+        tokens: What it is charged as.
+        message: What was wrong.
+        param: The field that holds it.
+    """
+
+    def __init__(self, tokens: int, message: str, *, param: str) -> None:
+        super().__init__(400, message, param=param, code="context_length_exceeded")
+        self.tokens = tokens
+
+
+@contextlib.contextmanager
+def _charging(http_request: Request) -> Iterator[None]:
+    """Charge the request's key for a prompt that is refused inside the block."""
+    try:
+        yield
+    except PromptTooLongError as error:
+        context_of(http_request).refused_tokens = error.tokens
+        raise
 
 
 def _messages(conversation: Conversation, source: str) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -77,13 +77,18 @@ class Router:
         handlers[route.method] = route.handler
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; an ``ApiError`` becomes the answer it describes."""
+        """Answer a request; an ``ApiError`` becomes the answer it describes.
+
+        A client that left before its answer began gets none.
+        """
         request = Request(scope, receive, send)
         try:
             response = await self._find(request)(request)
             await response(scope, receive, send)
         except ApiError as error:
             await error.response()(scope, receive, send)
+        except ClientDisconnect:
+            pass
 
     def _find(self, request: Request) -> Handler:
         """Return the handler of a request.

@@ -91,7 +91,7 @@ def add_admin(router: Router, service: Service) -> None:
         Running requests finish on the model that they started with.
         """
         _check_admin(http_request)
-        request = await read_request(http_request, ReplaceRequest, service.config)
+        request = await read_request(http_request, ReplaceRequest, service)
         model = await service.models.replace(request.model, Path(request.path))
         return json_response(model.description)
 
@@ -104,7 +104,7 @@ def add_admin(router: Router, service: Service) -> None:
         _check_private(service)
         if service.keys is not None:
             _check_admin(http_request)
-        request = await read_request(http_request, QuantizeRequest, service.config)
+        request = await read_request(http_request, QuantizeRequest, service)
         model = await service.models.quantize(request.model)
         return json_response(model.description)
 
@@ -142,7 +142,7 @@ def add_activity(router: Router, service: Service) -> None:
     async def cancel(http_request: Request) -> Response:
         """Cancel a running request, as if its client had disconnected."""
         _check_private(service)
-        request = await read_request(http_request, CancelRequest, service.config)
+        request = await read_request(http_request, CancelRequest, service)
         if not service.activity.cancel(request.number, context_of(http_request).key):
             raise ApiError(404, "no running request has this number", code="not_found")
         return json_response(Cancelled(request.number))

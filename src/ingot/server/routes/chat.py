@@ -51,7 +51,7 @@ def add_chat(router: Router, service: Service) -> None:
         check_together(request, service.config, 1, request.n or 1)
         _check(request)
         conversation, required = conversation_of(request, request.messages)
-        prompt = await model.prompts.encode_conversation(conversation)
+        prompt = await model.prompts.encode_conversation(http_request, conversation)
         if service.config.log_prompts:
             context.prompts = [model.ingot.tokenizer.decode(prompt)]
         grammar: Grammar | None = None

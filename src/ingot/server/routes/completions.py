@@ -38,7 +38,7 @@ def add_completions(router: Router, service: Service) -> None:
         context, request, model = await open_request(http_request, CompletionRequest, service)
         check_together(request, service.config, len(request.prompts), request.candidates_per_prompt)
         _check(request)
-        prompts = await model.prompts.encode(request.prompts)
+        prompts = await model.prompts.encode(http_request, request.prompts)
         if service.config.log_prompts:
             context.prompts = [model.ingot.tokenizer.decode(ids) for ids in prompts]
         grammar = await request_grammar(request, model.grammars) if request.has_grammar else None

@@ -75,7 +75,7 @@ def add_embeddings(router: Router, service: Service) -> None:
     async def embeddings(http_request: Request) -> Response:
         """Return the mean of each input's last hidden states."""
         context, request, model = await open_request(http_request, EmbeddingsRequest, service)
-        prompts = await model.prompts.encode(request.inputs, "input")
+        prompts = await model.prompts.encode(http_request, request.inputs, "input")
         if service.config.log_prompts:
             context.prompts = [model.ingot.tokenizer.decode(ids) for ids in prompts]
         generation = GenerationRequest(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import orjson
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -19,6 +20,7 @@ from ingot.server.access.request_context import RequestContext
 from ingot.server.engine.model_registry import ServedModel
 from ingot.server.engine.service import Service
 from ingot.server.engine.stream import OutputStream, join
+from ingot.server.http.client import while_connected
 from ingot.server.http.errors import ApiError, from_ingot_error
 from ingot.server.schemas.completions import (
     CompletionTokensDetails,
@@ -171,7 +173,9 @@ class GenerationResponse(Response):
             self._submit(answers)
             try:
                 async with asyncio.timeout(self._limit_s + _GRACE_S):
-                    await while_connected(receive, work(answers, send))
+                    # A client that left is told nothing.
+                    with contextlib.suppress(ClientDisconnect):
+                        await while_connected(receive, work(answers, send))
             except TimeoutError as error:
                 await self._break_off(self._too_late(), send, error)
             except asyncio.CancelledError as error:
@@ -285,30 +289,6 @@ class GenerationResponse(Response):
     def _too_late(self) -> ApiError:
         limit = f"the answer was not complete within {self._limit_s:g} s"
         return ApiError(504, f"{limit}; ask for fewer tokens", code="deadline_exceeded")
-
-
-async def while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
-    """Run ``work`` until it ends or the client disconnects; then it is cancelled.
-
-    Args:
-        receive: The request's channel, after its body was read.
-        work: Must clean up when cancelled.
-    """
-    doing = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_client_leaves(receive))
-    try:
-        await asyncio.wait({doing, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if doing.done():
-            doing.result()
-    finally:
-        doing.cancel()
-        leaving.cancel()
-        await asyncio.gather(doing, leaving, return_exceptions=True)
-
-
-async def _client_leaves(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def _without_bad_end(delta: OutputDelta) -> OutputDelta | None:

@@ -39,7 +39,7 @@ def add_responses(router: Router, service: Service) -> None:
         """Answer an input; streamed as server-sent events where `stream` is true."""
         context, request, model = await open_request(http_request, ResponsesRequest, service)
         conversation = Conversation(_messages(request))
-        prompt = await model.prompts.encode_conversation(conversation, "input")
+        prompt = await model.prompts.encode_conversation(http_request, conversation, "input")
         if service.config.log_prompts:
             context.prompts = [model.ingot.tokenizer.decode(prompt)]
         wanted = request.text.format if request.text else None

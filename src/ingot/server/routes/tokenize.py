@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -61,9 +60,9 @@ def add_tokens(router: Router, service: Service) -> None:
     @router.post("/tokenize", Tokenized, body=TokenizeRequest)
     async def tokenize(http_request: Request) -> Response:
         """Return the tokens of a text, or of a conversation as the chat route reads it."""
-        request = await read_request(http_request, TokenizeRequest, service.config)
+        request = await read_request(http_request, TokenizeRequest, service)
         model = use_model(service, context_of(http_request), request.model)
-        ids = await _tokens(request, model)
+        ids = await _tokens(http_request, request, model)
         names = LogprobsWriter(model.ingot.tokenizer).name
         strings = [names(token_id) for token_id in ids] if request.return_token_strs else None
         return json_response(Tokenized(len(ids), model.loop.max_context, ids, strings))
@@ -71,7 +70,7 @@ def add_tokens(router: Router, service: Service) -> None:
     @router.post("/detokenize", Detokenized, body=DetokenizeRequest)
     async def detokenize(http_request: Request) -> Response:
         """Return the text of tokens; bytes that are not UTF-8 become U+FFFD."""
-        request = await read_request(http_request, DetokenizeRequest, service.config)
+        request = await read_request(http_request, DetokenizeRequest, service)
         model = use_model(service, context_of(http_request), request.model)
         tokenizer = model.ingot.tokenizer
         if request.tokens and (highest := max(request.tokens)) >= tokenizer.vocab_size:
@@ -84,10 +83,10 @@ def add_tokens(router: Router, service: Service) -> None:
         return json_response(Detokenized(tokenizer.decode(request.tokens)))
 
 
-async def _tokens(request: TokenizeRequest, model: ServedModel) -> list[int]:
+async def _tokens(http_request: Request, request: TokenizeRequest, model: ServedModel) -> list[int]:
     if (request.prompt is None) == (request.messages is None):
         raise ApiError(400, "give prompt or messages", param="prompt", code="invalid_value")
     if request.messages is not None:
         conversation, _ = conversation_of(request, request.messages)
-        return await model.prompts.render(conversation)
-    return await asyncio.to_thread(model.ingot.tokenizer.encode, request.prompt or "")
+        return await model.prompts.render(http_request, conversation)
+    return await model.prompts.encode_text(http_request, request.prompt or "")
