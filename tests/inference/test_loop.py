@@ -306,7 +306,7 @@ def test_options_reach_the_engine(make_loop: Any) -> None:
     assert gate.reached.wait(300)
     order: queue.Queue[str] = queue.Queue()
     asked = [
-        ("last", RequestOptions(priority=1)),
+        ("last", RequestOptions(tenant="a", priority=1)),
         ("first", RequestOptions(tenant="a", cache_salt="x")),
         ("third", RequestOptions(tenant="a")),
         ("second", RequestOptions(tenant="b")),

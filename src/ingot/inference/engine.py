@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from collections.abc import Sequence as Seq
 from dataclasses import asdict
 
@@ -25,6 +25,8 @@ from ingot.model.tokenizer import Tokenizer
 
 _log = logging.getLogger(__name__)
 _DEFAULT_OPTIONS = RequestOptions()
+_ROOM_SHARE = 8
+"""A tenant alone may fill 8/9 of the queue, two together 16/17."""
 
 
 class QueueFull(ServeError):  # noqa: N818 (the name is clear without "Error")
@@ -97,7 +99,7 @@ class Engine:
             ServeError: the engine has failed.
         """
         sequence = self.prepare(prompt_ids, params, on_output, options)
-        self.check_room()
+        self.check_room(sequence.options.tenant)
         self.enqueue(sequence)
         return sequence
 
@@ -124,10 +126,15 @@ class Engine:
         self._scheduler.check_fits(sequence)
         return sequence
 
-    def check_room(self, arriving: int = 0) -> None:
+    def check_room(self, tenant: str = "", arriving: Iterable[Sequence] = ()) -> None:
         """Refuse another sequence if the queue is full or the engine has failed. Thread-safe.
 
+        A tenant may hold at most ``_ROOM_SHARE`` times as many places as are free, so that one
+        tenant alone cannot fill the queue and others always find a place (the dynamic threshold
+        of A. Choudhury and E. Hahne, "Dynamic queue length thresholds", INFOCOM 1996).
+
         Args:
+            tenant: Whose sequence it is.
             arriving: Sequences accepted elsewhere but not enqueued yet.
 
         Raises:
@@ -136,9 +143,14 @@ class Engine:
         """
         if self._failed is not None:
             raise ServeError(f"has failed ({self._failed})", where="engine", fix="start it again")
-        if len(self._scheduler.waiting) + arriving >= self._max_waiting:
+        tenants = [sequence.options.tenant for sequence in arriving]
+        waiting = len(self._scheduler.waiting) + len(tenants)
+        own = self._scheduler.waiting.waiting_of(tenant) + tenants.count(tenant)
+        if own >= _ROOM_SHARE * (self._max_waiting - waiting):
             raise QueueFull(
-                f"{self._max_waiting} sequences wait already", where="engine", fix="try again later"
+                f"{waiting} sequences wait already, {own} of them yours",
+                where="engine",
+                fix="try again later",
             )
 
     def enqueue(self, sequence: Sequence) -> None:

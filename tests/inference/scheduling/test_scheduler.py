@@ -14,7 +14,13 @@ names = itertools.count()
 
 
 def sequence(
-    prompt: int, max_tokens: int = 8, *, priority: int = 0, tenant: str = "", first: int = 1
+    prompt: int,
+    max_tokens: int = 8,
+    *,
+    priority: int = 0,
+    tenant: str = "",
+    first: int = 1,
+    tenant_priority: int = 0,
 ) -> Sequence:
     params = SamplingParams(max_tokens=max_tokens)
     return Sequence(
@@ -23,7 +29,7 @@ def sequence(
         params,
         0,
         lambda _: None,
-        RequestOptions(priority=priority, tenant=tenant),
+        RequestOptions(priority=priority, tenant=tenant, tenant_priority=tenant_priority),
     )
 
 
@@ -154,7 +160,7 @@ def test_the_better_priority_runs_first_and_makes_way_for_itself() -> None:
     room.add(urgent)
     assert step(room) == {urgent: 8, low: 1}
     assert lowest.status is Status.WAITING
-    assert room.running == [urgent, low]
+    assert set(room.running) == {urgent, low}
     assert room.preemptions == 1
 
 
@@ -193,6 +199,77 @@ def test_an_equal_takes_no_block_that_a_running_one_needs_now() -> None:
     assert room.preemptions == 0
 
 
+def test_a_tenant_that_runs_more_than_its_share_gives_way() -> None:
+    """FAULTS A2: running sequences of one key leave no other key waiting."""
+    room = scheduler(most=4)
+    flood = [sequence(4, 50, tenant="a", priority=-(2**31)) for _ in range(6)]
+    for one in flood:
+        room.add(one)
+    step(room)
+    assert room.running == flood[:4]
+    others = [sequence(4, 50, tenant="b") for _ in range(3)]
+    for one in others:
+        room.add(one)
+    for _ in range(5):
+        step(room)
+    assert [one.options.tenant for one in room.running].count("b") == 2
+    assert room.preemptions == 2, "an equal share is not preempted"
+    assert flood[0].status is flood[1].status is Status.RUNNING
+
+
+def test_memory_runs_out_for_the_tenant_that_runs_most() -> None:
+    """FAULTS A2: the last key to arrive is not the first to be preempted."""
+    room = scheduler(blocks=10, budget=32)
+    flood = [sequence(4, 50, tenant="a") for _ in range(5)]
+    for one in flood:
+        room.add(one)
+    step(room)
+    guest = sequence(3, 50, tenant="b")
+    room.add(guest)
+    step(room)  # the flood's decodes take the last blocks
+    for _ in range(12):
+        step(room)
+        assert guest.status is Status.RUNNING
+    assert flood[0].status is Status.RUNNING
+    assert room.preemptions > 0
+
+
+def test_the_prefills_of_tenants_share_the_budget() -> None:
+    """FAULTS A2: a long prompt of one key does not delay another key's prompt until it ends."""
+    room, long, guest = scheduler(), sequence(60, tenant="a"), sequence(20, tenant="b")
+    room.add(long)
+    assert step(room) == {long: 16}
+    room.add(guest)
+    assert step(room) == {long: 8, guest: 8}
+    assert step(room) == {long: 8, guest: 8}
+    assert step(room) == {long: 12, guest: 4}, "what one leaves the other gets"
+
+
+def test_a_priority_given_by_the_operator_goes_before_other_tenants() -> None:
+    room = scheduler(most=1)
+    low, urgent = sequence(4, 50, tenant="a"), sequence(4, tenant="b", tenant_priority=-1)
+    room.add(low)
+    step(room)
+    room.add(urgent)
+    assert step(room) == {urgent: 4}
+
+
+def test_a_flood_of_a_better_priority_does_not_starve_a_worse_one() -> None:
+    """FAULTS A2: a request of priority 5 under a flood of -5 is served."""
+    room, low = scheduler(most=2), sequence(4, 3, priority=5)
+    room.add(low)
+    for _ in range(400):
+        while len(room.waiting) < 4:
+            room.add(sequence(4, 3, priority=-5))
+        for one in step(room):
+            if len(one.output_ids) >= 3:
+                room.finish(one)
+        if low.status is Status.FINISHED:
+            break
+    assert low.status is Status.FINISHED
+    assert room.preemptions <= 1, "once brought forward by ageing, it is not preempted again"
+
+
 def test_tenants_take_turns() -> None:
     room = scheduler(most=1)
     for tenant in "aaab":
@@ -211,11 +288,11 @@ def test_reading_costs_one_and_writing_two_and_nothing_is_charged_twice() -> Non
     for _ in range(3):
         step(room)
     room._preempt(one)
-    assert room.waiting._served[0, "a"] == 9 + 2 * 2
+    assert room.waiting.served(one)[0] == 9 + 2 * 2
     step(room)
     step(room)
     room.finish(one)
-    assert room.waiting._served[0, "a"] == 9 + 2 * 4
+    assert room.waiting.served(one)[0] == 9 + 2 * 4
 
 
 def test_a_cached_prefix_is_neither_run_nor_charged() -> None:
@@ -226,7 +303,7 @@ def test_a_cached_prefix_is_neither_run_nor_charged() -> None:
     assert step(room) == {first: 1, second: 1}
     assert (first.cached_tokens, second.cached_tokens) == (0, 12)
     room.finish(second)
-    assert room.waiting._served[0, "b"] == 1
+    assert room.waiting.served(second)[0] == 1
 
 
 def test_what_was_preempted_is_found_in_the_cache_again() -> None:

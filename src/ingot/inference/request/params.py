@@ -119,11 +119,15 @@ class RequestOptions:
     timeout_s: Timeout | None = None
     """Seconds after which the request ends with reason "deadline"; None: never."""
     priority: Priority = 0
-    """Lower runs first, and may preempt higher."""
+    """Orders the requests of one tenant: lower runs first, and may preempt higher."""
     cache_salt: _Name = ""
     """Only requests with the same salt share cached prefixes."""
     tenant: _Name = ""
-    """Whose work it is: of equal priority, the tenant served least is next."""
+    """Whose work it is: the tenant served least is next, whatever its requests' priorities."""
+    user: _Name = ""
+    """The tenant's own user: of its requests of equal priority, the user served least is next."""
+    tenant_priority: Priority = 0
+    """Orders the tenants, before service: lower runs first. For the operator, not for clients."""
 
     @_model_validator(mode="wrap")
     @classmethod

@@ -78,6 +78,10 @@ class OutputDelta(NamedTuple):
     """On the last delta of a pooling request: the mean of the last hidden states (hidden,)."""
 
 
+AGED = -(2**31)
+"""The best priority, which a sequence keeps once ageing has brought it forward."""
+
+
 class Status(enum.Enum):
     """State of a sequence."""
 
@@ -111,7 +115,13 @@ class Sequence:
     """Prompt tokens found in the prefix cache; None before it first ran."""
     charged: int = 0
     """Tokens charged to its tenant; the prompt at once, when it first ran."""
+    admission: int | None = None
+    """Serial number of its first admission, kept when it is preempted; None before."""
     status: Status = Status.WAITING
+    tenant_priority: int = field(init=False)
+    """The option of this name, or ``AGED``."""
+    priority: int = field(init=False)
+    """The option of this name, or ``AGED``."""
     deadline: float | None = field(init=False)
     """``time.monotonic()`` after which the sequence ends with reason "deadline"."""
     length: int = field(init=False)
@@ -123,6 +133,8 @@ class Sequence:
 
     def __post_init__(self) -> None:
         timeout_s = self.options.timeout_s
+        self.tenant_priority = self.options.tenant_priority
+        self.priority = self.options.priority
         self.deadline = None if timeout_s is None else self.arrived + timeout_s
         self.length = len(self.prompt_ids)
         self.token_bytes = bytearray(array("i", self.prompt_ids))

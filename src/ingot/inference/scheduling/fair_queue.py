@@ -1,123 +1,223 @@
-"""Who may run next: by priority, then the tenant that was served least, then the oldest.
+"""Queue of waiting sequences, fair to tenants first and to their users second.
 
-Fair sharing by virtual token counters (VTC, arXiv:2401.00588): each tenant has a
-counter of the service it was given, in tokens read plus twice the tokens written,
-and the least served tenant is next. A tenant that comes with nothing waiting starts
-no lower than the one last chosen: nobody saves up service by being idle. Each
-priority keeps counters of its own.
+The order is decided in four steps: the priority that the operator gave the tenant; the
+tenant that was served least; the request's own priority, which therefore orders the
+requests of one tenant alone; the tenant's user that was served least. Requests of one user
+and priority are served in order of arrival. Service is tokens read plus twice the tokens
+written (``least_served``), and no priority waits forever (``levels``).
 """
 
 from __future__ import annotations
 
-import heapq
-import itertools
 from collections import OrderedDict
 from collections.abc import Iterator
 
-from ingot.inference.request.sequence import Sequence
+from ingot.inference.request.sequence import AGED, Sequence
+from ingot.inference.scheduling.least_served import LeastServed
+from ingot.inference.scheduling.levels import Levels
+from ingot.inference.scheduling.recent import Recent
 
 READ_COST = 1
-"""Service of one prompt token that was computed."""
+"""Service of one computed prompt token."""
 WRITE_COST = 2
-"""Service of one token drawn."""
-_REMEMBERED = 4_096  # counters of tenants that do not wait
-
-_Line = tuple[int, str]  # priority and tenant
+"""Service of one generated token."""
+_IDLE_TENANTS = 256
+"""Tenants with nothing waiting whose users' service is remembered."""
+_IDLE_LEVELS = 8
+"""Priorities with nothing waiting that are remembered, of the operator and of each tenant."""
+_REMEMBERED_TENANTS = 4_096
+"""Counters of tenants with nothing waiting, for each priority of the operator."""
+_REMEMBERED_USERS = 64
+"""Counters of users with nothing waiting, for each priority of each remembered tenant."""
 
 
 class FairQueue:
-    """The sequences that wait; an operation takes time logarithmic in the tenants that wait."""
+    """The sequences that wait; its memory is bounded by them and the constants above."""
 
     def __init__(self) -> None:
-        self._lines: dict[_Line, OrderedDict[Sequence, None]] = {}
-        self._order: list[tuple[int, float, int, str]] = []
-        """A heap of (priority, counter when pushed, serial, tenant). Counters only grow, so an
-        entry behind its counter is pushed again when it comes up; some lines are gone."""
-        self._serials = itertools.count()
-        self._served: dict[_Line, float] = {}
-        self._floors: dict[int, float] = {}
-        """For each priority the counter of the tenant last chosen."""
+        self._classes = Recent[int, _Class](_Class, _IDLE_LEVELS)
+        """By the operator's priority."""
+        self._levels = Levels()
         self._count = 0
+        self._by_tenant: dict[str, int] = {}
         self.tokens = 0
-        """Tokens of all that wait."""
+        """Tokens of all waiting sequences."""
 
     def __len__(self) -> int:
         return self._count
 
     def __iter__(self) -> Iterator[Sequence]:
-        for line in self._lines.values():
-            yield from line
+        for one in self._classes.used():
+            for tenant in one.tenants.used():
+                for level in tenant.priorities.used():
+                    for line in level.lines.values():
+                        yield from line
+
+    def waiting_of(self, tenant: str) -> int:
+        """Return how many sequences of a tenant wait. Thread-safe."""
+        return self._by_tenant.get(tenant, 0)
 
     def push(self, sequence: Sequence) -> None:
-        """Let a new sequence wait behind the others of its tenant."""
+        """Add a new sequence behind the others of its user."""
         self._line(sequence)[sequence] = None
-        self._count += 1
-        self.tokens += sequence.length
 
-    def push_back(self, sequence: Sequence) -> None:
-        """Let a sequence that was preempted wait in front of the others of its tenant."""
-        self.push(sequence)
-        self._line(sequence).move_to_end(sequence, last=False)
-
-    def remove(self, sequence: Sequence) -> None:
-        """Take a sequence out, wherever it stands."""
-        name = sequence.options.priority, sequence.options.tenant
-        line = self._lines[name]
-        del line[sequence]
-        if not line:
-            del self._lines[name]
-        self._count -= 1
-        self.tokens -= sequence.length
+    def requeue(self, sequence: Sequence) -> None:
+        """Add a preempted sequence before the others of its user."""
+        line = self._line(sequence)
+        line[sequence] = None
+        line.move_to_end(sequence, last=False)
 
     def first(self) -> Sequence | None:
-        """Return the sequence whose turn it is."""
-        while self._order:
-            priority, counter, _, tenant = self._order[0]
-            name = priority, tenant
-            line = self._lines.get(name)
-            if line is None:
-                heapq.heappop(self._order)
-            elif self._served[name] > counter:
-                heapq.heapreplace(self._order, self._entry(name))
-            else:
-                self._floors[priority] = max(self._floors.get(priority, 0.0), counter)
-                return next(iter(line))
-        return None
+        """Return the sequence whose turn it is; None if none waits."""
+        if not self._count:
+            return None
+        if self._levels.worse_is_due:
+            heads = (self._classes[level].oldest() for level in self._levels.worse())
+            return min(heads, key=_age)
+        return self._classes[self._levels.best()].first()
+
+    def pop(self, sequence: Sequence) -> None:
+        """Remove the sequence that ``first`` returned, and count its turn.
+
+        A sequence whose turn came by ageing keeps the best priority from here on, so that the
+        flood it waited for cannot preempt it.
+        """
+        level, priority = sequence.tenant_priority, sequence.priority
+        tenant = self._classes[level].tenants[sequence.options.tenant]
+        aged_class, aged_request = self._levels.turn(level), tenant.levels.turn(priority)
+        self.remove(sequence)
+        if aged_class:
+            sequence.tenant_priority = AGED
+        if aged_request:
+            sequence.priority = AGED
+
+    def remove(self, sequence: Sequence) -> None:
+        """Remove a sequence, wherever it stands."""
+        level = sequence.tenant_priority
+        one = self._classes[level]
+        one.remove(sequence)
+        self._add(sequence, -1)
+        if not len(one.order):
+            self._levels.discard(level)
+            self._classes.rest(level)
 
     def charge(self, sequence: Sequence, service: float) -> None:
-        """Count service that a sequence was given against its tenant."""
-        name = sequence.options.priority, sequence.options.tenant
-        self._served[name] = self._served.get(name, 0.0) + service
+        """Count service to a sequence against its tenant and user, at its original priority."""
+        options = sequence.options
+        one = self._classes.touch(options.tenant_priority)
+        one.order.charge(options.tenant, service)
+        level = one.tenants.touch(options.tenant).priorities.touch(options.priority)
+        level.users.charge(options.user, service)
+
+    def served(self, sequence: Sequence) -> tuple[float, float]:
+        """Return the service counted against a sequence's tenant and user."""
+        options = sequence.options
+        one = self._classes.touch(options.tenant_priority)
+        level = one.tenants.touch(options.tenant).priorities.touch(options.priority)
+        return one.order.served(options.tenant), level.users.served(options.user)
 
     def _line(self, sequence: Sequence) -> OrderedDict[Sequence, None]:
-        """Return the line a sequence stands in, opened where nobody did."""
-        name = sequence.options.priority, sequence.options.tenant
-        if name not in self._lines:
-            self._lines[name] = OrderedDict()
-            floor = self._floors.get(sequence.options.priority, 0.0)
-            self._served[name] = max(self._served.get(name, 0.0), floor)
-            if len(self._order) > 2 * len(self._lines) + 16:
-                self._order = [self._entry(line) for line in self._lines]
-                heapq.heapify(self._order)
-            else:
-                heapq.heappush(self._order, self._entry(name))
-            if len(self._served) > _REMEMBERED + len(self._lines):
-                self._forget()
-        return self._lines[name]
+        """Return the line that a sequence joins, and count it."""
+        self._levels.add(sequence.tenant_priority)
+        self._add(sequence, 1)
+        return self._classes.use(sequence.tenant_priority).line(sequence)
 
-    def _entry(self, name: _Line) -> tuple[int, float, int, str]:
-        priority, tenant = name
-        return priority, self._served[name], next(self._serials), tenant
+    def _add(self, sequence: Sequence, count: int) -> None:
+        """Add a sequence to the totals, or take it off."""
+        tenant = sequence.options.tenant
+        self._count += count
+        self.tokens += count * sequence.length
+        left = self._by_tenant.pop(tenant, 0) + count
+        if left:
+            self._by_tenant[tenant] = left
 
-    def _forget(self) -> None:
-        """Keep the counters of those who wait, and the largest debts of those who do not."""
-        debts = {
-            name: served - self._floors.get(name[0], 0.0)
-            for name, served in self._served.items()
-            if name not in self._lines
-        }
-        largest = heapq.nlargest(_REMEMBERED // 2, debts, key=debts.__getitem__)
-        kept = {name for name in largest if debts[name] > 0} | self._lines.keys()
-        self._served = {name: self._served[name] for name in kept}
-        priorities = {priority for priority, _ in kept}
-        self._floors = {one: floor for one, floor in self._floors.items() if one in priorities}
+
+class _Class:
+    """The tenants of one priority of the operator."""
+
+    def __init__(self) -> None:
+        self.tenants = Recent[str, _Tenant](_Tenant, _IDLE_TENANTS)
+        self.order = LeastServed(_REMEMBERED_TENANTS)
+
+    def first(self) -> Sequence:
+        """Return the next sequence of the tenant that was served least."""
+        return self.tenants[self.order.first()].first()
+
+    def oldest(self) -> Sequence:
+        """Return the sequence that waits longest."""
+        return min((tenant.oldest() for tenant in self.tenants.used()), key=_age)
+
+    def line(self, sequence: Sequence) -> OrderedDict[Sequence, None]:
+        """Return the line that a sequence joins."""
+        self.order.add(sequence.options.tenant)
+        return self.tenants.use(sequence.options.tenant).line(sequence)
+
+    def remove(self, sequence: Sequence) -> None:
+        """Remove a sequence; a tenant with nothing left to wait for rests."""
+        name = sequence.options.tenant
+        tenant = self.tenants[name]
+        tenant.remove(sequence)
+        if not tenant.count:
+            self.order.discard(name)
+            self.tenants.rest(name)
+
+
+class _Tenant:
+    """The requests of one tenant, by their priority."""
+
+    def __init__(self) -> None:
+        self.priorities = Recent[int, _Priority](_Priority, _IDLE_LEVELS)
+        self.levels = Levels()
+        self.count = 0
+
+    def first(self) -> Sequence:
+        """Return the next sequence of the best priority, or of a worse one that is due."""
+        if self.levels.worse_is_due:
+            return min((self.priorities[one].oldest() for one in self.levels.worse()), key=_age)
+        return self.priorities[self.levels.best()].first()
+
+    def oldest(self) -> Sequence:
+        """Return the sequence that waits longest."""
+        return min((one.oldest() for one in self.priorities.used()), key=_age)
+
+    def line(self, sequence: Sequence) -> OrderedDict[Sequence, None]:
+        """Return the line that a sequence joins, and count it."""
+        self.count += 1
+        self.levels.add(sequence.priority)
+        priority = self.priorities.use(sequence.priority)
+        priority.users.add(sequence.options.user)
+        return priority.lines.setdefault(sequence.options.user, OrderedDict())
+
+    def remove(self, sequence: Sequence) -> None:
+        """Remove a sequence; a priority with nothing left to wait for rests."""
+        self.count -= 1
+        priority = self.priorities[sequence.priority]
+        line = priority.lines[sequence.options.user]
+        del line[sequence]
+        if not line:
+            del priority.lines[sequence.options.user]
+            priority.users.discard(sequence.options.user)
+        if not priority.lines:
+            self.levels.discard(sequence.priority)
+            self.priorities.rest(sequence.priority)
+
+
+class _Priority:
+    """The requests of one priority of one tenant: a line for each user."""
+
+    def __init__(self) -> None:
+        self.lines: dict[str, OrderedDict[Sequence, None]] = {}
+        self.users = LeastServed(_REMEMBERED_USERS)
+
+    def first(self) -> Sequence:
+        """Return the next sequence of the user that was served least."""
+        return next(iter(self.lines[self.users.first()]))
+
+    def oldest(self) -> Sequence:
+        """Return the sequence that waits longest."""
+        return min((next(iter(line)) for line in self.lines.values()), key=_age)
+
+
+def _age(sequence: Sequence) -> int:
+    """Return a number that is lower for a sequence that arrived earlier."""
+    return sequence.id

@@ -7,13 +7,14 @@ long prompt never delays the answers in progress.
 
 from __future__ import annotations
 
-from bisect import insort
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 
 from ingot.errors import UsageError
 from ingot.inference.request.sequence import Sequence, Status
+from ingot.inference.scheduling import fair_share
 from ingot.inference.scheduling.fair_queue import READ_COST, WRITE_COST, FairQueue
 from ingot.inference.scheduling.kv_cache import KVCache
 
@@ -29,12 +30,11 @@ class ScheduledChunk:
 
 
 class Scheduler:
-    """Keeps the waiting and the running sequences.
+    """Owner of the waiting and the running sequences.
 
-    A running sequence holds blocks for all of its tokens from its admission on;
-    only a decode ever needs one more. Whoever needs room takes it from the end of
-    ``running``: the worst priority, and of those the last admitted. So the first can
-    always go on, and no one of its priority starves.
+    From its admission on, a running sequence holds blocks for all of its tokens; only a
+    decode ever needs one more. If none is free, the sequence that ``fair_share.worst`` names is
+    preempted.
 
     Args:
         cache: Allocates the blocks.
@@ -50,11 +50,14 @@ class Scheduler:
         self._max_step_tokens = max_step_tokens
         self._max_sequences = max_sequences
         self._max_context = max_context
+        self._admissions = itertools.count()
         self._blocked: tuple[Sequence, int, int] | None = None
-        """Who was last found not to fit, and how many blocks were free and cached then."""
+        """The sequence that last failed to fit, with the free and cached blocks at that time.
+
+        While these stay the same, trying again would fail again."""
         self.waiting = FairQueue()
         self.running: list[Sequence] = []
-        """By priority, then by admission."""
+        """In order of admission."""
         self.preemptions = 0
         """Number of times a running sequence was returned to the queue."""
 
@@ -80,22 +83,24 @@ class Scheduler:
             )
 
     def add(self, sequence: Sequence) -> None:
-        """Put a new sequence behind the others that wait."""
+        """Add a new sequence to the queue."""
         self.waiting.push(sequence)
 
     def schedule(self) -> list[ScheduledChunk]:
-        """Choose the next step's work; give each sequence in it the blocks it needs."""
+        """Choose the work of the next step, and allocate the blocks it needs."""
         if self.waiting:
-            self._admit_urgent()
+            self._admit_by_preemption()
         chunks = self._decodes()
         budget = self._max_step_tokens - len(chunks)
-        if len(chunks) < len(self.running):
-            budget = self._prefills(chunks, budget)
+        prefills = self._prefills(budget) if len(chunks) < len(self.running) else []
+        chunks += prefills
+        budget -= sum(chunk.count for chunk in prefills)
         while budget and (sequence := self._admit()):
             chunks.append(
                 ScheduledChunk(sequence, min(sequence.length - sequence.computed, budget))
             )
             budget -= chunks[-1].count
+        _extend(prefills, budget)
         return chunks
 
     def finish(self, sequence: Sequence) -> None:
@@ -118,68 +123,91 @@ class Scheduler:
             self._charge(sequence)
 
     def _charge(self, sequence: Sequence) -> None:
-        """Count what was written since the last time; what was preempted counts once."""
+        """Charge the tokens written since the last charge; recomputed tokens are free."""
         if sequence.computed > sequence.charged:
             written = sequence.computed - sequence.charged
             self.waiting.charge(sequence, WRITE_COST * written)
             sequence.charged = sequence.computed
 
     def _decodes(self) -> list[ScheduledChunk]:
-        """Take each running sequence with one token left, making room from the far end."""
-        chunks: list[ScheduledChunk] = []
+        """Return a chunk for each running sequence with one token left to compute."""
         size = self._cache.block_size
         for sequence in list(self.running):
-            if sequence.length - sequence.computed != 1 or sequence.status is not Status.RUNNING:
-                continue
-            # Only later ones are preempted, or itself: what is in ``chunks`` stays valid.
-            while sequence.length > size * len(sequence.block_table):
-                if not self._cache.grow(sequence, sequence.length):
-                    victim = self.running[-1]
-                    self._preempt(victim)
-                    if victim is sequence:
-                        break
-            else:
-                chunks.append(ScheduledChunk(sequence, 1))
-        return chunks
-
-    def _prefills(self, chunks: list[ScheduledChunk], budget: int) -> int:
-        """Give running sequences that are not through their prompts what is left of the budget."""
-        for sequence in self.running:
-            remaining = sequence.length - sequence.computed
-            if budget and remaining > 1:
-                chunks.append(ScheduledChunk(sequence, min(remaining, budget)))
-                budget -= chunks[-1].count
-        return budget
-
-    def _admit_urgent(self) -> None:
-        """Let those run that are of better priority than some who do, at their cost."""
-        while self.running and (first := self.waiting.first()) is not None:
-            if first.options.priority >= self.running[-1].options.priority or not self._preempt_for(
-                first
+            # A long list that seldom needs anything: most steps end at this comparison.
+            if sequence.length > size * len(sequence.block_table) and (
+                sequence.status is Status.RUNNING
             ):
+                self._grow(sequence)
+        return [
+            ScheduledChunk(sequence, 1)
+            for sequence in self.running
+            if sequence.length - sequence.computed == 1
+        ]
+
+    def _grow(self, sequence: Sequence) -> None:
+        """Allocate the block that a decode needs, preempting others or the sequence itself."""
+        while not self._cache.grow(sequence, sequence.length):
+            victim = fair_share.worst(self.running)
+            self._preempt(victim)
+            if victim is sequence:
                 return
-            if self._admit() is None:
+
+    def _prefills(self, budget: int) -> list[ScheduledChunk]:
+        """Return chunks of the running prefills, with an equal share of the budget per tenant.
+
+        A tenant that waits for admission counts as one of them: otherwise another's long
+        prompt would delay it by as many steps as the prompt needs.
+        """
+        prefills: dict[str, list[Sequence]] = {}
+        for sequence in self.running:
+            if sequence.length - sequence.computed > 1:
+                prefills.setdefault(sequence.options.tenant, []).append(sequence)
+        first = self.waiting.first()
+        newcomer = first is not None and (
+            first.options.tenant not in prefills and self._has_room(first)
+        )
+        share = budget // max(len(prefills) + newcomer, 1)
+        chunks: list[ScheduledChunk] = []
+        for sequences in prefills.values():
+            left = share
+            for sequence in sequences:
+                count = min(sequence.length - sequence.computed, left)
+                chunks.append(ScheduledChunk(sequence, count))
+                left -= count
+        if not newcomer:
+            _extend(chunks, budget - sum(chunk.count for chunk in chunks))
+        return [chunk for chunk in chunks if chunk.count]
+
+    def _admit_by_preemption(self) -> None:
+        """Admit sequences that may take the place of running ones."""
+        while self.running and (first := self.waiting.first()) is not None:
+            if not self._preempt_for(first) or self._admit() is None:
                 return
 
     def _preempt_for(self, first: Sequence) -> bool:
-        """Preempt those of worse priority until ``first`` can run; nobody if it cannot then."""
-        worse = [one for one in self.running if one.options.priority > first.options.priority]
-        most = self._cache.free_blocks + sum(len(one.block_table) for one in worse)
+        """Preempt others until ``first`` has room; return False if it needs or gets none."""
+        victims = fair_share.preemptible(first, self.running)
+        if not victims:
+            return False
+        most = self._cache.free_blocks + sum(len(one.block_table) for one in victims)
         if self._cache.blocks_for(first.length) > most:
             return False
-        while not self._has_room(first):
-            if not worse:
-                return False
-            self._preempt(worse.pop())
-        return True
+        urgent = fair_share.is_urgent(first, victims[0])
+        if self._has_room(first):
+            return urgent
+        for victim in victims:
+            self._preempt(victim)
+            if self._has_room(first):
+                return True
+        return False
 
     def _has_room(self, sequence: Sequence) -> bool:
         return len(self.running) < self._max_sequences and self._cache.fits(sequence)
 
     def _preempt(self, sequence: Sequence) -> None:
-        """Send a running sequence back to wait; what it has said will be prefilled again."""
-        # Into the one list before out of the other: who counts both never misses it.
-        self.waiting.push_back(sequence)
+        """Return a running sequence to the queue; its prompt and output are prefilled again."""
+        # Into the queue first: another thread that adds up both never misses the sequence.
+        self.waiting.requeue(sequence)
         self.running.remove(sequence)
         self._charge(sequence)
         self._cache.release(sequence)
@@ -187,7 +215,7 @@ class Scheduler:
         self.preemptions += 1
 
     def _admit(self) -> Sequence | None:
-        """Let the first that waits run, if there is room for all of its tokens."""
+        """Admit the sequence whose turn it is, if all of its tokens fit."""
         if len(self.running) >= self._max_sequences:
             return None
         sequence = self.waiting.first()
@@ -203,11 +231,17 @@ class Scheduler:
             sequence.cached_tokens = sequence.computed
             sequence.charged = sequence.length
             self.waiting.charge(sequence, READ_COST * (sequence.length - sequence.computed))
+            sequence.admission = next(self._admissions)
         sequence.status = Status.RUNNING
-        insort(self.running, sequence, key=_priority)
-        self.waiting.remove(sequence)
+        self.running.append(sequence)
+        self.waiting.pop(sequence)
         return sequence
 
 
-def _priority(sequence: Sequence) -> int:
-    return sequence.options.priority
+def _extend(chunks: list[ScheduledChunk], budget: int) -> None:
+    """Spend a budget on more tokens of prefills, in order."""
+    for chunk in chunks:
+        remaining = chunk.sequence.length - chunk.sequence.computed
+        more = min(remaining - chunk.count, budget)
+        chunk.count += more
+        budget -= more
