@@ -26,7 +26,7 @@ class EngineConfig(BaseModel):
     max_sequences: _Count = 64
     """Most sequences running at once; no more than ``max_step_tokens``."""
     max_waiting: _Count = 1024
-    """Most sequences waiting to run; more are refused. One tenant alone may fill 8/9 of it."""
+    """Most sequences waiting to run; more are refused. One API key alone may fill 8/9 of it."""
     max_context: _Count | None = None
     """Longest prompt plus answer in tokens; unset takes the model's."""
     block_size: _Count = 16

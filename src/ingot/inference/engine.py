@@ -129,9 +129,9 @@ class Engine:
     def check_room(self, tenant: str = "", arriving: Iterable[Sequence] = ()) -> None:
         """Refuse another sequence if the queue is full or the engine has failed. Thread-safe.
 
-        A tenant may hold at most ``_ROOM_SHARE`` times as many places as are free, so that one
-        tenant alone cannot fill the queue and others always find a place (the dynamic threshold
-        of A. Choudhury and E. Hahne, "Dynamic queue length thresholds", INFOCOM 1996).
+        A named tenant may hold at most ``_ROOM_SHARE`` times as many places as are free, so that
+        it alone cannot fill the queue and others find a place (the dynamic threshold of
+        A. Choudhury and E. Hahne, "Dynamic queue length thresholds", INFOCOM 1996).
 
         Args:
             tenant: Whose sequence it is.
@@ -146,7 +146,8 @@ class Engine:
         tenants = [sequence.options.tenant for sequence in arriving]
         waiting = len(self._scheduler.waiting) + len(tenants)
         own = self._scheduler.waiting.waiting_of(tenant) + tenants.count(tenant)
-        if own >= _ROOM_SHARE * (self._max_waiting - waiting):
+        free = self._max_waiting - waiting
+        if free <= 0 or (tenant and own >= _ROOM_SHARE * free):
             raise QueueFull(
                 f"{waiting} sequences wait already, {own} of them yours",
                 where="engine",

@@ -186,7 +186,7 @@ def test_the_memory_of_tenants_and_users_that_left_is_bounded(
         queue.push(one)
         queue.charge(take(queue), 0 if number % 3 else 1)
         queue.charge(sequence(f"tenant {number}", number % 5, 1, f"user {number}"), 1)
-    assert queue.served(debtor)[0] == 10_000
+    assert queue.tenant_service(debtor) == 10_000
     classes = queue._classes
     assert len(classes) <= 2
     for one_class in (*classes._used.values(), *classes._resting.values()):
@@ -253,12 +253,12 @@ def test_the_turn_is_the_least_served_tenants_best_priority(
         elif waiting:
             first = queue.first()
             assert first is not None
-            tenant_service, user_service = queue.served(first)
-            assert tenant_service == min(queue.served(one)[0] for one in waiting)
+            tenant_service, user_service = queue.tenant_service(first), queue.user_service(first)
+            assert tenant_service == min(queue.tenant_service(one) for one in waiting)
             rivals = [one for one in waiting if one.options.tenant == first.options.tenant]
             assert first.priority == min(one.priority for one in rivals)
             rivals = [one for one in rivals if one.priority == first.priority]
-            assert user_service == min(queue.served(one)[1] for one in rivals)
+            assert user_service == min(queue.user_service(one) for one in rivals)
             assert first is next(one for one in rivals if one.options.user == first.options.user)
             queue.pop(first)
             waiting.remove(first)

@@ -88,3 +88,24 @@ def test_retry_after_follows_the_measured_rate() -> None:
         with admission.request():
             clock.now += 4
     assert 3 <= int(admission.retry_after_error("").headers["retry-after"]) <= 5
+
+
+def test_one_key_alone_cannot_take_all_room() -> None:
+    """FAULTS A2: a key that opens all it can leaves room for other keys."""
+    admission = Admission(ServerConfig(max_open_requests=90, max_open_tokens=9_000))
+    with contextlib.ExitStack() as open_requests:
+        for _ in range(80):
+            open_requests.enter_context(admission.request("greedy"))
+            open_requests.enter_context(admission.tokens(100, "greedy"))
+        with pytest.raises(ApiError) as caught, admission.request("greedy"):
+            pass
+        assert caught.value.status == 429
+        with pytest.raises(ApiError) as caught, admission.tokens(100, "greedy"):
+            pass
+        assert caught.value.status == 429
+        for name in ("a", "b", "c"):
+            open_requests.enter_context(admission.request(name))
+            open_requests.enter_context(admission.tokens(100, name))
+    assert (admission.open_requests, admission.open_tokens) == (0, 0)
+    with admission.request(), admission.tokens(9_000, "alone"):
+        assert admission.open_tokens == 9_000, "one request may take all where nothing is open"

@@ -109,12 +109,16 @@ class FairQueue:
         level = one.tenants.touch(options.tenant).priorities.touch(options.priority)
         level.users.charge(options.user, service)
 
-    def served(self, sequence: Sequence) -> tuple[float, float]:
-        """Return the service counted against a sequence's tenant and user."""
+    def tenant_service(self, sequence: Sequence) -> float:
+        """Return the service counted against a sequence's tenant."""
         options = sequence.options
-        one = self._classes.touch(options.tenant_priority)
-        level = one.tenants.touch(options.tenant).priorities.touch(options.priority)
-        return one.order.served(options.tenant), level.users.served(options.user)
+        return self._classes.touch(options.tenant_priority).order.served(options.tenant)
+
+    def user_service(self, sequence: Sequence) -> float:
+        """Return the service counted against a sequence's user, at its priority."""
+        options = sequence.options
+        tenant = self._classes.touch(options.tenant_priority).tenants.touch(options.tenant)
+        return tenant.priorities.touch(options.priority).users.served(options.user)
 
     def _line(self, sequence: Sequence) -> OrderedDict[Sequence, None]:
         """Return the line that a sequence joins, and count it."""

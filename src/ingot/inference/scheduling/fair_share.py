@@ -9,10 +9,13 @@ gives way only to those before it, which end, and none is preempted forever.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from collections.abc import Sequence as Seq
 
 from ingot.inference.request.sequence import Sequence
+
+_LEAD = 256
+"""Service, such as 128 generated tokens, that a preemption must be worth."""
 
 
 def worst(running: Iterable[Sequence]) -> Sequence:
@@ -20,12 +23,20 @@ def worst(running: Iterable[Sequence]) -> Sequence:
     return _ranked(running)[-1]
 
 
-def preemptible(first: Sequence, running: Seq[Sequence]) -> list[Sequence]:
+def preemptible(
+    first: Sequence, running: Seq[Sequence], served: Callable[[Sequence], float]
+) -> list[Sequence]:
     """Return the sequences that a waiting one may replace, in the order to preempt them.
 
     These are sequences of tenants that the operator ranks lower, of its own tenant with a
     worse priority, and of tenants that run more than their share: at least two more than its
-    own, so that the replaced tenant is not entitled to the same in turn.
+    own, so that the replaced tenant is not entitled to the same in turn, and ``_LEAD`` ahead of
+    it in service, so that tenants served equally do not replace each other at every turn.
+
+    Args:
+        first: The sequence whose turn it is.
+        running: All running sequences.
+        served: Returns the service that a sequence's tenant received.
     """
     counts = Counter(one.options.tenant for one in running)
     own = counts[first.options.tenant]
@@ -34,8 +45,13 @@ def preemptible(first: Sequence, running: Seq[Sequence]) -> list[Sequence]:
     found: list[Sequence] = []
     for one in reversed(_ranked(running)):
         tenant = one.options.tenant
-        over_share = tenant != first.options.tenant and counts[tenant] >= own + 2
-        if is_urgent(first, one) or (over_share and one.tenant_priority == first.tenant_priority):
+        over_share = (
+            tenant != first.options.tenant
+            and one.tenant_priority == first.tenant_priority
+            and counts[tenant] >= own + 2
+            and served(one) >= served(first) + _LEAD
+        )
+        if over_share or is_urgent(first, one):
             found.append(one)
             counts[tenant] -= 1
     return found

@@ -186,7 +186,7 @@ class Scheduler:
 
     def _preempt_for(self, first: Sequence) -> bool:
         """Preempt others until ``first`` has room; return False if it needs or gets none."""
-        victims = fair_share.preemptible(first, self.running)
+        victims = fair_share.preemptible(first, self.running, self.waiting.tenant_service)
         if not victims:
             return False
         most = self._cache.free_blocks + sum(len(one.block_table) for one in victims)

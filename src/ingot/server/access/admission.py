@@ -12,6 +12,7 @@ from ingot.server.http.errors import ApiError
 
 _WINDOW_S = 60.0
 _LONGEST_WAIT_S = 300
+_SHARE = 8
 
 
 class Meter:
@@ -46,47 +47,90 @@ class Meter:
             self._sum -= self._counts.popleft()[1]
 
 
+class Room:
+    """A bounded amount that keys share, of which no key alone can take all.
+
+    A key that holds something may hold at most ``_SHARE`` times what then remains: alone 8/9 of
+    all, so that others find room (the dynamic threshold of A. Choudhury and E. Hahne, "Dynamic
+    queue length thresholds", INFOCOM 1996). Requests without a key share with nobody, so only the
+    limit counts for them.
+
+    Args:
+        limit: The amount there is.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._by_key: dict[str, int] = {}
+        self.used = 0
+        """What all keys hold."""
+
+    def excess(self, key: str, count: int) -> int:
+        """Return by how much ``count`` more is too much for a key; 0 if it fits."""
+        free = self._limit - self.used - count
+        if free < 0:
+            return -free
+        own = self._by_key.get(key, 0)
+        return max(0, own + count - _SHARE * free) if own and key else 0
+
+    @contextlib.contextmanager
+    def hold(self, key: str, count: int) -> Iterator[None]:
+        """Hold an amount inside the block."""
+        self.add(key, count)
+        try:
+            yield
+        finally:
+            self.add(key, -count)
+
+    def add(self, key: str, count: int) -> None:
+        """Give a key more, or take back what is below zero."""
+        self.used += count
+        held = self._by_key.pop(key, 0) + count
+        if held:
+            self._by_key[key] = held
+
+
 class Admission:
-    """Bounds the open requests and their tokens. Used on the event loop alone."""
+    """Bounds the open requests and their tokens, in all and for each key.
+
+    Used on the event loop alone.
+    """
 
     def __init__(self, config: ServerConfig, clock: Callable[[], float] = time.monotonic) -> None:
-        self._max_requests = config.max_open_requests
         self._max_tokens = config.max_open_tokens
-        self._max_body_bytes = config.max_open_body_bytes
-        self._requests = 0
-        self._tokens = 0
-        self._body_bytes = 0
+        self._requests = Room(config.max_open_requests)
+        self._tokens = Room(config.max_open_tokens)
+        self._body_bytes = Room(config.max_open_body_bytes)
         self._finished = Meter(clock)
         self._done_tokens = Meter(clock)
 
     @property
     def open_requests(self) -> int:
         """Requests running and waiting."""
-        return self._requests
+        return self._requests.used
 
     @property
     def open_tokens(self) -> int:
         """Tokens that they may take: their prompts and longest possible answers."""
-        return self._tokens
+        return self._tokens.used
 
     @contextlib.contextmanager
-    def request(self) -> Iterator[None]:
+    def request(self, key: str = "") -> Iterator[None]:
         """Hold a request's slot inside the block; cheap enough to precede reading its body.
 
         Raises:
             ApiError: 429 if too many are open.
         """
-        if self._requests >= self._max_requests:
-            raise self.retry_after_error(f"{self._requests} requests are open already")
-        self._requests += 1
+        if self._requests.excess(key, 1):
+            raise self.retry_after_error(f"{self.open_requests} requests are open already")
         try:
-            yield
+            with self._requests.hold(key, 1):
+                yield
         finally:
-            self._requests -= 1
             self._finished.add(1)
 
     @contextlib.contextmanager
-    def body(self) -> Iterator[Callable[[int], None]]:
+    def body(self, key: str = "") -> Iterator[Callable[[int], None]]:
         """Hold a request's body inside the block; yields what to call with each part's bytes.
 
         Raises:
@@ -96,18 +140,20 @@ class Admission:
 
         def add(count: int) -> None:
             nonlocal held
-            if self._body_bytes + count > self._max_body_bytes:
-                raise self.retry_after_error(f"{self._body_bytes} bytes of bodies are held already")
+            if self._body_bytes.excess(key, count):
+                raise self.retry_after_error(
+                    f"{self._body_bytes.used} bytes of bodies are held already"
+                )
             held += count
-            self._body_bytes += count
+            self._body_bytes.add(key, count)
 
         try:
             yield add
         finally:
-            self._body_bytes -= held
+            self._body_bytes.add(key, -held)
 
     @contextlib.contextmanager
-    def tokens(self, count: int) -> Iterator[None]:
+    def tokens(self, count: int, key: str = "") -> Iterator[None]:
         """Reserve the tokens that a request may take inside the block.
 
         Raises:
@@ -121,13 +167,10 @@ class Admission:
                 param="max_tokens",
                 code="invalid_value",
             )
-        if (excess := self._tokens + count - self._max_tokens) > 0:
-            raise self.retry_after_error(f"{self._tokens} tokens are requested already", excess)
-        self._tokens += count
-        try:
+        if excess := self._tokens.excess(key, count):
+            raise self.retry_after_error(f"{self.open_tokens} tokens are requested already", excess)
+        with self._tokens.hold(key, count):
             yield
-        finally:
-            self._tokens -= count
 
     def progress(self, tokens: int) -> None:
         """Count prompt and answer tokens that the engine has processed."""

@@ -7,6 +7,7 @@ The file is TOML, readable only by the server; it never contains a key itself::
     sha256 = "…"                  # of the key's text
     requests_per_minute = 600     # optional, as is the next
     tokens_per_minute = 100000    # prompts and answers together
+    priority = 0                  # against other keys: lower runs first
     admin = false                 # whether it may change what is served
 
 ``ingot new-key alice`` makes a key, shows it once on stderr, and prints its entry.
@@ -42,6 +43,8 @@ class Key(BaseModel):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     requests_per_minute: _PerMinute | None = None
     tokens_per_minute: _PerMinute | None = None
+    priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
+    """Orders its requests against those of other keys; a request's own ``priority`` does not."""
     admin: bool = False
 
 

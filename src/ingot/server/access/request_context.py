@@ -56,6 +56,11 @@ class RequestContext:
         """Seconds since the request arrived."""
         return time.perf_counter() - self.started
 
+    @property
+    def key_name(self) -> str:
+        """Name of its API key; empty on a server without keys."""
+        return self.key.name if self.key else ""
+
     def log_fields(self) -> dict[str, Any]:
         """Return the fields of its log line, without unknown ones."""
         fields: dict[str, Any] = {

@@ -165,7 +165,9 @@ class GenerationResponse(Response):
         del scope
         generation, model = self._generation, self._generation.model
         work = self._stream if generation.stream else self._whole
-        self._context.held.enter_context(self._service.admission.tokens(generation.most_tokens))
+        self._context.held.enter_context(
+            self._service.admission.tokens(generation.most_tokens, self._context.key_name)
+        )
         with (
             OutputStream(model.loop, model.mailbox, generation.options) as answers,
             self._service.activity.track(self._context, lambda: self._cancel(answers)),

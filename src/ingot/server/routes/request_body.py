@@ -36,7 +36,7 @@ async def open_request(
     """
     context = context_of(http_request)
     # Before the body is read, so that a refusal is cheap.
-    context.held.enter_context(service.admission.request())
+    context.held.enter_context(service.admission.request(context.key_name))
     request = await read_request(http_request, kind, service)
     return context, request, use_model(service, context, request.model)
 
@@ -63,7 +63,8 @@ async def read_request(request: Request, kind: type[_Body], service: Service) ->
     if media_type != "application/json":
         # Also refuses other sites' pages: a browser sends JSON across sites only after a preflight.
         raise ApiError(415, "the body must be sent with Content-Type: application/json")
-    hold = context_of(request).held.enter_context(service.admission.body())
+    context = context_of(request)
+    hold = context.held.enter_context(service.admission.body(context.key_name))
     body = await _read_body(request, service.config, hold)
     _check_entries(body, service.config)
     try:
@@ -115,13 +116,14 @@ def request_options(
     the prompts of other keys.
     """
     context.user = user
-    key = context.key.name if context.key else ""
     limit = config.request_timeout_s
     return RequestOptions(
         timeout_s=min(asked.timeout or limit, limit),
         priority=asked.priority or 0,
-        cache_salt=f"{key}/{asked.cache_salt or ''}",
-        tenant=f"{key}/{user or ''}",
+        cache_salt=f"{context.key_name}/{asked.cache_salt or ''}",
+        tenant=context.key_name,
+        user=user or "",
+        tenant_priority=context.key.priority if context.key else 0,
     )
 
 
