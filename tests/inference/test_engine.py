@@ -19,6 +19,7 @@ from ingot.inference import (
     SamplingParams,
     Sequence,
 )
+from ingot.inference.executors.base import Failure, ModelInput
 from ingot.model import Tokenizer
 
 PARAMS = SamplingParams(max_tokens=20, seed=3, ignore_eos=True)
@@ -564,3 +565,23 @@ def test_a_bias_on_a_token_that_does_not_exist_is_refused(make_engine: Any) -> N
     engine = Engine(executor, engine._tokenizer, EngineConfig(num_blocks=64, block_size=4))
     with pytest.raises(UsageError, match="logit_bias: 300 is not a token id"):
         engine.submit([1], SamplingParams(logit_bias=((300, 1.0),)), lambda _: None)
+
+
+def test_a_draft_that_fails_costs_a_step_and_not_the_answer(
+    make_engine: Any, expected: Any, receiver: Any
+) -> None:
+    """FAULTS A9: a draft token whose scores are not finite need not be part of the answer."""
+    engine, executor = make_engine(vocabulary=3, speculation=4)
+    run_one, failed = executor._run, []
+
+    def fail_drafts(model_input: ModelInput) -> Any:
+        if model_input.verify_rows:
+            failed.append(model_input)
+            return Failure("model: some scores are not finite")
+        return run_one(model_input)
+
+    executor._run = fail_drafts
+    engine.submit([1, 2, 1, 2], PARAMS, receiver)
+    run(engine)
+    assert failed
+    assert receiver.token_ids == expected([1, 2, 1, 2], PARAMS, 3)

@@ -156,7 +156,13 @@ class Engine:
 
     def enqueue(self, sequence: Sequence) -> None:
         """Add a sequence that ``prepare`` made to the waiting queue."""
-        self._outputs[sequence] = SequenceOutput(sequence, self._tokenizer, self.max_context)
+        try:
+            output = SequenceOutput(sequence, self._tokenizer, self.max_context)
+        except BaseException as error:
+            sequence.status = Status.FINISHED
+            self._send(sequence, _failed_delta(_reason(sequence, error)))
+            return
+        self._outputs[sequence] = output
         self._scheduler.add(sequence)
         if sequence.deadline is not None:
             # Finished sequences stay in the heap until their deadline, which may be a day away;
@@ -273,8 +279,8 @@ class Engine:
                 self._note_start(chunk.sequence, output, now)
             try:
                 work.append((chunk, model_input_for(chunk, output)))
-            except ServeError as error:
-                self._finish(chunk.sequence, "error", error=str(error))
+            except BaseException as error:
+                self._finish(chunk.sequence, "error", error=_reason(chunk.sequence, error))
         return work
 
     def _note_start(self, sequence: Sequence, output: SequenceOutput, now: float) -> None:
@@ -287,7 +293,11 @@ class Engine:
         """Store the executor's result for a chunk and deliver the output it yields."""
         sequence, output = chunk.sequence, self._outputs[chunk.sequence]
         if isinstance(result, Failure):  # before its blocks can be cached as a prefix
-            self._finish(sequence, "error", error=result.reason)
+            if chunk.drafts:
+                # A draft token may be the cause, which the answer need not contain.
+                output.draftless = True
+            else:
+                self._finish(sequence, "error", error=result.reason)
             return
         first = sequence.computed == 0
         if sequence.computed < len(sequence.prompt_ids):
@@ -301,8 +311,8 @@ class Engine:
                 step_output = output.pool(result.states, first=first, last=last)
             else:
                 step_output = output.take(result, chunk.drafts, now)
-        except ServeError as error:
-            self._finish(sequence, "error", error=str(error))
+        except BaseException as error:
+            self._finish(sequence, "error", error=_reason(sequence, error))
             return
         if step_output is not None:
             self._deliver(chunk, step_output)
@@ -332,7 +342,11 @@ class Engine:
         # Free first: a receiver that looks at the statistics must not see blocks still in use.
         self._scheduler.finish(sequence)
         output = self._outputs.pop(sequence)
-        self._send(sequence, output.last_delta(last, reason, time.monotonic(), error))
+        try:
+            delta = output.last_delta(last, reason, time.monotonic(), error)
+        except BaseException as failure:
+            delta = _failed_delta(error or _reason(sequence, failure))
+        self._send(sequence, delta)
 
     def _send(self, sequence: Sequence, delta: OutputDelta) -> None:
         """Call the receiver; if it raises, only its own sequence is cancelled."""
@@ -348,6 +362,27 @@ class Engine:
         counters.executor_s += executor_s
         counters.last_step_s = before_s + executor_s + after_s
         counters.step_s += counters.last_step_s
+
+
+def _reason(sequence: Sequence, error: BaseException) -> str:
+    """Return the error text of a sequence whose own work raised; the engine continues.
+
+    ``BaseException``, because a panic in a library written in Rust is not an ``Exception``.
+
+    Raises:
+        BaseException: the error itself if it is meant to end the process.
+    """
+    if isinstance(error, ServeError):
+        return str(error)
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        raise error
+    _log.error("sequence %d: its own work raised; it ends alone", sequence.id, exc_info=error)
+    return "engine: internal error in this request; the log has the details"
+
+
+def _failed_delta(error: str) -> OutputDelta:
+    """Return the only delta of a sequence without output."""
+    return OutputDelta("", (), finish_reason="error", error=error)
 
 
 def _check_limits(config: EngineConfig, executor: Executor) -> None:

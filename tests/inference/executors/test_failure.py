@@ -13,6 +13,7 @@ from ingot.inference import Engine, EngineConfig, SamplingParams
 from ingot.inference.executors.base import Executor, Failure, HiddenStates, ModelInput, SamplingRow
 from ingot.inference.executors.native import NativeExecutor
 from ingot.inference.executors.torch import TorchExecutor
+from ingot.inference.request.grammar import Grammar, GrammarState
 from ingot.inference.request.sequence import SampledToken
 from ingot.model import ModelConfig, Tokenizer
 
@@ -129,3 +130,76 @@ def test_prefill_that_is_not_finite_is_told_before_it_can_be_cached(damaged: Ing
     executor = pytorch(damaged)
     [result] = executor.step([ModelInput([BAD, *range(15)], 0, [0], None)])
     assert isinstance(result, Failure)
+
+
+class Panic(BaseException):
+    """Like the panics of libraries written in Rust, which are not an ``Exception``."""
+
+
+class BadState(GrammarState):
+    """A grammar's state that raises in one of its methods, at the second call."""
+
+    def __init__(self, method: str, error: type[BaseException]) -> None:
+        self.method, self.error, self.calls = method, error, 0
+
+    def mask(self) -> np.ndarray:
+        self.check("mask")
+        return np.full(10, 0xFFFFFFFF, np.uint32)
+
+    def accept(self, token_id: int) -> bool:
+        self.check("accept")
+        return token_id >= 0
+
+    def rollback(self, count: int) -> None:
+        assert count >= 0
+        self.check("rollback")
+
+    @property
+    def complete(self) -> bool:
+        self.check("complete")
+        return False
+
+    def check(self, method: str) -> None:
+        self.calls += method == self.method
+        if self.calls > 1:
+            raise self.error("a fault in a library")
+
+
+class BadGrammar(Grammar):
+    def __init__(self, method: str, error: type[BaseException]) -> None:
+        self.method, self.error = method, error
+
+    def start(self) -> GrammarState:
+        if self.method == "start":
+            raise self.error("a fault in a library")
+        return BadState(self.method, self.error)
+
+
+@pytest.mark.parametrize("method", ["start", "mask", "accept", "complete", "rollback"])
+@pytest.mark.parametrize("error", [RuntimeError, MemoryError, Panic])
+def test_an_error_in_the_work_of_one_sequence_ends_it_alone(
+    ingot: Ingot, make_receiver: Any, method: str, error: type[BaseException]
+) -> None:
+    """FAULTS A9: neither scores nor a fault in a grammar of one request end the engine."""
+    config = EngineConfig(num_blocks=64, block_size=BLOCK, speculation=4)
+    engine = Engine(
+        NativeExecutor(ingot, num_blocks=64, block_size=BLOCK, threads=1), ingot.tokenizer, config
+    )
+    params = SamplingParams(max_tokens=60, temperature=0)
+    bad = replace(params, grammar=BadGrammar(method, error))
+    first, alone, last = make_receiver(), make_receiver(), make_receiver()
+    prompt = [5, 6, 7, 8] * 4  # repeats, so that there are draft tokens to roll back
+    engine.submit(prompt, params, first)
+    engine.submit(prompt, bad, alone)
+    engine.submit(prompt, params, last)
+    while engine.has_work:
+        engine.step()
+        engine.check_integrity()
+    assert alone.reason == "error"
+    assert alone.deltas[-1].error == (
+        "engine: internal error in this request; the log has the details"
+    )
+    assert first.reason in ("length", "stop")
+    assert first.token_ids == last.token_ids
+    assert engine.failed is None
+    engine.close()

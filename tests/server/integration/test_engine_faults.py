@@ -14,13 +14,13 @@ import pytest
 from ingot.artifact import Ingot
 from ingot.errors import ServeError
 from ingot.inference import Engine, EngineConfig, EngineLoop, OutputDelta
-from ingot.inference.executors.base import ModelInput
+from ingot.inference.executors.base import Failure, ModelInput, Result
 from ingot.inference.executors.torch import TorchExecutor
-from ingot.inference.request.sequence import SampledToken
 from ingot.server import Server, ServerConfig
 from ingot.server.engine.stream import OutputStream
 
 ASKED = {"model": "tiny", "prompt": "def", "max_tokens": 500, "ignore_eos": True}
+_DAMAGED = 200
 
 
 class FailingExecutor(TorchExecutor):
@@ -28,7 +28,7 @@ class FailingExecutor(TorchExecutor):
 
     steps_left = 3
 
-    def step(self, chunks: Seq[ModelInput]) -> list[SampledToken | None]:
+    def step(self, chunks: Seq[ModelInput]) -> list[Result]:
         self.steps_left -= 1
         if self.steps_left < 0:
             raise ServeError("the weights melted", where="executor")
@@ -89,6 +89,33 @@ def test_a_failure_ends_the_request_and_shows_in_health(failing: httpx.Client) -
     assert failing.get("/health").json()["status"] == "failed"
     later = failing.post("/v1/completions", json=ASKED)
     assert (later.status_code, later.json()["error"]["code"]) == (503, "engine_failed")
+
+
+class PartlyDamagedExecutor(TorchExecutor):
+    """The real executor of a model in which one token has no finite scores."""
+
+    def step(self, inputs: Seq[ModelInput]) -> list[Result]:
+        results = super().step(inputs)
+        for index, model_input in enumerate(inputs):
+            if _DAMAGED in model_input.token_ids:
+                results[index] = Failure("model: some scores are not finite at position 1")
+        return results
+
+
+def test_scores_that_are_not_finite_fail_one_request(ingot: Ingot) -> None:
+    """FAULTS A9: one bad row is an error of its request; the server goes on."""
+    executor = PartlyDamagedExecutor(ingot)
+    for http in serve(ingot, EngineLoop(Engine(executor, ingot.tokenizer))):
+        good = {**ASKED, "max_tokens": 3, "prompt": [1, 2], "logit_bias": {f"{_DAMAGED}": -100}}
+        for stream in (False, True):
+            bad = http.post("/v1/completions", json=good | {"prompt": [_DAMAGED], "stream": stream})
+            assert bad.status_code == (200 if stream else 500)
+            body = bad.text.splitlines()[0].removeprefix("data: ") if stream else bad.text
+            error = json.loads(body)["error"]
+            assert (error["type"], error["code"]) == ("server_error", "answer_failed")
+            assert "scores are not finite at position 1" in error["message"]
+            assert http.post("/v1/completions", json=good).status_code == 200
+        assert http.get("/health").status_code == 200
 
 
 def test_a_failure_ends_a_stream_with_an_error_event(failing: httpx.Client) -> None:

@@ -50,6 +50,7 @@ class SequenceOutput:
         "_sequence",
         "_text",
         "drafted",
+        "draftless",
         "grammar",
         "penalties",
         "scored",
@@ -72,6 +73,8 @@ class SequenceOutput:
         """``time.monotonic()`` of its first step."""
         self.drafted = 0
         """Draft tokens so far."""
+        self.draftless = False
+        """Whether the next step must run without draft tokens, because one with them failed."""
         self.penalties = Penalties(params, sequence.prompt_ids) if needs_penalties(params) else None
         self.grammar = params.grammar.start() if params.grammar else None
         self.scored: list[TokenLogprob | None] | None = None
@@ -82,6 +85,8 @@ class SequenceOutput:
     @property
     def most_drafts(self) -> int:
         """Most draft tokens that can be used: the answer has space for them and one more."""
+        if self.draftless:
+            return 0
         return self._last - len(self._sequence.output_ids) - 1
 
     def ends_with(self, token_id: int) -> bool:
@@ -116,6 +121,7 @@ class SequenceOutput:
         Raises:
             ServeError: the answer's grammar is too costly to follow further.
         """
+        self.draftless = False
         if self.scored is None and not drafts:
             return self._take_one(sampled, now)
         draws = self._score(sampled)

@@ -277,6 +277,8 @@ class GenerationResponse(Response):
             # The client's own grammar cannot be followed.
             if (delta.error or "").startswith("grammar:"):
                 raise ApiError(400, f"the grammar failed: {delta.error}", code="invalid_grammar")
+            if self._generation.model.loop.failed is None:
+                raise ApiError(500, f"the answer failed: {delta.error}", code="answer_failed")
             raise ApiError(500, f"the engine failed: {delta.error}", code="engine_failed")
         if delta.finish_reason == "cancelled":
             raise _cancelled() if self._cancelled else _stopping()
