@@ -56,6 +56,8 @@ class ServerConfig(BaseModel):
     """Most values in a body, estimated: commas, quotation marks and, fourfold, opening brackets."""
     max_open_body_bytes: _Count = 256_000_000
     """Most bytes in the bodies of all open requests; more are refused with status 429."""
+    max_answer_entries: _Count = 1_048_576
+    """Most log-probabilities, or numbers of embeddings, that an answer may hold at once."""
     max_sequences: _Count = 128
     """Most sequences in one request: prompts times ``n`` or ``best_of``."""
     max_open_requests: _Count = 8192

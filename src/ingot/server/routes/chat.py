@@ -107,6 +107,11 @@ class ChatWriter:
         self._frame = ChunkFrame(ChatChunk(*self._head(), [], None, None))
         self._readers = [ToolReader() if reads_tools else None for _ in choices]
 
+    def collect(self, index: int, delta: OutputDelta) -> None:
+        """Take log-probabilities, if they are asked for."""
+        if self._logprobs and delta.logprobs:
+            self._logprobs[index].collect_chat(delta.logprobs)
+
     def whole(self, answers: list[OutputDelta], counter: UsageCounter) -> bytes:
         """Return the body."""
         choices = []
@@ -117,7 +122,8 @@ class ChatWriter:
                 content, calls = text + reader.flush(), found or None
             message = ChatMessage(content if content or not calls else None, calls)
             reason = self._reason(index, answer) or "stop"
-            choices.append(ChatChoice(index, message, self._scored(index, answer), reason))
+            scored = self._logprobs[index].collected_chat() if self._logprobs else None
+            choices.append(ChatChoice(index, message, scored, reason))
         return orjson.dumps(ChatCompletion(*self._head(), choices, counter.usage(), counter.timing))
 
     def opening(self) -> Iterator[bytes]:

@@ -85,7 +85,22 @@ class CompletionWriter:
         count = 0 if request.logprobs is None else len(prompts) * request.candidates_per_prompt
         self._logprobs = [LogprobsWriter(model.ingot.tokenizer) for _ in range(count)]
         self._begun: set[int] = set()
+        self._read = [0] * count  # prompt tokens whose log-probabilities are written
+        self._sums = [(0.0, 0)] * (len(prompts) * request.candidates_per_prompt)
         self._frame = ChunkFrame(self._completion([], None))
+
+    def collect(self, index: int, delta: OutputDelta) -> None:
+        """Take log-probabilities, which rank candidates and may be asked for."""
+        total, count = self._sums[index]
+        total += sum(entry.logprob for entry in delta.logprobs)
+        self._sums[index] = total, count + len(delta.logprobs)
+        if self._request.logprobs is None:
+            return
+        if delta.prompt_logprobs:
+            prompt = self._next_of_prompt(index, len(delta.prompt_logprobs))
+            self._logprobs[index].collect_prompt(prompt, delta.prompt_logprobs)
+        if delta.logprobs:
+            self._logprobs[index].collect(delta.logprobs)
 
     def whole(self, answers: list[OutputDelta], counter: UsageCounter) -> bytes:
         """Return the body: the best ``n`` of each prompt's candidates."""
@@ -94,12 +109,13 @@ class CompletionWriter:
         for first in range(0, len(answers), made):
             group = range(first, first + made)
             if made > wanted:
-                group_by_rank = sorted(group, key=lambda index: -_mean_logprob(answers[index]))
+                group_by_rank = sorted(group, key=lambda index: -self._mean_logprob(index))
                 chosen += group_by_rank[:wanted]
             else:
                 chosen += group
         choices = [
-            self._choice(index, source, answers[source]) for index, source in enumerate(chosen)
+            self._whole_choice(index, source, answers[source])
+            for index, source in enumerate(chosen)
         ]
         return orjson.dumps(self._completion(choices, counter))
 
@@ -125,20 +141,39 @@ class CompletionWriter:
 
     def _choice(self, index: int, source: int, delta: OutputDelta) -> Choice:
         """Translate a sequence's delta; the first one includes the prompt if it is echoed."""
-        text = delta.text
-        asks_logprobs = self._request.logprobs is not None
+        text = self._echoed(source) + delta.text
         scored: list[Logprobs] = []
-        if self._request.echo and source not in self._begun:
-            prompt = self._prompts[source // self._request.candidates_per_prompt]
-            text = self._model.ingot.tokenizer.decode(prompt) + text
-            if asks_logprobs:
-                scored.append(self._logprobs[source].write_prompt(prompt, delta.prompt_logprobs))
-        self._begun.add(source)
-        if asks_logprobs and delta.logprobs:
+        if self._request.logprobs is not None and delta.prompt_logprobs:
+            prompt = self._next_of_prompt(source, len(delta.prompt_logprobs))
+            scored.append(self._logprobs[source].write_prompt(prompt, delta.prompt_logprobs))
+        if self._request.logprobs is not None and delta.logprobs:
             scored.append(self._logprobs[source].write(delta.logprobs))
-        # A string, because evaluating the type for every token would double this function's time.
-        reason = cast("Literal['stop', 'length'] | None", delta.finish_reason)
-        return Choice(index, text, _joined(scored), reason)
+        return Choice(index, text, _joined(scored), _reason(delta))
+
+    def _whole_choice(self, index: int, source: int, answer: OutputDelta) -> Choice:
+        """Translate a whole answer, whose log-probabilities were collected."""
+        scored = self._logprobs[source].collected() if self._logprobs else None
+        return Choice(index, self._echoed(source) + answer.text, scored, _reason(answer))
+
+    def _echoed(self, source: int) -> str:
+        """Return the prompt's text the first time, if it is echoed."""
+        if not self._request.echo or source in self._begun:
+            return ""
+        self._begun.add(source)
+        prompt = self._prompts[source // self._request.candidates_per_prompt]
+        return self._model.ingot.tokenizer.decode(prompt)
+
+    def _next_of_prompt(self, source: int, count: int) -> list[int]:
+        """Return the next ``count`` tokens of a sequence's prompt."""
+        start = self._read[source]
+        self._read[source] += count
+        prompt = self._prompts[source // self._request.candidates_per_prompt]
+        return prompt[start : start + count]
+
+    def _mean_logprob(self, index: int) -> float:
+        """Return an answer's mean log-probability per token; 0 for an empty one."""
+        total, count = self._sums[index]
+        return total / count if count else 0.0
 
     def _completion(self, choices: list[Choice], counter: UsageCounter | None) -> Completion:
         model = self._model
@@ -165,7 +200,6 @@ def _joined(parts: list[Logprobs]) -> Logprobs | None:
     )
 
 
-def _mean_logprob(answer: OutputDelta) -> float:
-    """Return an answer's mean log-probability per token; 0 for an empty one."""
-    entries = answer.logprobs
-    return sum(entry.logprob for entry in entries) / len(entries) if entries else 0.0
+def _reason(delta: OutputDelta) -> Literal["stop", "length"] | None:
+    # A string, because evaluating the type for every token would double the time of a chunk.
+    return cast("Literal['stop', 'length'] | None", delta.finish_reason)

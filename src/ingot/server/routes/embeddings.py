@@ -10,7 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -96,9 +98,19 @@ class _Writer:
         self._request = request
         self._model = model
         self._digest = digest
+        self._written: dict[int, orjson.Fragment] = {}
+
+    def collect(self, index: int, delta: OutputDelta) -> None:
+        if delta.embedding is not None:
+            self._written[index] = self._as_json(delta.embedding)
 
     def whole(self, answers: list[OutputDelta], counter: UsageCounter) -> bytes:
-        data = [Embedding(index, self._written(answer)) for index, answer in enumerate(answers)]
+        if len(self._written) < len(answers):
+            raise ServeError("gave no embedding", where="engine")
+        data = [
+            Embedding(index, self._written[index])  # type: ignore[arg-type]  # JSON already
+            for index in range(len(answers))
+        ]
         read = counter.prompt_tokens
         return orjson.dumps(
             Embeddings(data, self._model, self._digest, EmbeddingsUsage(read, read))
@@ -118,10 +130,10 @@ class _Writer:
     def fault(self, error: ApiError) -> bytes:
         return error.body.to_json()
 
-    def _written(self, answer: OutputDelta) -> list[float] | str:
-        if answer.embedding is None:
-            raise ServeError("gave no embedding", where="engine")
-        numbers = answer.embedding.astype("<f4")
+    def _as_json(self, embedding: NDArray[np.float32]) -> orjson.Fragment:
+        numbers = np.ascontiguousarray(embedding, "<f4")
         if self._request.encoding_format == "base64":
-            return base64.b64encode(numbers.tobytes()).decode()
-        return [float(number) for number in numbers]
+            return orjson.Fragment(orjson.dumps(base64.b64encode(numbers.tobytes()).decode()))
+        # As doubles: the shortest text of a float32 is another number to a reader of doubles.
+        doubles = numbers.astype(np.float64)
+        return orjson.Fragment(orjson.dumps(doubles, option=orjson.OPT_SERIALIZE_NUMPY))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import orjson
 from starlette.requests import ClientDisconnect
@@ -31,6 +31,8 @@ from ingot.server.schemas.completions import (
 
 _GRACE_S = 5.0  # the engine ends a request at its deadline; if it has not after this, it hangs
 _GOODBYE_S = 1.0
+SLICE_ENTRIES = 1024
+"""Log-probabilities written between two turns of the event loop; about 1 ms."""
 _BAD_ENDS = frozenset({"error", "cancelled", "deadline"})
 _STREAM_HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
@@ -64,6 +66,29 @@ class GenerationRequest:
             for prompt in self.prompts
             for params in self.candidates
         )
+
+    @property
+    def most_entries(self) -> int:
+        """Log-probabilities and numbers of embeddings that are in memory at once, at most.
+
+        Those of a streamed answer's own tokens are sent as they come.
+        """
+        hidden = self.model.ingot.config.hidden_size
+        return sum(
+            _entries(params, len(prompt), streamed=self.stream) if params else hidden
+            for prompt in self.prompts
+            for params in self.candidates
+        )
+
+
+def _entries(params: SamplingParams, prompt: int, *, streamed: bool) -> int:
+    """Return the log-probabilities of one answer to a prompt of ``prompt`` tokens."""
+    entries = 0
+    if params.prompt_logprobs is not None:
+        entries += prompt * (1 + params.prompt_logprobs)
+    if params.logprobs is not None and not streamed:
+        entries += params.max_tokens * (1 + params.logprobs)
+    return entries
 
 
 @dataclass
@@ -123,6 +148,14 @@ class Writer(Protocol):
         """Return the event that ends a stream with an error."""
 
 
+@runtime_checkable
+class Collector(Protocol):
+    """A writer that makes the large parts of a body ahead, piece by piece."""
+
+    def collect(self, index: int, delta: OutputDelta) -> None:
+        """Take log-probabilities or the embedding of sequence ``index``, in their order."""
+
+
 class GenerationResponse(Response):
     """Runs a request on the engine and sends its answer.
 
@@ -165,8 +198,12 @@ class GenerationResponse(Response):
         del scope
         generation, model = self._generation, self._generation.model
         work = self._stream if generation.stream else self._whole
+        entries = generation.most_entries
+        if entries > self._service.config.max_answer_entries:
+            raise _too_many_entries(entries, self._service.config.max_answer_entries)
+        tokens = generation.most_tokens + entries
         self._context.held.enter_context(
-            self._service.admission.tokens(generation.most_tokens, self._context.key_name)
+            self._service.admission.tokens(tokens, self._context.key_name)
         )
         with (
             OutputStream(model.loop, model.mailbox, generation.options) as answers,
@@ -206,10 +243,20 @@ class GenerationResponse(Response):
             for index, delta in await answers.take():
                 self._check_end(index, delta)
                 self._count(index, delta)
-                pieces[index].append(delta)
+                pieces[index].append(await self._collected(index, delta))
         body = self._writer.whole([join(deltas) for deltas in pieces], self._counter)
         await self._start(send, {"content-type": "application/json"})
         await send({"type": "http.response.body", "body": body})
+
+    async def _collected(self, index: int, delta: OutputDelta) -> OutputDelta:
+        """Have the writer take what is large in a delta; return the rest of it."""
+        if not isinstance(self._writer, Collector):
+            return delta
+        for part in scored_parts(delta):
+            self._writer.collect(index, part)
+            if part is not delta:
+                await asyncio.sleep(0)
+        return delta._replace(logprobs=(), prompt_logprobs=(), embedding=None)
 
     async def _stream(self, answers: OutputStream, send: Send) -> None:
         """Send output as server-sent events as it arrives."""
@@ -222,7 +269,12 @@ class GenerationResponse(Response):
                 for index, delta in await answers.take():
                     if said := _without_bad_end(delta):
                         self._count(index, said)
-                        events += self._writer.pieces(index, said)
+                        for part in scored_parts(said):
+                            events += self._writer.pieces(index, part)
+                            if part is not said:
+                                await self._send_events(send, events)
+                                events.clear()
+                                await asyncio.sleep(0)
                     self._check_end(index, delta)
             except ApiError as error:  # the output before it is sent all the same
                 broken = True
@@ -295,11 +347,42 @@ class GenerationResponse(Response):
         return ApiError(504, f"{limit}; ask for fewer tokens", code="deadline_exceeded")
 
 
+def scored_parts(delta: OutputDelta) -> Iterator[OutputDelta]:
+    """Split a delta into parts with at most ``SLICE_ENTRIES`` log-probabilities each.
+
+    Writing them takes Python's time on the event loop: the prompts of one request may bring a
+    million at once. What else a delta holds is in the last part.
+    """
+    scored = delta.prompt_logprobs or delta.logprobs
+    widest = 1 + max((len(entry.top) for entry in scored[:2] if entry), default=0)
+    step = max(1, SLICE_ENTRIES // widest)
+    if len(delta.prompt_logprobs) + len(delta.logprobs) <= step:
+        yield delta
+        return
+    nothing = OutputDelta("", ())
+    for start in range(0, len(delta.prompt_logprobs), step):
+        part = delta.prompt_logprobs[start : start + step]
+        yield nothing._replace(prompt_logprobs=part)
+    for start in range(0, len(delta.logprobs), step):
+        yield nothing._replace(logprobs=delta.logprobs[start : start + step])
+    yield delta._replace(logprobs=(), prompt_logprobs=())
+
+
 def _without_bad_end(delta: OutputDelta) -> OutputDelta | None:
     """Return a delta without a finish reason that is reported as an error; None if empty."""
     if delta.finish_reason not in _BAD_ENDS:
         return delta
     return delta._replace(finish_reason=None) if delta.text or delta.token_ids else None
+
+
+def _too_many_entries(entries: int, most: int) -> ApiError:
+    return ApiError(
+        400,
+        f"the answer may hold {entries} log-probabilities or numbers, at most {most} go in one; "
+        "ask for fewer prompts, log-probabilities or tokens",
+        param="logprobs",
+        code="invalid_value",
+    )
 
 
 def _stopping() -> ApiError:

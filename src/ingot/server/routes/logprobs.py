@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import orjson
 
 from ingot.inference import TokenLogprob
 from ingot.model.tokenizer import END_OF_TEXT, StreamDecoder, Tokenizer
@@ -10,13 +13,29 @@ from ingot.server.schemas.chat import ChatLogprobs, ChatTokenLogprob, TopLogprob
 from ingot.server.schemas.completions import Logprobs
 
 
+@dataclass(frozen=True)
+class _Fragments:
+    """Consecutive parts of the lists of ``Logprobs``, as JSON without their brackets."""
+
+    tokens: orjson.Fragment
+    token_logprobs: orjson.Fragment
+    top_logprobs: orjson.Fragment
+    text_offset: orjson.Fragment
+
+
 class LogprobsWriter:
-    """Incremental writer of one choice's log-probabilities."""
+    """Incremental writer of one choice's log-probabilities.
+
+    For an answer that is not streamed they are collected as JSON, so that its body is
+    joined from parts that were each quick to write.
+    """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._decoder = StreamDecoder(tokenizer)
         self._offset = 0
+        self._parts: list[_Fragments] = []
+        self._chat_parts: list[orjson.Fragment] = []
 
     def write(self, entries: Iterable[TokenLogprob]) -> Logprobs:
         """Return the next tokens' log-probabilities; offsets continue from the last call."""
@@ -70,6 +89,36 @@ class LogprobsWriter:
             ]
         )
 
+    def collect(self, entries: Iterable[TokenLogprob]) -> None:
+        """Write the next tokens' log-probabilities for ``collected``."""
+        self._parts.append(_as_fragments(self.write(entries)))
+
+    def collect_prompt(
+        self, prompt_ids: Iterable[int], entries: Sequence[TokenLogprob | None]
+    ) -> None:
+        """Write log-probabilities of the next prompt tokens for ``collected``."""
+        self._parts.append(_as_fragments(self.write_prompt(prompt_ids, entries)))
+
+    def collect_chat(self, entries: Iterable[TokenLogprob]) -> None:
+        """Write the next tokens' log-probabilities in chat's form for ``collected_chat``."""
+        self._chat_parts.append(_fragment(self.write_chat(entries).content))
+
+    def collected(self) -> Logprobs | None:
+        """Return what was collected, its lists already JSON; None if nothing was."""
+        parts = self._parts
+        if not parts:
+            return None
+        return Logprobs(
+            [part.tokens for part in parts],  # type: ignore[misc]  # orjson joins fragments
+            [part.token_logprobs for part in parts],  # type: ignore[misc]
+            [part.top_logprobs for part in parts],  # type: ignore[misc]
+            [part.text_offset for part in parts],  # type: ignore[misc]
+        )
+
+    def collected_chat(self) -> ChatLogprobs | None:
+        """As ``collected``, in chat's form."""
+        return ChatLogprobs(self._chat_parts) if self._chat_parts else None  # type: ignore[arg-type]
+
     def _bytes(self, token_id: int) -> list[int]:
         known = token_id < self._tokenizer.vocab_size
         return list(self._tokenizer.token_bytes(token_id)) if known else []
@@ -85,3 +134,17 @@ class LogprobsWriter:
             return data.decode("utf-8")
         except UnicodeDecodeError:
             return "bytes:" + "".join(f"\\x{byte:02x}" for byte in data)
+
+
+def _as_fragments(written: Logprobs) -> _Fragments:
+    return _Fragments(
+        _fragment(written.tokens),
+        _fragment(written.token_logprobs),
+        _fragment(written.top_logprobs),
+        _fragment(written.text_offset),
+    )
+
+
+def _fragment(items: Sequence[object]) -> orjson.Fragment:
+    """Return the items of a list that is not empty as JSON, to be an item of a longer list."""
+    return orjson.Fragment(orjson.dumps(items)[1:-1])
