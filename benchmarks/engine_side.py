@@ -102,6 +102,6 @@ def extra_bytes(path: Path) -> float:
         timeout=600,
     )
     with open_ingot(path, verify=False) as ingot:
-        stored = sum(tensor.data.nbytes for tensor in ingot.tensors.values())
+        stored = ingot.weight_bytes
         cache = _CACHE_BLOCKS * _BLOCK * ingot.config.kv_bytes()
     return int(done.stdout) * 1024 - stored - cache

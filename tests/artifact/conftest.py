@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +12,7 @@ from numpy.typing import NDArray
 
 from ingot.artifact import Provenance, freeze
 from ingot.model import ModelConfig, Tokenizer
+from tests.artifact.resealing import Edit, copy_writable, write_manifest
 
 Weights = dict[str, NDArray[np.float32]]
 
@@ -103,13 +101,6 @@ def ingot_copy(pristine: Path, tmp_path: Path) -> Path:
     return copy_writable(pristine, tmp_path / "copy.ingot")
 
 
-def copy_writable(source: Path, target: Path) -> Path:
-    shutil.copytree(source, target)
-    for path in target.iterdir():
-        path.chmod(0o644)
-    return target
-
-
 @pytest.fixture(scope="session")
 def damaged_copies(
     tmp_path_factory: pytest.TempPathFactory, pristine: Path, pristine_sharded: Path
@@ -122,9 +113,6 @@ def damaged_copies(
     ]
 
 
-Edit = Callable[[dict[str, Any]], None]
-
-
 @pytest.fixture
 def resealed() -> Callable[..., Path]:
     """Copy an ingot, writable, its manifest changed and sealed again with the right digest."""
@@ -133,11 +121,7 @@ def resealed() -> Callable[..., Path]:
         copy_writable(source, target)
         content = json.loads((target / "ingot.json").read_bytes())
         edit(content)
-        del content["digest"]
-        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
-        content["digest"] = hashlib.sha256(canonical.encode()).hexdigest()
-        text = json.dumps(content, sort_keys=True, indent=1) + "\n"
-        (target / "ingot.json").write_text(text)
+        write_manifest(target, content)
         return target
 
     return run

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import random
 import shutil
 import stat
@@ -116,6 +118,52 @@ def test_same_inputs_same_digest_in_another_process(
     assert ended.stdout.strip() == verify(pristine).digest, ended.stderr
     for path in pristine.iterdir():
         assert (tmp_path / "again.ingot" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_no_byte_is_hashed_twice_for_the_same_digest(
+    freeze_to: Freeze, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Freezing hashes what it writes: once for the tensor's digest, once for the file's."""
+    hashed = 0
+    sha256 = hashlib.sha256
+
+    class Counting:
+        def __init__(self, data: Any = b"") -> None:
+            self._digest = sha256()
+            self.update(data)
+
+        def update(self, data: Any) -> None:
+            nonlocal hashed
+            hashed += memoryview(data).nbytes
+            self._digest.update(data)
+
+        def hexdigest(self) -> str:
+            return self._digest.hexdigest()
+
+    monkeypatch.setattr(hashlib, "sha256", Counting)
+    with freeze_to(tmp_path / "a.ingot") as ingot:
+        files = sum(record.bytes for record in ingot.manifest.files.values())
+        manifest = len(
+            json.dumps(
+                json.loads((tmp_path / "a.ingot" / "ingot.json").read_bytes()),
+                sort_keys=True,
+                separators=(",", ":"),
+            )
+        ) - len(f',"digest":"{ingot.digest}"')
+        assert hashed == files + ingot.weight_bytes + manifest
+
+
+def test_what_freeze_returns_is_checked_when_it_is_used(freeze_to: Freeze, tmp_path: Path) -> None:
+    with freeze_to(tmp_path / "a.ingot") as ingot:
+        path = tmp_path / "a.ingot" / "model.safetensors"
+        path.chmod(0o644)
+        with path.open("r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            last = file.read(1)[0]
+            file.seek(-1, os.SEEK_END)
+            file.write(bytes([last ^ 1]))
+        with pytest.raises(ArtifactError, match=f"{path}: tensor .* does not match its digest"):
+            _ = ingot.tensors
 
 
 def test_any_other_input_gives_another_digest(

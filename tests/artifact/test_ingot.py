@@ -14,40 +14,16 @@ import pytest
 from ingot.artifact import (
     FileRecord,
     Manifest,
-    TensorRecord,
     open_ingot,
     read_tensors,
     write_tensors,
 )
-from ingot.artifact.format.manifest import is_weights
 from ingot.artifact.format.tensor_writer import RawTensor
 from ingot.errors import ArtifactError
 from ingot.model import ModelConfig, Tokenizer
+from tests.artifact.resealing import reseal
 
 Tensors = dict[str, RawTensor]
-
-
-def reseal(ingot: Path) -> None:
-    """Give a folder the manifest of what is in it now, as a forger would."""
-    old = json.loads((ingot / "ingot.json").read_bytes())
-    files = {path.name: path.read_bytes() for path in ingot.iterdir() if path.name != "ingot.json"}
-    tensors = {}
-    for name in files:
-        if is_weights(name):
-            for tensor in read_tensors(ingot / name).values():
-                digest = hashlib.sha256(tensor.data).hexdigest()
-                record = {"dtype": tensor.dtype, "shape": tensor.shape, "sha256": digest}
-                tensors[tensor.name] = TensorRecord.model_validate(record)
-    manifest = Manifest.seal(
-        dtype=old["dtype"],
-        tensors=tensors,
-        files={
-            name: FileRecord(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
-            for name, data in files.items()
-        },
-        provenance=Manifest.parse((ingot / "ingot.json").read_bytes(), where="x").provenance,
-    )
-    (ingot / "ingot.json").write_bytes(manifest.to_json())
 
 
 def test_holds_what_was_frozen(pristine: Path, config: ModelConfig, tokenizer: Tokenizer) -> None:

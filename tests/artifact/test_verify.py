@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingot.artifact import open_ingot, verify
+from ingot.artifact.format.manifest import INDEX, MAX_BYTES
 from ingot.errors import ArtifactError
+from tests.artifact.resealing import write_manifest
 
 
 def refusal(ingot: Path) -> str:
@@ -146,6 +148,19 @@ def test_what_is_no_file_is_refused_without_waiting(ingot_copy: Path) -> None:
         assert refusal(ingot_copy).startswith(f"{path}: is not a regular file")
         path.unlink()
         path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("name", sorted(MAX_BYTES.keys() - {INDEX}))
+def test_a_file_larger_than_its_kind_ever_is_is_not_read(ingot_copy: Path, name: str) -> None:
+    """FAULTS B5: a config.json of 60 MB took 1.55 GB."""
+    path = ingot_copy / name
+    content = json.loads((ingot_copy / "ingot.json").read_bytes())
+    with path.open("r+b") as file:
+        file.truncate(MAX_BYTES[name] + 1)  # sparse
+    if name != "ingot.json":
+        content["files"][name]["bytes"] = MAX_BYTES[name] + 1
+        write_manifest(ingot_copy, content)
+    assert f"has {MAX_BYTES[name] + 1:,} bytes, more than" in refusal(ingot_copy)
 
 
 def test_what_is_no_ingot_is_refused(tmp_path: Path) -> None:

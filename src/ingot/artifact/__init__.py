@@ -3,13 +3,14 @@
 from ingot.artifact.chat_template import chat_template_source
 from ingot.artifact.format.manifest import FileRecord, Manifest, Provenance, TensorRecord
 from ingot.artifact.format.sealed_memory import SealedBuffer
-from ingot.artifact.format.tensor_reader import DTYPES, StoredTensor, TensorFile, read_tensors
-from ingot.artifact.format.tensor_writer import RawTensor, WrittenTensors, write_tensors
+from ingot.artifact.format.tensor_reader import DTYPES, LoadedTensors, StoredTensor, read_tensors
+from ingot.artifact.format.tensor_writer import RawTensor, write_tensors
 from ingot.artifact.freeze import check_target, freeze
-from ingot.artifact.ingot import Ingot, open_ingot
+from ingot.artifact.ingot import Ingot, LoadedWeights, open_ingot
 from ingot.artifact.quantization.bfloat16 import round_to_bfloat16, widen_to_float32
 from ingot.artifact.quantization.gptq import gptq
 from ingot.artifact.quantization.packing import (
+    TILE,
     PackedShape,
     QuantizedMatrix,
     WeightFormat,
@@ -31,8 +32,11 @@ from ingot.artifact.verify import verify
 
 __all__ = [
     "DTYPES",
+    "TILE",
     "FileRecord",
     "Ingot",
+    "LoadedTensors",
+    "LoadedWeights",
     "Manifest",
     "PackedShape",
     "Provenance",
@@ -42,10 +46,8 @@ __all__ = [
     "Scheme",
     "SealedBuffer",
     "StoredTensor",
-    "TensorFile",
     "TensorRecord",
     "WeightFormat",
-    "WrittenTensors",
     "chat_template_source",
     "check_patterns",
     "check_target",

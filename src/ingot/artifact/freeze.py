@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ingot.artifact.checks import open_weights
+from ingot.artifact.format.folder import Folder
 from ingot.artifact.format.manifest import (
     CONFIG,
     GENERATION_CONFIG,
@@ -34,11 +36,10 @@ from ingot.artifact.format.manifest import (
 from ingot.artifact.format.publish import publish
 from ingot.artifact.format.tensor_reader import DTYPES
 from ingot.artifact.format.tensor_writer import RawTensor, write_tensors
-from ingot.artifact.ingot import Ingot, open_ingot
+from ingot.artifact.ingot import Ingot
 from ingot.artifact.quantization.packing import LAYOUT, LAYOUT_VERSION
 from ingot.artifact.quantization.quantize import QuantizedModel
 from ingot.artifact.stored_weights import plain_tensors, quantization_of, quantized_tensors
-from ingot.artifact.verify import verify
 from ingot.errors import ArtifactError, UsageError
 from ingot.files import full_disk_named, sync_folder
 from ingot.model.config import ModelConfig
@@ -60,7 +61,7 @@ def freeze(  # noqa: PLR0913 (all but four have defaults)
     overwrite: bool = False,
     shard_bytes: int = SHARD_BYTES,
 ) -> Ingot:
-    """Seal a model: write, digest, verify, and only then put it at ``out``.
+    """Seal a model: write and digest it in one pass, and only then put it at ``out``.
 
     The same inputs give the same digest. A crash or an error leaves what was at
     ``out`` before.
@@ -87,14 +88,15 @@ def freeze(  # noqa: PLR0913 (all but four have defaults)
     out = Path(out)
     _check_inputs(tensors, config, tokenizer)
     check_target(out, overwrite=overwrite)
+    if quantized is None:
+        stored = plain_tensors(tensors, config, dtype)
+    else:
+        stored = quantized_tensors(tensors, config, quantized)
+    small = _texts(config, tokenizer, dtype, quantized)
     try:
         with full_disk_named(out), _temporary_beside(out) as folder:
-            if quantized is None:
-                stored = plain_tensors(tensors, config, dtype)
-            else:
-                stored = quantized_tensors(tensors, config, quantized)
             files, digests = _write_weights(stored, folder, shard_bytes)
-            for name, text in _texts(config, tokenizer, dtype, quantized).items():
+            for name, text in small.items():
                 files[name] = _write_small(folder / name, text)
             manifest = Manifest.seal(
                 dtype=dtype,
@@ -111,13 +113,15 @@ def freeze(  # noqa: PLR0913 (all but four have defaults)
                 provenance=provenance,
             )
             _finish(folder, manifest)
-            verify(folder)
+            with Folder(folder) as written:
+                weights = open_weights(written, manifest, out)
             publish(folder, out)
     except OSError as error:
         raise UsageError(
             f"cannot be written ({error.strerror})", where=out, fix="choose another folder"
         ) from error
-    return open_ingot(out, verify=False)
+    # Digests were made while writing; the weights are hashed once more where they are used.
+    return Ingot(out, manifest, config, tokenizer, small[TOKENIZER_CONFIG], weights, True)
 
 
 def _check_inputs(
@@ -182,7 +186,7 @@ def _temporary_beside(out: Path) -> Iterator[Path]:
 
 def _finish(folder: Path, manifest: Manifest) -> None:
     """Write the manifest, last of all, and make every file read-only."""
-    _write_small(folder / MANIFEST, manifest.to_json())
+    _write(folder / MANIFEST, manifest.to_json())
     for path in folder.iterdir():
         path.chmod(0o444)
     folder.chmod(0o755)
@@ -249,12 +253,17 @@ def _plan_shards(sizes: Mapping[str, int], limit: int) -> list[list[str]]:
 
 
 def _write_small(path: Path, data: bytes) -> FileRecord:
-    """Write one small file of the new folder durably and return its record."""
+    """Write one small file of the new folder and return its record."""
+    _write(path, data)
+    return FileRecord(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a new file durably."""
     with path.open("xb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    return FileRecord(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
 def _json(value: Mapping[str, object]) -> bytes:

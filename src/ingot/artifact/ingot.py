@@ -1,9 +1,10 @@
-"""An open ingot: checked, and mapped into memory that cannot be written."""
+"""An open ingot: checked, its weights in memory that cannot be written."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -12,9 +13,15 @@ from numpy.typing import NDArray
 
 from ingot.artifact import checks
 from ingot.artifact.format.folder import Folder
-from ingot.artifact.format.manifest import CONFIG, MANIFEST, TOKENIZER, Manifest
+from ingot.artifact.format.manifest import (
+    CONFIG,
+    MANIFEST,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    Manifest,
+)
 from ingot.artifact.format.strict_json import parse_object
-from ingot.artifact.format.tensor_reader import StoredTensor, TensorFile
+from ingot.artifact.format.tensor_reader import LoadedTensors, StoredTensor, TensorFile
 from ingot.artifact.quantization.bfloat16 import widen_to_float32
 from ingot.artifact.quantization.packing import PackedShape, unpack
 from ingot.artifact.quantization.quantize import fused_matrices, packed_shapes
@@ -31,10 +38,10 @@ class Ingot:
     manifest: Manifest
     config: ModelConfig
     tokenizer: Tokenizer
-    tensors: Mapping[str, StoredTensor]
-    """Every tensor by its name: Hugging Face's, in the order of ``config.tensor_shapes()``; in a
-    quantized ingot matrices are packed, by the names of ``ingot.artifact.packed_tensors``."""
-    _files: list[TensorFile] = field(repr=False)
+    tokenizer_config: bytes = field(repr=False)
+    """Contents of ``tokenizer_config.json``, as they were hashed."""
+    _files: Mapping[str, TensorFile] = field(repr=False)
+    _verify: bool = field(repr=False)
 
     @property
     def digest(self) -> str:
@@ -49,6 +56,47 @@ class Ingot:
             return {}
         kinds = {name: (each.kind, each.group) for name, each in quantization.matrices.items()}
         return packed_shapes(self.config, kinds)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all tensors as they are stored."""
+        entries = (entry for file in self._files.values() for entry in file.entries.values())
+        return sum(entry.stop - entry.start for entry in entries)
+
+    @cached_property
+    def tensors(self) -> Mapping[str, StoredTensor]:
+        """Every tensor by its name, read and checked when this is first asked for.
+
+        The names are Hugging Face's, in the order of ``config.tensor_shapes()``; in a quantized
+        ingot matrices are packed, by the names of ``ingot.artifact.packed_tensors``.
+
+        Raises:
+            ArtifactError: as ``load``.
+        """
+        return self.load()
+
+    def load(self) -> LoadedWeights:
+        """Read every tensor into sealed memory of the caller's own, and check it there.
+
+        Each byte is read once: what was hashed is what is used, whatever happens to the files.
+
+        Raises:
+            ArtifactError: a digest differs, a value is not finite, or a file was cut short.
+            ResourceError: there is not enough memory.
+        """
+        files = {name: file.load() for name, file in self._files.items()}
+        checks.check_weights(files, self.manifest, self.path, digests=self._verify)
+        order = checks.expected_tensors(self.config, self.manifest, self.path / MANIFEST)
+        tensors = {name: tensor for file in files.values() for name, tensor in file.items()}
+        return LoadedWeights({name: tensors[name] for name in order}, files.values())
+
+    def verify_files(self) -> None:
+        """Check every byte of the weights where they are stored, without keeping any of it.
+
+        Raises:
+            ArtifactError: a digest differs, or a value is not finite.
+        """
+        checks.check_weights(self._files, self.manifest, self.path)
 
     def float32(self) -> Iterator[tuple[str, NDArray[np.float32]]]:
         """Yield every tensor of ``config.tensor_shapes()`` as float32, one at a time.
@@ -70,15 +118,14 @@ class Ingot:
             bits = self.tensors[name].dtype == "BF16"
             yield name, widen_to_float32(values) if bits else values
 
-    def release_pages(self) -> None:
-        """Take the files' pages out of this process's memory; reading brings them back."""
-        for file in self._files:
-            file.release_pages()
+    def release_weights(self) -> None:
+        """Free the weights that were read; those in use stay, and the next use reads again."""
+        self.__dict__.pop("tensors", None)
 
     def close(self) -> None:
-        """Let go of the weights; arrays still in use keep their own memory valid."""
-        self.tensors = {}
-        for file in self._files:
+        """Let go of weights and files; arrays still in use keep their own memory valid."""
+        self.__dict__["tensors"] = {}
+        for file in self._files.values():
             file.close()
 
     def __enter__(self) -> Self:
@@ -88,20 +135,42 @@ class Ingot:
         self.close()
 
 
+class LoadedWeights(dict[str, StoredTensor]):
+    """The tensors of an ingot in sealed memory, by name.
+
+    Args:
+        tensors: The tensors, in the order of their names.
+        files: The memory that they lie in.
+    """
+
+    def __init__(
+        self, tensors: Mapping[str, StoredTensor], files: Iterable[LoadedTensors] = ()
+    ) -> None:
+        super().__init__(tensors)
+        self._files = list(files)
+
+    def discard(self, name: str) -> None:
+        """Free the memory of one tensor, which nobody may read any more."""
+        del self[name]
+        for file in self._files:
+            if name in file:
+                file.discard(name)
+
+
 def open_ingot(path: Path, *, verify: bool = True) -> Ingot:
     """Open an ingot for use.
 
-    Config and tokenizer are parsed from the very bytes that were hashed, and the
-    weights are hashed through the very mapping that is used afterwards.
+    Config and tokenizer are parsed from the very bytes that were hashed. Weights are read when
+    they are first used, into sealed memory in which they are hashed.
 
     Args:
         path: The folder; a link to it is followed, links inside it are refused.
-        verify: Hash the weights too. Without it the manifest, the other files and
-            the structure and size of the weights are still checked.
+        verify: Hash the weights when they are read. Without it the manifest, the other files,
+            and the structure and size of the weights are still checked.
 
     Raises:
-        ArtifactError: it is missing, malformed or fails a digest; the message
-            names the first file or tensor concerned.
+        ArtifactError: it is missing or malformed, or a file other than weights fails its digest;
+            the message names the first file or tensor concerned.
     """
     path = Path(path)
     with Folder(path) as folder:
@@ -112,13 +181,14 @@ def open_ingot(path: Path, *, verify: bool = True) -> Ingot:
         )
         checks.check_shapes(config, manifest, path / MANIFEST)
         tokenizer = _tokenizer(small[TOKENIZER], config, path / TOKENIZER)
-        files = checks.map_weights(folder, manifest)
-    joined = checks.join_tensors(files, small, manifest, path)
-    if verify:
-        checks.check_weights(files, manifest, path)
-    order = checks.expected_tensors(config, manifest, path / MANIFEST)
-    tensors = {name: joined[name] for name in order}
-    return Ingot(path, manifest, config, tokenizer, tensors, list(files.values()))
+        files = checks.open_weights(folder, manifest, path)
+    try:
+        checks.check_entries(files, small, manifest, path)
+    except BaseException:
+        for file in files.values():
+            file.close()
+        raise
+    return Ingot(path, manifest, config, tokenizer, small[TOKENIZER_CONFIG], files, verify)
 
 
 def _tokenizer(data: bytes, config: ModelConfig, where: Path) -> Tokenizer:

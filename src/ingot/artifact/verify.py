@@ -12,8 +12,9 @@ def verify(path: Path) -> Manifest:
     """Hash every file and tensor of an ingot and return its manifest if all is as sealed.
 
     Raises:
-        ArtifactError: names the first tensor or file that differs, is missing or
-            does not belong.
+        ArtifactError: names the first tensor or file that differs, is missing, does not belong
+            or holds a value that is not finite.
     """
-    with open_ingot(path, verify=True) as ingot:
+    with open_ingot(path) as ingot:
+        ingot.verify_files()
         return ingot.manifest

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,31 @@ def test_arrays_over_it_outlive_it() -> None:
     del buffer
     assert array.tolist() == [1.5, 1.5]
     assert not array.flags.writeable
+    with pytest.raises(ValueError, match="cannot set WRITEABLE"):
+        array.flags.writeable = True
+
+
+def test_a_view_to_fill_keeps_the_memory() -> None:
+    values = np.frombuffer(SealedBuffer(1 << 20).view, np.uint8)
+    values[:] = 3  # would end the process if the memory were gone
+    assert values.sum() == 3 << 20
+
+
+def test_discarded_pages_are_freed_and_the_rest_stays() -> None:
+    buffer = SealedBuffer(64 << 20)
+    np.frombuffer(buffer.view, np.uint8)[:] = 1
+    buffer.seal()
+    before = resident_bytes()
+    buffer.discard(100, 64 << 20)
+    assert before - resident_bytes() > 60 << 20
+    assert bytes(buffer.readonly[:101]) == b"\x01" * 101
+    buffer.discard(0, 100)  # less than a page: nothing to free
+    assert buffer.readonly[99] == 1
+
+
+def resident_bytes() -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) << 10
 
 
 def test_too_much_is_an_error_of_resources() -> None:

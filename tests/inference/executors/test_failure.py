@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ingot.artifact import Ingot, Provenance, freeze, open_ingot
+from ingot.artifact import Ingot, LoadedWeights, Provenance, freeze, open_ingot
 from ingot.inference import Engine, EngineConfig, SamplingParams
 from ingot.inference.executors.base import Executor, Failure, HiddenStates, ModelInput, SamplingRow
 from ingot.inference.executors.native import NativeExecutor
@@ -46,7 +46,8 @@ def damaged(
         bits[BAD] = 0x7FC0
         data = memoryview(bits.tobytes())
         broken = type(embedding)(embedding.name, embedding.dtype, embedding.shape, data)
-        patch.setattr(ingot, "tensors", {**ingot.tensors, embedding.name: broken})
+        loaded = {**ingot.tensors, embedding.name: broken}
+        patch.setattr(ingot, "load", lambda: LoadedWeights(loaded))
         yield ingot
 
 

@@ -176,7 +176,7 @@ def test_use_after_close_is_refused(ingot: Ingot) -> None:
 def test_unusable_arguments_are_refused(ingot: Ingot, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="multiple of 16"):
         NativeExecutor(ingot, block_size=4)
-    with pytest.raises(UsageError, match="kind of weights"):
+    with pytest.raises(UsageError, match="format of weights"):
         NativeExecutor(ingot, weights="fp8")  # type: ignore[arg-type]
     monkeypatch.setenv("INGOT_ISA", "z80")
     with pytest.raises(UsageError, match="z80"):

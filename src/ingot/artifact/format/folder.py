@@ -9,9 +9,6 @@ from typing import Self
 
 from ingot.errors import ArtifactError
 
-MAX_SMALL_FILE = 256 << 20
-"""Largest file that is read into memory, in bytes; weights are mapped instead."""
-
 
 class Folder:
     """An open folder. It stays the same folder even if its path is renamed meanwhile.
@@ -71,11 +68,12 @@ class Folder:
             raise ArtifactError("is not a regular file", where=where)
         return handle, status.st_size
 
-    def read(self, name: str, size: int | None = None) -> bytes:
+    def read(self, name: str, *, max_bytes: int, size: int | None = None) -> bytes:
         """Return a small file's bytes.
 
         Args:
             name: The file.
+            max_bytes: The most bytes it may have.
             size: The bytes it must have, where known.
 
         Raises:
@@ -84,8 +82,10 @@ class Folder:
         handle, actual = self.open(name)
         with os.fdopen(handle, "rb") as file:
             check_size(self.path / name, actual, size)
-            if actual > MAX_SMALL_FILE:
-                raise ArtifactError(f"is larger than {MAX_SMALL_FILE} bytes", where=file.name)
+            if actual > max_bytes:
+                raise ArtifactError(
+                    f"has {actual:,} bytes, more than {max_bytes:,}", where=self.path / name
+                )
             try:
                 return file.read(actual)
             except OSError as error:

@@ -31,6 +31,16 @@ TOKENIZER_CONFIG = "tokenizer_config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 
+MAX_BYTES = {
+    MANIFEST: 16 << 20,
+    CONFIG: 1 << 20,
+    GENERATION_CONFIG: 1 << 20,
+    TOKENIZER: 64 << 20,  # the largest published ones have 33 MB
+    TOKENIZER_CONFIG: 4 << 20,
+    INDEX: 16 << 20,
+}
+"""Largest size of each file that is read into memory whole, several times what is ever needed."""
+
 REQUIRED_FILES = frozenset({CONFIG, GENERATION_CONFIG, TOKENIZER, TOKENIZER_CONFIG})
 _SHARD = re.compile(r"model-[0-9]{5}-of-[0-9]{5}\.safetensors")
 

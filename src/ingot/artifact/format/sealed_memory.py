@@ -7,6 +7,8 @@ import ctypes
 import mmap
 import os
 
+import numpy as np
+
 from ingot.errors import ResourceError, UsageError
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -15,7 +17,7 @@ _libc.mprotect.restype = ctypes.c_int
 
 
 class SealedBuffer:
-    """Anonymous memory for weights that must be converted before use.
+    """Anonymous memory for weights: a copy of a file's, or what they were converted to.
 
     Fill ``view``, call ``seal``, then use ``readonly``. Pages are large where the
     system has such, for weights are read from end to end. After ``seal`` they
@@ -32,14 +34,18 @@ class SealedBuffer:
         self._nbytes = nbytes
         self._sealed = False
         try:
+            # Python's own object is read-only from the start, so that NumPy refuses to make an
+            # array over it writable; memory is filled through its address.
             self._memory = mmap.mmap(
                 -1,
                 max(nbytes, 1),  # an empty mapping does not exist
                 flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS,
-                prot=mmap.PROT_READ | mmap.PROT_WRITE,
+                prot=mmap.PROT_READ,
             )
             with contextlib.suppress(OSError, AttributeError):  # a system without large pages
                 self._memory.madvise(mmap.MADV_HUGEPAGE)
+            self._address = np.frombuffer(self._memory, dtype=np.uint8).ctypes.data
+            self._protect(mmap.PROT_READ | mmap.PROT_WRITE)
         except (OSError, OverflowError) as error:
             raise ResourceError(
                 f"no memory for {nbytes} bytes of weights ({error})",
@@ -51,18 +57,33 @@ class SealedBuffer:
         """The bytes, to be filled. Only before ``seal``."""
         if self._sealed:
             raise UsageError("this memory is sealed and can only be read")
-        return memoryview(self._memory)[: self._nbytes]
+        filled = (ctypes.c_ubyte * self._nbytes).from_address(self._address)
+        filled.memory = self._memory  # type: ignore[attr-defined]  # keeps it mapped
+        return memoryview(filled).cast("B")
 
     def seal(self) -> None:
         """Make the memory read-only for good."""
-        address = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
-        if _libc.mprotect(address, len(self._memory), mmap.PROT_READ):
-            raise ResourceError(f"cannot seal memory ({os.strerror(ctypes.get_errno())})")
+        try:
+            self._protect(mmap.PROT_READ)
+        except OSError as error:
+            raise ResourceError(f"cannot seal memory ({error.strerror})") from error
         self._sealed = True
+
+    def discard(self, start: int, stop: int) -> None:
+        """Free the whole pages between two offsets, which nobody may read any more."""
+        first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+        length = stop // mmap.PAGESIZE * mmap.PAGESIZE - first
+        if length > 0:
+            self._memory.madvise(mmap.MADV_DONTNEED, first, length)
 
     @property
     def readonly(self) -> memoryview:
         """The bytes, read-only. Only after ``seal``."""
         if not self._sealed:
             raise UsageError("this memory is not sealed yet")
-        return memoryview(self._memory)[: self._nbytes].toreadonly()
+        return memoryview(self._memory)[: self._nbytes]
+
+    def _protect(self, rights: int) -> None:
+        if _libc.mprotect(self._address, len(self._memory), rights):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))

@@ -1,4 +1,4 @@
-"""A strict reader of safetensors files, mapped into memory that cannot be written.
+"""A strict reader of safetensors files, into memory that cannot be written.
 
 Format (huggingface.co/docs/safetensors): eight bytes of little-endian header
 length, a JSON header ``{name: {dtype, shape, data_offsets}}`` and the data,
@@ -7,8 +7,6 @@ without holes or overlaps. Everything in a file is taken as hostile until checke
 
 from __future__ import annotations
 
-import contextlib
-import mmap
 import os
 import stat
 import sys
@@ -20,8 +18,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ingot.artifact.format.sealed_memory import SealedBuffer
 from ingot.artifact.format.strict_json import parse_object
 from ingot.errors import ArtifactError
+from ingot.files import open_regular
 
 DTYPES: Mapping[str, np.dtype[Any]] = {
     "BOOL": np.dtype(np.bool_),
@@ -43,11 +43,25 @@ DTYPES: Mapping[str, np.dtype[Any]] = {
 MAX_HEADER_BYTES = 16 << 20  # 100,000 tensors; keeps a hostile header out of memory
 _MAX_DIMENSIONS = 32
 _LENGTH_BYTES = 8
+_LARGEST_READ = 1 << 30  # one system call reads at most 2 GiB
+_CHUNK = 1 << 20  # a multiple of every item size, and small enough to stay in a core's cache
+
+
+@dataclass(frozen=True)
+class TensorEntry:
+    """What a header says about one tensor."""
+
+    dtype: str
+    """Name of the dtype in the format, such as "BF16"; a key of ``DTYPES``."""
+    shape: tuple[int, ...]
+    start: int
+    """Offset of its first byte in the file."""
+    stop: int
 
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """One tensor inside a mapped file. Using it keeps the mapping alive."""
+    """One tensor in sealed memory. Using it keeps the memory alive."""
 
     name: str
     dtype: str
@@ -61,29 +75,25 @@ class StoredTensor:
         return np.ndarray(self.shape, dtype=DTYPES[self.dtype], buffer=self.data)
 
 
-class TensorFile(Mapping[str, StoredTensor]):
-    """The tensors of one safetensors file by name, in the order of their bytes.
+class LoadedTensors(Mapping[str, StoredTensor]):
+    """The tensors of one file by name, in the order of their bytes.
 
-    The file is mapped ``PROT_READ``: a write through any pointer into it is a
-    segmentation fault. Another process that is allowed to write the file can
-    still change it; frozen files are mode 0444 for that reason.
+    They are a copy in sealed memory: a write through any pointer into it is a segmentation fault,
+    and what happens to the file later changes nothing.
     """
 
-    def __init__(self, mapping: mmap.mmap, header_bytes: int, header: dict[str, Any]) -> None:
-        self._mapping = mapping
-        self.contents = memoryview(mapping)
+    def __init__(
+        self, memory: SealedBuffer, entries: Mapping[str, TensorEntry], metadata: Mapping[str, str]
+    ) -> None:
+        self._memory: SealedBuffer | None = memory
+        self.contents = memory.readonly
         """Every byte of the file."""
-        self.metadata: dict[str, str] = header.pop("__metadata__", {})
+        self.entries = entries
+        self.metadata = metadata
         """The texts that the writer put beside the tensors."""
-        start = _LENGTH_BYTES + header_bytes
         self._tensors = {
-            name: StoredTensor(
-                name,
-                entry["dtype"],
-                tuple(entry["shape"]),
-                self.contents[start + entry["data_offsets"][0] : start + entry["data_offsets"][1]],
-            )
-            for name, entry in header.items()
+            name: StoredTensor(name, each.dtype, each.shape, self.contents[each.start : each.stop])
+            for name, each in entries.items()
         }
 
     def __getitem__(self, name: str) -> StoredTensor:
@@ -95,15 +105,22 @@ class TensorFile(Mapping[str, StoredTensor]):
     def __len__(self) -> int:
         return len(self._tensors)
 
+    def chunks(self, start: int, stop: int) -> Iterator[memoryview]:
+        """Yield the bytes between two offsets of the file in turn."""
+        for offset in range(start, stop, _CHUNK):
+            yield self.contents[offset : min(offset + _CHUNK, stop)]
+
+    def discard(self, name: str) -> None:
+        """Free the memory of one tensor, which nobody may read any more."""
+        del self._tensors[name]
+        if self._memory is not None:
+            self._memory.discard(self.entries[name].start, self.entries[name].stop)
+
     def close(self) -> None:
-        """Let go of the mapping; it goes when no array uses it any more."""
+        """Let go of the memory; it is freed when no array uses it any more."""
         self._tensors = {}
         self.contents = memoryview(b"")
-
-    def release_pages(self) -> None:
-        """Take the file's pages out of this process's memory; reading brings them back."""
-        with contextlib.suppress(OSError):
-            self._mapping.madvise(mmap.MADV_DONTNEED)
+        self._memory = None
 
     def __enter__(self) -> Self:
         return self
@@ -112,63 +129,140 @@ class TensorFile(Mapping[str, StoredTensor]):
         self.close()
 
 
-def read_tensors(path: Path) -> TensorFile:
-    """Map a safetensors file and check all of its structure.
+class TensorFile:
+    """An open safetensors file whose header is read and checked; its data is still on disk.
+
+    Args:
+        handle: The file, open for reading; closed with this object.
+        where: What to call it in an error.
+
+    Raises:
+        ArtifactError: it is not a regular file, truncated or malformed.
+    """
+
+    def __init__(self, handle: int, *, where: object) -> None:
+        self._file = os.fdopen(handle, "rb", buffering=0)
+        self._where = where
+        try:
+            status = os.fstat(handle)
+            if not stat.S_ISREG(status.st_mode):
+                raise ArtifactError("is not a regular file", where=where)
+            self.nbytes = status.st_size
+            """Bytes of the file when it was opened."""
+            self._header = self._read_header()
+            self.metadata, self.entries = _parsed(self._header, self.nbytes, where)
+        except BaseException:
+            self.close()
+            raise
+
+    def chunks(self, start: int, stop: int) -> Iterator[memoryview]:
+        """Yield the bytes between two offsets of the file in turn; each is gone with the next.
+
+        The header is the one that was parsed, not what the file says by now.
+        """
+        if start < len(self._header):
+            yield memoryview(self._header)[start:stop]
+            start = len(self._header)
+        scratch = memoryview(bytearray(min(_CHUNK, max(0, stop - start))))
+        for offset in range(start, stop, _CHUNK):
+            chunk = scratch[: min(_CHUNK, stop - offset)]
+            self._read_into(chunk, offset)
+            yield chunk
+
+    def load(self) -> LoadedTensors:
+        """Return a copy of the tensors in sealed memory. Each byte is read once.
+
+        Raises:
+            ArtifactError: the file was cut short meanwhile, or cannot be read.
+            ResourceError: there is not enough memory.
+        """
+        memory = SealedBuffer(self.nbytes)
+        memory.view[: len(self._header)] = self._header
+        self._read_into(memory.view[len(self._header) :], len(self._header))
+        memory.seal()
+        return LoadedTensors(memory, self.entries, self.metadata)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _read_header(self) -> bytes:
+        if self.nbytes < _LENGTH_BYTES:
+            raise ArtifactError(f"is truncated: only {self.nbytes} bytes", where=self._where)
+        length = bytearray(_LENGTH_BYTES)
+        self._read_into(memoryview(length), 0)
+        header_bytes = int.from_bytes(length, "little")
+        if header_bytes > MAX_HEADER_BYTES:
+            raise ArtifactError(
+                f"header of {header_bytes} bytes is larger than {MAX_HEADER_BYTES}",
+                where=self._where,
+            )
+        if _LENGTH_BYTES + header_bytes > self.nbytes:
+            raise ArtifactError("is truncated inside its header", where=self._where)
+        header = bytearray(header_bytes)
+        self._read_into(memoryview(header), _LENGTH_BYTES)
+        return bytes(length + header)
+
+    def _read_into(self, memory: memoryview, offset: int) -> None:
+        """Fill ``memory`` with the bytes from ``offset`` on."""
+        while memory:
+            try:
+                count = os.preadv(self._file.fileno(), [memory[:_LARGEST_READ]], offset)
+            except OSError as error:
+                raise ArtifactError(
+                    f"cannot be read ({error.strerror})", where=self._where
+                ) from error
+            if not count:
+                raise ArtifactError("was cut short while it was read", where=self._where)
+            memory, offset = memory[count:], offset + count
+
+
+def read_tensors(path: Path) -> LoadedTensors:
+    """Read a safetensors file and check all of its structure.
 
     Raises:
         ArtifactError: it is missing, truncated or malformed.
     """
+    with open_regular(path, ArtifactError) as opened:
+        file = TensorFile(os.dup(opened.fileno()), where=path)
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        raise ArtifactError(f"cannot be opened ({error.strerror})", where=path) from error
-    try:
-        return map_tensors(handle, where=path)
+        return file.load()
     finally:
-        os.close(handle)
+        file.close()
 
 
-def map_tensors(handle: int, *, where: object) -> TensorFile:
-    """Map an open safetensors file; ``where`` names it in errors. The handle stays open.
-
-    Raises:
-        ArtifactError: it is truncated or malformed.
-    """
-    status = os.fstat(handle)
-    if not stat.S_ISREG(status.st_mode):
-        raise ArtifactError("is not a regular file", where=where)
-    size = status.st_size
-    if size < _LENGTH_BYTES:
-        raise ArtifactError(f"is truncated: only {size} bytes", where=where)
-    try:
-        mapping = mmap.mmap(handle, size, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"cannot be mapped ({error})", where=where) from error
-    header_bytes = int.from_bytes(mapping[:_LENGTH_BYTES], "little")
-    if header_bytes > MAX_HEADER_BYTES:
-        raise ArtifactError(
-            f"header of {header_bytes} bytes is larger than {MAX_HEADER_BYTES}", where=where
+def _parsed(
+    contents: bytes, file_bytes: int, where: object
+) -> tuple[dict[str, str], dict[str, TensorEntry]]:
+    """Return the metadata and the tensors of a header, which starts with its length."""
+    header = parse_object(contents[_LENGTH_BYTES:], where=where)
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise ArtifactError("__metadata__ does not map texts to texts", where=where)
+    ordered = _checked_header(header, file_bytes - len(contents), where)
+    entries = {
+        name: TensorEntry(
+            entry["dtype"],
+            tuple(entry["shape"]),
+            len(contents) + entry["data_offsets"][0],
+            len(contents) + entry["data_offsets"][1],
         )
-    data_start = _LENGTH_BYTES + header_bytes
-    if data_start > size:
-        raise ArtifactError("is truncated inside its header", where=where)
-    header = parse_object(mapping[_LENGTH_BYTES:data_start], where=where)
-    header = _checked_header(header, size - data_start, where)
-    return TensorFile(mapping, header_bytes, header)
+        for name, entry in ordered.items()
+    }
+    return metadata, entries
 
 
 def _checked_header(header: dict[str, Any], data_bytes: int, where: object) -> dict[str, Any]:
     """Return the header ordered by offset once every entry is known to be sound."""
-    metadata = header.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-        raise ArtifactError("__metadata__ does not map texts to texts", where=where)
     for name, entry in header.items():
         _check_entry(name, entry, where)
     ordered = dict(sorted(header.items(), key=lambda item: item[1]["data_offsets"]))
     end = 0
     for name, entry in ordered.items():
         if entry["data_offsets"][0] != end:
-            raise ArtifactError(f"tensor {name!r} leaves a hole or overlaps another", where=where)
+            raise ArtifactError(
+                f"tensor {name[:200]!r} leaves a hole or overlaps another", where=where
+            )
         end = entry["data_offsets"][1]
     if end > data_bytes:
         raise ArtifactError(
@@ -176,7 +270,7 @@ def _checked_header(header: dict[str, Any], data_bytes: int, where: object) -> d
         )
     if end < data_bytes:
         raise ArtifactError(f"has {data_bytes - end} bytes that belong to no tensor", where=where)
-    return {"__metadata__": metadata, **ordered}
+    return ordered
 
 
 def _check_entry(name: str, entry: object, where: object) -> None:

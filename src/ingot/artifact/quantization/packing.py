@@ -35,7 +35,8 @@ LAYOUT_VERSION: Literal[1] = 1
 
 _TINY = 1e-30  # weights below it count as zero
 _SHRINKS = np.linspace(1.05, 0.6, 19)  # of the largest weight, tried as the limit of a group
-_TILE = 16
+TILE = 16
+"""Outputs of a tile."""
 _DEPTH = 32
 LARGEST_CODE = {"int8": 127, "int4": 7}
 
@@ -73,12 +74,22 @@ class PackedShape:
         """Shape of the tensor of tiles: ``U8``, or ``BF16`` for bf16."""
         per_word = {"bf16": 2, "int8": 4, "int4": 8}[self.kind]
         last = 2 if self.kind == "bf16" else 4
-        return math.ceil(self.outputs / _TILE), self.depth // per_word, _TILE, last
+        return math.ceil(self.outputs / TILE), self.depth // per_word, TILE, last
+
+    @property
+    def tile_bytes(self) -> int:
+        """Bytes of the tensor of tiles."""
+        return math.prod(self.tiles) * (2 if self.kind == "bf16" else 1)
+
+    @property
+    def scale_count(self) -> int:
+        """Number of scales."""
+        return 0 if self.kind == "bf16" else math.prod(self.scales)
 
     @property
     def scales(self) -> tuple[int, ...]:
         """Shape of the ``F32`` tensor of scales; none is stored for bf16."""
-        return math.ceil(self.outputs / _TILE), math.ceil(self.depth / self.group), _TILE
+        return math.ceil(self.outputs / TILE), math.ceil(self.depth / self.group), TILE
 
     @property
     def depth(self) -> int:
@@ -149,25 +160,49 @@ def best_scales(
     return best
 
 
-def pack(matrix: QuantizedMatrix) -> tuple[NDArray[Any], NDArray[np.float32]]:
-    """Return the tiles and the scales of a matrix, in the shapes of ``PackedShape``."""
+def pack(
+    matrix: QuantizedMatrix,
+    tiles: NDArray[Any] | None = None,
+    scales: NDArray[np.float32] | None = None,
+) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    """Return the tiles and the scales of a matrix, in the shapes of ``PackedShape``.
+
+    Args:
+        matrix: Codes and scales; a slice of rows of a larger matrix may be packed by itself if
+            it begins at a multiple of 16.
+        tiles: Where to put the tiles; new memory if None.
+        scales: Where to put the scales, likewise.
+    """
     shape = PackedShape(matrix.kind, matrix.group, *matrix.codes.shape)
-    padded = np.zeros((shape.tiles[0] * _TILE, shape.depth), dtype=matrix.codes.dtype)
-    padded[: shape.outputs, : shape.inputs] = matrix.codes
+    rows = shape.tiles[0] * TILE
+    if tiles is None:
+        tiles = np.empty(shape.tiles, dtype=np.uint16 if matrix.kind == "bf16" else np.uint8)
+    words = _words(matrix, rows, shape.depth).reshape(shape.tiles[0], TILE, shape.tiles[1])
+    # Every kind has 32-bit words of one output's inputs; a tile holds those of 16 side by side.
+    tiles.reshape(-1).view(np.uint32).reshape(shape.tiles[:3])[:] = words.transpose(0, 2, 1)
     if matrix.kind == "bf16":
-        tiles = padded.reshape(-1, _TILE, shape.depth // 2, 2).transpose(0, 2, 1, 3)
-        return np.ascontiguousarray(tiles), matrix.scales
-    by_output = np.zeros((shape.tiles[0] * _TILE, shape.scales[1]), dtype=np.float32)
+        return tiles, matrix.scales if scales is None else scales
+    if scales is None:
+        scales = np.empty(shape.scales, dtype=np.float32)
+    by_output = np.zeros((rows, shape.scales[1]), dtype=np.float32)
     by_output[: shape.outputs] = matrix.scales
-    scales = np.ascontiguousarray(by_output.reshape(-1, _TILE, shape.scales[1]).transpose(0, 2, 1))
-    offset = LARGEST_CODE[matrix.kind] + 1
-    unsigned = (padded.astype(np.int16) + offset).astype(np.uint8)
+    tile_major = by_output.reshape(-1, TILE, shape.scales[1]).transpose(0, 2, 1)
+    scales.reshape(shape.scales)[:] = tile_major
+    return tiles, scales
+
+
+def _words(matrix: QuantizedMatrix, rows: int, depth: int) -> NDArray[np.uint32]:
+    """Return the codes as the tiles store them, (rows, words), filled up with codes of 0."""
+    padded = np.zeros((rows, depth), dtype=matrix.codes.dtype)
+    padded[: matrix.codes.shape[0], : matrix.codes.shape[1]] = matrix.codes
+    if matrix.kind == "bf16":
+        return padded.view(np.uint32)
+    # Adding modulo 256 gives code + 128 and code + 8 as unsigned bytes.
+    unsigned = padded.view(np.uint8) + np.uint8(LARGEST_CODE[matrix.kind] + 1)
     if matrix.kind == "int8":
-        tiles = unsigned.reshape(-1, _TILE, shape.depth // 4, 4).transpose(0, 2, 1, 3)
-    else:
-        eights = unsigned.reshape(-1, _TILE, shape.depth // 8, 2, 4).transpose(3, 0, 2, 1, 4)
-        tiles = eights[0] | eights[1] << 4
-    return np.ascontiguousarray(tiles), scales
+        return unsigned.view(np.uint32)
+    eights = unsigned.reshape(rows, depth // 8, 2, 4)
+    return np.ascontiguousarray(eights[:, :, 0] | eights[:, :, 1] << 4).view(np.uint32)[..., 0]
 
 
 def unpack(

@@ -98,8 +98,6 @@ class NativeExecutor:
                 f"no memory for {self.num_blocks} blocks of the key-value cache",
                 fix="use fewer blocks or a smaller model",
             ) from error
-        self._weights.release_tensors()
-        ingot.release_pages()  # matrices were copied; norms come back when read
 
     def step(self, inputs: Seq[ModelInput]) -> list[Result]:
         """Run every input; return one entry for each, None where nothing was asked.

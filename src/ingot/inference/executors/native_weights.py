@@ -3,38 +3,49 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ingot.artifact import (
+    TILE,
     Ingot,
+    LoadedWeights,
     PackedShape,
+    QuantizedMatrix,
+    Scheme,
     SealedBuffer,
+    StoredTensor,
     WeightFormat,
     fused_matrices,
+    pack,
     round_to_bfloat16,
+    round_to_nearest,
     unpack,
     widen_to_float32,
 )
-from ingot.errors import UsageError
+from ingot.errors import ArtifactError, UsageError
 from ingot.inference.config import Weights
-from ingot.native import Matrix, pack, packed_sizes
-
-GROUP = 128
-"""Inputs that share a scale where weights are rounded at loading."""
+from ingot.native import Matrix
+from ingot.process import usable_cores
 
 _LINE = 64
+_VALUES = 1 << 20  # packed at a time: what is converted stays in a core's cache
+
 _Stored = tuple[PackedShape, NDArray[np.uint8], NDArray[np.float32]]
+_Fill = Callable[[NDArray[np.uint8]], None]
 
 
 class NativeWeights:
     """Hands out an ingot's weights by name and keeps what it handed out.
 
-    All matrices lie in one stretch of sealed memory, in large pages where the system has them:
-    a quantized ingot's are copied there, another's are packed. From pages of 4 kB a model of
-    600M parameters answered one sequence at 41 tokens/s, from large ones at 53 (Zen 4, int8).
+    All of them lie in sealed memory, in large pages where the system has them: from pages of 4 kB
+    a model of 600M parameters answered one sequence at 41 tokens/s, from large ones at 53 (Zen 4,
+    int8). A quantized ingot's are used where they were read and hashed. Another's are packed
+    from there, and freed there one after the other.
 
     Args:
         ingot: The model; may be closed afterwards.
@@ -43,25 +54,35 @@ class NativeWeights:
 
     Raises:
         UsageError: the ingot is quantized and ``kind`` is not "stored".
+        ArtifactError: a weight fails its digest, is not finite, or too large for bfloat16.
     """
 
     def __init__(self, ingot: Ingot, kind: Weights) -> None:
-        self._shapes = ingot.packed_shapes
-        if self._shapes and kind != "stored":
+        self._quantized = bool(ingot.packed_shapes)
+        if self._quantized and kind != "stored":
             raise UsageError(
                 "the ingot is quantized already", where=f"weights {kind!r}", fix="use 'stored'"
             )
-        self._tensors = ingot.tensors
         self._fused = fused_matrices(ingot.config)
-        shapes = ingot.config.tensor_shapes().items()
-        self._outputs = {name: shape[0] for name, shape in shapes if len(shape) > 1}
-        self._inputs = {name: shape[1] for name, shape in shapes if len(shape) > 1}
-        self._kind: WeightFormat = "bf16" if kind == "stored" else kind
-        self._exact = bool(self._shapes) or (
-            self._kind == "bf16" and ingot.manifest.dtype == "bfloat16"
-        )
-        self._norms: dict[str, NDArray[np.float32]] = {}
-        self._matrices = self._filled()
+        shapes = ingot.config.tensor_shapes()
+        self._outputs = {name: shape[0] for name, shape in shapes.items()}
+        wanted: WeightFormat = "bf16" if kind == "stored" else kind
+        self._exact = self._quantized or (wanted == "bf16" and ingot.manifest.dtype == "bfloat16")
+        self._matrices: dict[str, _Stored]
+        self._norms: dict[str, NDArray[np.float32]]
+        norms = [name for name, shape in shapes.items() if len(shape) == 1]
+        loaded = ingot.load()
+        if self._quantized:
+            self._matrices, self._norms = _in_place(loaded, ingot.packed_shapes, norms)
+        else:
+            group = 0 if wanted == "bf16" else Scheme(wanted).group_of(wanted)
+            packed = {
+                name: PackedShape(
+                    wanted, group, sum(self._outputs[part] for part in parts), shapes[parts[0]][1]
+                )
+                for name, parts in self._fused.items()
+            }
+            self._matrices, self._norms = _packed(loaded, packed, self._fused, norms)
 
     def matrix(self, name: str) -> Matrix:
         """Return a matrix by its name in ``fused_matrices``."""
@@ -70,19 +91,10 @@ class NativeWeights:
 
     def norm(self, name: str) -> NDArray[np.float32]:
         """Return a norm's weights as float32."""
-        values = self._tensors[name].array()
-        if self._tensors[name].dtype == "BF16":
-            values = widen_to_float32(values)
-        self._norms[name] = np.ascontiguousarray(values, dtype=np.float32)
         return self._norms[name]
 
-    def release_tensors(self) -> None:
-        """Forget the ingot's tensors, once all that is needed was handed out."""
-        self._tensors = {}
-
     def close(self) -> None:
-        """Forget what was handed out too; its memory is freed when the last other user ends."""
-        self.release_tensors()
+        """Forget what was handed out; its memory is freed when the last other user ends."""
         self._matrices = {}
         self._norms = {}
 
@@ -95,7 +107,7 @@ class NativeWeights:
             return {}
         found: dict[str, str] = {}
         for name, (shape, tiles, scales) in list(self._matrices.items()):
-            if self._shapes:
+            if self._quantized:
                 found[f"{name}.tiles"] = _sha256(tiles)
                 if scales.size:
                     found[f"{name}.scales"] = _sha256(scales)
@@ -106,60 +118,152 @@ class NativeWeights:
             for part, rows in zip(self._fused[name], np.split(bits, ends[:-1]), strict=True):
                 found[part] = _sha256(rows)
         for name, values in list(self._norms.items()):
-            found[name] = _sha256(values if self._shapes else round_to_bfloat16(values))
+            found[name] = _sha256(values if self._quantized else round_to_bfloat16(values))
         return found
 
-    def _filled(self) -> dict[str, _Stored]:
-        """Return all matrices, in sealed memory."""
-        layout: dict[str, tuple[PackedShape, slice, slice]] = {}
-        end = 0
-        for name in self._fused:
-            shape = self._shapes[name] if self._shapes else self._shape(name)
-            sizes = packed_sizes(shape.kind, shape.outputs, shape.inputs, shape.group or GROUP)
-            tiles = slice(end, end + sizes[0])
-            scales = slice(_aligned(tiles.stop), _aligned(tiles.stop) + 4 * sizes[1])
-            layout[name] = (shape, tiles, scales)
-            end = _aligned(scales.stop)
-        buffer = SealedBuffer(end)
-        for name, (shape, tiles, scales) in layout.items():
-            memory = np.frombuffer(buffer.view, dtype=np.uint8)
-            self._fill(name, shape, memory[tiles], memory[scales].view(np.float32))
-        buffer.seal()
-        memory = np.frombuffer(buffer.readonly, dtype=np.uint8)
-        return {
-            name: (shape, memory[tiles], memory[scales].view(np.float32))
-            for name, (shape, tiles, scales) in layout.items()
+
+def _in_place(
+    loaded: LoadedWeights, shapes: dict[str, PackedShape], norms: Sequence[str]
+) -> tuple[dict[str, _Stored], dict[str, NDArray[np.float32]]]:
+    """Return a quantized ingot's weights where they lie; those that are not aligned are copied."""
+    names = [
+        name
+        for matrix, shape in shapes.items()
+        for name in (
+            [f"{matrix}.tiles", f"{matrix}.scales"] if shape.group else [f"{matrix}.tiles"]
+        )
+    ]
+    found = {name: np.frombuffer(loaded[name].data, dtype=np.uint8) for name in (*names, *norms)}
+    found |= _sealed(
+        {
+            name: (values.size, _copy_of(values))
+            for name, values in found.items()
+            if values.ctypes.data % _LINE  # Ingot's own writer aligns all but some norms
         }
-
-    def _fill(
-        self, name: str, shape: PackedShape, tiles: NDArray[np.uint8], scales: NDArray[np.float32]
-    ) -> None:
-        """Copy or pack one matrix to where it is to lie."""
-        if self._shapes:
-            tiles[:] = np.frombuffer(self._tensors[f"{name}.tiles"].data, dtype=np.uint8)
-            if stored := self._tensors.get(f"{name}.scales"):
-                scales[:] = np.frombuffer(stored.data, dtype=np.float32)
-            return
-        parts = [self._bits(part) for part in self._fused[name]]
-        bits = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        pack(shape.kind, bits, GROUP, tiles, scales)
-
-    def _shape(self, name: str) -> PackedShape:
-        """Return what a matrix is to be packed as."""
-        outputs = sum(self._outputs[part] for part in self._fused[name])
-        inputs = self._inputs[self._fused[name][0]]
-        return PackedShape(self._kind, 0 if self._kind == "bf16" else GROUP, outputs, inputs)
-
-    def _bits(self, name: str) -> NDArray[np.uint16]:
-        """Return a matrix as bfloat16 bits."""
-        values = self._tensors[name].array()
-        bits = values if self._tensors[name].dtype == "BF16" else round_to_bfloat16(values)
-        return np.ascontiguousarray(bits, dtype=np.uint16)
+    )
+    none = np.empty(0, dtype=np.float32)
+    matrices = {
+        name: (
+            shape,
+            found[f"{name}.tiles"],
+            found[f"{name}.scales"].view(np.float32) if shape.group else none,
+        )
+        for name, shape in shapes.items()
+    }
+    return matrices, {name: found[name].view(np.float32) for name in norms}
 
 
-def _aligned(offset: int) -> int:
-    """Return the next offset at which a line of the cache begins."""
-    return -(-offset // _LINE) * _LINE
+def _packed(
+    loaded: LoadedWeights,
+    shapes: dict[str, PackedShape],
+    fused: dict[str, tuple[str, ...]],
+    norms: Sequence[str],
+) -> tuple[dict[str, _Stored], dict[str, NDArray[np.float32]]]:
+    """Return weights packed into one stretch of sealed memory; ``loaded`` is used up."""
+
+    def matrix(name: str) -> _Fill:
+        def fill(memory: NDArray[np.uint8]) -> None:
+            _pack_rows(shapes[name], [loaded[part] for part in fused[name]], *_split(memory, name))
+            for part in fused[name]:
+                loaded.discard(part)
+
+        return fill
+
+    def norm(name: str) -> _Fill:
+        def fill(memory: NDArray[np.uint8]) -> None:
+            memory.view(np.float32)[:] = _float32(loaded[name])
+
+        return fill
+
+    def _split(
+        memory: NDArray[np.uint8], name: str
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        end = shapes[name].tile_bytes
+        return memory[:end], memory[end:].view(np.float32)
+
+    wanted = {
+        name: (shape.tile_bytes + 4 * shape.scale_count, matrix(name))
+        for name, shape in shapes.items()
+    }
+    wanted |= {name: (4 * loaded[name].shape[0], norm(name)) for name in norms}
+    found = _sealed(wanted)
+    matrices = {name: (shape, *_split(found[name], name)) for name, shape in shapes.items()}
+    return matrices, {name: found[name].view(np.float32) for name in norms}
+
+
+def _sealed(wanted: dict[str, tuple[int, _Fill]]) -> dict[str, NDArray[np.uint8]]:
+    """Return memory of these sizes in bytes, aligned to a line of the cache, filled and sealed."""
+    places: dict[str, slice] = {}
+    end = 0
+    for name, (nbytes, _) in wanted.items():
+        places[name] = slice(end, end + nbytes)
+        end = -(-(end + nbytes) // _LINE) * _LINE
+    buffer = SealedBuffer(end)
+    memory = np.frombuffer(buffer.view, dtype=np.uint8)
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        work = [pool.submit(fill, memory[places[name]]) for name, (_, fill) in wanted.items()]
+        for each in work:
+            each.result()
+    buffer.seal()
+    memory = np.frombuffer(buffer.readonly, dtype=np.uint8)
+    return {name: memory[place] for name, place in places.items()}
+
+
+def _copy_of(values: NDArray[np.uint8]) -> _Fill:
+    def fill(memory: NDArray[np.uint8]) -> None:
+        memory[:] = values
+
+    return fill
+
+
+def _pack_rows(
+    shape: PackedShape,
+    parts: Sequence[StoredTensor],
+    tiles: NDArray[np.uint8],
+    scales: NDArray[np.float32],
+) -> None:
+    """Pack tensors, one below the other, as one matrix, some tiles at a time."""
+    at_once = max(1, _VALUES // shape.inputs // TILE) * TILE
+    tile_bytes = shape.tile_bytes // shape.tiles[0]
+    tile_scales = shape.scale_count // shape.tiles[0]
+    for start in range(0, shape.outputs, at_once):
+        bits = _rows(parts, start, start + at_once)
+        matrix = (
+            QuantizedMatrix("bf16", 0, bits, np.empty((0, 0), dtype=np.float32))
+            if shape.kind == "bf16"
+            else round_to_nearest(widen_to_float32(bits), shape.kind, shape.group)
+        )
+        first, count = start // TILE, -(-len(bits) // TILE)
+        pack(
+            matrix,
+            tiles[first * tile_bytes : (first + count) * tile_bytes],
+            scales[first * tile_scales : (first + count) * tile_scales],
+        )
+
+
+def _rows(parts: Sequence[StoredTensor], start: int, stop: int) -> NDArray[np.uint16]:
+    """Return rows of tensors that lie one below the other, as bfloat16 bits."""
+    found = []
+    for part in parts:
+        rows = part.array()[max(start, 0) : max(stop, 0)]
+        start, stop = start - part.shape[0], stop - part.shape[0]
+        if len(rows):
+            found.append(rows if part.dtype == "BF16" else _rounded(rows, part.name))
+    return np.ascontiguousarray(np.concatenate(found))
+
+
+def _rounded(values: NDArray[np.float32], name: str) -> NDArray[np.uint16]:
+    bits = round_to_bfloat16(values)
+    if ((bits & 0x7F80) == 0x7F80).any():
+        raise ArtifactError(
+            "has values too large for bfloat16", where=name, fix="use the torch executor"
+        )
+    return bits
+
+
+def _float32(tensor: StoredTensor) -> NDArray[np.float32]:
+    values = tensor.array()
+    return widen_to_float32(values) if tensor.dtype == "BF16" else values
 
 
 def _sha256(values: NDArray[Any]) -> str:

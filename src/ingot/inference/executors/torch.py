@@ -74,8 +74,8 @@ class TorchExecutor:
         self._device = _device(device)
         self.features = FEATURES
         # A quantized ingot is computed in float32 here, so its codes cannot be digested.
-        tensors = {} if ingot.manifest.quantization else ingot.tensors
-        self._stored = {name: tensor.dtype for name, tensor in tensors.items()}
+        records = {} if ingot.manifest.quantization else ingot.manifest.tensors
+        self._stored: dict[str, str] = {name: record.dtype for name, record in records.items()}
         self._vocabulary = ingot.tokenizer.vocab_size
         self._transformer = load(ingot, self._device)
         shape = (

@@ -25,10 +25,12 @@ def load(ingot: Ingot, device: torch.device) -> Transformer:
         transformer = Transformer(ingot.config)
     if ingot.packed_shapes:
         weights = {name: _sealed(values) for name, values in ingot.float32()}
+        ingot.release_weights()
     else:
-        stored = {tensor.dtype for tensor in ingot.tensors.values()}
+        tensors = ingot.load()
+        stored = {tensor.dtype for tensor in tensors.values()}
         in_bfloat16 = stored == {"BF16"} and (device.type != "cpu" or computes_bfloat16(device))
-        weights = {name: _stored(tensor, in_bfloat16) for name, tensor in ingot.tensors.items()}
+        weights = {name: _stored(tensor, in_bfloat16) for name, tensor in tensors.items()}
     on_device = {name: weight.to(device) for name, weight in weights.items()}
     transformer.load_state_dict(on_device, assign=True)
     transformer.rotary = Rotary(ingot.config).to(device)
@@ -36,7 +38,7 @@ def load(ingot: Ingot, device: torch.device) -> Transformer:
 
 
 def _stored(tensor: StoredTensor, in_bfloat16: bool) -> Tensor:
-    """Return a tensor as it lies in the file, or widened where bfloat16 cannot be computed in."""
+    """Return a tensor as it was read, or widened where bfloat16 cannot be computed in."""
     if tensor.dtype == "BF16" and not in_bfloat16:
         return _frombuffer(_widened(tensor), torch.float32, tensor.shape)
     dtype = torch.bfloat16 if tensor.dtype == "BF16" else torch.float32

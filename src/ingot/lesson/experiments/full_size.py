@@ -74,7 +74,7 @@ class InferenceTrace:
     intact: int
     """Tensors in memory whose digest is the one they were sealed with."""
     refusal: str
-    """The words a write to the mapped weights is refused with."""
+    """The words a write to the sealed weights is refused with."""
 
 
 def load_training_model(run: Run) -> Transformer:
@@ -157,7 +157,7 @@ def weights_digest(weights: Mapping[str, Tensor]) -> str:
 
 
 def memory_digest(ingot: Ingot) -> str:
-    """Return the SHA-256 over the bytes of every mapped tensor, in order of name."""
+    """Return the SHA-256 over the bytes of every tensor in memory, in order of name."""
     sha = hashlib.sha256()
     for name in sorted(ingot.tensors):
         sha.update(ingot.tensors[name].data)
@@ -165,7 +165,7 @@ def memory_digest(ingot: Ingot) -> str:
 
 
 def intact_tensors(ingot: Ingot) -> int:
-    """Count the mapped tensors whose digest is the one in the manifest."""
+    """Count the tensors in memory whose digest is the one in the manifest."""
     return sum(
         hashlib.sha256(stored.data).hexdigest() == ingot.manifest.tensors[name].sha256
         for name, stored in ingot.tensors.items()
@@ -173,7 +173,7 @@ def intact_tensors(ingot: Ingot) -> int:
 
 
 def refused_write(ingot: Ingot) -> str:
-    """Try to change the first mapped weight; return the words it is refused with.
+    """Try to change the first weight; return the words it is refused with.
 
     Raises:
         IngotError: nothing stopped it.

@@ -58,7 +58,7 @@ def facts_of(name: str, ingot: Ingot) -> IngotFacts:
         dtype=manifest.dtype,
         tensors=len(manifest.tensors),
         parameters=config.parameters,
-        weight_bytes=sum(len(tensor.data) for tensor in ingot.tensors.values()),
+        weight_bytes=ingot.weight_bytes,
         kv_bytes_per_token=config.kv_bytes(),
         training_flops_per_token=config.training_flops(context),
         inference_flops_per_token=config.forward_flops((context + 1) // 2),
