@@ -20,6 +20,7 @@ from ingot.server.routes.completions import add_completions
 from ingot.server.routes.embeddings import add_embeddings
 from ingot.server.routes.health import add_models, add_operations
 from ingot.server.routes.responses import add_responses
+from ingot.server.routes.stored_responses import add_stored_responses
 from ingot.server.routes.tokenize import add_tokens
 from ingot.server.schemas.openapi import describe
 
@@ -28,6 +29,7 @@ _GROUPS = (
     add_completions,
     add_chat,
     add_responses,
+    add_stored_responses,
     add_embeddings,
     add_tokens,
     add_operations,
@@ -47,7 +49,7 @@ def create_app(service: Service) -> ASGIApp:
     app = CORSMiddleware(
         AuthMiddleware(create_router(service), service),
         allow_origins=config.cors_origins,
-        allow_methods=["GET", "POST"],
+        allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["authorization", "content-type", "x-request-id"],
         expose_headers=["x-request-id", "retry-after"],
     )

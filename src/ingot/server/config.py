@@ -65,6 +65,11 @@ class ServerConfig(BaseModel):
     max_open_tokens: _Count = 16_000_000
     """Most tokens running and waiting, prompts plus ``max_tokens``; more are refused with 429."""
 
+    response_store_bytes: Annotated[int, Field(ge=0)] = 67_108_864
+    """Memory for stored responses (``/v1/responses``), of all keys together; 0 stores none."""
+    response_lifetime_s: _Seconds = 3600.0
+    """Seconds that a stored response is kept after it was last used."""
+
     log_file: Path | None = None
     """File to append log lines to; unset logs to stderr."""
     log_requests: bool = False

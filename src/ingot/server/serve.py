@@ -27,6 +27,7 @@ from ingot.server.app import create_app
 from ingot.server.config import ServerConfig
 from ingot.server.engine.metrics import Metrics
 from ingot.server.engine.model_registry import Loader, Models, ServedModel
+from ingot.server.engine.response_store import ResponseStore
 from ingot.server.engine.service import Service
 from ingot.server.http.connection_limit import ConnectionLimit
 from ingot.server.http.listener import BACKLOG, at_once, listen, url_of
@@ -144,7 +145,14 @@ class Server:
         connections = ConnectionLimit(config.max_connections)
         metrics = Metrics(self._models, admission, lambda: self._logs.dropped)
         service = Service(
-            config, self._models, admission, Activity(), metrics, self._tracer, self._keys
+            config=config,
+            models=self._models,
+            admission=admission,
+            activity=Activity(),
+            metrics=metrics,
+            responses=ResponseStore(config),
+            tracer=self._tracer,
+            keys=self._keys,
         )
         return uvicorn.Config(
             create_app(service),

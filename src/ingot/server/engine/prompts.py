@@ -62,7 +62,7 @@ def conversation_of(
             param="continue_final_message",
             code="invalid_value",
         )
-    if request.tool_choice not in (None, "none") and not request.tools:
+    if request.tool_choice not in (None, "none", "auto") and not request.tools:
         raise ApiError(400, "tool_choice needs tools", param="tool_choice", code="invalid_value")
     tools, required = request.tools or [], list[Tool]()
     if tools:

@@ -11,6 +11,7 @@ from ingot.server.access.tracing import Tracer
 from ingot.server.config import ServerConfig
 from ingot.server.engine.metrics import Metrics
 from ingot.server.engine.model_registry import Models
+from ingot.server.engine.response_store import ResponseStore
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Service:
     admission: Admission
     activity: Activity
     metrics: Metrics
+    responses: ResponseStore
     tracer: Tracer | None
     """None if requests are not traced."""
     keys: Keys | None

@@ -25,12 +25,14 @@ class Route:
 
     method: str
     path: str
-    """The whole path; one that ends in ``{name}`` matches any non-empty rest."""
+    """The whole path; ``{name}`` in it matches any non-empty text, slashes included."""
     handler: Handler
     answer: Any = None
     """Type of the body of a successful answer; None: not described."""
     body: type | None = None
     """Pydantic model of the request's body."""
+    query: type | None = None
+    """Pydantic model of the request's query."""
     media_types: tuple[str, ...] = ("application/json",)
     """Of a successful answer; the first one is described by ``answer``."""
     other_answers: Mapping[int, Any] = field(default_factory=dict)
@@ -39,6 +41,16 @@ class Route:
     """Whether it gives errors besides ``other_answers``."""
     described: bool = True
     """Whether the OpenAPI document holds it."""
+
+
+@dataclass(frozen=True)
+class _Pattern:
+    """Paths that hold a name, and their handlers by method."""
+
+    prefix: str
+    name: str
+    suffix: str
+    handlers: dict[str, Handler] = field(default_factory=dict)
 
 
 class Router:
@@ -56,7 +68,7 @@ class Router:
         self.routes: list[Route] = []
         self._hosts = frozenset(hosts)
         self._exact: dict[str, dict[str, Handler]] = {}
-        self._prefixes: dict[str, tuple[str, dict[str, Handler]]] = {}
+        self._patterns: list[_Pattern] = []
 
     def get(self, path: str, answer: Any = None, **described: Any) -> Callable[[Handler], Handler]:
         """Add the decorated handler for GET; keywords are fields of ``Route``."""
@@ -66,15 +78,32 @@ class Router:
         """Add the decorated handler for POST; keywords are fields of ``Route``."""
         return self._decorator("POST", path, answer, described)
 
+    def delete(
+        self, path: str, answer: Any = None, **described: Any
+    ) -> Callable[[Handler], Handler]:
+        """Add the decorated handler for DELETE; keywords are fields of ``Route``."""
+        return self._decorator("DELETE", path, answer, described)
+
     def add(self, route: Route) -> None:
         """Add a route."""
         self.routes.append(route)
-        prefix, brace, name = route.path.partition("{")
-        if brace:
-            _, handlers = self._prefixes.setdefault(prefix, (name.rstrip("}"), {}))
+        if "{" in route.path:
+            handlers = self._pattern(route.path).handlers
         else:
             handlers = self._exact.setdefault(route.path, {})
         handlers[route.method] = route.handler
+
+    def _pattern(self, path: str) -> _Pattern:
+        prefix, _, rest = path.partition("{")
+        name, _, suffix = rest.partition("}")
+        pattern = _Pattern(prefix, name, suffix)
+        for known in self._patterns:
+            if (known.prefix, known.suffix) == (prefix, suffix):
+                return known
+        self._patterns.append(pattern)
+        # The longest suffix first, so that "/{id}/items" is not taken for an id.
+        self._patterns.sort(key=lambda each: -len(each.suffix))
+        return pattern
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; an ``ApiError`` becomes the answer it describes.
@@ -100,7 +129,7 @@ class Router:
         path, method = request.scope["path"], request.scope["method"]
         handlers = self._exact.get(path)
         if handlers is None:
-            handlers = self._match_prefix(path, request.scope)
+            handlers = self._match_pattern(path, request.scope)
         if method in handlers:
             return handlers[method]
         if handlers:
@@ -116,11 +145,12 @@ class Router:
             code="not_found",
         )
 
-    def _match_prefix(self, path: str, scope: Scope) -> dict[str, Handler]:
-        for prefix, (name, handlers) in self._prefixes.items():
-            if path.startswith(prefix) and len(path) > len(prefix):
-                scope["path_params"] = {name: path[len(prefix) :]}
-                return handlers
+    def _match_pattern(self, path: str, scope: Scope) -> dict[str, Handler]:
+        for pattern in self._patterns:
+            value = path.removeprefix(pattern.prefix).removesuffix(pattern.suffix)
+            if value and path == pattern.prefix + value + pattern.suffix:
+                scope["path_params"] = {pattern.name: value}
+                return pattern.handlers
         return {}
 
     def _decorator(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 from typing import Any
 
@@ -78,13 +78,25 @@ def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
         "operationId": re.sub(r"\W", "_", f"{name}{route.path}_{route.method.lower()}"),
         "responses": _responses(route, schemas),
     }
-    if parameter := re.search(r"{(\w+)}", route.path):
-        located = {"name": parameter[1], "in": "path", "required": True}
-        operation["parameters"] = [located | {"schema": {"type": "string"}}]
+    if parameters := [*_path_parameters(route), *_query_parameters(route)]:
+        operation["parameters"] = parameters
     if route.body is not None:
         schema = schemas[route.body.__name__, "validation"]
         operation["requestBody"] = {"required": True, "content": {_JSON: {"schema": schema}}}
     return operation
+
+
+def _path_parameters(route: Route) -> Iterator[dict[str, Any]]:
+    if name := re.search(r"{(\w+)}", route.path):
+        located = {"name": name[1], "in": "path", "required": True}
+        yield located | {"schema": {"type": "string"}}
+
+
+def _query_parameters(route: Route) -> Iterator[dict[str, Any]]:
+    if route.query is None:
+        return
+    for name, schema in TypeAdapter(route.query).json_schema()["properties"].items():
+        yield {"name": name, "in": "query", "required": False, "schema": schema}
 
 
 def _responses(route: Route, schemas: _Schemas) -> dict[str, Any]:

@@ -1,0 +1,250 @@
+"""Answers of the Responses API: the body, and the events of a stream.
+
+Source: https://platform.openai.com/docs/api-reference/responses-streaming
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from ingot.inference import OutputDelta
+from ingot.server.engine.model_registry import ServedModel
+from ingot.server.engine.tools import ToolReader
+from ingot.server.http.errors import ApiError
+from ingot.server.routes.generation import UsageCounter, server_sent_event
+from ingot.server.routes.logprobs import LogprobsWriter
+from ingot.server.schemas.chat import ChatTokenLogprob, MadeToolCall
+from ingot.server.schemas.response_body import (
+    AnswerCall,
+    AnswerMessage,
+    CachedTokens,
+    IncompleteDetails,
+    ResponseBody,
+    ResponseFault,
+    ResponseUsage,
+    Status,
+    TextOfAnswer,
+)
+from ingot.server.schemas.responses import ResponsesRequest
+
+Event = tuple[str, dict[str, Any]]
+"""Type and fields of an event."""
+
+
+class ResponsesWriter:
+    """Writes an answer in the form of OpenAI's responses: messages and calls, in order.
+
+    Args:
+        request: The request.
+        model: The model that answers.
+        reads_tools: Whether the answer may hold calls.
+        keep: Stores the finished response; None if it is not to be stored.
+    """
+
+    def __init__(
+        self,
+        request: ResponsesRequest,
+        model: ServedModel,
+        *,
+        reads_tools: bool,
+        keep: Callable[[ResponseBody, bytes], None] | None,
+    ) -> None:
+        self._keep = keep
+        self._reader = ToolReader() if reads_tools else None
+        scored = request.logprobs_wanted is not None
+        self._scorer = LogprobsWriter(model.ingot.tokenizer) if scored else None
+        self._output: list[AnswerMessage | AnswerCall] = []
+        self._message = _OpenMessage()
+        self._events = 0
+        self._cut = False
+        self._begun = _begun(request, model, stored=keep is not None)
+
+    def whole(self, answers: list[OutputDelta], counter: UsageCounter) -> bytes:
+        """Return the body."""
+        for _ in (*self._hear(answers[0]), *self._end()):
+            pass  # a body holds the items that the events make
+        return self._finish(counter)[1]
+
+    def opening(self) -> Iterator[bytes]:
+        """Return the events that announce the response."""
+        yield self._event("response.created", {"response": self._begun})
+        yield self._event("response.in_progress", {"response": self._begun})
+
+    def pieces(self, index: int, delta: OutputDelta) -> Iterator[bytes]:
+        """Return the events of new text and calls, if there are any."""
+        del index
+        for kind, fields in self._hear(delta):
+            yield self._event(kind, fields)
+
+    def closing(self, counter: UsageCounter) -> Iterator[bytes]:
+        """Return the events that complete the response."""
+        for kind, fields in self._end():
+            yield self._event(kind, fields)
+        response, _ = self._finish(counter)
+        yield self._event(f"response.{response.status}", {"response": response})
+
+    def fault(self, error: ApiError) -> bytes:
+        """Return the events of an error, and of the response that failed by it."""
+        detail = error.body.error
+        told = {"code": detail.code, "message": detail.message, "param": detail.param}
+        failed = replace(
+            self._begun,
+            status="failed",
+            output=list(self._output),
+            error=ResponseFault("server_error", detail.message),
+        )
+        return self._event("error", told) + self._event("response.failed", {"response": failed})
+
+    def _hear(self, delta: OutputDelta) -> Iterator[Event]:
+        """Take new output; yield what it adds."""
+        text, calls = delta.text, list[MadeToolCall]()
+        if reader := self._reader:
+            text, calls = reader.push(delta.text)
+            if delta.finish_reason:
+                text += reader.flush()
+        self._cut = delta.finish_reason == "length"
+        scored: list[ChatTokenLogprob] = []
+        if self._scorer and delta.logprobs:
+            scored = self._scorer.write_chat(delta.logprobs).content
+        if text:
+            yield from self._say(text, scored)
+        for call in calls:
+            yield from self._close_message("completed")
+            yield from self._add_call(call)
+
+    def _say(self, text: str, scored: list[ChatTokenLogprob]) -> Iterator[Event]:
+        """Add text to the open message, or begin one."""
+        message = self._message
+        if not message.open:
+            yield from self._open_message()
+        message.texts.append(text)
+        message.scored += scored
+        location = self._location()
+        yield "response.output_text.delta", location | {"delta": text, "logprobs": scored}
+
+    def _open_message(self) -> Iterator[Event]:
+        self._message.begin()
+        item = AnswerMessage(self._message.id, "in_progress", [])
+        yield "response.output_item.added", {"output_index": len(self._output), "item": item}
+        yield "response.content_part.added", self._location() | {"part": TextOfAnswer("")}
+
+    def _close_message(self, status: Status) -> Iterator[Event]:
+        """End the open message, if there is one."""
+        message = self._message
+        if not message.open:
+            return
+        message.open = False
+        part, location = TextOfAnswer("".join(message.texts), message.scored), self._location()
+        item = AnswerMessage(message.id, status, [part])
+        done = {"text": part.text, "logprobs": part.logprobs}
+        yield "response.output_text.done", location | done
+        yield "response.content_part.done", location | {"part": part}
+        yield "response.output_item.done", {"output_index": len(self._output), "item": item}
+        self._output.append(item)
+
+    def _add_call(self, call: MadeToolCall) -> Iterator[Event]:
+        name, arguments, index = call.function.name, call.function.arguments, len(self._output)
+        item = AnswerCall(f"fc_{uuid.uuid4().hex}", call.id, name, arguments, "completed")
+        location = {"item_id": item.id, "output_index": index}
+        begun = replace(item, arguments="", status="in_progress")
+        yield "response.output_item.added", {"output_index": index, "item": begun}
+        yield "response.function_call_arguments.delta", location | {"delta": arguments}
+        done = {"name": name, "arguments": arguments}
+        yield "response.function_call_arguments.done", location | done
+        yield "response.output_item.done", {"output_index": index, "item": item}
+        self._output.append(item)
+
+    def _end(self) -> Iterator[Event]:
+        """End what is open; an answer without anything is an empty message."""
+        if not self._output and not self._message.open:
+            yield from self._open_message()
+        yield from self._close_message("incomplete" if self._cut else "completed")
+
+    def _finish(self, counter: UsageCounter) -> tuple[ResponseBody, bytes]:
+        """Return the finished response, and as a body, which is stored."""
+        usage = counter.usage()
+        response = replace(
+            self._begun,
+            status="incomplete" if self._cut else "completed",
+            completed_at=None if self._cut else int(time.time()),
+            incomplete_details=IncompleteDetails() if self._cut else None,
+            output=list(self._output),
+            usage=ResponseUsage(
+                usage.prompt_tokens,
+                usage.completion_tokens,
+                usage.total_tokens,
+                CachedTokens(usage.prompt_tokens_details.cached_tokens),
+            ),
+            timing=counter.timing,
+        )
+        body = orjson.dumps(response)
+        if self._keep is not None:
+            self._keep(response, body)
+        return response, body
+
+    def _location(self) -> dict[str, Any]:
+        message = self._message
+        return {"item_id": message.id, "output_index": len(self._output), "content_index": 0}
+
+    def _event(self, kind: str, fields: dict[str, Any]) -> bytes:
+        event = {"type": kind, "sequence_number": self._events} | fields
+        self._events += 1
+        return server_sent_event(orjson.dumps(event), kind)
+
+
+class _OpenMessage:
+    """The message that is being written, if ``open``."""
+
+    def __init__(self) -> None:
+        self.open = False
+        self.id = ""
+        self.texts: list[str] = []
+        self.scored: list[ChatTokenLogprob] = []
+
+    def begin(self) -> None:
+        """Begin a message without text."""
+        self.open = True
+        self.id = f"msg_{uuid.uuid4().hex}"
+        self.texts, self.scored = [], []
+
+
+def _begun(request: ResponsesRequest, model: ServedModel, *, stored: bool) -> ResponseBody:
+    """Return the response before its first token, with the request's settings."""
+    text = request.text.model_dump(by_alias=True, exclude_none=True) if request.text else {}
+    choice = request.tool_choice
+    return ResponseBody(
+        id=f"resp_{uuid.uuid4().hex}",
+        created_at=int(time.time()),
+        model=model.name,
+        system_fingerprint=model.digest,
+        status="in_progress",
+        output=[],
+        completed_at=None,
+        error=None,
+        incomplete_details=None,
+        usage=None,
+        timing=None,
+        previous_response_id=request.previous_response_id,
+        instructions=request.instructions,
+        max_output_tokens=request.max_output_tokens,
+        max_tool_calls=request.max_tool_calls,
+        metadata=request.metadata or {},
+        parallel_tool_calls=request.parallel_tool_calls is not False,
+        prompt_cache_key=request.prompt_cache_key,
+        reasoning=request.reasoning.model_dump() if request.reasoning else {},
+        safety_identifier=request.safety_identifier,
+        store=stored,
+        temperature=request.temperature,
+        text={"format": {"type": "text"}} | text,
+        tool_choice=(choice or "auto") if isinstance(choice, str | None) else choice.model_dump(),
+        tools=[tool.model_dump(exclude_unset=True) for tool in request.tools or ()],
+        top_logprobs=request.top_logprobs or 0,
+        top_p=request.top_p,
+        user=request.user,
+    )
