@@ -7,21 +7,13 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tokenizers import Regex, decoders, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Backend
-from tokenizers.models import BPE
 
 from ingot.errors import ArtifactError
+from ingot.model.bpe_training import train_bpe
 
 END_OF_TEXT = "<|endoftext|>"
 SMALLEST_VOCABULARY = 257  # every byte and the end-of-text token
-
-# Words with their leading space, digits in threes, runs of white space: GPT-4's
-# split pattern, in which no token crosses from a word into punctuation.
-_SPLIT = (
-    r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
-)
 
 
 class Tokenizer:
@@ -48,23 +40,8 @@ class Tokenizer:
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int) -> Tokenizer:
-        """Train a vocabulary of at most ``vocab_size`` tokens from ``texts``."""
-        backend = Backend(BPE())
-        backend.pre_tokenizer = pre_tokenizers.Sequence(
-            [
-                pre_tokenizers.Split(Regex(_SPLIT), behavior="isolated"),
-                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-            ]
-        )
-        backend.decoder = decoders.ByteLevel()
-        trainer = trainers.BpeTrainer(
-            vocab_size=vocab_size,
-            special_tokens=[END_OF_TEXT],
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-            show_progress=False,
-        )
-        backend.train_from_iterator(texts, trainer)
-        return cls(backend)
+        """Train a vocabulary of at most ``vocab_size`` tokens; see ``train_bpe`` for its bounds."""
+        return cls(train_bpe(texts, vocab_size, special=END_OF_TEXT))
 
     @classmethod
     def from_json(cls, text: str, *, where: object = "tokenizer.json") -> Tokenizer:
