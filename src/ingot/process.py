@@ -10,6 +10,7 @@ shares. What lasts and what is restored:
 - ``thread_with_stack``: stack size of new threads; restored.
 - ``short_pauses``: garbage collector and switch interval; restored.
 - ``raise_file_limit``: limit of open files; lasts.
+- ``end_with_parent``: signal at the parent's death; lasts.
 
 Child processes set their own limits (``model/template_worker.py``).
 """
@@ -21,6 +22,7 @@ import ctypes
 import gc
 import os
 import resource
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -30,6 +32,8 @@ from collections.abc import Callable, Iterator
 _SWITCH_S = 0.0005
 # New objects between two collections. Python's default of 700 meant three collections a second.
 _NEW_OBJECTS = 10_000
+
+_PR_SET_PDEATHSIG = 1
 
 _stack_size = threading.Lock()  # threads started meanwhile would get the size of another
 
@@ -117,3 +121,9 @@ def raise_file_limit() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def end_with_parent() -> None:
+    """Have this process killed when its parent dies, however that ends (Linux; see prctl(2))."""
+    with contextlib.suppress(AttributeError):  # other systems lack it
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

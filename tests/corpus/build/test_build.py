@@ -21,7 +21,7 @@ from ingot.corpus import (
     build_corpus,
     sources_fingerprint,
 )
-from ingot.errors import CorpusError, ResourceError
+from ingot.errors import CorpusError, Interrupted, ResourceError
 from ingot.model.tokenizer import Tokenizer
 
 Prose = Callable[[int, int], str]
@@ -211,15 +211,34 @@ def test_an_occupied_folder_is_left_alone(
     assert [path.name for path in tmp_path.rglob("*")] == ["corpus", "mine"]
 
 
-def test_a_failure_in_the_second_pass_leaves_nothing(
-    tmp_path: Path, folder: Path, config: CorpusConfig
+def test_an_interruption_in_the_second_pass_keeps_the_first(
+    tmp_path: Path, folder: Path, config: CorpusConfig, corpus: Corpus
 ) -> None:
     def interrupt(event: Progress) -> None:
         if event.phase == "tokenize":
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Interrupted, match="kept: first pass and tokenizer; run the same command"):
         build_corpus([folder], tmp_path / "corpus", config, progress=interrupt)
+    assert [path.name for path in tmp_path.iterdir()] == [".corpus.building"]
+    phases: list[str] = []
+    again = build_corpus(
+        [folder], tmp_path / "corpus", config, progress=lambda event: phases.append(event.phase)
+    )
+    assert set(phases) == {"tokenize"}
+    assert again.manifest == corpus.manifest
+    assert [path.name for path in tmp_path.iterdir()] == ["corpus"]
+
+
+def test_an_interruption_at_the_beginning_keeps_nothing(
+    tmp_path: Path, folder: Path, config: CorpusConfig
+) -> None:
+    def interrupt(event: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match="the build was stopped; nothing was kept") as caught:
+        build_corpus([folder], tmp_path / "corpus", config, progress=interrupt)
+    assert caught.value.exit_code == 130
     assert [path.name for path in tmp_path.iterdir()] == []
 
 
@@ -296,7 +315,9 @@ def test_a_change_that_keeps_size_and_time_is_still_seen_in_the_counts(
         build_corpus([moved], tmp_path / "corpus", config, progress=change)
 
 
-def test_a_full_disk_leaves_nothing(tmp_path: Path, folder: Path, config: CorpusConfig) -> None:
+def test_a_full_disk_keeps_the_first_pass(
+    tmp_path: Path, folder: Path, config: CorpusConfig
+) -> None:
     def fill_the_disk(event: Progress) -> None:
         if event.phase == "train tokenizer" and event.done == 0:
             result = tmp_path / ".corpus.building" / "result"
@@ -304,7 +325,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, folder: Path, config: Corpus
 
     with pytest.raises(ResourceError, match=r"corpus: the disk is full.*; free some space"):
         build_corpus([folder], tmp_path / "corpus", config, progress=fill_the_disk)
-    assert [path.name for path in tmp_path.iterdir()] == []
+    assert [path.name for path in tmp_path.iterdir()] == [".corpus.building"]
 
 
 def test_progress_covers_every_phase_and_ends_full(

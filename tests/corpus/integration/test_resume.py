@@ -147,7 +147,9 @@ def test_a_build_that_is_stopped_is_kept_and_goes_on(
     tmp_path: Path, sources: list[Path], phase: str, share: float
 ) -> None:
     out = tmp_path / "out" / "corpus"
-    with pytest.raises(Interrupted, match="the build was stopped; run the same command again"):
+    with pytest.raises(
+        Interrupted, match=r"the build was stopped; kept: .*; run the same command again"
+    ):
         build_corpus(sources, out, CONFIG, progress=stop_at(phase, share))
     assert [path.name for path in out.parent.iterdir()] == [".corpus.building"]
     events: list[Progress] = []

@@ -20,11 +20,12 @@ BUILD = """
 import sys
 from pathlib import Path
 from ingot.corpus import CorpusConfig, build_corpus
+from ingot.errors import Interrupted
 config = CorpusConfig.model_validate_json(sys.argv[1])
 try:
     build_corpus([Path("-")], Path(sys.argv[2]), config)
-except KeyboardInterrupt:
-    sys.exit(130)
+except Interrupted as stopped:
+    sys.exit(stopped.exit_code)
 """
 
 

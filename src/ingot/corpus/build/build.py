@@ -8,13 +8,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import BinaryIO
 
-from ingot.corpus.build.build_state import BuildState
+from ingot.corpus.build.build_state import BuildState, what_is_kept
 from ingot.corpus.build.compression_baseline import compressed_bits_per_byte, stored_text
 from ingot.corpus.build.first_pass import FirstPassResult, Work, run_first_pass
 from ingot.corpus.build.mixing import source_records, weights_in_order
 from ingot.corpus.build.progress import ProgressCallback, ProgressReporter
 from ingot.corpus.build.second_pass import changed, run_second_pass
-from ingot.corpus.build.staging import StagingDir, refuse_occupied, staging_dir
+from ingot.corpus.build.staging import StagingDir, refuse_occupied, staging_dir, staging_of
+from ingot.corpus.build.tokenizer_worker import train_tokenizer
 from ingot.corpus.build.writer import SourceTotals
 from ingot.corpus.config import CorpusConfig
 from ingot.corpus.reading.files import FileList
@@ -74,7 +75,7 @@ def build_corpus(
         CorpusError: there is too little text or some of it is damaged, the
             sources changed meanwhile, or ``out`` is in use.
         ResourceError: the disk is full.
-        Interrupted: Ctrl-C came after a checkpoint, which is kept.
+        Interrupted: Ctrl-C came; the message says what was kept.
     """
     refuse_occupied(out)
     if tokenizer is not None and tokenizer.vocab_size > config.vocab_size:
@@ -83,29 +84,41 @@ def build_corpus(
             where="tokenizer",
             fix=f"set vocab_size to {tokenizer.vocab_size}",
         )
-    with staging_dir(out) as staging:
-        inputs = resolve_inputs(sources, config, staging.path, stdin)
-        weights = _weights(inputs, config)
-        files = files or list_input_files(inputs, config)
-        fingerprint = _fingerprint(files, config, tokenizer)
-        try:
-            with _open_state(staging, fingerprint) as state:
-                # A fetched dataset is worth keeping even before the first checkpoint.
-                staging.keep |= any(item.name.startswith(PREFIX) for item in inputs)
-                reporter = ProgressReporter(progress)
-                work = Work(inputs, files, config, staging, state, reporter)
-                manifest = _make(work, weights, fingerprint, tokenizer)
-        except CorpusError:
-            staging.keep = False  # the same build would fail in the same way
-            raise
-        except KeyboardInterrupt as error:
-            if not staging.keep:
-                raise
-            raise Interrupted(
-                "the build was stopped", where=out, fix="run the same command again to resume"
-            ) from error
-        write_atomic(staging.result / MANIFEST, manifest.to_json())
+    try:
+        with staging_dir(out) as staging:
+            manifest = _build(sources, config, staging, tokenizer, progress, stdin, files)
+            write_atomic(staging.result / MANIFEST, manifest.to_json())
+    except KeyboardInterrupt as error:
+        kept = what_is_kept(staging_of(out).state_file)
+        raise Interrupted(
+            f"the build was stopped; {kept}", where=out, fix="run the same command again to resume"
+        ) from error
     return open_corpus(out)
+
+
+def _build(
+    sources: Sequence[Path],
+    config: CorpusConfig,
+    staging: StagingDir,
+    tokenizer: Tokenizer | None,
+    progress: ProgressCallback | None,
+    stdin: BinaryIO | None,
+    files: FileList | None,
+) -> CorpusManifest:
+    """Build in the staging folder; return the manifest of the result."""
+    inputs = resolve_inputs(sources, config, staging.path, stdin)
+    weights = _weights(inputs, config)
+    files = files or list_input_files(inputs, config)
+    fingerprint = _fingerprint(files, config, tokenizer)
+    try:
+        with _open_state(staging, fingerprint) as state:
+            # A fetched dataset is worth keeping even before the first checkpoint.
+            staging.keep |= any(item.name.startswith(PREFIX) for item in inputs)
+            work = Work(inputs, files, config, staging, state, ProgressReporter(progress))
+            return _make(work, weights, fingerprint, tokenizer)
+    except CorpusError:
+        staging.keep = False  # the same build would fail in the same way
+        raise
 
 
 def sources_fingerprint(
@@ -238,6 +251,7 @@ def _stored_tokenizer(work: Work, first: FirstPassResult, given: Tokenizer | Non
         write_atomic(path, tokenizer.to_json().encode())
         work.state.put("tokenizer", True)
         work.state.commit()
+        work.staging.keep = True
     return Tokenizer.from_file(path)
 
 
@@ -245,7 +259,7 @@ def _train_tokenizer(work: Work, first: FirstPassResult) -> Tokenizer:
     texts = list(first.sample.training_texts(first.mode, work.config.validation_fraction))
     size = sum(map(len, texts))
     work.progress.report("train tokenizer", 0, size)
-    tokenizer = Tokenizer.train(texts, work.config.vocab_size)
+    tokenizer = train_tokenizer(texts, work.config.vocab_size)
     work.progress.report("train tokenizer", size, size)
     return tokenizer
 

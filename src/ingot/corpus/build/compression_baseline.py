@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import zstandard
 
+from ingot.corpus.build.child import run_in_child
 from ingot.corpus.store.manifest import BaselineRecord, CorpusManifest
 from ingot.corpus.store.shards import Shard
 from ingot.errors import CorpusError
@@ -20,6 +21,8 @@ from ingot.model.tokenizer import Tokenizer
 MAX_TRAINING_BYTES = 64 << 20
 MAX_VALIDATION_BYTES = 8 << 20
 
+_AT_ONCE = 256 << 10
+"""Bytes so few that compressing takes a moment, less than starting a process."""
 _BLOCK = 1 << 20
 _POLL_SECONDS = 0.25
 _XZ_DICTIONARY = 64 << 20  # preset 9's own
@@ -41,10 +44,27 @@ def compressed_bits_per_byte(
 
     Raises:
         CorpusError: there is no held-out text.
+        ResourceError: memory ran out.
     """
     training, validation = training[-MAX_TRAINING_BYTES:], validation[:MAX_VALIDATION_BYTES]
     if not validation:
         raise CorpusError("there is no held-out text to compress", where="corpus")
+    if len(training) + len(validation) <= _AT_ONCE:
+        return _measure(training, validation, progress)
+    # zstd reads its dictionary, and xz a block, in one call, which hears no signal.
+    module, blobs = "ingot.corpus.build.compression_worker", [training, validation]
+    return BaselineRecord(**run_in_child(module, blobs, "measuring the compression", progress))
+
+
+def measured(blobs: list[bytes], progress: Callable[[int, int], None]) -> dict[str, float]:
+    """Return the fields of the record; the work of the child process."""
+    training, validation = blobs
+    return _measure(training, validation, progress).model_dump()
+
+
+def _measure(
+    training: bytes, validation: bytes, progress: Callable[[int, int], None] | None
+) -> BaselineRecord:
     counter = _ByteCounter(2 * len(training) + 2 * len(validation), progress)
     pool = ThreadPoolExecutor(max_workers=2)
     try:

@@ -113,8 +113,7 @@ def run_first_pass(work: Work, *, sampling: bool) -> FirstPassResult:
             fix="give files or folders that hold UTF-8 text",
         )
     work.progress.report("read", total, total)
-    work.state.put("first_pass", {**_state(report, cursor, census), "done": True})
-    work.state.commit()
+    work.checkpoint("first_pass", {**_state(report, cursor, census), "done": True})
     return FirstPassResult(report, census.mode(), sample)
 
 

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import shutil
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingot.errors import CorpusError
+from ingot.errors import CorpusError, ResourceError
 from ingot.files import full_disk_named, sync_folder
+from ingot.folder_lock import file_locked
 
 _IN_USE = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}
 _SUFFIX = ".building"
 _LOCK = "lock"
 _RESULT = "result"
+_STATE = "build_state.sqlite"
 _ABANDONED_SECONDS = 7 * 24 * 3600
 
 
@@ -43,7 +44,7 @@ class StagingDir:
     @property
     def state_file(self) -> Path:
         """The SQLite file that holds the state of the build."""
-        return self.path / "build_state.sqlite"
+        return self.path / _STATE
 
     def clear(self) -> None:
         """Remove what an earlier build left, except the lock and spooled input."""
@@ -90,75 +91,67 @@ def staging_dir(out: Path) -> Iterator[StagingDir]:
         ResourceError: the disk is full.
     """
     out = out.absolute()
-    try:
-        with full_disk_named(out):
-            out.parent.mkdir(parents=True, exist_ok=True)
-            _remove_abandoned(out.parent)
-            hidden = _hidden(out)
-            lock = _lock(hidden)
-    except OSError as error:
-        raise _unusable(out, error) from error
-    if lock is None:
-        raise CorpusError(
-            "is being built by another process", where=out, fix="wait for it or stop it"
-        )
-    staging = StagingDir(hidden)
-    staging.keep = staging.state_file.exists()
-    try:
-        with full_disk_named(out):
-            staging.result.mkdir(exist_ok=True)
-            for half_written in staging.result.glob(
-                ".*"
-            ):  # a kill inside ``ingot.files.replacing``
-                half_written.unlink()
-            yield staging
-            staging.result.chmod(0o755)
-            sync_folder(staging.result)
-            _rename(staging.result, out)
-            sync_folder(out.parent)
-        staging.keep = False
-    finally:
-        if not staging.keep:
-            shutil.rmtree(hidden, ignore_errors=True)
-        os.close(lock)
+    hidden = _hidden(out)
+    with ExitStack() as held:
+        try:
+            with full_disk_named(out):
+                out.parent.mkdir(parents=True, exist_ok=True)
+                _remove_abandoned(out.parent)
+                held.enter_context(_locked(hidden, out))
+        except OSError as error:
+            raise _unusable(out, error) from error
+        staging = StagingDir(hidden)
+        staging.keep = staging.state_file.exists()
+        try:
+            with full_disk_named(out):
+                staging.result.mkdir(exist_ok=True)
+                for half_written in staging.result.glob(".*"):  # a kill inside ``files.replacing``
+                    half_written.unlink()
+                yield staging
+                staging.result.chmod(0o755)
+                sync_folder(staging.result)
+                _rename(staging.result, out)
+                sync_folder(out.parent)
+            staging.keep = False
+        finally:
+            if not staging.keep:
+                shutil.rmtree(hidden, ignore_errors=True)
+
+
+def staging_of(out: Path) -> StagingDir:
+    """Return the staging folder of ``out``, which need not exist."""
+    return StagingDir(_hidden(out.absolute()))
 
 
 def _hidden(out: Path) -> Path:
     return out.parent / f".{out.name}{_SUFFIX}"
 
 
-def _lock(folder: Path) -> int | None:
-    """Create the folder if needed and lock it; return the lock's handle, None if it is taken.
+@contextmanager
+def _locked(folder: Path, out: Path) -> Iterator[None]:
+    """Create the hidden folder if needed and hold its lock inside the block.
 
     Raises:
         OSError: it cannot be made.
-        CorpusError: what is there is not a folder of this user's.
+        CorpusError: another process holds the lock, or what is there is not a folder of
+            this user's.
     """
-    while True:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        status = folder.lstat()
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-            raise CorpusError("is in the way", where=folder, fix="remove it")
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            handle = os.open(folder / _LOCK, flags, 0o600)
-        except FileNotFoundError:
-            continue  # another process has just removed the folder
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            return None
-        if _is_at(handle, folder / _LOCK):
-            return handle
-        os.close(handle)  # locked a file that was removed meanwhile
-
-
-def _is_at(handle: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(handle), path.lstat())
-    except FileNotFoundError:
-        return False
+    with ExitStack() as held:
+        while True:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            status = folder.lstat()
+            if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+                raise CorpusError("is in the way", where=folder, fix="remove it")
+            try:
+                held.enter_context(
+                    file_locked(folder / _LOCK, CorpusError, "is being built", where=out)
+                )
+                break
+            except ResourceError:
+                if folder.exists():
+                    raise
+                # Another process has just removed the folder.
+        yield
 
 
 def _remove_abandoned(parent: Path) -> None:
@@ -174,15 +167,11 @@ def _remove_abandoned(parent: Path) -> None:
 
 def _remove_leftover(folder: Path) -> None:
     """Remove a hidden folder if it is a staging folder and no process holds its lock."""
-    if folder.is_symlink() or not (folder / _LOCK).is_file():
+    ours = any((folder / name).exists() for name in (_LOCK, _RESULT, _STATE))
+    if folder.is_symlink() or not ours:
         return
-    try:
-        lock = _lock(folder)
-    except (OSError, CorpusError):
-        return
-    if lock is not None:
+    with suppress(OSError, CorpusError, ResourceError), _locked(folder, folder):
         shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
 
 
 def _rename(folder: Path, out: Path) -> None:

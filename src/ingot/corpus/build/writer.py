@@ -16,10 +16,11 @@ from ingot.corpus.store.corpus import open_shard
 from ingot.corpus.store.manifest import ShardRecord, SideRecord, SplitRecord
 from ingot.corpus.store.shards import SHARD_TOKENS, ShardWriter
 from ingot.errors import CorpusError
+from ingot.model.text_pieces import text_pieces
 from ingot.model.tokenizer import Tokenizer
 
 _BATCH_BYTES = 1 << 20
-_PIECE_CHARACTERS = 2 << 20  # tokenizing takes some 100 times the memory of the text
+_PIECE_CHARACTERS = 256 << 10  # tokenizing takes some 100 times the memory of the text
 
 SourceTotals = dict[int, SideRecord]
 """What each source contributed, by its index."""
@@ -210,11 +211,10 @@ class CorpusWriter:
 
     def add(self, side: Side, text: str, size: int, source: int = 0) -> None:
         """Add one document; ``size`` is its length in UTF-8."""
-        while len(text) > _PIECE_CHARACTERS:
-            cut = text.rfind("\n", 0, _PIECE_CHARACTERS) + 1 or _PIECE_CHARACTERS
-            self._add_piece(_Chunk(side, text[:cut], cut, source, last=False))
-            text = text[cut:]
-        self._add_piece(_Chunk(side, text, size, source, last=True))
+        *begun, last = text_pieces(text, _PIECE_CHARACTERS)
+        for piece in begun:
+            self._add_piece(_Chunk(side, piece, len(piece), source, last=False))
+        self._add_piece(_Chunk(side, last, size, source, last=True))
 
     def sync(self) -> dict[str, Any]:
         """Write what is pending durably; return the state to resume from, as JSON values."""

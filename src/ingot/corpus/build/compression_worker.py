@@ -1,0 +1,11 @@
+"""Measuring of the compression in a process of its own; run by ``compressed_bits_per_byte``."""
+
+from __future__ import annotations
+
+from ingot.corpus.build.child import serve
+from ingot.corpus.build.compression_baseline import measured
+from ingot.process import end_with_parent
+
+if __name__ == "__main__":
+    end_with_parent()
+    serve(measured)
