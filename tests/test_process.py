@@ -1,16 +1,13 @@
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import subprocess
 import sys
-import threading
-from queue import Queue
 
 import torch
 
-from ingot.process import flush_denormals, set_torch_threads, short_pauses, thread_with_stack
+from ingot.process import flush_denormals, set_torch_threads, short_pauses
 
 
 class Node:
@@ -47,27 +44,6 @@ def test_at_least_one_thread_is_set() -> None:
         assert torch.get_num_threads() == 1
     finally:
         set_torch_threads(before)
-
-
-def test_a_deep_stack_is_for_one_thread() -> None:
-    sizes: Queue[int] = Queue()
-    usual = threading.stack_size()
-    thread_with_stack(512 << 20, lambda: sizes.put(stack_bytes()), name="deep")
-    threading.Thread(target=lambda: sizes.put(stack_bytes())).start()
-    found = sorted(sizes.get(timeout=60) for _ in range(2))
-    assert found[0] < 512 << 20 <= found[1]
-    assert threading.stack_size() == usual
-
-
-def stack_bytes() -> int:
-    """Return the size of this thread's stack."""
-    libc = ctypes.CDLL(None)
-    attributes = ctypes.create_string_buffer(256)
-    libc.pthread_self.restype = ctypes.c_void_p
-    libc.pthread_getattr_np(ctypes.c_void_p(libc.pthread_self()), attributes)
-    size = ctypes.c_size_t()
-    libc.pthread_attr_getstacksize(attributes, ctypes.byref(size))
-    return size.value
 
 
 def test_importing_sets_the_spin_of_openmp_unless_it_is_given() -> None:

@@ -7,12 +7,12 @@ shares. What lasts and what is restored:
 - ``set_torch_threads``: threads of PyTorch's operators; lasts until the next call. The
   phases ask for different numbers, so each sets its own before it computes.
 - ``flush_denormals``: floating-point mode; restored.
-- ``thread_with_stack``: stack size of new threads; restored.
 - ``short_pauses``: garbage collector and switch interval; restored.
 - ``raise_file_limit``: limit of open files; lasts.
 - ``end_with_parent``: signal at the parent's death; lasts.
 
-Child processes set their own limits (``model/template_worker.py``).
+Child processes set their own limits (``model/template_worker.py``,
+``inference/request/grammar_worker.py``).
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ import os
 import resource
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 # Python's default of 5 ms, for which the event loop waits while an engine's thread holds the
 # GIL, cost a quarter to a half of the throughput of 256 streams.
@@ -34,8 +33,6 @@ _SWITCH_S = 0.0005
 _NEW_OBJECTS = 10_000
 
 _PR_SET_PDEATHSIG = 1
-
-_stack_size = threading.Lock()  # threads started meanwhile would get the size of another
 
 
 def set_openmp_spin() -> None:
@@ -70,19 +67,6 @@ def flush_denormals() -> Iterator[None]:
         yield
     finally:
         torch.set_flush_denormal(False)  # the caller's arithmetic keeps denormals
-
-
-def thread_with_stack(stack_bytes: int, work: Callable[[], None], *, name: str) -> None:
-    """Start a daemon thread that runs ``work`` on a stack of ``stack_bytes``.
-
-    Only memory that is touched is allocated.
-    """
-    with _stack_size:
-        usual = threading.stack_size(stack_bytes)
-        try:
-            threading.Thread(target=work, name=name, daemon=True).start()
-        finally:
-            threading.stack_size(usual)
 
 
 @contextlib.contextmanager

@@ -42,6 +42,10 @@ class GrammarCache:
         self._compiling = asyncio.Semaphore(_AT_ONCE)
         self._kept: OrderedDict[tuple[GrammarKind, str], Grammar] = OrderedDict()
 
+    def close(self) -> None:
+        """End the processes that compile and follow."""
+        self._compiler.close()
+
     async def compile(self, kind: GrammarKind, text: str, field: str) -> Grammar:
         """Return a compiled grammar, from the cache if it is there.
 

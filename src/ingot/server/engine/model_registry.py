@@ -89,14 +89,16 @@ class ServedModel:
 
     def close(self) -> None:
         """Stop its engine and release its memory; later calls do nothing."""
-        self.close_prompts()
+        self.close_processes()
         self.loop.close(_CLOSE_S)
         self.ingot.close()
 
-    def close_prompts(self) -> None:
-        """End the process that renders its chat template, where there is one."""
+    def close_processes(self) -> None:
+        """End the processes of its chat template and its grammars, where there are any."""
         if "prompts" in self.__dict__:
             self.prompts.close()
+        if "grammars" in self.__dict__:
+            self.grammars.close()
 
 
 class Models:
@@ -215,13 +217,13 @@ class Models:
         return model
 
     def close_opened(self) -> None:
-        """Close the models that ``replace`` opened, and every template process.
+        """Close the models that ``replace`` opened, and every process of templates and grammars.
 
         Raises:
             ServeError: an engine hangs.
         """
         for model in self._models.values():
-            model.close_prompts()
+            model.close_processes()
         while self._opened:
             self._opened.pop().close()
 

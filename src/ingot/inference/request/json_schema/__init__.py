@@ -1,0 +1,1 @@
+"""JSON Schema as generators write it, in the form that the grammar compiler takes."""

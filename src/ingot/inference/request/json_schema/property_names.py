@@ -1,0 +1,81 @@
+"""``propertyNames`` as keywords that the compiler enforces.
+
+zod and pydantic write it for records and dictionaries: names that are any string, one of a
+list, of a length, or of a pattern.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ingot.inference.request.json_schema.references import resolved
+
+_LENGTHS = {"minLength", "maxLength"}
+_KNOWN = {"type", "enum", "const", "pattern", "format", "$schema", "$id", "id", *_LENGTHS}
+
+
+def with_property_names(
+    schema: dict[str, Any], root: Any, cannot: Callable[[str], None]
+) -> dict[str, Any]:
+    """Return a schema without ``propertyNames`` that allows no other names.
+
+    Args:
+        schema: The schema; its subschemas are prepared.
+        root: The document, for references.
+        cannot: Called with the keyword if it cannot be enforced; it is dropped if that returns.
+    """
+    names = resolved(schema.get("propertyNames", True), root)
+    rest = {keyword: value for keyword, value in schema.items() if keyword != "propertyNames"}
+    if names is True or "propertyNames" not in schema:
+        return rest
+    made = _limited(rest, names)
+    if made is None:
+        cannot("propertyNames")
+        return rest
+    return made
+
+
+def _limited(schema: dict[str, Any], names: Any) -> dict[str, Any] | None:
+    """Return the schema with its names limited; None where there is no way to write it."""
+    properties = schema.get("properties", {})
+    if names is False:
+        return schema | {"maxProperties": 0}
+    if not isinstance(names, dict):
+        return None
+    told = {k: v for k, v in names.items() if k in _KNOWN and k not in {"$schema", "$id", "id"}}
+    if not names.keys() <= _KNOWN | {"title", "description"} or "string" not in _types(told):
+        return None
+    told = {keyword: value for keyword, value in told.items() if keyword not in {"type", "format"}}
+    if not told:
+        return schema
+    if "patternProperties" in schema:
+        return None
+    value = schema.get("additionalProperties", True)
+    if told.keys() <= {"enum", "const"}:
+        allowed = [name for name in _named(told) if isinstance(name, str)]
+        limited = {name: properties.get(name, value) for name in allowed}
+        return schema | {"properties": limited, "additionalProperties": False}
+    pattern = _pattern(told)
+    if pattern is None or properties:
+        return None
+    return schema | {"patternProperties": {pattern: value}, "additionalProperties": False}
+
+
+def _types(names: dict[str, Any]) -> list[Any]:
+    kind = names.get("type", "string")
+    return kind if isinstance(kind, list) else [kind]
+
+
+def _named(told: dict[str, Any]) -> list[Any]:
+    named = told.get("enum", [told.get("const")])
+    return [name for name in named if "const" not in told or name == told["const"]]
+
+
+def _pattern(told: dict[str, Any]) -> str | None:
+    if told.keys() <= {"pattern"}:
+        return str(told["pattern"])
+    if told.keys() <= _LENGTHS:
+        most = told.get("maxLength", "")
+        return rf"^[\s\S]{{{told.get('minLength', 0)},{most}}}$"
+    return None
