@@ -50,7 +50,9 @@ def create_app(service: Service) -> ASGIApp:
         AuthMiddleware(create_router(service), service),
         allow_origins=config.cors_origins,
         allow_methods=["GET", "POST", "DELETE"],
-        allow_headers=["authorization", "content-type", "x-request-id"],
+        # Every header: clients send their own, such as x-stainless-os of OpenAI's in JavaScript.
+        # Cookies and browsers' own credentials play no part, so none of them grants anything.
+        allow_headers=["*"],
         expose_headers=["x-request-id", "retry-after"],
     )
     # Outside the authentication: a browser's preflight request shows no key.
