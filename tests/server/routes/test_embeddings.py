@@ -43,3 +43,21 @@ def test_a_wrong_field_is_named(http: httpx.Client, fields: dict[str, object]) -
     response = http.post("/v1/embeddings", json={"model": "tiny", "input": "def"} | fields)
     assert response.status_code == 400
     assert response.json()["error"]["param"] == next(iter(fields))
+
+
+def test_as_many_inputs_as_openai_takes(
+    http: httpx.Client, ingot: Ingot, engine: EngineLoop
+) -> None:
+    """FAULTS C8: embeddings take 128 inputs; OpenAI takes 2,048."""
+    inputs = [[index % 250 + 1, index // 250 + 1] for index in range(2048)]
+    body = {"model": "tiny", "input": inputs, "dimensions": 32}
+    answer = http.post("/v1/embeddings", json=body)
+    assert answer.status_code == 200, answer.text
+    data = answer.json()["data"]
+    assert [entry["index"] for entry in data] == list(range(2048))
+    for index in (0, 1, 1000, 2047):
+        own = engine.embed(inputs[index], timeout=300)
+        assert np.asarray(data[index]["embedding"], np.float32).tolist() == own.tolist()
+    response = http.post("/v1/embeddings", json=body | {"input": [*inputs, [1]]})
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == "input"

@@ -88,6 +88,11 @@ class OutputStream:
         return len(self._finished) < len(self._sequences)
 
     @property
+    def running(self) -> int:
+        """Sequences that have not ended."""
+        return len(self._sequences) - len(self._finished)
+
+    @property
     def spoken(self) -> bool:
         """Whether output has arrived that was not taken yet."""
         return bool(self._waiting)

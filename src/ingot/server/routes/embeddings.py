@@ -23,7 +23,7 @@ from ingot.server.http.errors import ApiError
 from ingot.server.http.router import Router
 from ingot.server.routes.generation import GenerationRequest, GenerationResponse, UsageCounter
 from ingot.server.routes.request_body import open_request, request_options
-from ingot.server.schemas.common import ModelRequest, Prompt, kind_of
+from ingot.server.schemas.common import Count, ModelRequest, Prompt, kind_of
 from ingot.server.schemas.service_fields import EndUser
 
 
@@ -33,6 +33,9 @@ class EmbeddingsRequest(ModelRequest):
     input: Prompt
     encoding_format: Literal["float", "base64"] | None = "float"
     """How the numbers are written; base64 encodes little-endian float32."""
+    dimensions: Count | None = None
+    """Only the width of the model: a part of these embeddings would mean less than a whole one
+    of a smaller model, because no model here is trained to be cut."""
     user: EndUser | None = None
 
     @property
@@ -77,6 +80,7 @@ def add_embeddings(router: Router, service: Service) -> None:
     async def embeddings(http_request: Request) -> Response:
         """Return the mean of each input's last hidden states."""
         context, request, model = await open_request(http_request, EmbeddingsRequest, service)
+        _check_width(request, model.ingot.config.hidden_size)
         prompts = await model.prompts.encode(http_request, request.inputs, "input")
         if service.config.log_prompts:
             context.prompts = [model.ingot.tokenizer.decode(ids) for ids in prompts]
@@ -89,6 +93,17 @@ def add_embeddings(router: Router, service: Service) -> None:
         )
         writer = _Writer(request, model.name, model.digest)
         return GenerationResponse(generation, writer, service, context)
+
+
+def _check_width(request: EmbeddingsRequest, width: int) -> None:
+    if request.dimensions not in (None, width):
+        raise ApiError(
+            400,
+            f"dimensions: this model's embeddings have {width} numbers and are not made to be cut; "
+            "leave it out",
+            param="dimensions",
+            code="invalid_value",
+        )
 
 
 class _Writer:

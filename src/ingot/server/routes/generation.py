@@ -52,6 +52,12 @@ class GenerationRequest:
     options: RequestOptions
     stream: bool
 
+    def __iter__(self) -> Iterator[tuple[list[int], SamplingParams | None]]:
+        """Yield prompt and parameters of each sequence, in the order of the answers."""
+        for prompt in self.prompts:
+            for params in self.candidates:
+                yield prompt, params
+
     @property
     def sequences(self) -> int:
         """Number of answers."""
@@ -184,6 +190,7 @@ class GenerationResponse(Response):
         self._limit_s = generation.options.timeout_s or math.inf
         self._started = False
         self._cancelled = False
+        self._waiting = iter(generation)
         self._spoken: set[int] = set()
         self._counter = UsageCounter(sum(map(len, generation.prompts)))
         context.streamed = generation.stream
@@ -221,11 +228,16 @@ class GenerationResponse(Response):
                 await self._break_off(_stopping(), send, error)
 
     def _submit(self, answers: OutputStream) -> None:
-        """Start every sequence; if one is refused, leaving ``answers`` cancels the others."""
+        """Start sequences, as many as may run; if one is refused, leaving ``answers`` ends all.
+
+        Only embeddings have more: each that ends makes way for the next.
+        """
         try:
-            for prompt in self._generation.prompts:
-                for params in self._generation.candidates:
-                    answers.submit(prompt, params)
+            while answers.running < self._service.config.max_sequences:
+                prompt, params = next(self._waiting, (None, None))
+                if prompt is None:
+                    return
+                answers.submit(prompt, params)
         except QueueFull as error:
             raise self._service.admission.retry_after_error(error.what) from error
         except IngotError as error:
@@ -244,6 +256,7 @@ class GenerationResponse(Response):
                 self._check_end(index, delta)
                 self._count(index, delta)
                 pieces[index].append(await self._collected(index, delta))
+            self._submit(answers)
         body = self._writer.whole([join(deltas) for deltas in pieces], self._counter)
         await self._start(send, {"content-type": "application/json"})
         await send({"type": "http.response.body", "body": body})
