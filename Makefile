@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.ready
 
-.PHONY: demo setup lint lint-web test long fuzz screenshots sanitize emulated wheel clean
+.PHONY: demo setup lint lint-web test clients long fuzz screenshots sanitize emulated wheel clean
 
 demo: setup  ## train a small model, seal it and serve it
 	@$(BIN)/ingot demo
@@ -30,6 +30,9 @@ lint-web:  ## style of the page's code; needs Node.js
 test: setup  ## every test but the long ones; some seven minutes on two cores
 	@command -v chromium >/dev/null || sh scripts/install_chromium.sh
 	$(BIN)/pytest
+
+clients: setup  ## the clients that people use, at pinned versions; needs Node.js
+	@sh scripts/clients.sh
 
 long: setup  ## the long tests, quick benchmarks and emulated kernels; some half an hour
 	$(BIN)/pytest -m long

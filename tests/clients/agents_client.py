@@ -1,0 +1,68 @@
+"""OpenAI's Agents SDK: a run with a tool, a second run on its history, a session, a stream."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Literal
+
+import openai
+from agents import (
+    Agent,
+    ModelSettings,
+    OpenAIChatCompletionsModel,
+    OpenAIResponsesModel,
+    Runner,
+    SQLiteSession,
+    function_tool,
+    set_tracing_disabled,
+)
+
+set_tracing_disabled(True)  # it would send every run to OpenAI
+asked: list[str] = []
+
+
+@function_tool
+def area(unit: Literal["m", "ft"]) -> str:
+    """Return the area of the room."""
+    asked.append(unit)
+    return "12"
+
+
+async def run(model: object) -> None:
+    """Two runs with a call in each, then one that is streamed."""
+    asked.clear()
+    agent = Agent(
+        name="Measurer",
+        instructions="Answer in numbers.",
+        model=model,
+        tools=[area],
+        model_settings=ModelSettings(
+            tool_choice="required", parallel_tool_calls=False, max_tokens=400
+        ),
+    )
+    first = await Runner.run(agent, "How large is the room?")
+    assert len(asked) == 1
+    again = [*first.to_input_list(), {"role": "user", "content": "And in feet?"}]
+    second = await Runner.run(agent, again)
+    assert len(asked) == 2
+    assert len(second.to_input_list()) > len(again)
+    streamed = Runner.run_streamed(agent, "Once more.", session=SQLiteSession("one"))
+    kinds = [event.type async for event in streamed.stream_events()]
+    assert "raw_response_event" in kinds
+    assert len(asked) == 3
+
+
+async def main() -> None:
+    """Run with both of OpenAI's interfaces, and with stored responses."""
+    client = openai.AsyncOpenAI(base_url=f"{sys.argv[1]}/v1", api_key="any", max_retries=0)
+    responses = OpenAIResponsesModel("tiny", client)
+    await run(responses)
+    await run(OpenAIChatCompletionsModel("tiny", client))
+    agent = Agent(name="Talker", model=responses, model_settings=ModelSettings(max_tokens=8))
+    first = await Runner.run(agent, "Hello")
+    second = await Runner.run(agent, "Again", previous_response_id=first.last_response_id)
+    assert second.last_response_id != first.last_response_id
+
+
+asyncio.run(main())
