@@ -8,6 +8,7 @@ from rich.console import Console
 
 from ingot.console import report_to
 from ingot.corpus import Progress
+from ingot.errors import Interrupted
 from ingot.planning import Machine, plan
 from ingot.settings import merge_tables
 from ingot.training.config.recipe import make_recipe
@@ -20,6 +21,10 @@ def console() -> Console:
     return Console(file=io.StringIO(), width=120)
 
 
+def stopped() -> Interrupted:
+    return Interrupted("stopped; nothing was kept")
+
+
 def text(console: Console) -> str:
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
@@ -28,7 +33,7 @@ def text(console: Console) -> str:
 def test_a_choice_that_the_user_overrides_loses_its_reason(console: Console) -> None:
     planned = plan(60.0, 1_000_000, MACHINE)
     recipe = make_recipe(merge_tables(planned.tables, {"model": {"hidden_size": 40}}))
-    with report_to(console) as (_, callbacks):
+    with report_to(console, stopped) as (_, callbacks):
         callbacks.on_machine(MACHINE)
         callbacks.on_recipe(recipe, planned)
     lines = {line.split()[0]: line for line in text(console).splitlines() if line.strip()}
@@ -39,7 +44,7 @@ def test_a_choice_that_the_user_overrides_loses_its_reason(console: Console) -> 
 
 
 def test_each_phase_of_a_build_is_named_once_where_no_bar_can_be_drawn(console: Console) -> None:
-    with report_to(console) as (_, callbacks):
+    with report_to(console, stopped) as (_, callbacks):
         for phase in ("read", "tokenize"):
             for done in (0, 5, 10):
                 callbacks.on_progress(Progress(phase, done, 10))  # type: ignore[arg-type]
@@ -48,6 +53,6 @@ def test_each_phase_of_a_build_is_named_once_where_no_bar_can_be_drawn(console: 
 
 def test_a_signal_before_training_interrupts_and_handlers_are_put_back(console: Console) -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt), report_to(console):
+    with pytest.raises(Interrupted, match="nothing was kept"), report_to(console, stopped):
         signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import signal
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -13,9 +13,11 @@ from rich.table import Table
 
 from ingot.api.training import Callbacks
 from ingot.corpus import Progress as CorpusProgress
+from ingot.errors import Interrupted
+from ingot.interruption import stoppable
 from ingot.planning import Machine, Plan
 from ingot.training.config.recipe import Recipe
-from ingot.training.monitoring.events import Event
+from ingot.training.monitoring.events import Checkpointed, Event, Skipped, Started, Stepped
 from ingot.training.monitoring.live_view import LiveView
 
 
@@ -27,6 +29,7 @@ class ConsoleReporter:
         self._live: LiveView | None = None
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
+        self._made = self._saved = 0
         self.machine: Machine | None = None
 
     def say(self, text: str) -> None:
@@ -44,9 +47,9 @@ class ConsoleReporter:
         )
 
     @property
-    def training(self) -> bool:
-        """Whether a run is under way."""
-        return self._live is not None
+    def unsaved(self) -> bool:
+        """Whether the run has made updates that no checkpoint holds."""
+        return self._made > self._saved
 
     def close(self) -> None:
         """Stop all progress bars and live views."""
@@ -95,6 +98,13 @@ class ConsoleReporter:
         self._bars.update(task, completed=progress.done, total=progress.total)
 
     def _event(self, event: Event) -> None:
+        match event:
+            case Started(step=step):
+                self._made = self._saved = step
+            case Stepped(step=step) | Skipped(step=step):
+                self._made = step
+            case Checkpointed(step=step):
+                self._saved = step
         self._stop_bars()
         if self._live is None:
             self._live = LiveView(self._console)
@@ -108,20 +118,41 @@ class ConsoleReporter:
 
 
 @contextmanager
-def report_to(console: Console) -> Iterator[tuple[ConsoleReporter, Callbacks]]:
-    """Show progress inside the block; Ctrl-C and SIGTERM stop a run after its current update."""
+def report_to(
+    console: Console, stopped: Callable[[], Interrupted]
+) -> Iterator[tuple[ConsoleReporter, Callbacks]]:
+    """Show progress inside the block, and hear SIGINT and SIGTERM.
+
+    A run with updates that no checkpoint holds stops after its current update, with a
+    checkpoint; everything else stops at once.
+
+    Args:
+        console: Where to show it.
+        stopped: Returns the error that says what was kept.
+
+    Raises:
+        Interrupted: the block was stopped.
+    """
     interrupted = threading.Event()
     reporter = ConsoleReporter(console)
 
-    def stop(*_: object) -> None:
-        if interrupted.is_set() or not reporter.training:
-            raise KeyboardInterrupt  # the second time, or with nothing to save
-        interrupted.set()
+    def finish() -> bool:
+        if not (reporter.unsaved or _is_helper()):
+            return False
+        if not interrupted.is_set():
+            interrupted.set()
+            reporter.say("stopping after this update, with a checkpoint (again: at once)")
+        return True
 
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield reporter, reporter.callbacks(interrupted)
-    finally:
-        reporter.close()
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    with stoppable(stopped, finish=finish):
+        try:
+            yield reporter, reporter.callbacks(interrupted)
+        finally:
+            reporter.close()
+    if interrupted.is_set():  # too late to change anything, but what follows is not wanted
+        raise stopped()
+
+
+def _is_helper() -> bool:
+    """Tell whether another process of ``torchrun`` decides when to stop."""
+    return os.environ.get("RANK", "0") != "0"

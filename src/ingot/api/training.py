@@ -51,6 +51,7 @@ from ingot.training.run_folder.run import (
     require_corpus,
     require_run,
 )
+from ingot.training.run_folder.stopped import stopped_run
 from ingot.training.run_folder.trained_weights import trained_weights, write_adapter
 
 PathLike = str | os.PathLike[str]
@@ -327,5 +328,6 @@ __all__ = [
     "freeze",
     "new_folder",
     "resume",
+    "stopped_run",
     "train",
 ]

@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 import re
 import sys
+from functools import partial
 from importlib.metadata import version
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from ingot.cli import inference, lesson, settings, training
-from ingot.errors import IngotError, UsageError
+from ingot.errors import IngotError, Interrupted, UsageError
+from ingot.interruption import stoppable
 
 _TRAIN_EXTRA = {"matplotlib", "PIL", "pyarrow", "tensorboard", "torch", "zstandard"}
 
@@ -57,8 +59,11 @@ def options(
 def main() -> NoReturn:
     """Run the command line; an error becomes one line on stderr and an exit code."""
     try:
-        app(standalone_mode=False)
-        code = 0
+        # For all that a verb does outside blocks of its own, such as importing PyTorch.
+        with stoppable(partial(Interrupted, "stopped")):
+            code = app(standalone_mode=False) or 0  # a verb returns nothing, typer.Exit its code
+            if code == Interrupted.exit_code:  # what typer makes of KeyboardInterrupt
+                raise KeyboardInterrupt
     except IngotError as error:
         code = _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):

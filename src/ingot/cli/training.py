@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,8 @@ import typer
 from rich.console import Console
 
 from ingot.cli.options import Json, Overwrite, RunFolder, say, stderr
-from ingot.errors import UsageError
+from ingot.errors import Interrupted, UsageError
+from ingot.interruption import stoppable
 
 if TYPE_CHECKING:
     from ingot.api.training import Callbacks
@@ -78,7 +80,11 @@ def data_build(
         "mix": parse_mix(mix or []),
     }
     config = make_config(**(options | corpus_settings(settings or [])))
-    with report_to(stderr()) as (_, callbacks):
+
+    stopped = Interrupted(
+        "the build was stopped", where=out, fix="run the same command again to resume"
+    )
+    with report_to(stderr(), lambda: stopped) as (_, callbacks):
         corpus = build_corpus(texts, out, config=config, callbacks=callbacks)
     manifest = corpus.manifest
     lines = [*manifest.left_out(), f"{out}: {manifest.summary()}"]
@@ -113,7 +119,10 @@ def train(
     from ingot.console import report_to
 
     out = out or training.new_folder()
-    with report_to(stderr()) as (reporter, callbacks), _watched(reporter, out, callbacks, watch):
+    with (
+        report_to(stderr(), partial(training.stopped_run, out)) as (reporter, callbacks),
+        _watched(reporter, out, callbacks, watch),
+    ):
         run = training.train(
             texts,
             out=out,
@@ -141,7 +150,10 @@ def resume(
     from ingot.api import training
     from ingot.console import report_to
 
-    with report_to(stderr()) as (reporter, callbacks), _watched(reporter, run, callbacks, watch):
+    with (
+        report_to(stderr(), partial(training.stopped_run, run)) as (reporter, callbacks),
+        _watched(reporter, run, callbacks, watch),
+    ):
         finished = training.resume(
             run, settings=settings or [], accept_changes=accept_changes, callbacks=callbacks
         )
@@ -168,7 +180,7 @@ def evaluate(
             raise UsageError(
                 "cannot be combined with texts", where="--choices", fix="give one of the two"
             )
-        with stderr().status("answering questions"):
+        with stoppable(_stopped), stderr().status("answering questions"):
             answered = training.evaluate_choices(model, choices)
         say(
             json,
@@ -178,7 +190,7 @@ def evaluate(
             f"guessing {answered.chance:.3f}, over {answered.questions:,} questions",
         )
         return
-    with stderr().status("scoring text"):
+    with stoppable(_stopped), stderr().status("scoring text"):
         scored = training.evaluate(model, texts or None)
     say(
         json,
@@ -218,9 +230,11 @@ def freeze(
     from ingot.artifact import parse_scheme
 
     scheme = parse_scheme(quantize, group, tensor or [])
-    with training.freeze(
-        run, out, overwrite=overwrite, latest=latest, quantize=scheme, calibrated=calibrate
-    ) as ingot:
+    with stoppable(partial(_stopped, out)):
+        ingot = training.freeze(
+            run, out, overwrite=overwrite, latest=latest, quantize=scheme, calibrated=calibrate
+        )
+    with ingot:
         say(json, {"ingot": str(out), "digest": ingot.digest}, f"{out}: {ingot.digest}")
 
 
@@ -235,7 +249,8 @@ def adapter(
     """Write the LoRA adapter of a run, without its base model."""
     from ingot.api import training
 
-    training.adapter(run, out, latest=latest)
+    with stoppable(partial(_stopped, out)):
+        training.adapter(run, out, latest=latest)
     say(False, None, f"{out}: the adapter of {run}")
 
 
@@ -280,6 +295,10 @@ def _watched(
     with watch(run, callbacks, port=port) as page:
         reporter.say(f"watch it at {page.url}/#train")
         yield
+
+
+def _stopped(out: Path | None = None) -> Interrupted:
+    return Interrupted("stopped; nothing was written", where=out, fix="run the same command again")
 
 
 def _finished(run: Any, json: bool) -> None:

@@ -10,6 +10,7 @@ import sysconfig
 import time
 import urllib.request
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,8 @@ def _trained(
         console.print("  the text or the budget has changed: starting again")
         demo_folder.clear(run)
     demo_folder.begin()
-    with report_to(console) as (_, callbacks):
+    stopped = partial(training.stopped_run, demo_folder.path)
+    with report_to(console, stopped) as (_, callbacks):
         if demo_folder.has_run:
             done = training.resume(demo_folder.path, callbacks=callbacks)
         else:

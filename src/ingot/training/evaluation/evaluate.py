@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,6 +20,15 @@ from ingot.training.compute.attention import attention_for
 from ingot.training.compute.precision import Precision
 
 _TOKENS_AT_ONCE = 4096
+
+
+class EvaluationStopped(Exception):  # noqa: N818 (requested, so not an error)
+    """An evaluation that was asked to stop; it has no result."""
+
+
+def never() -> bool:
+    """Return False: nothing asks an evaluation to stop."""
+    return False
 
 
 class Tokens(Protocol):
@@ -54,6 +63,7 @@ def evaluate(
     *,
     precision: Precision,
     overlap: float = 0.5,
+    stop: Callable[[], bool] = never,
 ) -> Evaluation:
     """Score every token of ``store`` but its first, which only gives context.
 
@@ -67,9 +77,11 @@ def evaluate(
         text_bytes: UTF-8 bytes of the text the tokens stand for.
         precision: The arithmetic to use.
         overlap: In [0, 1).
+        stop: Asked before each batch whether to stop.
 
     Raises:
         CorpusError: there is no token to predict.
+        EvaluationStopped: ``stop`` returned True.
     """
     predicted = len(store) - 1
     if predicted < 1 or text_bytes < 1:
@@ -80,6 +92,8 @@ def evaluate(
     started = time.perf_counter()
     total = torch.zeros((), dtype=torch.float64)
     for windows, fresh in _windows(store, predicted, context, stride):
+        if stop():
+            raise EvaluationStopped
         with precision.autocast():
             ids = windows[:, :-1].to(device)
             hidden = model(ids, attend=attention_for(model.config, ids, None))[:, -fresh:]

@@ -5,13 +5,14 @@ Deliberately plain, without a cache: serving is the other phase's work.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
 from ingot.model.tokenizer import Tokenizer
 from ingot.model.transformer import Transformer
 from ingot.training.compute.precision import Precision
+from ingot.training.evaluation.evaluate import never
 
 _TEMPERATURE = 0.7
 _WINDOW = 128  # positions recomputed for each token; enough to see what a model has learned
@@ -26,8 +27,12 @@ def sample(
     tokens: int,
     precision: Precision,
     seed: int,
+    stop: Callable[[], bool] = never,
 ) -> str:
-    """Return ``tokens`` tokens of text that follow the tokens of ``prompt``."""
+    """Return ``tokens`` tokens of text that follow the tokens of ``prompt``.
+
+    Fewer if the text ends, or once ``stop`` returns True.
+    """
     device = model.head_weight.device
     window = min(_WINDOW, model.config.max_position_embeddings)
     ids = [tokenizer.eos_id, *prompt]
@@ -39,6 +44,6 @@ def sample(
             scores = model.logits(hidden[0, -1]).float().cpu()
         chosen = torch.multinomial((scores / _TEMPERATURE).softmax(-1), 1, generator=generator)
         ids.append(int(chosen))
-        if ids[-1] == tokenizer.eos_id:
+        if ids[-1] == tokenizer.eos_id or stop():
             break
     return tokenizer.decode(ids[start:])

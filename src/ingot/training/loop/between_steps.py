@@ -10,6 +10,7 @@ import torch
 from ingot.errors import TrainingError
 from ingot.model.transformer import Transformer
 from ingot.training.distributed.fsdp import full_weights, load_weights, local
+from ingot.training.evaluation.evaluate import EvaluationStopped
 from ingot.training.evaluation.sample import sample
 from ingot.training.loop.guard import is_finite
 from ingot.training.loop.session import Session
@@ -21,14 +22,18 @@ from ingot.training.run_folder.run import save_recipe
 _SAMPLE_TOKENS = 48
 
 
-def evaluate_model(session: Session) -> None:
-    """Score the held-out data and report it."""
-    scored = session.task.score(session.model)
+def evaluate_model(session: Session) -> bool:
+    """Score the held-out data and report it; return whether it was done before a stop."""
+    try:
+        scored = session.task.score(session.model, session.stop)
+    except EvaluationStopped:
+        return False
     best_before = session.state.best_loss
     session.progress.count_aside(scored.seconds)
     state = session.state = session.state.with_evaluation(scored.loss, scored.bits_per_byte)
     best = best_before is None or scored.loss < best_before
     session.reporter(Evaluated(state.step, scored.loss, scored.bits_per_byte, scored.seconds, best))
+    return True
 
 
 def write_sample(session: Session) -> None:
@@ -42,6 +47,7 @@ def write_sample(session: Session) -> None:
         tokens=_SAMPLE_TOKENS,
         precision=session.precision,
         seed=session.run.recipe.run.seed,
+        stop=session.stop,
     )
     session.progress.count_aside(time.perf_counter() - started)
     session.reporter(Sampled(session.state.step, tokenizer.decode(prompt), text))

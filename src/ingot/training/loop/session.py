@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -40,12 +41,22 @@ class Session:
     reporter: RunReporter
     sharded: bool
     """Whether weights, gradients and moments are sharded among processes (FSDP2)."""
+    interrupted: threading.Event
+    """Set when the run is to stop."""
     state: RunState
     """Replaced by each event of the run."""
     save_recipe: bool = False
     """Whether ``recipe.toml`` is to be rewritten once a checkpoint was made by the recipe."""
     pending: deque[PendingStep] = field(default_factory=deque)
     """Steps whose outcome has not been read, earliest first."""
+
+    def stop(self) -> bool:
+        """Tell whether an evaluation or a sample is to end early.
+
+        Where weights are sharded it is not: the processes compute it together, and each would
+        notice at another moment.
+        """
+        return self.interrupted.is_set() and not self.sharded
 
     @property
     def takes_part(self) -> bool:

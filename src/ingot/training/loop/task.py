@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from ingot.training.data.batch import Batch
 from ingot.training.data.conversations import read_examples
 from ingot.training.data.held_out import choose_held_out
 from ingot.training.data.preference_pairs import read_pairs
-from ingot.training.evaluation.evaluate import evaluate
+from ingot.training.evaluation.evaluate import EvaluationStopped, evaluate
 from ingot.training.objectives.fine_tuning import FineTuning
 from ingot.training.objectives.ngram_soft_labels import NgramTeacher
 from ingot.training.objectives.objective import Objective
@@ -30,6 +30,7 @@ from ingot.training.objectives.pretraining import Pretraining
 from ingot.training.run_folder.run import FineTuningRun, PretrainingRun, Run
 
 _PROMPT_TOKENS = 12
+Stop: TypeAlias = Callable[[], bool]
 _FORWARD_COST = 1 / 3  # of a token of training: forward without backward
 
 
@@ -49,7 +50,8 @@ class Task:
     """A task with its data, ready to be trained on."""
 
     objective: Objective
-    score: Callable[[Transformer], Score]
+    score: Callable[[Transformer, Stop], Score]
+    """Raises ``EvaluationStopped`` once the function that it is given returns True."""
     score_cost: float
     """Of one ``score``, in tokens of training."""
     prompt: list[int]
@@ -100,8 +102,8 @@ def _text(run: PretrainingRun, precision: Precision) -> Task:
     held_out, size = corpus.validation, corpus.manifest.validation.bytes
     overlap = recipe.run.evaluation_overlap
 
-    def score(model: Transformer) -> Score:
-        scored = evaluate(model, held_out, size, precision=precision, overlap=overlap)
+    def score(model: Transformer, stop: Stop) -> Score:
+        scored = evaluate(model, held_out, size, precision=precision, overlap=overlap, stop=stop)
         return Score(scored.loss, scored.bits_per_byte, scored.seconds)
 
     order = recipe.task.teacher_order
@@ -135,8 +137,8 @@ def _examples(run: FineTuningRun, precision: Precision) -> Task:
     first = held_out.answers[: held_out.starts[1]]
     bytes_per_token = _bytes_per_token(tokenizer, held_out.ids[held_out.answers].tolist())
 
-    def score(model: Transformer) -> Score:
-        loss, seconds = _mean_loss(judge, model, precision)
+    def score(model: Transformer, stop: Stop) -> Score:
+        loss, seconds = _mean_loss(judge, model, precision, stop)
         return Score(loss, loss / math.log(2) / bytes_per_token, seconds)
 
     return Task(
@@ -177,8 +179,8 @@ def _pairs(run: FineTuningRun, model: Transformer, precision: Precision) -> Task
     judge = objective(chosen, recipe.batch.sequences)
     example = read.part(chosen).pairs[0].chosen
 
-    def score(model: Transformer) -> Score:
-        loss, seconds = _mean_loss(judge, model, precision)
+    def score(model: Transformer, stop: Stop) -> Score:
+        loss, seconds = _mean_loss(judge, model, precision, stop)
         return Score(loss, None, seconds)
 
     return Task(
@@ -205,11 +207,15 @@ class _Judge(Protocol):
 
 
 @torch.no_grad()
-def _mean_loss(judge: _Judge, model: Transformer, precision: Precision) -> tuple[float, float]:
+def _mean_loss(
+    judge: _Judge, model: Transformer, precision: Precision, stop: Stop
+) -> tuple[float, float]:
     """Return the mean loss over everything held out, and the seconds it took."""
     started = time.perf_counter()
     total = weight = 0.0
     for batch in judge.all_batches():
+        if stop():
+            raise EvaluationStopped
         with precision.autocast():
             total += judge.loss(model, batch, precision.device).item()
         weight += batch.weight

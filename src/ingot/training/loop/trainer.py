@@ -176,6 +176,7 @@ class Trainer:
             saver=self._saver,
             reporter=self._reporter,
             sharded=sharded,
+            interrupted=self._interrupted,
             state=state,
         )
         if self._compiled_model is not model:
@@ -209,13 +210,7 @@ class Trainer:
         due = Due(int(self._workers.broadcast(self._due(session, done_before).value)))
         if due:
             settle(session)
-        if session.takes_part and due and between_steps.weights_are_finite(session):
-            if Due.SAMPLE in due:
-                between_steps.write_sample(session)
-            if Due.EVALUATION in due:
-                between_steps.evaluate_model(session)
-            if Due.CHECKPOINT in due:
-                self._checkpoint(session)
+            due = self._do(session, due)
         if Due.AT_ONCE in due or self._controls.paused:
             self._saver.hurry()
         if self._workers.is_main:
@@ -223,6 +218,20 @@ class Trainer:
         if Due.STOP in due:
             between_steps.report_written(session, self._saver.wait())
             raise self._stopped(session.state.step)
+
+    def _do(self, session: Session, due: Due) -> Due:
+        """Sample, evaluate and checkpoint; return what is due with a stop that cut this short."""
+        scored = True
+        if session.takes_part and between_steps.weights_are_finite(session):
+            if Due.SAMPLE in due:
+                between_steps.write_sample(session)
+            if Due.EVALUATION in due:
+                scored = between_steps.evaluate_model(session)
+            if Due.CHECKPOINT in due:
+                self._checkpoint(session)
+        if Due.EVALUATION in due and not self._workers.broadcast(scored):
+            due |= Due.STOP
+        return due
 
     def _due(self, session: Session, done_before: float) -> Due:
         """Return what is due after this step; the main process decides for all."""
@@ -265,9 +274,12 @@ class Trainer:
         if not between_steps.weights_are_finite(session):
             problem = "a weight was not finite at the end"
             stop_with_batch(session, problem, session.state.step, self._last_batch)
+        scored = True
         if session.takes_part:
-            between_steps.evaluate_model(session)
-            session.state = session.state.as_finished()
+            scored = between_steps.evaluate_model(session)
+            if scored:
+                session.state = session.state.as_finished()
             self._checkpoint(session)
             between_steps.report_written(session, self._saver.wait())
-        self._workers.barrier()  # the run ends in all processes at once
+        if not self._workers.broadcast(scored):  # the run ends in all processes at once
+            raise self._stopped(session.state.step)
