@@ -146,6 +146,27 @@ def test_other_origins_are_refused_unless_allowed(ingot: Ingot, engine: EngineLo
         assert "access-control-allow-origin" not in other.headers
 
 
+def test_the_official_javascript_client_passes_the_preflight(
+    ingot: Ingot, engine: EngineLoop
+) -> None:
+    """FAULTS C7: it sends headers of its own."""
+    own = "authorization,content-type,x-stainless-arch,x-stainless-lang,x-stainless-os"
+    own += ",x-stainless-package-version,x-stainless-retry-count,x-stainless-runtime"
+    asking = {
+        "origin": "https://page.example",
+        "access-control-request-method": "POST",
+        "access-control-request-headers": own,
+    }
+    config = ServerConfig(port=0, cors_origins=("https://page.example",))
+    with Server(ingot, engine, config) as server:
+        allowed = httpx.options(f"{server.url}/v1/chat/completions", headers=asking)
+        assert allowed.status_code == 200
+        assert allowed.headers["access-control-allow-headers"] == own
+        asking["origin"] = "https://other.example"
+        refused = httpx.options(f"{server.url}/v1/chat/completions", headers=asking)
+        assert "access-control-allow-origin" not in refused.headers
+
+
 def test_other_origins_are_never_allowed_by_default(http: httpx.Client) -> None:
     answer = http.get("/v1/models", headers={"origin": "https://page.example"})
     assert "access-control-allow-origin" not in answer.headers

@@ -118,6 +118,12 @@ def serve(
     api_keys: Annotated[
         Path | None, typer.Option(help="TOML file of accepted API keys; see ingot new-key.")
     ] = None,
+    uds: Annotated[Path | None, typer.Option(help="Unix socket to listen on instead.")] = None,
+    root_path: Annotated[
+        str, typer.Option(help="Path under which a proxy offers the server, such as /ingot.")
+    ] = "",
+    tls_cert: Annotated[Path | None, typer.Option(help="PEM file of a certificate.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file of its key.")] = None,
     allow_public: Annotated[
         bool, typer.Option(help="Allow an address that others can reach without API keys.")
     ] = False,
@@ -149,6 +155,10 @@ def serve(
         model_name=first,
         host=host,
         port=port,
+        uds=uds,
+        root_path=root_path,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
         allow_public=allow_public,
         open_admin=open_admin,
         api_keys=api_keys,

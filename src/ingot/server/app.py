@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from ingot.server.engine.service import Service
+from ingot.server.http.base_path import under
 from ingot.server.http.router import Router
 from ingot.server.middleware import AuthMiddleware
 from ingot.server.page.files import add_page
@@ -46,15 +47,19 @@ def create_app(service: Service) -> ASGIApp:
         service: The server's parts: models, limits, keys.
     """
     config = service.config
-    app = CORSMiddleware(
-        AuthMiddleware(create_router(service), service),
+    guarded = under(config.root_path, AuthMiddleware(create_router(service), service))
+    if not config.cors_origins:
+        return guarded
+    # Outside the authentication: a browser's preflight request shows no key.
+    return CORSMiddleware(
+        guarded,
         allow_origins=config.cors_origins,
         allow_methods=["GET", "POST", "DELETE"],
-        allow_headers=["authorization", "content-type", "x-request-id"],
+        # Every header: clients send their own, such as x-stainless-os of OpenAI's in JavaScript.
+        # Cookies and browsers' own credentials play no part, so none of them grants anything.
+        allow_headers=["*"],
         expose_headers=["x-request-id", "retry-after"],
     )
-    # Outside the authentication: a browser's preflight request shows no key.
-    return app if config.cors_origins else app.app
 
 
 def create_router(service: Service) -> Router:
@@ -63,7 +68,7 @@ def create_router(service: Service) -> Router:
     router = Router({"localhost", config.host.lower(), *map(str.lower, config.allowed_hosts)})
     for add in _GROUPS:
         add(router, service)
-    document = functools.cache(lambda: orjson.dumps(describe(router.routes)))
+    document = functools.cache(lambda: orjson.dumps(describe(router.routes, config.root_path)))
 
     @router.get("/openapi.json", described=False)
     async def openapi(_: Request) -> Response:

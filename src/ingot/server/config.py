@@ -22,6 +22,14 @@ class ServerConfig(BaseModel):
     """Address or host name to listen on."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """Port to listen on; 0 picks a free one."""
+    uds: Path | None = None
+    """Unix socket to listen on instead, which its owner and group may use."""
+    root_path: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$", max_length=200)] = ""
+    """Path under which a proxy offers the server, such as ``/ingot``."""
+    tls_cert: Path | None = None
+    """PEM file of the certificate, and those that vouch for it; unset speaks plain HTTP."""
+    tls_key: Path | None = None
+    """PEM file of the certificate's key; unset looks in ``tls_cert``."""
     allow_public: bool = False
     """Allow an address that other machines can reach although no API keys are required."""
     open_admin: bool = False

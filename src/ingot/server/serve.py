@@ -33,6 +33,7 @@ from ingot.server.http.connection_limit import ConnectionLimit
 from ingot.server.http.listener import BACKLOG, at_once, listen, url_of
 from ingot.server.http.logs import LogWriter
 from ingot.server.http.protocol import GuardedProtocol
+from ingot.server.http.tls import tls_context
 
 _log = logging.getLogger(__name__)
 _START_TIMEOUT_S = 30.0
@@ -58,7 +59,7 @@ class Server:
 
     Raises:
         ServeError: the port cannot be bound, or the log cannot be written.
-        UsageError: the file of keys is invalid, or two models have one name.
+        UsageError: the file of keys or the certificate is invalid, or two models have one name.
     """
 
     def __init__(
@@ -73,9 +74,10 @@ class Server:
     ) -> None:
         config = config or ServerConfig()
         self._config = config
+        self._tls = tls_context(config)
         self._listener = listener or listen(config)
-        self.url = url_of(self._listener)
-        """Its address, such as ``http://127.0.0.1:8000``."""
+        self.url = url_of(self._listener, config)
+        """Its address, such as ``http://127.0.0.1:8000``, or ``unix:/run/ingot.sock``."""
         name = config.model_name or ingot.path.absolute().name.removesuffix(".ingot")
         models = [ServedModel(name, ingot, loop), *(ServedModel(*more) for more in further)]
         self._models = Models(models, loader)
@@ -158,6 +160,7 @@ class Server:
             create_app(service),
             # uvicorn only calls it.
             http=partial(GuardedProtocol, config, connections),  # type: ignore[arg-type]
+            ssl_context_factory=self._tls and (lambda *_: self._tls),  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
             backlog=BACKLOG,
@@ -175,6 +178,8 @@ class Server:
             try:
                 runner.run(self._uvicorn.serve(sockets=at_once(self._listener)))
             finally:
+                if self._config.uds is not None:
+                    self._config.uds.unlink(missing_ok=True)
                 self._models.close_opened()
                 if self._tracer is not None:
                     self._tracer.close()

@@ -80,7 +80,7 @@ def test_a_missing_file_and_one_that_is_no_text(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No such file"):
         Keys(tmp_path / "none")
     (tmp_path / "bytes").write_bytes(b"\xff\xfe")
-    with pytest.raises(UsageError, match="is not TOML"):
+    with pytest.raises(UsageError, match="is not valid TOML"):
         Keys(tmp_path / "bytes")
 
 
@@ -97,6 +97,38 @@ def test_a_reload_takes_new_keys_and_keeps_the_old_where_the_file_is_bad(tmp_pat
     with pytest.raises(UsageError):
         keys.reload()
     assert keys.find(second) is not None
+
+
+@pytest.mark.parametrize("mode", [0o602, 0o620, 0o666, 0o777])
+def test_a_file_that_others_may_write_is_refused(tmp_path: Path, mode: int) -> None:
+    """FAULTS B6: whoever can write it can add a key."""
+    path = write(tmp_path / "keys.toml", make_key("a")[1])
+    keys = Keys(path)
+    path.chmod(mode)
+    with pytest.raises(UsageError, match=rf"mode {mode:04o}.*chmod go-w"):
+        Keys(path)
+    with pytest.raises(UsageError):
+        keys.reload()
+    path.chmod(0o640)
+    keys.reload()
+
+
+@pytest.mark.parametrize("text", ["", "# nobody\n", "key = []\n", None])
+def test_the_last_key_can_be_revoked(tmp_path: Path, text: str | None) -> None:
+    """FAULTS B6: an empty file, or none, accepts no key after a reload."""
+    key, entry = make_key("a")
+    path = write(tmp_path / "keys.toml", entry)
+    keys = Keys(path)
+    assert keys.find(key) is not None
+    if text is None:
+        path.unlink()
+    else:
+        write(path, text)
+    keys.reload()
+    assert keys.find(key) is None
+    write(path, entry)
+    keys.reload()
+    assert keys.find(key) is not None
 
 
 def test_requests_per_minute(tmp_path: Path) -> None:

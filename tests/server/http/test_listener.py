@@ -15,7 +15,7 @@ from ingot.server.http.listener import at_once, url_of
 def test_port_0_picks_a_free_port() -> None:
     with listen(ServerConfig(port=0)) as first, listen(ServerConfig(port=0)) as second:
         assert first.getsockname()[1] != second.getsockname()[1]
-        assert url_of(first) == f"http://127.0.0.1:{first.getsockname()[1]}"
+        assert url_of(first, ServerConfig()) == f"http://127.0.0.1:{first.getsockname()[1]}"
 
 
 def test_a_port_in_use_is_named_with_a_way_out() -> None:
@@ -45,7 +45,7 @@ def test_a_public_address_is_refused(host: str) -> None:
 
 def test_a_public_address_can_be_allowed() -> None:
     with listen(ServerConfig(host="0.0.0.0", port=0, allow_public=True)) as listener:
-        assert url_of(listener).startswith("http://127.0.0.1:")
+        assert url_of(listener, ServerConfig()).startswith("http://127.0.0.1:")
 
 
 def test_loopback_has_many_names() -> None:

@@ -1,6 +1,6 @@
 """API keys: a file of their hashes, and each key's limits per minute.
 
-The file is TOML, readable only by the server; it never contains a key itself::
+The file is TOML that nobody but its owner may write; it never contains a key itself::
 
     [[key]]
     name = "alice"
@@ -13,14 +13,17 @@ The file is TOML, readable only by the server; it never contains a key itself::
 ``ingot new-key alice`` makes a key, shows it once on stderr, and prints its entry.
 Keys have 256 random bits, so a plain hash is enough: there is
 nothing to guess that salting or slow hashing would protect.
+
+A server reads the file again on SIGHUP. Whatever is not in it then is revoked: without
+entries, or without the file, no key is accepted.
 """
 
 from __future__ import annotations
 
 import hashlib
 import secrets
+import stat
 import time
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -29,8 +32,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ingot.errors import UsageError, from_validation
 from ingot.server.http.errors import ApiError
+from ingot.settings import read_toml
 
-_MAX_FILE_BYTES = 10_000_000
 _PerMinute = Annotated[int, Field(ge=1, lt=2**53)]
 
 
@@ -51,7 +54,7 @@ class Key(BaseModel):
 class _File(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    key: Annotated[list[Key], Field(min_length=1)]
+    key: list[Key] = []
 
 
 class Allowance:
@@ -89,16 +92,22 @@ class Keys:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._keys = _read(path)
+        if not self._keys:
+            raise UsageError(
+                "has no keys", where=path, fix=f"make one with: ingot new-key NAME >> {path}"
+            )
         self._requests: dict[str, Allowance] = {}
         self._tokens: dict[str, Allowance] = {}
 
     def reload(self) -> None:
         """Read the file again; keys with unchanged limits keep what they have used.
 
+        A file that is gone has no keys, so that none is accepted.
+
         Raises:
             UsageError: the file is not good; the keys read before stay in force.
         """
-        before, self._keys = self._keys, _read(self._path)
+        before, self._keys = self._keys, _read(self._path) if self._path.exists() else {}
         same = {key.name for key in self._keys.values() if before.get(key.sha256) == key}
         self._requests = {name: held for name, held in self._requests.items() if name in same}
         self._tokens = {name: held for name, held in self._tokens.items() if name in same}
@@ -145,14 +154,9 @@ def _allowance(held: dict[str, Allowance], name: str, per_minute: int | None) ->
 
 def _read(path: Path) -> dict[str, Key]:
     """Return the file's keys by hash."""
+    _check_permissions(path)
     try:
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            raise UsageError("is too large to be a file of keys", where=path)
-        entries = _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).key
-    except OSError as error:
-        raise UsageError(f"cannot be read ({error.strerror})", where=path) from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UsageError(f"is not TOML ({error})", where=path) from error
+        entries = _File.model_validate(read_toml(path, UsageError)).key
     except ValidationError as error:
         raise from_validation(
             UsageError,
@@ -166,6 +170,20 @@ def _read(path: Path) -> dict[str, Key]:
     if len(keys) < len(entries) or len({key.name for key in entries}) < len(entries):
         raise UsageError("names a key twice", where=path, fix="give each its own name and hash")
     return keys
+
+
+def _check_permissions(path: Path) -> None:
+    """Refuse a file to which others could add a key of their own."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return  # reading it says why
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise UsageError(
+            f"may be written by others than its owner (mode {stat.S_IMODE(mode):04o})",
+            where=path,
+            fix=f"run: chmod go-w {path}",
+        )
 
 
 def make_key(name: str) -> tuple[str, str]:

@@ -8,6 +8,7 @@ import socket
 
 from ingot.errors import ServeError
 from ingot.server.config import ServerConfig
+from ingot.server.http.unix_socket import listen_unix
 
 BACKLOG = 8192
 """Connections that may wait to be accepted; the system may permit fewer."""
@@ -17,13 +18,15 @@ _TAKEN_AT_ONCE = 8
 
 
 def listen(config: ServerConfig) -> socket.socket:
-    """Bind the configured address and listen on it.
+    """Bind the configured address, or Unix socket, and listen on it.
 
     Raises:
         ServeError: the name is unknown, the port is taken or not permitted, or
             other machines could reach it, no keys are required, and
             ``allow_public`` is not set.
     """
+    if config.uds is not None:
+        return listen_unix(config.uds, BACKLOG)
     endpoint = f"{config.host}:{config.port}"
     try:
         found = socket.getaddrinfo(
@@ -57,12 +60,16 @@ def at_once(listener: socket.socket) -> list[socket.socket]:
     return [listener, *(listener.dup() for _ in range(_TAKEN_AT_ONCE - 1))]
 
 
-def url_of(listener: socket.socket) -> str:
-    """Return the address to open in a browser on this machine."""
+def url_of(listener: socket.socket, config: ServerConfig) -> str:
+    """Return the address to open in a browser on this machine; ``unix:PATH`` for a Unix socket."""
+    if listener.family == socket.AF_UNIX:
+        return f"unix:{listener.getsockname()}"
+    scheme = "https" if config.tls_cert else "http"
     host, port = listener.getsockname()[:2]
     if ipaddress.ip_address(host).is_unspecified:
         host = "::1" if ":" in host else "127.0.0.1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    name = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{name}:{port}{config.root_path}"
 
 
 def _notice_lost_peers(listener: socket.socket, config: ServerConfig) -> None:

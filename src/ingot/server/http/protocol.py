@@ -87,8 +87,8 @@ class GuardedProtocol(HttpToolsProtocol):
             self._parse(data[start : start + _PIECE])
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Keep a connection that is half closed while its requests are answered."""
-        if self._in_head or self._in_body or self._is_answered():
+        """Keep a connection that is half closed while its requests are answered; not under TLS."""
+        if self.scheme == "https" or self._in_head or self._in_body or self._is_answered():
             return False
         self.cycle.keep_alive = False
         self._half_closed = HalfClosed(self.loop, self.transport, self._may_probe)

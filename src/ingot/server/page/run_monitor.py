@@ -55,8 +55,9 @@ class RunMonitor:
         *,
         port: int = 0,
     ) -> None:
-        self._listener = listen(ServerConfig(port=port))
-        self.url = url_of(self._listener)
+        address = ServerConfig(port=port)
+        self._listener = listen(address)
+        self.url = url_of(self._listener, address)
         """The page's address."""
         app = _create_app(name, metrics, actions, paused)
         config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none")

@@ -34,8 +34,13 @@ _ERRORS: dict[int, str] = {
 _Schemas = dict[tuple[str, JsonSchemaMode], Any]
 
 
-def describe(routes: Iterable[Route]) -> dict[str, Any]:
-    """Return the OpenAPI document of the routes that are to be described."""
+def describe(routes: Iterable[Route], base_path: str = "") -> dict[str, Any]:
+    """Return the OpenAPI document of the routes that are to be described.
+
+    Args:
+        routes: All routes.
+        base_path: Path under which a proxy offers them.
+    """
     described = [route for route in routes if route.described]
     schemas, definitions = _schemas(described)
     paths: dict[str, dict[str, Any]] = {}
@@ -44,6 +49,7 @@ def describe(routes: Iterable[Route]) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Ingot", "version": "1"},
+        **({"servers": [{"url": base_path}]} if base_path else {}),
         "paths": paths,
         "components": {"schemas": definitions},
     }
