@@ -126,3 +126,10 @@ def test_an_error_stays_short_however_long_the_field() -> None:
 )
 def test_the_nearest_name(name: str, known: list[str], best: str | None) -> None:
     assert nearest(name, known) == best
+
+
+def test_control_characters_are_escaped() -> None:
+    """A name from a hostile file must not reach a terminal as it is."""
+    error = ArtifactError("has \x1b[2Jan \x00 unknown\u202e tensor", where="a\n\x7f.json")
+    assert str(error) == r"a \x7f.json: has \x1b[2Jan \x00 unknown\u202e tensor"
+    assert str(ArtifactError("half \ud800 pair ☃")) == r"half \ud800 pair ☃"

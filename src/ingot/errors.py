@@ -43,7 +43,7 @@ class IngotError(Exception):
         """Return ``where: what; fix`` on one line."""
         head = f"{self.where}: {self.what}" if self.where else self.what
         text = f"{head}; {self.fix}" if self.fix else head
-        return " ".join(text.split())
+        return printable(" ".join(text.split()))
 
 
 class UsageError(IngotError):
@@ -92,6 +92,15 @@ class Interrupted(IngotError):  # noqa: N818 (requested, so not an error)
     """A stop that was requested; finished work is saved and can be resumed."""
 
     exit_code = 130
+
+
+def printable(text: str) -> str:
+    """Return a text with control characters escaped: names in it may come from a stranger."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
 
 
 _Error = TypeVar("_Error", bound=IngotError)

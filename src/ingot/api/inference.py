@@ -26,7 +26,7 @@ from ingot.inference import (
 )
 from ingot.inference.config import Weights
 from ingot.inference.executors.base import Executor
-from ingot.model.chat import ChatTemplate, Messages
+from ingot.model.chat import ChatTemplate, Messages, most_characters
 from ingot.settings import check_tables
 
 if TYPE_CHECKING:
@@ -105,7 +105,10 @@ class Model:
         """
         with self._template_lock:  # one process renders for all threads
             if self._template is None:
-                self._template = ChatTemplate(chat_template_source(self.ingot))
+                self._template = ChatTemplate(
+                    chat_template_source(self.ingot),
+                    characters=most_characters(self.ingot.tokenizer, self.loop.max_context),
+                )
             ids = self._template.encode(self.ingot.tokenizer, messages)
         return self._collect(ids, timeout, sampling)
 

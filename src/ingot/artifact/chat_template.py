@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ingot.artifact.format.manifest import TOKENIZER_CONFIG
-from ingot.artifact.format.strict_json import parse_object
 from ingot.artifact.ingot import Ingot
 from ingot.errors import ArtifactError
 from ingot.model.chat import DEFAULT_TEMPLATE
+from ingot.strict_json import parse_object
 
 
 def chat_template_source(ingot: Ingot) -> str:

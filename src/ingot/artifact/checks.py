@@ -21,11 +21,11 @@ from ingot.artifact.format.manifest import (
     StoredDtype,
     is_weights,
 )
-from ingot.artifact.format.strict_json import parse_object
 from ingot.artifact.format.tensor_reader import LoadedTensors, TensorFile
 from ingot.artifact.quantization.quantize import fused_matrices, packed_tensors
 from ingot.errors import ArtifactError
 from ingot.model.config import ModelConfig
+from ingot.strict_json import parse_object
 
 _AGAIN = "fetch or make the ingot again"
 _OTHER_FOLDERS = {

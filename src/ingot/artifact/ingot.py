@@ -20,7 +20,6 @@ from ingot.artifact.format.manifest import (
     TOKENIZER_CONFIG,
     Manifest,
 )
-from ingot.artifact.format.strict_json import parse_object
 from ingot.artifact.format.tensor_reader import LoadedTensors, StoredTensor, TensorFile
 from ingot.artifact.quantization.bfloat16 import widen_to_float32
 from ingot.artifact.quantization.packing import PackedShape, unpack
@@ -28,6 +27,7 @@ from ingot.artifact.quantization.quantize import fused_matrices, packed_shapes
 from ingot.errors import ArtifactError
 from ingot.model.config import ModelConfig
 from ingot.model.tokenizer import Tokenizer
+from ingot.strict_json import parse_object
 
 
 @dataclass(eq=False)
@@ -197,7 +197,7 @@ def _tokenizer(data: bytes, config: ModelConfig, where: Path) -> Tokenizer:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ArtifactError(f"is not UTF-8 ({error})", where=where) from error
-    tokenizer = Tokenizer.from_json(text, where=where)
+    tokenizer = Tokenizer.from_json(text, where=where, max_tokens=config.vocab_size)
     if tokenizer.vocab_size > config.vocab_size:
         raise ArtifactError(
             f"has {tokenizer.vocab_size} tokens, the model only {config.vocab_size}", where=where

@@ -37,6 +37,15 @@ Messages = Sequence[Mapping[str, Any]]
 """A conversation: each message has a role and a content, and any field that a template uses."""
 
 
+def most_characters(tokenizer: Tokenizer, max_context: int) -> int:
+    """Return the length of the longest text that can fit a context of so many tokens.
+
+    Twice the bytes of its longest tokens, because each control token that is written out in a
+    message has a mark in it while the template is rendered.
+    """
+    return min(_CHARACTERS, 2 * max_context * tokenizer.longest_token + 1024)
+
+
 @dataclass(frozen=True)
 class EncodedChat:
     """A conversation as tokens."""

@@ -6,14 +6,25 @@ import codecs
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from tokenizers import Tokenizer as Backend
 
-from ingot.errors import ArtifactError
+from ingot.errors import ArtifactError, UsageError
+from ingot.files import read_regular
 from ingot.model.bpe_training import train_bpe
+from ingot.model.tokenizer_json import check_tokenizer_json
+from ingot.strict_json import parse_object
 
 END_OF_TEXT = "<|endoftext|>"
 SMALLEST_VOCABULARY = 257  # every byte and the end-of-text token
+
+MAX_FILE_BYTES = 64 << 20
+"""Largest ``tokenizer.json``; the largest published ones have 33 MB."""
+
+_BYTES_PER_TOKEN, _VALUES_PER_TOKEN = 1024, 16  # several times those of published tokenizers
+_LEAST_BYTES, _LEAST_VALUES = 1 << 20, 100_000  # what a small vocabulary may have all the same
+_MOST_TOKENS = 1 << 19
 
 
 class Tokenizer:
@@ -44,26 +55,51 @@ class Tokenizer:
         return cls(train_bpe(texts, vocab_size, special=END_OF_TEXT))
 
     @classmethod
-    def from_json(cls, text: str, *, where: object = "tokenizer.json") -> Tokenizer:
+    def from_json(
+        cls, text: str, *, where: object = "tokenizer.json", max_tokens: int = _MOST_TOKENS
+    ) -> Tokenizer:
         """Read a ``tokenizer.json``.
 
+        Args:
+            text: Its contents.
+            where: What to call it in an error.
+            max_tokens: The most tokens that it may have; also bounds its length.
+
         Raises:
-            ArtifactError: it is not one.
+            ArtifactError: it is not one, or has a part that is not understood
+                (``ingot.model.tokenizer_json``).
         """
         try:
+            data = text.encode()
+        except UnicodeEncodeError as error:
+            raise ArtifactError("is not UTF-8", where=where) from error
+        max_bytes = min(MAX_FILE_BYTES, _LEAST_BYTES + _BYTES_PER_TOKEN * max_tokens)
+        if len(data) > max_bytes:
+            raise ArtifactError(
+                f"has {len(data):,} bytes, more than {max_bytes:,} for {max_tokens} tokens",
+                where=where,
+            )
+        max_values = _LEAST_VALUES + _VALUES_PER_TOKEN * max_tokens
+        content = parse_object(data, where=where, max_values=max_values)
+        check_tokenizer_json(content, where=where)
+        try:
             backend = Backend.from_str(text)
-        except Exception as error:  # the library raises bare Exception on bad input
-            raise ArtifactError(f"is not a tokenizer ({error})", where=where) from error
+        except BaseException as error:
+            _refuse(error, f"is not a tokenizer ({error})", where)
         return cls(backend, where=where)
 
     @classmethod
     def from_file(cls, path: Path) -> Tokenizer:
-        """Read a ``tokenizer.json`` from a file."""
+        """Read a ``tokenizer.json`` from a file.
+
+        Raises:
+            ArtifactError: it cannot be read, or as ``from_json``.
+        """
+        data = read_regular(path, ArtifactError, max_bytes=MAX_FILE_BYTES)
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ArtifactError(f"cannot be read ({error})", where=path) from error
-        return cls.from_json(text, where=path)
+            return cls.from_json(data.decode("utf-8"), where=path)
+        except UnicodeDecodeError as error:
+            raise ArtifactError(f"is not UTF-8 ({error})", where=path) from error
 
     def to_json(self) -> str:
         """Return the ``tokenizer.json`` that any Hugging Face tool reads."""
@@ -89,8 +125,16 @@ class Tokenizer:
         return self._backend.get_vocab_size()
 
     def encode(self, text: str) -> list[int]:
-        """Return the token ids of ``text``; nothing is added."""
-        return self._backend.encode(text, add_special_tokens=False).ids
+        """Return the token ids of ``text``; nothing is added.
+
+        Raises:
+            UsageError: the text holds half a surrogate pair.
+            ArtifactError: the tokenizer fails on it.
+        """
+        try:
+            return self._backend.encode(text, add_special_tokens=False).ids
+        except BaseException as error:
+            _refuse_text(error)
 
     def least_tokens(self, text: str) -> int:
         """Return a number of tokens that ``text`` has at least, without encoding it.
@@ -102,8 +146,11 @@ class Tokenizer:
         return -(-len(text.encode("utf-8", "surrogatepass")) // max(1, self.longest_token))
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Encode many texts on all cores."""
-        batch = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        """Encode many texts on all cores; raises as ``encode``."""
+        try:
+            batch = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        except BaseException as error:
+            _refuse_text(error)
         return [encoding.ids for encoding in batch]
 
     def token_bytes(self, token_id: int) -> bytes:
@@ -134,6 +181,24 @@ class StreamDecoder:
         return self._decoder.decode(b"", final=True)
 
 
+def _refuse_text(error: BaseException) -> NoReturn:
+    """Raise what an error of the library means while it encoded a text."""
+    if isinstance(error, UnicodeEncodeError | TypeError):  # which of them depends on the call
+        raise UsageError("holds half a surrogate pair, which is not text", where="text") from error
+    _refuse(error, "the tokenizer fails on this text", "tokenizer.json")
+
+
+def _refuse(error: BaseException, what: str, where: object) -> NoReturn:
+    """Raise an error of the library as one of Ingot's.
+
+    The library reports panics as a ``BaseException``. Others of this kind, such as Ctrl-C, are
+    raised again.
+    """
+    if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+        raise ArtifactError(" ".join(what[:300].split()), where=where) from error
+    raise error
+
+
 def _byte_alphabet() -> dict[str, int]:
     """Map the printable stand-ins that byte-level BPE writes to the bytes they mean.
 
@@ -149,12 +214,13 @@ def _byte_alphabet() -> dict[str, int]:
 def _token_bytes(backend: Backend, where: object) -> list[bytes]:
     """Return each token's bytes by id; special tokens have none."""
     alphabet = _byte_alphabet()
-    special = {id_ for id_, token in backend.get_added_tokens_decoder().items() if token.special}
+    added = backend.get_added_tokens_decoder()
     table = [b""] * backend.get_vocab_size()
     for token, token_id in backend.get_vocab().items():
-        if token_id in special:
-            continue
         try:
+            if token_id in added:  # these are written as they are
+                table[token_id] = b"" if added[token_id].special else token.encode()
+                continue
             table[token_id] = bytes(map(alphabet.__getitem__, token))
         except (KeyError, IndexError) as error:
             raise ArtifactError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from ingot.artifact.format.strict_json import parse_object
+from ingot.strict_json import parse_object
 from tests.fuzz.mutate import Raw, dump, hostile_value, mutate_bytes, mutate_json
 
 _SOUND = {"a": [1, 2.5, "text", None, True], "b": {"c": {"d": [[], {}]}}, "vocab": {"x": 1, "y": 2}}

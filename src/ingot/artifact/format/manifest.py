@@ -22,6 +22,7 @@ from pydantic import (
 
 from ingot.artifact.quantization.packing import GROUPS, LAYOUT, LAYOUT_VERSION, WeightFormat
 from ingot.errors import ArtifactError, from_validation
+from ingot.model.tokenizer import MAX_FILE_BYTES
 
 MANIFEST = "ingot.json"
 CONFIG = "config.json"
@@ -35,7 +36,7 @@ MAX_BYTES = {
     MANIFEST: 16 << 20,
     CONFIG: 1 << 20,
     GENERATION_CONFIG: 1 << 20,
-    TOKENIZER: 64 << 20,  # the largest published ones have 33 MB
+    TOKENIZER: MAX_FILE_BYTES,
     TOKENIZER_CONFIG: 4 << 20,
     INDEX: 16 << 20,
 }

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingot.artifact.format.sealed_memory import SealedBuffer
-from ingot.artifact.format.strict_json import parse_object
 from ingot.errors import ArtifactError
 from ingot.files import open_regular
+from ingot.strict_json import parse_object
 
 DTYPES: Mapping[str, np.dtype[Any]] = {
     "BOOL": np.dtype(np.bool_),

@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from ingot.artifact import Ingot, chat_template_source
 from ingot.errors import IngotError
-from ingot.model.chat import ChatTemplate
+from ingot.model.chat import ChatTemplate, most_characters
 from ingot.server.access.request_context import context_of
 from ingot.server.engine.text_worker import TextWorker
 from ingot.server.engine.tools import described, instructions, select_tools, written_call
@@ -22,10 +22,6 @@ from ingot.server.schemas.chat import ConversationFields, Tool
 from ingot.server.schemas.messages import AssistantMessage, Message, ToolCall, ToolMessage, text_of
 
 _MAX_INLINE_CHARACTERS = 1024  # encoded in 0.25 ms, less than it takes to start a thread's work
-# A template may write what the context holds. Each control token in a message has a mark in it.
-_MAX_RENDERED = 16 << 20
-_MARKS = 2
-_SLACK = 1024
 
 # The template's variables that are not the client's to set.
 _OWN_VARIABLES = frozenset({"messages", "tools", "add_generation_prompt", "bos_token", "eos_token"})
@@ -95,9 +91,6 @@ class PromptEncoder:
         self._tokenizer = ingot.tokenizer
         self._max_context = max_context
         self._template: ChatTemplate | None = None
-        self._most_characters = min(
-            _MAX_RENDERED, max_context * ingot.tokenizer.longest_token * _MARKS + _SLACK
-        )
         # Apart, so that a slow template holds up conversations alone.
         self._texts = TextWorker("ingot-texts")
         self._conversations = TextWorker("ingot-conversations")
@@ -215,7 +208,9 @@ class PromptEncoder:
         if self._template is None:
             source = chat_template_source(self._ingot)
             self._template = ChatTemplate(
-                source, where="the model's chat template", characters=self._most_characters
+                source,
+                where="the model's chat template",
+                characters=most_characters(self._tokenizer, self._max_context),
             )
         return self._template
 

@@ -15,10 +15,10 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from ingot.artifact import DTYPES, StoredTensor, read_tensors, widen_to_float32, write_tensors
-from ingot.artifact.format.strict_json import parse_object
 from ingot.errors import ArtifactError, from_validation
 from ingot.files import full_disk_named, write_atomic
 from ingot.model.transformer import Transformer
+from ingot.strict_json import parse_object
 from ingot.training.config.lora import LoraConfig
 from ingot.training.lora.adapter import adapted, attach
 

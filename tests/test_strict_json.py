@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingot.artifact.format.strict_json import parse_object
 from ingot.errors import ArtifactError
+from ingot.strict_json import parse_object
 
 values = st.recursive(
     st.none()
