@@ -8,7 +8,7 @@ message is plain text, so a message cannot imitate another role.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Self
@@ -112,6 +112,7 @@ class ChatTemplate:
         add_generation_prompt: bool = True,
         continue_final_message: bool = False,
         variables: Mapping[str, Any] | None = None,
+        encode: Callable[[str], list[int]] | None = None,
     ) -> list[int]:
         """Return the conversation as token ids; raises as ``render`` does.
 
@@ -122,11 +123,12 @@ class ChatTemplate:
             continue_final_message: End with the last message's text, for the model to continue it,
                 without what the template writes after it.
             variables: Further variables for the template.
+            encode: What encodes plain text; the tokenizer itself by default.
 
         Raises:
             UsageError: also if the template does not write the last message's text.
         """
-        shield = _Shield(tokenizer, self.source, [messages, variables])
+        shield = _Shield(tokenizer, self.source, [messages, variables], encode)
         hidden = shield.hide(messages)
         if continue_final_message:
             hidden[-1] = shield.with_end_marked(hidden[-1])
@@ -201,8 +203,15 @@ class _Shield:
     marked too, because a template may join it to the next.
     """
 
-    def __init__(self, tokenizer: Tokenizer, template: str, given: Any) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        template: str,
+        given: Any,
+        encode: Callable[[str], list[int]] | None = None,
+    ) -> None:
         self._tokenizer = tokenizer
+        self._encode_plain = encode or tokenizer.encode
         specials = sorted(tokenizer.special_tokens, key=len, reverse=True)
         self._specials = re.compile("|".join(map(re.escape, specials)))
         self._anywhere = re.compile(f"(?={self._specials.pattern})")
@@ -256,7 +265,7 @@ class _Shield:
         return self._mark.join(parts)
 
     def _plain(self, text: str) -> list[int]:
-        return self._tokenizer.encode(text.replace(self._mark, "")) if text else []
+        return self._encode_plain(text.replace(self._mark, "")) if text else []
 
 
 def _beginnings(messages: Messages) -> list[dict[str, Any]]:

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from ingot.artifact import Ingot
 from ingot.inference import EngineLoop
 from ingot.server import Server, ServerConfig
 from ingot.server.access.api_keys import make_key
+from ingot.server.engine.encoder_process import EncoderProcess
 from ingot.server.engine.prompts import PromptEncoder
 
 CONTEXT = 2048
@@ -17,15 +19,20 @@ CONTEXT = 2048
 
 @pytest.fixture
 def encoded(ingot: Ingot, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Collect every text that is encoded."""
+    """Collect every text that is encoded, here or in the process for long ones."""
     texts: list[str] = []
-    encode = ingot.tokenizer.encode
+    encode, encode_long = ingot.tokenizer.encode, EncoderProcess.encode
 
     def noting(text: str) -> list[int]:
         texts.append(text)
         return encode(text)
 
+    def noting_long(self: EncoderProcess, text: str) -> NDArray[np.uint32]:
+        texts.append(text)
+        return encode_long(self, text)
+
     monkeypatch.setattr(ingot.tokenizer, "encode", noting)
+    monkeypatch.setattr(EncoderProcess, "encode", noting_long)
     return texts
 
 
@@ -80,22 +87,15 @@ def test_a_refused_text_is_charged_to_the_key(
         assert http.post("/v1/completions", json=body).status_code == 429
 
 
-def test_long_texts_are_encoded_off_the_event_loop(
-    http: httpx.Client, ingot: Ingot, monkeypatch: pytest.MonkeyPatch
+def test_a_long_text_has_the_tokens_that_it_has_in_one_process(
+    http: httpx.Client, ingot: Ingot
 ) -> None:
-    threads: dict[int, str] = {}
-    encode = ingot.tokenizer.encode
-
-    def noting(text: str) -> list[int]:
-        threads[len(text)] = threading.current_thread().name
-        return encode(text)
-
-    monkeypatch.setattr(ingot.tokenizer, "encode", noting)
-    for text in ("def", "def " * 500):
-        body = {"model": "tiny", "prompt": text, "max_tokens": 1}
-        assert http.post("/v1/completions", json=body).status_code == 200
-    assert threads[3] == "ingot-server"
-    assert threads[2000].startswith("ingot-texts")
+    text = "def area(☃, <|endoftext|>):\n" * 60
+    body = {"model": "tiny", "prompt": text}
+    assert http.post("/tokenize", json=body).json()["tokens"] == ingot.tokenizer.encode(text)
+    short = {"model": "tiny", "prompt": text, "max_tokens": 1}
+    used = http.post("/v1/completions", json=short).json()["usage"]["prompt_tokens"]
+    assert used == len(ingot.tokenizer.encode(text))
 
 
 def test_a_template_may_write_what_the_context_holds(ingot: Ingot) -> None:

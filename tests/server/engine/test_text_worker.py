@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from types import SimpleNamespace
 from typing import Any
@@ -80,17 +79,3 @@ def test_an_error_comes_through_and_the_next_work_runs() -> None:
         worker.close()
 
     asyncio.run(run())
-
-
-def test_the_thread_yields_to_the_engine_and_others_do_not() -> None:
-    async def run() -> tuple[int, int]:
-        worker = TextWorker("texts")
-        niceness = await worker.run(
-            Client("a").request,
-            lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()),
-        )
-        worker.close()
-        return niceness, os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-
-    inside, outside = asyncio.run(run())
-    assert inside > outside

@@ -15,6 +15,7 @@ from ingot.artifact import Ingot, chat_template_source
 from ingot.errors import IngotError
 from ingot.model.chat import ChatTemplate, most_characters
 from ingot.server.access.request_context import context_of
+from ingot.server.engine.encoder_process import EncoderProcess
 from ingot.server.engine.text_worker import TextWorker
 from ingot.server.engine.tools import described, instructions, select_tools, written_call
 from ingot.server.http.errors import ApiError
@@ -91,6 +92,7 @@ class PromptEncoder:
         self._tokenizer = ingot.tokenizer
         self._max_context = max_context
         self._template: ChatTemplate | None = None
+        self._process = EncoderProcess(ingot.tokenizer)
         # Apart, so that a slow template holds up conversations alone.
         self._texts = TextWorker("ingot-texts")
         self._conversations = TextWorker("ingot-conversations")
@@ -149,7 +151,7 @@ class PromptEncoder:
         Raises:
             ClientDisconnect: the client left meanwhile.
         """
-        return await self._texts.run(http_request, lambda: self._tokenizer.encode(text))
+        return await self._texts.run(http_request, lambda: self._encode(text))
 
     async def render(
         self, http_request: Request, conversation: Conversation, field: str = "messages"
@@ -167,7 +169,8 @@ class PromptEncoder:
         )
 
     def close(self) -> None:
-        """End the template's process and the threads."""
+        """End the processes and the threads."""
+        self._process.close()
         self._texts.close()
         self._conversations.close()
         if self._template is not None:
@@ -182,7 +185,7 @@ class PromptEncoder:
         def encode_all() -> list[list[int]]:
             encoded = []
             for text, name in zip(texts, names, strict=True):
-                ids = self._tokenizer.encode(text)
+                ids = self._encode(text, name)
                 self._check(ids, name)  # now, so that those after one refused are not encoded
                 encoded.append(ids)
             return encoded
@@ -191,12 +194,31 @@ class PromptEncoder:
             return encode_all()
         return await self._texts.run(http_request, encode_all)
 
+    def _encode(self, text: str, name: str | None = None) -> list[int]:
+        """Return a text's token ids; blocks, unless the text is short.
+
+        Args:
+            text: The text.
+            name: The field that holds it, if it must leave space in the context.
+        """
+        if len(text) <= _MAX_INLINE_CHARACTERS:
+            return self._tokenizer.encode(text)
+        try:
+            ids = self._process.encode(text)
+        except IngotError as error:
+            raise ApiError(400, str(error), param=name, code="tokenizer_failed") from error
+        if name is not None and len(ids) >= self._max_context:
+            raise self._too_long(f"{name} has {len(ids)} tokens", name, len(ids))
+        encoded: list[int] = ids.tolist()
+        return encoded
+
     def _render(self, conversation: Conversation, field: str) -> list[int]:
         try:
             template = self._open_template()
             return template.encode(
                 self._tokenizer,
-                _messages(conversation, template.source),
+                encode=self._encode,
+                messages=_messages(conversation, template.source),
                 variables=_variables(conversation, template.source),
                 add_generation_prompt=conversation.add_generation_prompt,
                 continue_final_message=conversation.continue_final_message,

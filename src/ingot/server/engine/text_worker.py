@@ -1,11 +1,8 @@
-"""Thread for long texts, which waits for the engine's threads and serves keys in turn."""
+"""Thread that waits for the work on long texts, which is done for keys in turn."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +15,6 @@ from starlette.requests import Request
 from ingot.server.access.request_context import context_of
 from ingot.server.http.client import while_connected
 
-# A tenth of the share of the engine's threads. Each step waits for all of them, so one that
-# shares its CPU with a text delays every stream; at 19 long texts would take minutes.
-_NICENESS = 10
 _Result = TypeVar("_Result")
 
 
@@ -42,7 +36,7 @@ class TextWorker:
     """
 
     def __init__(self, name: str) -> None:
-        self._thread = ThreadPoolExecutor(1, name, initializer=_be_nice)
+        self._thread = ThreadPoolExecutor(1, name)
         self._waiting: dict[str, deque[_Job]] = {}  # by key, the one whose turn it is first
         self._busy = False
 
@@ -51,7 +45,7 @@ class TextWorker:
 
         Args:
             http_request: Whose turn it is, and who may leave; its body has been read.
-            work: Called in the thread; should release the GIL.
+            work: Called in the thread; should wait for a process, not compute.
 
         Raises:
             ClientDisconnect: the client left.
@@ -92,9 +86,3 @@ class TextWorker:
             else:
                 job.done.set_result(ended.result())
         self._begin_next()
-
-
-def _be_nice() -> None:
-    """Lower the priority of the calling thread, where threads have one of their own (Linux)."""
-    with contextlib.suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

@@ -54,6 +54,9 @@ class Detokenized:
     prompt: str
 
 
+_MAX_NAMED = 32_768  # named on the event loop, in 10 ms
+
+
 def add_tokens(router: Router, service: Service) -> None:
     """Add the routes from text to tokens and back."""
 
@@ -63,6 +66,14 @@ def add_tokens(router: Router, service: Service) -> None:
         request = await read_request(http_request, TokenizeRequest, service)
         model = use_model(service, context_of(http_request), request.model)
         ids = await _tokens(http_request, request, model)
+        if request.return_token_strs and len(ids) > _MAX_NAMED:
+            raise ApiError(
+                400,
+                f"return_token_strs goes with at most {_MAX_NAMED} tokens, not {len(ids)}; leave "
+                "it out, or send a shorter text",
+                param="return_token_strs",
+                code="invalid_value",
+            )
         names = LogprobsWriter(model.ingot.tokenizer).name
         strings = [names(token_id) for token_id in ids] if request.return_token_strs else None
         return json_response(Tokenized(len(ids), model.loop.max_context, ids, strings))
