@@ -23,8 +23,7 @@ from ingot.server.http.errors import ApiError
 from ingot.server.http.router import Router
 from ingot.server.routes.generation import GenerationRequest, GenerationResponse, UsageCounter
 from ingot.server.routes.request_body import open_request, request_options
-from ingot.server.schemas.common import Count, ModelRequest, Prompt, kind_of
-from ingot.server.schemas.service_fields import EndUser
+from ingot.server.schemas.common import Count, EndUser, ModelRequest, Prompt, kind_of
 
 
 class EmbeddingsRequest(ModelRequest):

@@ -11,10 +11,17 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, JsonValue
 
 from ingot.inference.request.params import LogprobCount
-from ingot.server.schemas.common import Count, GenerationFields, Name, Strict
+from ingot.server.schemas.common import (
+    Count,
+    GenerationFields,
+    Name,
+    ReasoningEffort,
+    ServiceFields,
+    Strict,
+    Verbosity,
+)
 from ingot.server.schemas.completions import TimingReport, Usage
 from ingot.server.schemas.messages import MAX_TOOLS, Messages, Nothing
-from ingot.server.schemas.service_fields import ReasoningEffort, ServiceFields, Verbosity
 
 
 class Function(Strict):

@@ -18,9 +18,9 @@ from ingot.server.schemas.common import (
     MAX_CHOICES,
     GenerationFields,
     Prompt,
+    ServiceFields,
     kind_of,
 )
-from ingot.server.schemas.service_fields import ServiceFields
 
 
 class CompletionRequest(GenerationFields, ServiceFields):

@@ -25,14 +25,16 @@ from ingot.server.schemas.common import (
     JsonObjectFormat,
     ModelRequest,
     Name,
+    ReasoningEffort,
     SamplingFields,
     SchedulingFields,
+    ServiceFields,
     Strict,
     TextFormat,
+    Verbosity,
 )
 from ingot.server.schemas.messages import MAX_TOOLS, Nothing
 from ingot.server.schemas.response_items import InputItems, ItemId
-from ingot.server.schemas.service_fields import ReasoningEffort, ServiceFields, Verbosity
 
 
 class SchemaFormat(Strict):
