@@ -48,6 +48,10 @@ sampling = st.builds(
     logprobs=st.sampled_from([None, 0, 3]),
     prompt_logprobs=st.sampled_from([None, None, 0, 2]),
     stop_token_ids=st.sampled_from([(), (7,)]),
+    min_tokens=st.sampled_from([0, 0, 1]),
+    include_stop_str_in_output=st.booleans(),
+    bad_words=st.sampled_from([(), (), ("e", "the", "width")]),
+    allowed_token_ids=st.sampled_from([None, None, tuple(range(0, 280, 3))]),
 )
 prompts = st.builds(
     lambda shared, own: [*range(7, 7 + shared), *own],
@@ -224,8 +228,8 @@ def test_what_is_preempted_within_its_prompt_starts_that_again(
         )
         engine = Engine(Fewer(native.executor, blocks), ingot.tokenizer, config)
         rival = SamplingParams(max_tokens=80, seed=1, ignore_eos=True)
-        engine.submit([1, 2], rival, lambda _: None)
-        for _ in range(42):
+        running = engine.submit([1, 2], rival, lambda _: None)
+        while len(running.output_ids) < 42:
             engine.step()
         receiver = native.make_receiver()
         params = SamplingParams(max_tokens=4, seed=2, prompt_logprobs=1, ignore_eos=True)

@@ -15,6 +15,7 @@ from ingot.inference.executors.base import Executor, Failure, HiddenStates, Mode
 from ingot.inference.request.output import SequenceOutput, StepOutput
 from ingot.inference.request.params import RequestOptions, SamplingParams
 from ingot.inference.request.sequence import FinishReason, OutputDelta, Sequence, Status
+from ingot.inference.request.utf8 import Utf8Tables
 from ingot.inference.request.validator import RequestValidator
 from ingot.inference.scheduling.batch import model_input_for
 from ingot.inference.scheduling.kv_cache import KVCache
@@ -68,6 +69,7 @@ class Engine:
             else None
         )
         self._validator = RequestValidator(tokenizer, self.max_context, executor.features)
+        self._utf8 = Utf8Tables(tokenizer) if "mask" in executor.features else None
         self._outputs: dict[Sequence, SequenceOutput] = {}
         self._cancelled: set[Sequence] = set()
         self._deadlines: list[tuple[float, int, Sequence]] = []  # a heap
@@ -157,7 +159,7 @@ class Engine:
     def enqueue(self, sequence: Sequence) -> None:
         """Add a sequence that ``prepare`` made to the waiting queue."""
         try:
-            output = SequenceOutput(sequence, self._tokenizer, self.max_context)
+            output = SequenceOutput(sequence, self._tokenizer, self.max_context, self._utf8)
         except BaseException as error:
             sequence.status = Status.FINISHED
             self._send(sequence, _failed_delta(_reason(sequence, error)))
@@ -302,20 +304,24 @@ class Engine:
         first = sequence.computed == 0
         if sequence.computed < len(sequence.prompt_ids):
             self._counters.prefill_tokens += chunk.count
-        self._scheduler.advance(sequence, chunk.count)
-        if result is None:
-            return
+        step_output = None
         try:
             if isinstance(result, HiddenStates):
-                last = sequence.computed == sequence.length
+                last = sequence.computed + chunk.count == sequence.length
                 step_output = output.pool(result.states, first=first, last=last)
-            else:
+            elif result is not None:
                 step_output = output.take(result, chunk.drafts, now)
         except BaseException as error:
             self._finish(sequence, "error", error=_reason(sequence, error))
             return
-        if step_output is not None:
-            self._deliver(chunk, step_output)
+        if step_output is None:
+            self._scheduler.advance(sequence, chunk.count)
+            return
+        # Before a token that is sampled again stands one that is run again: it counts as not run.
+        self._scheduler.advance(
+            sequence, chunk.count + step_output.accepted - int(step_output.again)
+        )
+        self._deliver(chunk, step_output)
 
     def _deliver(self, chunk: ScheduledChunk, step_output: StepOutput) -> None:
         """Send the output of a step to the sequence's receiver, and finish it if it ended."""
@@ -325,8 +331,10 @@ class Engine:
         if chunk.drafts:
             counters.drafted_tokens += len(chunk.drafts)
             counters.accepted_tokens += step_output.accepted
-            self._scheduler.advance(sequence, step_output.accepted)
-        if step_output.reason is None:
+        if step_output.again and not step_output.delta.token_ids:
+            if step_output.delta.prompt_logprobs:
+                self._send(sequence, step_output.delta)
+        elif step_output.reason is None:
             self._send(sequence, step_output.delta)
         else:
             self._finish(sequence, step_output.reason, step_output.delta)

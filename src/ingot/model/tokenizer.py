@@ -166,11 +166,16 @@ class StreamDecoder:
     """Incremental decoder of token ids that never splits a character.
 
     Concatenating what ``push`` and ``flush`` return gives ``decode`` of all ids.
+
+    Args:
+        tokenizer: Gives the bytes of each token.
+        opened: Bytes that come before them: the beginning of a character.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, opened: bytes = b"") -> None:
         self._tokenizer = tokenizer
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._decoder.decode(opened)
 
     def push(self, token_id: int) -> str:
         """Add the next token; return the text that it completes, which may be empty."""

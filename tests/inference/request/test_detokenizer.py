@@ -55,13 +55,34 @@ def one_byte(tokenizer: Tokenizer, byte: int) -> list[int]:
     ]
 
 
-def test_half_a_character_is_held_back_and_flushed(tokenizer: Tokenizer) -> None:
+def test_half_a_character_is_held_back_and_dropped_at_the_end(tokenizer: Tokenizer) -> None:
     detokenizer = Detokenizer(tokenizer, [])
     first, second = (one_byte(tokenizer, byte)[0] for byte in "é".encode())
     assert detokenizer.push(first) == ""
     assert detokenizer.push(second) == "é"
     assert detokenizer.push(first) == ""
-    assert detokenizer.flush() == "\ufffd"
+    assert detokenizer.flush() == ""
+
+
+def test_a_character_that_the_prompt_begins_is_completed(tokenizer: Tokenizer) -> None:
+    first, second = "é".encode()
+    detokenizer = Detokenizer(tokenizer, [], opened=bytes([first]))
+    assert detokenizer.push(one_byte(tokenizer, second)[0]) == "é"
+
+
+def test_a_stop_text_may_be_kept(tokenizer: Tokenizer) -> None:
+    detokenizer = Detokenizer(tokenizer, ["ab"], keep_stop=True)
+    said = [detokenizer.push(one_byte(tokenizer, ord(letter))[0]) for letter in "xab"]
+    assert ("".join(said), detokenizer.stopped, detokenizer.flush()) == ("xab", True, "")
+
+
+def test_a_stop_text_that_ends_too_early_does_not_count(tokenizer: Tokenizer) -> None:
+    detokenizer = Detokenizer(tokenizer, ["ab"])
+    said = [
+        detokenizer.push(one_byte(tokenizer, ord(letter))[0], may_stop=index >= 2)
+        for index, letter in enumerate("abab")
+    ]
+    assert ("".join(said), detokenizer.stopped) == ("ab", True)
 
 
 @pytest.mark.parametrize(("last", "text"), [("c", "xabac"), ("b", "x")])

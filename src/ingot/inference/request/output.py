@@ -17,6 +17,8 @@ from ingot.inference.request.sequence import (
     Timing,
     TokenLogprob,
 )
+from ingot.inference.request.token_rules import TokenRules
+from ingot.inference.request.utf8 import Utf8Tables
 from ingot.model.tokenizer import Tokenizer
 
 _NOTHING = OutputDelta("", ())
@@ -30,6 +32,8 @@ class StepOutput(NamedTuple):
     """Why the answer ends here; None if it continues."""
     accepted: int
     """Draft tokens that were accepted into the answer."""
+    again: bool = False
+    """Whether the token after these was rejected and must be sampled once more."""
 
 
 class SequenceOutput:
@@ -39,12 +43,14 @@ class SequenceOutput:
         sequence: The sequence.
         tokenizer: Turns tokens into text.
         max_context: Most tokens of prompt plus answer.
+        utf8: UTF-8 over the tokenizer's tokens; None where the executor takes no masks.
     """
 
     __slots__ = (
         "_accepted",
         "_ends",
         "_first_token",
+        "_keeps_stop",
         "_last",
         "_pooled",
         "_sequence",
@@ -53,17 +59,33 @@ class SequenceOutput:
         "draftless",
         "grammar",
         "penalties",
+        "rules",
         "scored",
         "started",
     )
 
-    def __init__(self, sequence: Sequence, tokenizer: Tokenizer, max_context: int) -> None:
+    def __init__(
+        self,
+        sequence: Sequence,
+        tokenizer: Tokenizer,
+        max_context: int,
+        utf8: Utf8Tables | None = None,
+    ) -> None:
         params = sequence.params
         self._sequence = sequence
-        self._text = Detokenizer(tokenizer, params.stop)
         self._ends = frozenset(params.stop_token_ids)
         if not params.ignore_eos:
             self._ends |= {tokenizer.eos_id}
+        self._keeps_stop = params.include_stop_str_in_output
+        self.rules: TokenRules | None = None
+        if utf8 is not None and not sequence.pooling:
+            self.rules = TokenRules(sequence, utf8, tokenizer.vocab_size, self._ends)
+        self._text = Detokenizer(
+            tokenizer,
+            params.stop,
+            keep_stop=self._keeps_stop,
+            opened=self.rules.opened if self.rules else b"",
+        )
         self._last = min(params.max_tokens, max_context - len(sequence.prompt_ids))
         """Tokens of the longest answer."""
         self._pooled: NDArray[np.float64] | None = None
@@ -85,20 +107,38 @@ class SequenceOutput:
     @property
     def most_drafts(self) -> int:
         """Most draft tokens that can be used: the answer has space for them and one more."""
-        if self.draftless:
+        if self.draftless or self.retry:
             return 0
         return self._last - len(self._sequence.output_ids) - 1
+
+    @property
+    def retry(self) -> bool:
+        """Whether the next token is sampled once more, after one that was rejected."""
+        return self.rules is not None and self.rules.retry
+
+    def mask(self) -> NDArray[np.uint32] | None:
+        """Return which tokens may be next; None for all.
+
+        Raises:
+            ServeError: none may be, or the grammar is too costly to follow further.
+        """
+        grammar = None if self.grammar is None else self.grammar.mask()
+        return grammar if self.rules is None else self.rules.mask(grammar)
 
     def ends_with(self, token_id: int) -> bool:
         """Return whether a token would end the answer."""
         return token_id in self._ends
 
     def speculate(self, token_id: int) -> bool:
-        """Advance grammar and penalties by a draft token; return whether the grammar allows it."""
+        """Advance by a draft token; return whether grammar and rules allow it."""
+        if self.rules is not None and not self.rules.allows(token_id):
+            return False
         if self.grammar is not None and not self.grammar.accept(token_id):
             return False
         if self.penalties is not None:
             self.penalties.append(token_id)
+        if self.rules is not None:
+            self.rules.advance(token_id, masked=True)
         return True
 
     def rollback(self, token_ids: list[int]) -> None:
@@ -108,6 +148,8 @@ class SequenceOutput:
         if self.penalties is not None:
             for token_id in token_ids:
                 self.penalties.rollback(token_id)
+        if self.rules is not None:
+            self.rules.rollback(len(token_ids))
 
     def take(self, sampled: SampledToken, drafts: tuple[int, ...], now: float) -> StepOutput | None:
         """Take the tokens sampled after the known tokens and after each draft token.
@@ -130,22 +172,24 @@ class SequenceOutput:
         if self._first_token is None:
             self._first_token = now
         tokens: list[int] = []
-        text, reason, accepted = "", None, 0
+        text, reason, accepted, again = "", None, 0, False
         for index, one in enumerate(draws):
             token_id = one.token_id
             if reason := self._ends_before(token_id):
+                break
+            if again := not self._follows_rules(token_id):
                 break
             tokens.append(token_id)
             text += self._keep(token_id)
             right = index < len(drafts) and token_id == drafts[index]
             accepted += right
-            reason = self._ends_here()
+            reason = self._ends_after(token_id)
             if reason or not right:
                 break
         self._accepted += accepted
         logprobs = [one.logprob for one in draws[: len(tokens)] if one.logprob is not None]
         delta = OutputDelta(text, tuple(tokens), tuple(logprobs), None, None, self._say_scores())
-        return StepOutput(delta, reason, accepted)
+        return StepOutput(delta, reason, accepted, again)
 
     def pool(self, states: NDArray[np.float32], *, first: bool, last: bool) -> StepOutput | None:
         """Add hidden states (tokens, hidden) of the prompt, in order.
@@ -181,9 +225,12 @@ class SequenceOutput:
         token_id = sampled.token_id
         if reason := self._ends_before(token_id):
             return StepOutput(_NOTHING, reason, 0)
+        if not self._follows_rules(token_id):
+            return StepOutput(_NOTHING, None, 0, again=True)
         text = self._keep(token_id)
         logprobs = () if sampled.logprob is None else (sampled.logprob,)
-        return StepOutput(OutputDelta(text, (token_id,), logprobs), self._ends_here(), 0)
+        delta = OutputDelta(text, (token_id,), logprobs)
+        return StepOutput(delta, self._ends_after(token_id), 0)
 
     def _score(self, sampled: SampledToken) -> tuple[SampledToken, ...]:
         """Store the scores of the prompt; return the sampled tokens."""
@@ -206,7 +253,11 @@ class SequenceOutput:
         """Return why a token ends the answer without being part of it, or None."""
         if self._last == 0:  # before the token is looked at: it was not asked for
             return "length"
-        return "stop" if token_id in self._ends else None
+        return "stop" if token_id in self._ends and not self._keeps_stop else None
+
+    def _follows_rules(self, token_id: int) -> bool:
+        """Advance the rules by a sampled token; return False if it must be sampled again."""
+        return self.rules is None or self.rules.advance(token_id, masked=self.grammar is not None)
 
     def _keep(self, token_id: int) -> str:
         """Append a token to the answer; return the text that is now final."""
@@ -215,10 +266,13 @@ class SequenceOutput:
             self.penalties.append(token_id)
         if self.grammar is not None:
             self.grammar.accept(token_id)
-        return self._text.push(token_id)
+        may_stop = len(self._sequence.output_ids) > self._sequence.params.min_tokens
+        return self._text.push(token_id, may_stop=may_stop)
 
-    def _ends_here(self) -> FinishReason | None:
+    def _ends_after(self, token_id: int) -> FinishReason | None:
         """Return why the answer ends with its last token, or None."""
+        if token_id in self._ends:  # kept, as the request asks
+            return "stop"
         if self._text.stopped or (self.grammar is not None and self.grammar.complete):
             return "stop"
         return "length" if len(self._sequence.output_ids) >= self._last else None

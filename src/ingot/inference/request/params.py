@@ -16,6 +16,8 @@ from ingot.inference.request.grammar import Grammar
 
 MAX_BIASES = 1024
 MAX_STOPS = 16
+MAX_ALLOWED = 8192
+MAX_BAD_WORDS = 64
 _MAX_INT32 = 2**31 - 1
 
 Temperature = Annotated[float, Field(ge=0, le=10)]
@@ -31,6 +33,7 @@ TokenId = Annotated[int, Field(ge=0, le=_MAX_INT32)]
 TokenCount = Annotated[int, Field(ge=0, le=_MAX_INT32)]
 LogprobCount = Annotated[int, Field(ge=0, le=20)]
 StopText = Annotated[str, Field(min_length=1, max_length=1000)]
+BadWord = Annotated[str, Field(min_length=1, max_length=256)]
 Priority = Annotated[int, Field(ge=-(2**31), le=_MAX_INT32)]
 Timeout = Annotated[float, Field(gt=0, le=86_400)]
 """Seconds, at most a day."""
@@ -74,6 +77,17 @@ class SamplingParams:
     """Texts that end the answer; not part of it."""
     stop_token_ids: Annotated[tuple[TokenId, ...], Field(max_length=MAX_STOPS)] = ()
     """Tokens that end the answer; not part of it."""
+    min_tokens: TokenCount = 0
+    """Tokens before any token or text may end the answer; a complete grammar still does."""
+    include_stop_str_in_output: bool = False
+    """Keep the text or token that ended the answer as part of it."""
+    allowed_token_ids: (
+        Annotated[tuple[TokenId, ...], Field(min_length=1, max_length=MAX_ALLOWED)] | None
+    ) = None
+    """The only tokens that may be generated; None for all."""
+    bad_words: Annotated[tuple[BadWord, ...], Field(max_length=MAX_BAD_WORDS)] = ()
+    """Words that may not be generated: the last token of one is forbidden where the answer ends
+    with the others. As in vLLM each is tokenized with and without a space before it."""
     ignore_eos: bool = False
     """Continue past the end-of-text token."""
     logprobs: LogprobCount | None = None
@@ -97,6 +111,12 @@ class SamplingParams:
                 "must be at least 1 without prompt_logprobs, got 0",
                 where="max_tokens",
                 fix="raise it",
+            )
+        if self.min_tokens > self.max_tokens:
+            raise UsageError(
+                f"must be at most max_tokens ({self.max_tokens}), got {self.min_tokens}",
+                where="min_tokens",
+                fix="lower it",
             )
         if len({token_id for token_id, _ in self.logit_bias}) < len(self.logit_bias):
             raise UsageError("names a token twice", where="logit_bias", fix="give each token once")

@@ -102,6 +102,8 @@ class Sequence:
     on_output: Callable[[OutputDelta], None]
     """Called from the engine's thread for each delta; must not block."""
     options: RequestOptions = RequestOptions()  # noqa: RUF009 (it is immutable)
+    bad_words: tuple[tuple[int, ...], ...] = ()
+    """Token ids of the words that may not be generated."""
     pooling: bool = False
     """Whether the mean of the hidden states is requested instead of an answer."""
     arrived: float = field(default_factory=time.monotonic)

@@ -6,6 +6,7 @@ import itertools
 import secrets
 from collections.abc import Callable
 from collections.abc import Sequence as Seq
+from functools import lru_cache, partial
 
 from ingot.errors import UsageError
 from ingot.inference.request.params import RequestOptions, SamplingParams
@@ -14,6 +15,7 @@ from ingot.model.tokenizer import Tokenizer
 
 _NEUTRAL = SamplingParams()
 _POOLING = SamplingParams(max_tokens=1)  # never sampled, but one token more than the prompt counts
+_MASKING = ("min_tokens", "allowed_token_ids", "bad_words")
 _ADJUSTING = (
     "repetition_penalty",
     "presence_penalty",
@@ -40,6 +42,8 @@ class RequestValidator:
         self._max_context = max_context
         self._features = features
         self._ids = itertools.count()
+        # The candidates of one request have the same words; to encode them takes milliseconds.
+        self._bad_words = lru_cache(maxsize=64)(partial(_tokenized, tokenizer))
 
     def sequence(
         self,
@@ -70,7 +74,8 @@ class RequestValidator:
             )
         self._check_params(params)
         seed = secrets.randbits(64) if params.seed is None else params.seed % 2**64
-        return Sequence(next(self._ids), tuple(prompt_ids), params, seed, on_output, options)
+        words = self._bad_words(params.bad_words) if params.bad_words else ()
+        return Sequence(next(self._ids), tuple(prompt_ids), params, seed, on_output, options, words)
 
     def _check_length(self, tokens: int, *, pooling: bool) -> None:
         """Refuse a prompt that leaves no space in the context for what is asked."""
@@ -101,6 +106,10 @@ class RequestValidator:
         """Refuse tokens that the tokenizer lacks, and what the executor would ignore."""
         self._check_ids("logit_bias", [token_id for token_id, _ in params.logit_bias])
         self._check_ids("stop_token_ids", params.stop_token_ids)
+        self._check_ids("allowed_token_ids", params.allowed_token_ids or ())
+        for name in _MASKING:
+            if getattr(params, name) != getattr(_NEUTRAL, name):
+                self._require("mask", name)
         for name in _ADJUSTING:
             if getattr(params, name) != getattr(_NEUTRAL, name):
                 self._require(name, name)
@@ -117,3 +126,19 @@ class RequestValidator:
                 where=field,
                 fix="leave it out, or use another executor",
             )
+
+
+def _tokenized(tokenizer: Tokenizer, words: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
+    """Return the token ids of bad words, each with and without a space before it.
+
+    As vLLM does: the form with a space counts only if it has as many tokens and begins with
+    another one, so that it is the same word in the middle of a text.
+    """
+    found: list[tuple[int, ...]] = []
+    for word in words:
+        bare = tuple(tokenizer.encode(word.lstrip() or word))
+        spaced = tuple(tokenizer.encode(" " + word.lstrip()))
+        found.append(bare)
+        if len(spaced) == len(bare) and spaced[0] != bare[0]:
+            found.append(spaced)
+    return tuple(found)

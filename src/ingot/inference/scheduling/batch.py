@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence as Seq
 from dataclasses import replace
 
+from ingot.errors import ServeError
 from ingot.inference.executors.base import ModelInput, SamplingRow
 from ingot.inference.request.output import SequenceOutput
 from ingot.inference.request.sequence import Sequence
 from ingot.inference.scheduling.scheduler import ScheduledChunk
+
+_RETRY_SEED = 0x9E3779B97F4A7C15
+"""Gives a token that is sampled once more a random number of its own: by the first one it would
+always be the neighbour of the rejected token."""
 
 
 def model_input_for(chunk: ScheduledChunk, output: SequenceOutput) -> ModelInput:
@@ -50,11 +55,11 @@ def _sampling_row(sequence: Sequence, output: SequenceOutput, position: int) -> 
     """Request the token at ``position`` from the current state."""
     return SamplingRow(
         sequence.params,
-        sequence.seed,
+        sequence.seed ^ _RETRY_SEED if output.retry else sequence.seed,
         position,
         None,
         None if output.penalties is None else output.penalties.adjustment(),
-        None if output.grammar is None else output.grammar.mask(),
+        output.mask(),
     )
 
 
@@ -69,7 +74,11 @@ def _rows_after_drafts(chunk: ScheduledChunk, output: SequenceOutput) -> list[Sa
         if output.ends_with(token_id) or not output.speculate(token_id):
             break
         accepted.append(token_id)
-        rows.append(_sampling_row(sequence, output, sequence.length + len(accepted)))
+        try:
+            rows.append(_sampling_row(sequence, output, sequence.length + len(accepted)))
+        except ServeError:  # concerns the answer only if it really continues like this
+            output.rollback([accepted.pop()])
+            break
     output.rollback(accepted)
     chunk.drafts = tuple(accepted)
     output.drafted += len(accepted)
