@@ -326,8 +326,9 @@ class Engine:
     def _deliver(self, chunk: ScheduledChunk, step_output: StepOutput) -> None:
         """Send the output of a step to the sequence's receiver, and finish it if it ended."""
         sequence, counters = chunk.sequence, self._counters
-        # The token that ends an answer is not part of it, but was generated too.
-        counters.generated_tokens += len(step_output.delta.token_ids) or 1
+        # The token that ends an answer is not part of it, but was generated too; one that was
+        # rejected is not counted.
+        counters.generated_tokens += len(step_output.delta.token_ids) or (not step_output.again)
         if chunk.drafts:
             counters.drafted_tokens += len(chunk.drafts)
             counters.accepted_tokens += step_output.accepted

@@ -111,11 +111,13 @@ def test_log_probabilities(client: openai.OpenAI) -> None:
     written = choice.logprobs.content
     assert written
     said = b"".join(bytes(entry.bytes or ()) for entry in written)
-    assert said.decode("utf-8", errors="replace") == choice.message.content
+    assert said.decode("utf-8", errors="ignore") == choice.message.content
     for entry in written:
         assert len(entry.top_logprobs) == 3
-        assert entry.logprob == entry.top_logprobs[0].logprob
-        assert entry.token == entry.top_logprobs[0].token
+        likeliest = entry.top_logprobs[0]
+        # Greedy takes the likeliest, unless it would break a character.
+        if not likeliest.token.startswith("bytes:"):
+            assert (entry.token, entry.logprob) == (likeliest.token, likeliest.logprob)
     chunks = list(client.chat.completions.create(**asked, stream=True))
     streamed = [
         entry

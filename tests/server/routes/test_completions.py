@@ -142,7 +142,10 @@ def test_logprobs_follow_the_text(client: openai.OpenAI) -> None:
         written.tokens, written.token_logprobs, written.top_logprobs, strict=True
     ):
         assert 3 <= len(top) <= 4
-        assert top[token] == logprob == max(top.values()) <= 0  # greedy takes the likeliest
+        assert top[token] == logprob <= 0
+        likeliest = max(top, key=top.__getitem__)
+        # Greedy takes the likeliest, unless it would break a character.
+        assert token == likeliest or likeliest.startswith("bytes:")
     chunks = list(client.completions.create(**asked, stream=True))
     parts = [choice.logprobs for chunk in chunks for choice in chunk.choices if choice.logprobs]
     assert [token for part in parts for token in part.tokens or []] == written.tokens
