@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.ready
 
-.PHONY: demo setup lint lint-web test clients long fuzz screenshots sanitize emulated wheel clean
+.PHONY: demo setup lint lint-web test clients long fuzz screenshots sanitize emulated wheel lock audit clean
 
 demo: setup  ## train a small model, seal it and serve it
 	@$(BIN)/ingot demo
@@ -54,6 +54,12 @@ emulated: setup  ## the AVX-512 and NEON kernels, on any x86-64
 
 wheel: setup  ## build a wheel and check it in a fresh environment without a compiler
 	@$(BIN)/python scripts/wheel.py dist
+
+lock:  ## write deploy/*.lock: versions of constraints.txt with the hashes of their files
+	@sh scripts/lock.sh
+
+audit:  ## ask pip-audit for known vulnerabilities of what is deployed, where the index answers
+	@sh scripts/audit.sh
 
 clean:  ## remove the environment, builds and caches; models and runs stay
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
