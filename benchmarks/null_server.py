@@ -31,7 +31,6 @@ _IDLE = EngineStats(
     waiting_tokens=0,
     blocks_free=1,
     blocks_total=1,
-    blocks_peak=0,
     blocks_cached=0,
     steps=0,
     step_s=0.0,

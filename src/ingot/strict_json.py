@@ -29,9 +29,7 @@ def parse_object(data: bytes, *, where: object, max_values: int = MAX_VALUES) ->
     Raises:
         ArtifactError: anything else than one well-formed object.
     """
-    # Commas and brackets in texts count too: only ever too many, and found without memory.
-    if sum(map(data.count, (b",", b"[", b"{"))) > max_values:
-        raise ArtifactError(f"holds more than {max_values} values", where=where)
+    check_values(data, where=where, max_values=max_values)
     try:
         value = json.loads(
             data.decode("utf-8"),
@@ -45,6 +43,18 @@ def parse_object(data: bytes, *, where: object, max_values: int = MAX_VALUES) ->
     if not isinstance(value, dict):
         raise ArtifactError("is not a JSON object", where=where)
     return value
+
+
+def check_values(data: bytes, *, where: object, max_values: int = MAX_VALUES) -> None:
+    """Refuse JSON of more than ``max_values`` values before it is parsed.
+
+    Commas and brackets in texts count too: only ever too many, and found without memory.
+
+    Raises:
+        ArtifactError: there are more.
+    """
+    if sum(map(data.count, (b",", b"[", b"{"))) > max_values:
+        raise ArtifactError(f"holds more than {max_values} values", where=where)
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

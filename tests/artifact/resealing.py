@@ -32,7 +32,9 @@ def reseal(ingot: Path, edit: Edit = lambda _: None) -> None:
     found = {}
     for name, data in files.items():
         if name.endswith(".safetensors"):
-            with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
+            with contextlib.suppress(
+                ValueError, LookupError, TypeError, AttributeError, RecursionError
+            ):
                 found |= tensor_records(data)
     content["tensors"] = found or content["tensors"]
     edit(content)

@@ -169,6 +169,7 @@ def test_what_is_no_ingot_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path / "empty").startswith(f"{tmp_path}/empty/ingot.json: is missing")
     assert refusal(tmp_path / "file").startswith(f"{tmp_path}/file: is not an ingot")
     assert refusal(tmp_path / "absent").startswith(f"{tmp_path}/absent: is not an ingot")
+    assert "is not an ingot (embedded null byte)" in refusal(tmp_path / "a\x00b")  # FAULTS B5
 
 
 def test_a_link_to_a_whole_ingot_is_followed(tmp_path: Path, pristine: Path) -> None:

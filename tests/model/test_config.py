@@ -101,7 +101,10 @@ def test_a_window_bounds_what_a_token_attends_to() -> None:
         ("num_key_value_heads", 3),
         ("head_dim", 7),
         ("rope_theta", 0.5),
+        ("rope_theta", float("inf")),
+        ("rope_theta", 1e13),
         ("rms_norm_eps", float("nan")),
+        ("rms_norm_eps", 1e-300),
         ("sliding_window", 0),
     ],
 )
@@ -129,6 +132,27 @@ def test_a_hostile_config_is_refused_or_makes_sense(field: str, value: Any) -> N
         return
     assert getattr(config, field) == value
     assert type(getattr(config, field)) is not bool or field == "tie_word_embeddings"
+
+
+@pytest.mark.parametrize("field", ["rope_theta", "rms_norm_eps"])
+@pytest.mark.parametrize("digits", [39, 400])
+def test_a_number_too_large_for_a_float_is_refused(field: str, digits: int) -> None:
+    """FAULTS B5: a rope_theta of 400 digits was an internal error."""
+    plain = SMALL.to_hf(eos_token_id=0, dtype="bfloat16")
+    with pytest.raises(ArtifactError, match=field) as caught:
+        ModelConfig.from_hf(plain | {field: 10**digits})
+    assert len(str(caught.value)) < 200
+
+
+def test_what_is_repeated_of_a_file_is_short() -> None:
+    with pytest.raises(ArtifactError) as caught:
+        ModelConfig.from_hf({"architectures": ["a" * 50_000]})
+    assert len(str(caught.value)) < 200
+
+
+def test_whole_numbers_become_floats_where_floats_are_meant() -> None:
+    plain = SMALL.to_hf(eos_token_id=0, dtype="bfloat16")
+    assert type(ModelConfig.from_hf(plain | {"rope_theta": 10_000}).rope_theta) is float
 
 
 def test_another_architecture_is_refused() -> None:

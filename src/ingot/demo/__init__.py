@@ -1,5 +1,5 @@
 """``ingot demo``: all stages from text to a served model, one after another."""
 
-from ingot.demo.run_demo import DemoReport, run_demo
+from ingot.demo.run_demo import run_demo
 
-__all__ = ["DemoReport", "run_demo"]
+__all__ = ["run_demo"]

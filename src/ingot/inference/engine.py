@@ -241,7 +241,6 @@ class Engine:
             waiting_tokens=waiting.tokens,
             blocks_free=self._cache.free_blocks,
             blocks_total=self._cache.num_blocks,
-            blocks_peak=self._cache.peak_used,
             blocks_cached=self._cache.cached_blocks,
             preemptions=self._scheduler.preemptions,
             failed=self._failed,

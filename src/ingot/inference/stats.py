@@ -16,8 +16,6 @@ class EngineStats:
     blocks_free: int
     """Blocks that no sequence holds, including those with cached prefixes."""
     blocks_total: int
-    blocks_peak: int
-    """Largest number of blocks in use at once."""
     blocks_cached: int
     """Blocks in the prefix cache, held or free."""
     steps: int

@@ -5,7 +5,6 @@ from ingot.lesson_content.content import (
     FrozenWeightExample,
     OneWeight,
     Question,
-    Section,
     read_content,
     read_content_tables,
 )
@@ -17,7 +16,6 @@ __all__ = [
     "FrozenWeightExample",
     "OneWeight",
     "Question",
-    "Section",
     "read_content",
     "read_content_tables",
     "record_path",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 from ingot.errors import ArtifactError, RecipeError
 
 ARCHITECTURE = "Qwen3ForCausalLM"
-_MAX_DIMENSION = (
-    1 << 24
-)  # far above any real model; a hostile file cannot ask for a huge allocation
+# Far above any real model; a hostile file cannot ask for a huge allocation.
+_MAX_DIMENSION = 1 << 24
+# Both are computed with as float32.
+_MAX_ROPE_THETA = 1e12
+_MIN_EPS = 1e-12
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,13 @@ class ModelConfig:
                 where="model.sliding_window",
                 fix=f"give a whole number from 1 to {_MAX_DIMENSION}, or leave it out",
             )
-        if not (self.rope_theta > 1 and 0 < self.rms_norm_eps < 1):
+        if not (1 < self.rope_theta <= _MAX_ROPE_THETA):
             raise RecipeError(
-                "rope_theta must be above 1 and rms_norm_eps between 0 and 1", where="model"
+                f"must be above 1 and at most {_MAX_ROPE_THETA:g}", where="model.rope_theta"
+            )
+        if not (_MIN_EPS <= self.rms_norm_eps < 1):
+            raise RecipeError(
+                f"must be at least {_MIN_EPS:g} and below 1", where="model.rms_norm_eps"
             )
 
     @property
@@ -175,7 +182,7 @@ class ModelConfig:
         """
         if data.get("architectures") != [ARCHITECTURE]:
             raise ArtifactError(
-                f"architecture {data.get('architectures')!r} is not supported",
+                f"architecture {_short(data.get('architectures'))} is not supported",
                 where=where,
                 fix=f"use a {ARCHITECTURE} model",
             )
@@ -190,7 +197,7 @@ class ModelConfig:
                 raise ArtifactError(
                     f"field {field.name!r} is missing or not of type {field.type}", where=where
                 )
-            values[field.name] = value
+            values[field.name] = value if field.type != "float" else _as_float(value)
         try:
             config = cls(**values)  # its sizes are in range from here on
             return dataclasses.replace(
@@ -198,6 +205,19 @@ class ModelConfig:
             )
         except RecipeError as error:
             raise ArtifactError(error.what, where=f"{where} ({error.where})") from error
+
+
+def _as_float(value: Any) -> float:
+    """Return a number of JSON as a float; one that is too large for any becomes infinite."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _short(value: object) -> str:
+    """Return what a file says where something else is expected, for an error of one line."""
+    return f"{str(value)[:60]!r}" if isinstance(value, str) else repr(value)[:60]
 
 
 def _window(data: Mapping[str, Any], layers: int, where: object) -> int | None:
@@ -208,10 +228,10 @@ def _window(data: Mapping[str, Any], layers: int, where: object) -> int | None:
     if window is None:
         return None
     if not isinstance(window, int) or isinstance(window, bool):
-        raise ArtifactError(f"sliding_window {window!r} is not a whole number", where=where)
+        raise ArtifactError(f"sliding_window {_short(window)} is not a whole number", where=where)
     first = data.get("max_window_layers", layers)  # layers before it attend to all
     if not isinstance(first, int):
-        raise ArtifactError(f"max_window_layers {first!r} is not a whole number", where=where)
+        raise ArtifactError(f"max_window_layers {_short(first)} is not a whole number", where=where)
     kinds = data.get("layer_types")
     if isinstance(kinds, list):
         every = all(kind == "sliding_attention" for kind in kinds)

@@ -1,9 +1,8 @@
 """The HTTP server: the OpenAI API, access control and the web page."""
 
-from ingot.server.app import create_app
 from ingot.server.config import ServerConfig
 from ingot.server.http.listener import listen
 from ingot.server.serve import Server
 from ingot.server.settings import named_paths, read_settings
 
-__all__ = ["Server", "ServerConfig", "create_app", "listen", "named_paths", "read_settings"]
+__all__ = ["Server", "ServerConfig", "listen", "named_paths", "read_settings"]

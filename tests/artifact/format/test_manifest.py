@@ -70,6 +70,13 @@ def test_digest_covers_every_field(manifest: Manifest) -> None:
     assert len(seen) > 30
 
 
+def nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -88,9 +95,18 @@ def test_digest_covers_every_field(manifest: Manifest) -> None:
         {"provenance": {"seed": "7"}},
         {"provenance": {"host": "unknown field"}},
         {"unknown": 1},
+        {"provenance": {"seed": 10**30}},
+        {"provenance": {"tokens": 1 << 63}},
+        {"provenance": {"corpus_digest": "a" * 1001}},
+        {"provenance": {"recipe": {"run": {"seed": 10**30}}}},
+        {"provenance": {"recipe": {"a": [{"b": -(10**19)}]}}},
+        {"provenance": {"recipe": {"a": nested(40)}}},
+        {"tensors": {"a": {"dtype": "BF16", "shape": [1 << 63], "sha256": HASH}}},
+        {"tensors": {"a": {"dtype": "BF16", "shape": [1] * 33, "sha256": HASH}}},
     ],
 )
 def test_refuses_what_is_sealed_but_wrong(manifest: Manifest, change: dict[str, Any]) -> None:
+    """FAULTS B5: a seed of 10^30 was an internal error of the page, which sends it on."""
     data = resealed({**json.loads(manifest.to_json()), **change})
     with pytest.raises(ArtifactError, match=r"^ingot\.json: "):
         Manifest.parse(data, where="ingot.json")
@@ -155,3 +171,10 @@ def test_is_frozen_and_finite(manifest: Manifest) -> None:
     for wrong in ({"training_loss": float("nan")}, {"recipe": {"lr": float("inf")}}):
         with pytest.raises(ValidationError):
             Provenance.model_validate(wrong)
+
+
+@pytest.mark.parametrize("text", [b"[" * 5_000, b'{"a":' * 5_000, b"[" * 2_000_000, b"9" * 5_000])
+def test_depth_and_length_are_refused_in_one_line(text: bytes) -> None:
+    with pytest.raises(ArtifactError, match=r"^ingot\.json: ") as caught:
+        Manifest.parse(b'{"format_version": ' + text, where="ingot.json")
+    assert len(str(caught.value)) < 500

@@ -42,14 +42,6 @@ def test_too_few_blocks_change_nothing() -> None:
     cache.check_integrity([one, two])
 
 
-def test_the_peak_is_remembered() -> None:
-    cache, one = KVCache(4, 16), sequence()
-    cache.grow(one, 40)
-    cache.release(one)
-    cache.grow(one, 1)
-    assert cache.peak_used == 3
-
-
 def test_release_makes_a_sequence_start_again() -> None:
     cache, one = KVCache(4, 16), sequence()
     cache.grow(one, 40)

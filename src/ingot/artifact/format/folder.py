@@ -21,9 +21,10 @@ class Folder:
         self.path = path
         try:
             self._handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+            reason = error.strerror if isinstance(error, OSError) else error
             raise ArtifactError(
-                f"is not an ingot ({error.strerror})",
+                f"is not an ingot ({reason})",
                 where=path,
                 fix="check the path, or make one with: ingot freeze RUN --out my.ingot",
             ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from typing import Annotated, Literal, Self
 
@@ -13,7 +14,6 @@ from pydantic import (
     Field,
     FiniteFloat,
     JsonValue,
-    NonNegativeInt,
     StringConstraints,
     ValidationError,
     field_validator,
@@ -23,6 +23,7 @@ from pydantic import (
 from ingot.artifact.quantization.packing import GROUPS, LAYOUT, LAYOUT_VERSION, WeightFormat
 from ingot.errors import ArtifactError, from_validation
 from ingot.model.tokenizer import MAX_FILE_BYTES
+from ingot.strict_json import check_values
 
 MANIFEST = "ingot.json"
 CONFIG = "config.json"
@@ -48,6 +49,10 @@ _SHARD = re.compile(r"model-[0-9]{5}-of-[0-9]{5}\.safetensors")
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Dtype = Literal["bfloat16", "float32"]
 StoredDtype = Literal["BF16", "F32", "U8"]
+_Count = Annotated[int, Field(ge=0, lt=1 << 63)]
+_Int64 = Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)]
+_Text = Annotated[str, StringConstraints(max_length=1000)]
+_MAX_DEPTH = 32
 STORED_DTYPE: dict[Dtype, Literal["BF16", "F32"]] = {"bfloat16": "BF16", "float32": "F32"}
 """What safetensors calls each dtype that an ingot may have."""
 
@@ -55,6 +60,22 @@ STORED_DTYPE: dict[Dtype, Literal["BF16", "F32"]] = {"bfloat16": "BF16", "float3
 def is_weights(name: str) -> bool:
     """Tell whether an ingot's file of this name holds tensors."""
     return name == WEIGHTS or _SHARD.fullmatch(name) is not None
+
+
+def _check_json(value: JsonValue, depth: int = 0) -> None:
+    """Refuse a value that other readers of JSON could not read: too deep, too large a number."""
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"nests more than {_MAX_DEPTH} levels deep")
+    if isinstance(value, dict):
+        for item in value.values():
+            _check_json(item, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            _check_json(item, depth + 1)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("holds a number that is not finite")
+    elif isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
+        raise ValueError("holds a whole number of more than 64 bits")
 
 
 class _Record(BaseModel):
@@ -65,14 +86,14 @@ class TensorRecord(_Record):
     """One tensor."""
 
     dtype: StoredDtype
-    shape: tuple[NonNegativeInt, ...]
+    shape: Annotated[tuple[_Count, ...], Field(max_length=32)]
     sha256: Sha256
 
 
 class FileRecord(_Record):
     """One file beside the manifest."""
 
-    bytes: NonNegativeInt
+    bytes: _Count
     sha256: Sha256
 
 
@@ -80,7 +101,7 @@ class MatrixRecord(_Record):
     """How one matrix of a quantized ingot is stored."""
 
     kind: WeightFormat
-    group: NonNegativeInt
+    group: _Count
     """Inputs that share a scale; 0 for bf16, which has none."""
 
     @model_validator(mode="after")
@@ -100,7 +121,7 @@ class Quantization(_Record):
     layout_version: Literal[1] = LAYOUT_VERSION
     method: Literal["round", "gptq"]
     """Plain rounding, or GPTQ (arXiv:2210.17323)."""
-    calibration_tokens: NonNegativeInt | None = None
+    calibration_tokens: _Count | None = None
     """Tokens of training text that the method looked at."""
     matrices: dict[str, MatrixRecord]
 
@@ -108,15 +129,15 @@ class Quantization(_Record):
 class Provenance(_Record):
     """Where a model came from. What is not known is None."""
 
-    corpus_digest: str | None = None
+    corpus_digest: _Text | None = None
     """Digest of the token shards it was trained on."""
     recipe: dict[str, JsonValue] | None = None
     """The recipe of the run, complete."""
-    code_version: str | None = None
-    seed: int | None = None
-    steps: NonNegativeInt | None = None
+    code_version: _Text | None = None
+    seed: _Int64 | None = None
+    steps: _Count | None = None
     """Optimizer steps taken."""
-    tokens: NonNegativeInt | None = None
+    tokens: _Count | None = None
     """Training tokens seen."""
     flops: FiniteFloat | None = None
     """Floating-point operations spent, by the model's formula."""
@@ -133,7 +154,7 @@ class Provenance(_Record):
     @field_validator("recipe")
     @classmethod
     def _recipe_is_json(cls, recipe: dict[str, JsonValue] | None) -> dict[str, JsonValue] | None:
-        json.dumps(recipe, allow_nan=False)
+        _check_json(recipe)
         return recipe
 
 
@@ -196,6 +217,7 @@ class Manifest(_Record):
             ArtifactError: malformed, another format version, or not matching its own digest.
         """
         try:
+            check_values(data, where=where)
             manifest = cls.model_validate_json(data)
             # Byte for byte, so that not even a changed space goes unnoticed.
             intact = manifest.to_json() == data

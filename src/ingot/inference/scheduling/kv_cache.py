@@ -38,8 +38,6 @@ class KVCache:
         self._empty = list(range(num_blocks - 1, -1, -1))  # a stack: low ids go first
         self._unused: OrderedDict[int, None] = OrderedDict()  # cached, least recently used first
         self._index = PrefixIndex(block_size) if reuse else None
-        self.peak_used = 0
-        """Largest number of blocks held at once."""
 
     @property
     def free_blocks(self) -> int:
@@ -193,4 +191,3 @@ class KVCache:
                     self._index.remove(block)
             self._ref_counts[block] = 1
             sequence.block_table.append(block)
-        self.peak_used = max(self.peak_used, self.num_blocks - self.free_blocks)
