@@ -152,7 +152,7 @@ def _choose(
     if texts.built:
         fixed = {"corpus": texts.built.manifest.config.model_dump(mode="json")}
     elif base:
-        fixed = {"corpus": {"vocab_size": base.config.vocab_size}}
+        fixed = {"corpus": {"vocab_size": base.tokenizer.vocab_size}}
     if budget is None:
         return merge_tables(usual, given, fixed), None
     seconds = parse_seconds(budget) if isinstance(budget, str) else budget

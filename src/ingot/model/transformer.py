@@ -172,6 +172,11 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.tokens = config.vocab_size
+        """Tokens that logits are computed for; fewer than the embedding's rows where it is padded.
+
+        The rows beyond are never predicted and never a target, so they count in no softmax.
+        """
         self.model = Backbone(config)
         self.rotary = Rotary(config)
         if not config.tie_word_embeddings:
@@ -179,10 +184,10 @@ class Transformer(nn.Module):
 
     @property
     def head_weight(self) -> Tensor:
-        """The output matrix (V, D)."""
-        if self.config.tie_word_embeddings:
-            return self.model.embed_tokens.weight
-        return self.lm_head.weight
+        """The rows of the output matrix that stand for tokens, (V, D)."""
+        tied = self.config.tie_word_embeddings
+        weight = self.model.embed_tokens.weight if tied else self.lm_head.weight
+        return weight if self.tokens == self.config.vocab_size else weight[: self.tokens]
 
     def initialise(self, generator: torch.Generator) -> None:
         """Initialise the weights: normal of width 1/√D, projections into the residual stream zero.

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from ingot.api import training
+from ingot.artifact import freeze as seal
 from ingot.artifact import open_ingot
 from ingot.corpus import Corpus
 from ingot.errors import (
@@ -23,7 +26,7 @@ from ingot.errors import (
     TrainingError,
 )
 from ingot.training.evaluation.scoring import open_model
-from ingot.training.monitoring.events import Evaluated, Event, Started, Stepped
+from ingot.training.monitoring.events import Evaluated, Event, Sampled, Started, Stepped
 from ingot.training.run_folder import checkpoint
 from ingot.training.run_folder.run import open_run
 from ingot.training.run_folder.trained_weights import trained_weights
@@ -135,6 +138,19 @@ def test_an_adapter_can_be_kept(base: Path, talks: Path, tmp_path: Path) -> None
     config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
     assert (config["r"], config["peft_type"]) == (4, "LORA")
     assert (tmp_path / "adapter" / "adapter_model.safetensors").is_file()
+    further = [*settings, f"lora.start={tmp_path / 'adapter'}", "run.steps=1"]
+    again = training.train(talks, out=tmp_path / "again", start=base, task="chat", settings=further)
+    with pytest.raises(RecipeError, match=r"--set 'lora\.rank=4'"):
+        training.train(
+            talks,
+            out=tmp_path / "other",
+            start=base,
+            task="chat",
+            settings=[*further, "lora.rank=8"],
+        )
+    shutil.rmtree(tmp_path / "adapter")  # of a run that has begun, the checkpoints hold it
+    assert training.resume(again).result.steps == 1
+    training.adapter(run, tmp_path / "adapter")
     with pytest.raises(IngotError, match="holds something else"):
         training.adapter(run, talks.parent)
 
@@ -306,3 +322,65 @@ def test_text_that_is_in_no_file_is_built_first(tmp_path: Path) -> None:
     for text in ("-", "hf:someone/something"):
         with pytest.raises(CorpusError, match=r"ingot data build .* --out my_corpus"):
             training.train(text, out=tmp_path / "run", budget="10s")
+
+
+@pytest.fixture(scope="module")
+def padded(base: Path) -> Path:
+    """The same model with 64 rows more than tokens, as most published ones have."""
+    out = base.parent / "padded.ingot"
+    noise = np.random.default_rng(0)
+    with open_ingot(base) as ingot:
+        weights = dict(ingot.float32())
+        for name in ("model.embed_tokens.weight", "lm_head.weight"):
+            rows = noise.normal(size=(64, ingot.config.hidden_size)).astype(np.float32)
+            weights[name] = np.concatenate((weights[name], rows))
+        config = dataclasses.replace(ingot.config, vocab_size=ingot.config.vocab_size + 64)
+        seal(weights, config, ingot.tokenizer, out, provenance=ingot.manifest.provenance).close()
+    return out
+
+
+@pytest.mark.parametrize("task", ["text", "chat", "preference"])
+def test_a_padded_vocabulary_is_tuned_as_if_it_had_no_padding(
+    task: Any,
+    base: Path,
+    padded: Path,
+    talks: Path,
+    pairs: Path,
+    source: Path,
+    tmp_path: Path,
+) -> None:
+    """FAULTS D14: rows beyond the tokenizer's are in no loss, no evaluation and no sample."""
+    data = {"text": source / "errors.py", "chat": talks, "preference": pairs}[task]
+    seen = []
+    for start in (base, padded):
+        events, callbacks = watched()
+        run = training.train(
+            data,
+            out=tmp_path / start.stem,
+            start=start,
+            task=task,
+            settings=["run.steps=4", "run.precision=float32", *QUICK],
+            callbacks=callbacks,
+        )
+        told = [event for event in events if isinstance(event, Evaluated | Sampled | Stepped)]
+        seen.append(
+            [(event.text,) if isinstance(event, Sampled) else (event.loss,) for event in told]
+        )
+        scored = training.evaluate(run, source / "files.py").loss
+        with training.freeze(run, tmp_path / f"{start.stem}.ingot") as tuned:
+            last = dict(tuned.float32())["lm_head.weight"][-64:].copy()
+        seen[-1].append((scored,))
+    assert seen[0] == seen[1]
+    with open_ingot(padded) as before:
+        assert np.array_equal(dict(before.float32())["lm_head.weight"][-64:], last)
+
+
+def test_fewer_rows_than_tokens_are_refused(base: Path, talks: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"model\.vocab_size: is 300, and the tokenizer has 384"):
+        training.train(
+            talks,
+            out=tmp_path / "run",
+            start=base,
+            task="chat",
+            settings=["run.steps=1", "model.vocab_size=300", *QUICK],
+        )

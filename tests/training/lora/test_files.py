@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from ingot.artifact import write_tensors
-from ingot.errors import ArtifactError
+from ingot.errors import ArtifactError, RecipeError
 from ingot.model import ModelConfig
 from ingot.model.transformer import Transformer
 from ingot.training.config.lora import LoraConfig
 from ingot.training.lora.adapter import adapted, attach
-from ingot.training.lora.files import adapter_tensors, load_adapter, save_adapter
+from ingot.training.lora.files import adapter_tensors, begin_adapter, load_adapter, save_adapter
 
 CONFIG = ModelConfig(
     vocab_size=300,
@@ -165,3 +166,26 @@ def test_tensors_that_do_not_fit_are_refused(plain: Transformer, folder: Path) -
     write_tensors(path, tensors | {name: tensors[name].astype(np.int64)})
     with pytest.raises(ArtifactError, match="is I64, not floats"):
         load_adapter(plain, folder)
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
+def test_a_pipe_is_refused_at_once(name: str, plain: Transformer, folder: Path) -> None:
+    """FAULTS B4: opening a pipe would wait for a writer."""
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(ArtifactError, match="regular file"):
+        load_adapter(plain, folder)
+
+
+def test_an_adapter_is_continued(plain: Transformer, trained: Transformer, folder: Path) -> None:
+    config = LORA.model_copy(update={"start": str(folder)})
+    begin_adapter(plain, config, torch.Generator())
+    assert torch.equal(plain(IDS), trained(IDS))
+
+
+def test_an_adapter_of_other_sizes_than_the_recipes_is_refused(
+    plain: Transformer, folder: Path
+) -> None:
+    other = LoraConfig(rank=5, alpha=10, targets=LORA.targets, start=str(folder))
+    with pytest.raises(RecipeError, match=r"lora\.rank: is 5 .* but 4 .*--set 'lora.rank=4'"):
+        begin_adapter(plain, other, torch.Generator())

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,9 +11,10 @@ import orjson
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from ingot.errors import ResourceError
+from ingot.errors import ResourceError, TrainingError
 from ingot.training.monitoring.events import Evaluated, Sampled, Stepped
 from ingot.training.monitoring.metrics import Metrics
+from ingot.training.monitoring.runs import read_curves
 from ingot.training.monitoring.trackers import TensorBoard
 from ingot.training.run_folder.run import METRICS
 
@@ -95,3 +97,37 @@ def test_a_disk_full_for_the_curves_is_told(
     ):
         with pytest.raises(ResourceError, match="the disk is full"):
             act()
+
+
+@pytest.mark.parametrize(
+    "line", [b"[1]", b"{}", b"7", b'{"step": "1"}', b'{"step": null}', b"[" * 5000, b"9" * 5000]
+)
+def test_lines_of_another_shape_end_the_record(
+    line: bytes, tmp_path: Path, stepped: Callable[[int], Stepped]
+) -> None:
+    """FAULTS B5: ``metrics.jsonl`` of another shape."""
+    with Metrics(tmp_path, from_step=0) as metrics:
+        metrics(stepped(1))
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(path.read_bytes() + line + b"\n")
+    assert read_curves(tmp_path).steps == [1]
+    with Metrics(tmp_path, from_step=1) as metrics:
+        metrics(stepped(2))
+    assert steps(tmp_path) == [1, 2]
+
+
+def test_a_pipe_for_a_record_is_refused_at_once(tmp_path: Path) -> None:
+    """FAULTS B4: opening a pipe would wait for a reader."""
+    os.mkfifo(tmp_path / "metrics.jsonl")
+    with pytest.raises(TrainingError, match="is not a regular file"):
+        Metrics(tmp_path, from_step=0)
+    with pytest.raises(TrainingError, match="is not a regular file"):
+        read_curves(tmp_path)
+
+
+def test_losses_that_are_not_numbers_are_left_out(tmp_path: Path) -> None:
+    """FAULTS B5: ``metrics.jsonl`` of another shape."""
+    lines = ['{"event": "stepped", "step": 1}', '{"event": "stepped", "step": 2, "loss": "x"}']
+    lines += ['{"event": "stepped", "step": 3, "loss": 2.5}', '{"event": [], "step": 4, "loss": 1}']
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
+    assert (read_curves(tmp_path).steps, read_curves(tmp_path).losses) == ([3], [2.5])

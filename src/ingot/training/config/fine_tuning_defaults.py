@@ -11,6 +11,7 @@ from ingot.training.config.task import TaskKind
 
 _RATES = {"text": 0.25, "chat": 0.25, "preference": 0.05}  # of the rates of a new model
 _SIZES = (
+    "vocab_size",
     "hidden_size",
     "intermediate_size",
     "num_hidden_layers",

@@ -23,6 +23,8 @@ class LoraConfig(BaseModel):
     """The output of the added matrices is scaled by alpha / rank."""
     targets: tuple[Target, ...] = Field(TARGETS, min_length=1)
     """Matrices of each block that are adapted."""
+    start: str | None = Field(None, min_length=1)
+    """Folder of an adapter in PEFT's layout to continue training; unset begins a new one."""
 
     @field_validator("targets")
     @classmethod

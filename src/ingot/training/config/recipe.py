@@ -28,7 +28,11 @@ class _Section(BaseModel):
 
 
 class ModelRecipe(_Section):
-    """Sizes of the model; the vocabulary comes with the corpus."""
+    """Sizes of the model; the vocabulary comes with the corpus or the ingot."""
+
+    vocab_size: int | None = Field(None, ge=257, le=1 << 24)
+    """Rows of the embedding; unset: one for each token. More are padding, which is never
+    predicted."""
 
     hidden_size: int = Field(256, ge=8, le=65_536)
     """Width of the residual stream."""
@@ -49,11 +53,25 @@ class ModelRecipe(_Section):
     sliding_window: int | None = Field(None, ge=1, le=1 << 20)
     """Tokens that each token attends to, itself included; unset attends to all."""
 
-    def config(self, vocab_size: int, context: int) -> ModelConfig:
-        """Return the model's full configuration."""
-        return ModelConfig(
-            vocab_size=vocab_size, max_position_embeddings=context, **self.model_dump()
-        )
+    def config(self, tokens: int, context: int) -> ModelConfig:
+        """Return the model's full configuration.
+
+        Args:
+            tokens: Tokens of the tokenizer.
+            context: Longest context.
+
+        Raises:
+            RecipeError: the embedding has fewer rows than there are tokens.
+        """
+        rows = tokens if self.vocab_size is None else self.vocab_size
+        if rows < tokens:
+            raise RecipeError(
+                f"is {rows}, and the tokenizer has {tokens} tokens",
+                where="model.vocab_size",
+                fix=f"give at least {tokens}, or leave it out",
+            )
+        sizes = self.model_dump(exclude={"vocab_size"})
+        return ModelConfig(vocab_size=rows, max_position_embeddings=context, **sizes)
 
 
 class BatchRecipe(_Section):

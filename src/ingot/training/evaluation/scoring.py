@@ -69,14 +69,17 @@ def open_model(path: Path) -> tuple[Transformer, Tokenizer]:
     if (path / RECORD).is_file():
         run = open_run(path)
         weights = trained_weights(run, checkpoint.best(path))
-        return _model(run.model_config, weights), run.tokenizer
+        return _model(run.model_config, weights, run.tokenizer), run.tokenizer
     with open_ingot(path) as ingot:
         weights = {name: torch.from_numpy(values.copy()) for name, values in ingot.float32()}
-        return _model(ingot.config, weights), ingot.tokenizer
+        return _model(ingot.config, weights, ingot.tokenizer), ingot.tokenizer
 
 
-def _model(config: ModelConfig, weights: dict[str, torch.Tensor]) -> Transformer:
+def _model(
+    config: ModelConfig, weights: dict[str, torch.Tensor], tokenizer: Tokenizer
+) -> Transformer:
     model = Transformer(config)
+    model.tokens = tokenizer.vocab_size
     model.load_state_dict(weights)
     return model
 

@@ -43,7 +43,7 @@ def fit_bigrams(model: Transformer, store: TokenStore, *, reserved: int = 0) -> 
     Returns:
         The bigram model's loss over the corpus, in nats per token.
     """
-    embedding, head = model.model.embed_tokens.weight, model.head_weight
+    embedding, head = model.model.embed_tokens.weight, model.lm_head.weight
     vocab_size, width = embedding.shape
     counts = count_bigrams(store, vocab_size).to(embedding.device)
     total = counts.sum()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from ingot.training.compute.flops import training_flops
 from ingot.training.distributed.fsdp import set_gradient_sync
 from ingot.training.loop.pending_step import PendingStep
 from ingot.training.loop.session import Session
@@ -56,7 +57,7 @@ def train_step(session: Session, lr_scale: float) -> PendingStep:
     tokens = sequences * context
     session.state = session.state.with_step(
         tokens=tokens,
-        flops=tokens * model.config.training_flops(context),
+        flops=tokens * training_flops(model.config, session.run.recipe.lora, context),
         sampler=objective.state(),
     )
     return PendingStep(session.state, lr_scale, batch, loss, gradient_norm, verdict)

@@ -30,7 +30,7 @@ from ingot.training.loop.session import Session
 from ingot.training.loop.task import open_task
 from ingot.training.loop.train_step import train_step
 from ingot.training.loop.triggers import Due, due_between
-from ingot.training.lora.adapter import attach
+from ingot.training.lora.files import begin_adapter
 from ingot.training.monitoring.events import Observer, Started
 from ingot.training.monitoring.progress import Progress
 from ingot.training.monitoring.run_reporter import RunReporter, TrainingResult
@@ -78,11 +78,15 @@ class Trainer:
         self._workers.barrier()  # no process lists the checkpoints before that
         self._found = checkpoint.folders(run.path)
         self._model = Transformer(run.model_config).to(self._precision.device)
+        self._model.tokens = run.tokenizer.vocab_size
         fuse(self._model, self._precision)
         self._start = load_start(run, self._model, goes_on=bool(self._found))
         self._task = open_task(run, self._model, self._precision)
         if run.recipe.lora is not None:
-            attach(self._model, run.recipe.lora, seeded(run))
+            # Of a run that resumes, the checkpoint holds the adapter's weights.
+            resumed = {"start": None} if self._found else {}
+            lora = run.recipe.lora.model_copy(update=resumed)
+            begin_adapter(self._model, lora, seeded(run))
         if run.recipe.batch.recompute:
             recompute_blocks(self._model)
         self._compiled_model = self._model

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from ingot.artifact import DTYPES, StoredTensor, read_tensors, widen_to_float32, write_tensors
-from ingot.errors import ArtifactError, from_validation
-from ingot.files import full_disk_named, write_atomic
+from ingot.errors import ArtifactError, RecipeError, from_validation
+from ingot.files import full_disk_named, read_regular, write_atomic
 from ingot.model.transformer import Transformer
 from ingot.strict_json import parse_object
 from ingot.training.config.lora import LoraConfig
@@ -74,6 +74,34 @@ def save_adapter(model: Transformer, config: LoraConfig, folder: Path, *, base: 
         write_atomic(folder / CONFIG, json.dumps(described, indent=2).encode() + b"\n")
 
 
+def begin_adapter(model: Transformer, config: LoraConfig, generator: torch.Generator) -> None:
+    """Attach a new adapter to a model, or the one that its settings name.
+
+    Args:
+        model: The model, with the weights to start from.
+        config: Sizes, and the folder of an adapter if one is to be continued.
+        generator: Draws a new adapter's first matrices, on the CPU.
+
+    Raises:
+        ArtifactError: the adapter is missing, malformed, does more than plain LoRA, or does not
+            fit the model.
+        RecipeError: its sizes differ from the settings; or a new one's rank is too large.
+    """
+    if config.start is None:
+        attach(model, config, generator)
+        return
+    found = load_adapter(model, Path(config.start))
+    for name in ("rank", "alpha", "targets"):
+        ours, theirs = getattr(found, name), getattr(config, name)
+        if ours != theirs:
+            shown = json.dumps(ours).replace(" ", "")
+            raise RecipeError(
+                f"is {json.dumps(theirs)} in the recipe, but {shown} in {config.start}",
+                where=f"lora.{name}",
+                fix=f"--set 'lora.{name}={shown}'",
+            )
+
+
 def load_adapter(model: Transformer, folder: Path) -> LoraConfig:
     """Attach the adapter in ``folder`` to a model and return its sizes.
 
@@ -108,13 +136,8 @@ def read_adapter_config(folder: Path) -> LoraConfig:
         ArtifactError: the file is missing or malformed, or the adapter does more than plain LoRA.
     """
     path = folder / CONFIG
-    try:
-        with path.open("rb") as file:
-            data = file.read(_LARGEST_CONFIG)
-    except OSError as error:
-        raise ArtifactError(
-            f"cannot be read ({error.strerror})", where=path, fix="name an adapter's folder"
-        ) from error
+    fix = "name an adapter's folder"
+    data = read_regular(path, ArtifactError, max_bytes=_LARGEST_CONFIG, fix=fix)
     values = parse_object(data, where=path)
     if values.get("peft_type") != "LORA":
         raise ArtifactError(

@@ -13,6 +13,7 @@ import orjson
 
 from ingot.files import full_disk_named, write_atomic
 from ingot.training.monitoring.events import Evaluated, Event, Sampled, Skipped, Stepped
+from ingot.training.monitoring.record import read_record, step_of
 from ingot.training.monitoring.trackers import Tracker
 from ingot.training.run_folder.run import METRICS
 
@@ -84,11 +85,10 @@ def _cut(path: Path, from_step: int) -> None:
     if not path.exists():
         return
     kept = []
-    for line in path.read_bytes().splitlines(keepends=True):
-        try:
-            record = orjson.loads(line)
-        except orjson.JSONDecodeError:
+    for line in read_record(path.parent).splitlines(keepends=True):
+        step = step_of(line)
+        if not line.endswith(b"\n") or step is None:
             break
-        if line.endswith(b"\n") and record["step"] <= from_step:
+        if step <= from_step:
             kept.append(line)
     write_atomic(path, b"".join(kept))

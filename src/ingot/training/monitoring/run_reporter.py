@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ingot.training.compute.flops import training_flops
 from ingot.training.monitoring.events import Event, Observer, Stepped
 from ingot.training.monitoring.metrics import Metrics
 from ingot.training.monitoring.trackers import open_trackers
@@ -102,7 +103,7 @@ class RunReporter:
         """Report an update that was applied; ``seconds`` are those so far and those left."""
         cost = self._run.recipe.cost
         speed = self._speeds[-1]
-        flops = speed * self._config.training_flops(self._context)
+        flops = speed * training_flops(self._config, self._run.recipe.lora, self._context)
         self(
             Stepped(
                 step=state.step,
@@ -124,7 +125,7 @@ class RunReporter:
     def result(self, state: RunState) -> TrainingResult:
         """Return how the run ended."""
         speed = statistics.median(self._speeds) if self._speeds else 0.0
-        flops = speed * self._config.training_flops(self._context)
+        flops = speed * training_flops(self._config, self._run.recipe.lora, self._context)
         return TrainingResult(
             steps=state.step,
             tokens=state.tokens,

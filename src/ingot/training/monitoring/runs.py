@@ -9,8 +9,9 @@ from pathlib import Path
 import orjson
 
 from ingot.errors import IngotError, UsageError
+from ingot.training.monitoring.record import read_record, step_of
 from ingot.training.run_folder import checkpoint
-from ingot.training.run_folder.run import METRICS, RECORD, open_run
+from ingot.training.run_folder.run import RECORD, open_run
 from ingot.training.run_folder.run_state import RunState
 
 
@@ -95,18 +96,24 @@ def summarise(path: Path) -> RunSummary:
 
 
 def read_curves(path: Path) -> Curves:
-    """Read a run's losses; a run that has recorded nothing yet gives none."""
+    """Read a run's losses; a run that has recorded nothing yet gives none.
+
+    Raises:
+        TrainingError: the record is not a regular file, or too large to be read.
+    """
     curves = Curves(path.name, [], [], [], [])
-    record = path / METRICS
-    for line in record.read_bytes().splitlines() if record.is_file() else []:
-        try:
-            event = orjson.loads(line)
-        except orjson.JSONDecodeError:
+    for line in read_record(path).splitlines():
+        step = step_of(line)
+        if step is None:
             break  # the last line of a run that was killed, or one being written
-        if event["event"] == "stepped":
-            curves.steps.append(event["step"])
-            curves.losses.append(event["loss"])
-        elif event["event"] == "evaluated":
-            curves.scored_steps.append(event["step"])
-            curves.scored_losses.append(event["loss"])
+        event = orjson.loads(line)
+        loss = event.get("loss")
+        if not isinstance(loss, int | float):
+            continue
+        if event.get("event") == "stepped":
+            curves.steps.append(step)
+            curves.losses.append(loss)
+        elif event.get("event") == "evaluated":
+            curves.scored_steps.append(step)
+            curves.scored_losses.append(loss)
     return curves
