@@ -1,79 +1,91 @@
 from __future__ import annotations
 
-import itertools
+import contextlib
 import json
+from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 
-from ingot.server.engine.tools import ToolReader, written_call
-from ingot.server.schemas.chat import MadeToolCall
-
-
-def read(pieces: list[str]) -> tuple[str, list[MadeToolCall]]:
-    reader = ToolReader()
-    text, calls = "", []
-    for piece in pieces:
-        said, found = reader.push(piece)
-        text += said
-        calls += found
-    return text + reader.flush(), calls
+from ingot.artifact import Ingot
+from ingot.errors import UsageError
+from ingot.inference import Grammar
+from ingot.inference.request.grammar_compiler import GrammarCompiler
+from ingot.model import Tokenizer
+from ingot.server.engine.tools import call_grammar, written_call
+from ingot.server.schemas.chat import Function, Tool
 
 
-def cut(text: str, offsets: list[int]) -> list[str]:
-    borders = [0, *sorted(offset % (len(text) + 1) for offset in offsets), len(text)]
-    return [text[start:end] for start, end in itertools.pairwise(borders)]
+@pytest.fixture(scope="module")
+def compiler(ingot: Ingot) -> Iterator[GrammarCompiler]:
+    with contextlib.closing(GrammarCompiler(ingot.tokenizer)) as compiler:
+        yield compiler
 
 
-@example("", {"": -(1 << 63) - 1}, [])  # an integer that fits no machine word
-@given(
-    st.text(alphabet="<tol_ca>/ x", max_size=10),  # too short for an opening of its own
-    st.dictionaries(st.text(max_size=4), st.integers(), max_size=3),
-    st.lists(st.integers(0, 1000), max_size=8),
-)
-def test_a_call_is_found_however_the_text_is_cut(
-    around: str, arguments: dict[str, int], offsets: list[int]
-) -> None:
-    text = around + written_call("area", json.dumps(arguments)) + around
-    said, calls = read(cut(text, offsets))
-    assert said == around + around.lstrip()
-    assert [(call.function.name, json.loads(call.function.arguments)) for call in calls] == [
-        ("area", arguments)
-    ]
+def tool(name: str, parameters: dict[str, Any] | None, strict: bool | None = None) -> Tool:
+    function = Function(name=name, parameters=parameters, strict=strict)
+    return Tool(type="function", function=function)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "plain",
-        "a < b",
-        "<tool_call",
-        "<tool_call>{",
-        "<tool_call>no json</tool_call>",
-        '<tool_call>{"name": 3, "arguments": {}}</tool_call>',
-        '<tool_call>{"name": "f", "arguments": []}</tool_call>',
-        "<tool_call>[]</tool_call> after",
-        '<tool_call>{"name": "f", "arguments": {"x": NaN}}</tool_call>',
-        '<tool_call>{"name": "f", "arguments": {"x": 1e999}}</tool_call>',
-        '<tool_call>{"name": "f", "arguments": {"x": 1' + "0" * 5000 + "}}</tool_call>",
-        '<tool_call>{"name": "f", "arguments": {"x": ' + "[" * 2000 + "]" * 2000 + "}}</tool_call>",
-        "</tool_call>",
-    ],
-)
-def test_what_is_no_call_is_text(text: str) -> None:
-    assert read([text]) == (text, [])
-    assert read(list(text)) == (text, [])
+def accepts(grammar: Grammar, tokenizer: Tokenizer, text: str) -> bool:
+    state = grammar.start()
+    return all(state.accept(token) for token in tokenizer.encode(text)) and bool(
+        np.unpackbits(state.mask().view(np.uint8), bitorder="little")[tokenizer.eos_id]
+    )
 
 
-def test_many_calls_have_numbers_and_names_of_their_own() -> None:
-    text = "Well.\n" + written_call("f", "{}") + "\n" + written_call("g", '{"x": 1}')
-    said, calls = read(list(text))
-    assert said == "Well.\n"
-    assert [(call.index, call.function.name) for call in calls] == [(0, "f"), (1, "g")]
-    assert calls[0].id != calls[1].id
+NESTED = {
+    "$defs": {"P": {"type": "object", "properties": {"x": {"const": 1}}, "required": ["x"]}},
+    "type": "object",
+    "properties": {"p": {"$ref": "#/$defs/P"}},
+    "required": ["p"],
+    "additionalProperties": False,
+}
+TREE = {
+    "type": "object",
+    "properties": {"left": {"$ref": "#"}},
+    "additionalProperties": False,
+}
 
 
-def test_text_is_not_held_back_without_need() -> None:
-    assert ToolReader().push("hello <b")[0] == "hello <b"
-    assert ToolReader().push("hello <to")[0] == "hello "
+def test_each_tool_has_a_document_of_its_own(compiler: GrammarCompiler, ingot: Ingot) -> None:
+    """FAULTS C2: ``#/$defs/P`` and ``#`` mean the tool's own schema."""
+    tools = [tool("nested", NESTED), tool("tree", TREE), tool("any", None)]
+    grammar = compiler.compile("grammar", call_grammar(tools, many=False))
+    for name, arguments, right in [
+        ("nested", '{"p": {"x": 1}}', True),
+        ("nested", '{"p": {"x": 2}}', False),
+        ("nested", "{}", False),
+        ("tree", "{}", True),
+        ("tree", '{"left": {"left": {}}}', True),
+        ("tree", '{"left": 3}', False),
+        ("tree", '{"name": "tree"}', False),
+        ("any", '{"a": [1]}', True),
+        ("any", "3", False),
+        ("none", "{}", False),
+    ]:
+        call = written_call(name, arguments)
+        assert accepts(grammar, ingot.tokenizer, call) is right, call
+        assert not accepts(grammar, ingot.tokenizer, f"{call}\n{call}")
+    many = compiler.compile("grammar", call_grammar(tools, many=True))
+    call = written_call("any", "{}")
+    assert accepts(many, ingot.tokenizer, f"{call}\n{call}")
+
+
+def test_white_space_in_a_call_is_bounded(compiler: GrammarCompiler, ingot: Ingot) -> None:
+    """FAULTS C4: at most 16 characters between the parts of the arguments."""
+    grammar = compiler.compile("grammar", call_grammar([tool("f", TREE)], many=False))
+    for count, right in ((16, True), (17, False)):
+        call = written_call("f", "{" + " " * count + "}")
+        assert accepts(grammar, ingot.tokenizer, call) is right
+        call = call.replace('"arguments"', " " * count + '"arguments"')
+        assert not accepts(grammar, ingot.tokenizer, call)
+
+
+def test_what_cannot_be_enforced_is_refused_with_the_tools_name() -> None:
+    """FAULTS C5: and dropped where the tool is not strict."""
+    parameters = {"properties": {"a": {"not": {"const": 1}}}}
+    with pytest.raises(UsageError, match="the parameters of 'f': \"not\" at #/properties/a"):
+        call_grammar([tool("f", parameters)], many=False)
+    assert "not" not in json.dumps(call_grammar([tool("f", parameters, False)], many=False))

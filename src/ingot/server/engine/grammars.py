@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from ingot.errors import IngotError
+from ingot.errors import IngotError, UsageError
 from ingot.inference import Grammar
 from ingot.inference.request.grammar_compiler import GrammarCompiler, GrammarKind
+from ingot.inference.request.grammar_sequences import FollowedGrammar
 from ingot.model.tokenizer import Tokenizer
 from ingot.server.engine.tools import call_grammar
-from ingot.server.http.errors import ApiError
+from ingot.server.http.errors import ApiError, from_ingot_error
 from ingot.server.schemas.chat import Tool
 from ingot.server.schemas.common import (
     GenerationFields,
@@ -23,15 +25,24 @@ from ingot.server.schemas.common import (
 )
 from ingot.server.schemas.responses import SchemaFormat
 
-_KEPT = 64
 _AT_ONCE = 2  # as many as the compiler runs; more would only occupy threads of the pool
 _WAIT_S = 10.0
+_MAX_BYTES, _MAX_TENANT_BYTES = 64 << 20, 16 << 20
+_ENTRY_BYTES = 4096
+_REST = 5.0
+"""Seconds of rest for each second that a tenant's grammars take: at most a sixth of one CPU."""
+_MAX_REST_S = 5.0
 
 Format = TextFormat | JsonObjectFormat | JsonSchemaFormat | SchemaFormat
+_Entry = tuple[GrammarKind, str, bool]
 
 
 class GrammarCache:
-    """Least-recently-used cache of one model's grammars. Used on the event loop alone.
+    """Cache of one model's grammars by tenant. Used on the event loop alone.
+
+    What a tenant compiles is not seen by others, not even by its time. Its grammars are
+    compiled one after another, with rests. Grammars are kept by the bytes that they take,
+    measured; one that is refused is not kept.
 
     Args:
         tokenizer: The model's own.
@@ -40,50 +51,137 @@ class GrammarCache:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._compiler = GrammarCompiler(tokenizer)
         self._compiling = asyncio.Semaphore(_AT_ONCE)
-        self._kept: OrderedDict[tuple[GrammarKind, str], Grammar] = OrderedDict()
+        self._tenants: dict[str, TenantGrammars] = {}
+
+    def of(self, tenant: str) -> TenantGrammars:
+        """Return the grammars of a tenant, which is an API key's name."""
+        return self._tenants.setdefault(tenant, TenantGrammars(self))
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that all kept grammars take."""
+        return sum(tenant.bytes for tenant in self._tenants.values())
 
     def close(self) -> None:
         """End the processes that compile and follow."""
         self._compiler.close()
 
-    async def compile(self, kind: GrammarKind, text: str, field: str) -> Grammar:
+    def trim(self) -> None:
+        """Drop grammars of those that hold most, until all fit."""
+        while self.bytes > _MAX_BYTES:
+            max(self._tenants.values(), key=lambda tenant: tenant.bytes).drop_oldest()
+
+    async def compiled(
+        self, kind: GrammarKind, make: Callable[[], str], *, strict: bool
+    ) -> FollowedGrammar:
+        """Compile a grammar in a thread.
+
+        Raises:
+            UsageError: it is refused.
+            ResourceError: no process can be started for it.
+        """
+        async with self._compiling:
+            return await asyncio.to_thread(
+                lambda: self._compiler.compile(kind, make(), strict=strict)
+            )
+
+
+class TenantGrammars:
+    """Least-recently-used cache of one tenant's grammars."""
+
+    def __init__(self, shared: GrammarCache) -> None:
+        self._shared = shared
+        self._turn = asyncio.Lock()
+        self._rests_until = 0.0
+        self._kept: OrderedDict[_Entry, FollowedGrammar] = OrderedDict()
+        self.bytes = 0
+        """Bytes that its kept grammars take."""
+
+    async def compile(
+        self,
+        kind: GrammarKind,
+        text: str,
+        field: str,
+        *,
+        make: Callable[[], str] | None = None,
+        strict: bool = True,
+    ) -> Grammar:
         """Return a compiled grammar, from the cache if it is there.
 
         Args:
-            kind: What the text is.
-            text: The grammar.
+            kind: What the grammar is.
+            text: The grammar, or what it is made of.
             field: The request's field that holds it.
+            make: Makes the grammar of ``text``, in another thread; None: the text is it.
+            strict: Refuse a schema of which the answer could break a part.
 
         Raises:
-            ApiError: 400 where it is malformed or too costly, 429 where too many are compiled.
+            ApiError: 400 where it is malformed or too costly, 429 where the tenant compiles too
+                many, 503 where the machine cannot start a process.
         """
-        key = (kind, text)
+        key = (kind, text, strict)
         if key not in self._kept:
-            self._kept[key] = await self._compiled(kind, text, field)
-            if len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
+            try:
+                await asyncio.wait_for(self._turn.acquire(), _WAIT_S)
+            except TimeoutError as error:
+                raise _busy() from error
+            try:
+                if key not in self._kept:  # another request may have compiled it meanwhile
+                    self._keep(key, await self._compiled(kind, make or (lambda: text), strict))
+            except UsageError as error:
+                message = f"{field}: {error}"
+                raise ApiError(400, message, param=field, code="invalid_grammar") from error
+            except IngotError as error:
+                raise from_ingot_error(error) from error
+            finally:
+                self._turn.release()
+        grammar = self._kept[key]
         self._kept.move_to_end(key)
-        return self._kept[key]
+        self._shared.trim()
+        return grammar
 
-    async def _compiled(self, kind: GrammarKind, text: str, field: str) -> Grammar:
+    def drop_oldest(self) -> None:
+        """Drop the grammar that was used longest ago."""
+        key, grammar = self._kept.popitem(last=False)
+        self.bytes -= _cost(key, grammar)
+
+    async def _compiled(
+        self, kind: GrammarKind, make: Callable[[], str], strict: bool
+    ) -> FollowedGrammar:
+        now = time.monotonic()
+        await asyncio.sleep(self._rests_until - now)
+        begun, cost_s = time.monotonic(), None
         try:
-            await asyncio.wait_for(self._compiling.acquire(), _WAIT_S)
-        except TimeoutError as error:
-            raise ApiError(
-                429,
-                "too many grammars are being compiled; try again",
-                code="grammars_busy",
-                headers={"retry-after": str(round(_WAIT_S))},
-            ) from error
-        try:
-            return await asyncio.to_thread(self._compiler.compile, kind, text)
-        except IngotError as error:
-            raise ApiError(400, f"{field}: {error}", param=field, code="invalid_grammar") from error
+            grammar = await self._shared.compiled(kind, make, strict=strict)
+            cost_s = grammar.cost_s
+            return grammar
         finally:
-            self._compiling.release()
+            ended = time.monotonic()
+            rest = _REST * (ended - begun if cost_s is None else cost_s)
+            self._rests_until = ended + min(rest, _MAX_REST_S)
+
+    def _keep(self, key: _Entry, grammar: FollowedGrammar) -> None:
+        self._kept[key] = grammar
+        self.bytes += _cost(key, grammar)
+        while self.bytes > _MAX_TENANT_BYTES and len(self._kept) > 1:
+            self.drop_oldest()
 
 
-async def request_grammar(request: GenerationFields, grammars: GrammarCache) -> Grammar | None:
+def _cost(key: _Entry, grammar: FollowedGrammar) -> int:
+    """Return the bytes of a kept grammar, its text included, of any width."""
+    return grammar.size + 4 * len(key[1]) + _ENTRY_BYTES
+
+
+def _busy() -> ApiError:
+    return ApiError(
+        429,
+        "too many grammars are being compiled for this key; try again",
+        code="grammars_busy",
+        headers={"retry-after": str(round(_WAIT_S))},
+    )
+
+
+async def request_grammar(request: GenerationFields, grammars: TenantGrammars) -> Grammar | None:
     """Return the grammar that a request's answer follows, if any.
 
     Raises:
@@ -103,7 +201,7 @@ async def request_grammar(request: GenerationFields, grammars: GrammarCache) -> 
 
 
 async def format_grammar(
-    wanted: Format | None, grammars: GrammarCache, field: str
+    wanted: Format | None, grammars: TenantGrammars, field: str
 ) -> Grammar | None:
     """Return the grammar of a response format; None for plain text.
 
@@ -114,17 +212,21 @@ async def format_grammar(
         return None
     if isinstance(wanted, JsonObjectFormat):
         return await grammars.compile("json_object", "", field)
-    schema = wanted.json_schema.schema_ if isinstance(wanted, JsonSchemaFormat) else wanted.schema_
-    return await grammars.compile("json_schema", json.dumps(schema), field)
+    told = wanted.json_schema if isinstance(wanted, JsonSchemaFormat) else wanted
+    text, strict = json.dumps(told.schema_), told.strict is not False
+    return await grammars.compile("json_schema", text, field, strict=strict)
 
 
-async def tool_grammar(tools: Sequence[Tool], grammars: GrammarCache, *, many: bool) -> Grammar:
+async def tool_grammar(tools: Sequence[Tool], grammars: TenantGrammars, *, many: bool) -> Grammar:
     """Return the grammar of one call, or of one or more calls, of these tools.
 
     Raises:
         ApiError: 400 where a schema of theirs is not good.
     """
-    return await grammars.compile("grammar", call_grammar(tools, many=many), "tools")
+    told = [[tool.function.name, tool.function.parameters, tool.function.strict] for tool in tools]
+    return await grammars.compile(
+        "grammar", json.dumps([many, told]), "tools", make=lambda: call_grammar(tools, many=many)
+    )
 
 
 def _chosen(outputs: StructuredOutputs) -> tuple[GrammarKind, str]:

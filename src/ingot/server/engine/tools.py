@@ -1,4 +1,4 @@
-r"""Tool calls: described to the model, required by a grammar, and parsed from its answer.
+r"""Tool calls: described to the model, and required by a grammar.
 
 A call is written as Hermes and Qwen models write it:
 ``<tool_call>\n{"name": …, "arguments": {…}}\n</tool_call>``. For a
@@ -8,18 +8,15 @@ template that does not render tools, a system message describes them in the same
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
+from ingot.errors import UsageError
+from ingot.inference.request.grammar_compiler import with_space
+from ingot.inference.request.json_schema.prepare import prepare_schema
 from ingot.server.http.errors import ApiError
 from ingot.server.schemas.chat import (
     AllowedToolsChoice,
-    CalledFunction,
-    MadeToolCall,
     Tool,
     ToolChoice,
 )
@@ -47,18 +44,26 @@ def written_call(name: str, arguments: str) -> str:
 
 
 def call_grammar(tools: Iterable[Tool], *, many: bool) -> str:
-    """Return the Lark grammar of one call, or of one or more, of these tools."""
+    """Return the Lark grammar of one call, or of one or more, of these tools.
+
+    Each tool's schema is a document of its own, so that ``#`` in it means itself.
+
+    Raises:
+        UsageError: a schema cannot be enforced.
+    """
     rules, names = [], []
     for number, tool in enumerate(tools):
-        parameters = tool.function.parameters or {"type": "object"}
-        schema = {
-            "type": "object",
-            "properties": {"name": {"const": tool.function.name}, "arguments": parameters},
-            "required": ["name", "arguments"],
-            "additionalProperties": False,
-        }
+        function = tool.function
+        parameters = {"type": "object"} | (function.parameters or {})
+        try:
+            schema = prepare_schema(json.dumps(parameters), strict=function.strict is not False)
+        except UsageError as error:
+            where = f"the parameters of {function.name!r}"
+            raise UsageError(error.what, where=where, fix=error.fix) from error
         names.append(f"call_{number}")
-        rules.append(f"call_{number}: %json {json.dumps(schema)}")
+        opening = json.dumps(f'{{"name": {json.dumps(function.name)}, "arguments": ')
+        rules.append(f'call_{number}: {opening} arguments_{number} "}}"')
+        rules.append(f"arguments_{number}: %json {json.dumps(with_space(schema))}")
     start = 'call ("\\n" call)*' if many else "call"
     call = f'"{OPENING}\\n" ({" | ".join(names)}) "\\n{CLOSING}"'
     return "\n".join([f"start: {start}", f"call: {call}", *rules]) + "\n"
@@ -102,74 +107,3 @@ def _named(tools: list[Tool], names: list[str]) -> list[Tool]:
                 code="invalid_value",
             )
     return [tool for name, tool in by_name.items() if name in names]
-
-
-@dataclass
-class ToolReader:
-    """Incremental parser of the calls in an answer's text.
-
-    Text is passed on at once, but for what may begin a call; a call is passed on
-    whole. What only looks like one is text; white space right after a call is not.
-    """
-
-    count: int = 0
-    """Calls found so far."""
-    _held: str = field(default="", repr=False)
-    _after_call: bool = field(default=False, repr=False)
-
-    def push(self, text: str) -> tuple[str, list[MadeToolCall]]:
-        """Take the next text; return what is plain text, and the calls now complete."""
-        self._held += text
-        plain: list[str] = []
-        calls: list[MadeToolCall] = []
-        while True:
-            before, opening, rest = self._held.partition(OPENING)
-            if not opening:
-                certain = len(before) - _overlap(before)
-                plain.append(self._plain(before[:certain]))
-                self._held = before[certain:]
-                break
-            inside, closing, after = rest.partition(CLOSING)
-            if not closing:
-                plain.append(self._plain(before))
-                self._held = opening + rest
-                break
-            call = self._call(inside)
-            plain.append(self._plain(before if call else before + opening + inside + closing))
-            if call:
-                calls.append(call)
-                self._after_call = True
-            self._held = after
-        return "".join(plain), calls
-
-    def flush(self) -> str:
-        """Return the text that was held back, at the end of the answer."""
-        held, self._held = self._held, ""
-        return self._plain(held)
-
-    def _plain(self, text: str) -> str:
-        """Return text without the white space that follows a call."""
-        if self._after_call:
-            text = text.lstrip()
-            self._after_call = not text
-        return text
-
-    def _call(self, inside: str) -> MadeToolCall | None:
-        try:
-            orjson.loads(inside)  # strict, but large integers become floats
-            said = json.loads(inside)
-            name, arguments = said["name"], said["arguments"]
-            text = json.dumps(arguments, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        except (ValueError, RecursionError, KeyError, TypeError):
-            return None
-        if not isinstance(name, str) or not isinstance(arguments, dict):
-            return None
-        function = CalledFunction(name, text)
-        self.count += 1
-        return MadeToolCall(f"call_{uuid.uuid4().hex[:24]}", self.count - 1, function)
-
-
-def _overlap(text: str) -> int:
-    """Return the length of the longest end of the text that may begin a call."""
-    longest = min(len(text), len(OPENING) - 1)
-    return next((n for n in range(longest, 0, -1) if OPENING.startswith(text[-n:])), 0)

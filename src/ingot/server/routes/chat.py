@@ -16,7 +16,7 @@ from ingot.server.engine.grammars import request_grammar, tool_grammar
 from ingot.server.engine.model_registry import ServedModel
 from ingot.server.engine.prompts import conversation_of
 from ingot.server.engine.service import Service
-from ingot.server.engine.tools import ToolReader
+from ingot.server.engine.tool_reader import ToolReader
 from ingot.server.http.errors import ApiError
 from ingot.server.http.router import STREAMED, Router
 from ingot.server.routes.generation import (
@@ -57,9 +57,9 @@ def add_chat(router: Router, service: Service) -> None:
         grammar: Grammar | None = None
         if required:
             many = request.parallel_tool_calls is not False
-            grammar = await tool_grammar(required, model.grammars, many=many)
+            grammar = await tool_grammar(required, model.grammars.of(context.key_name), many=many)
         elif request.has_grammar:
-            grammar = await request_grammar(request, model.grammars)
+            grammar = await request_grammar(request, model.grammars.of(context.key_name))
         space = model.loop.max_context - len(prompt)
         candidates = [
             request.sampling(
@@ -105,7 +105,8 @@ class ChatWriter:
         scored = choices if request.logprobs else ()
         self._logprobs = [LogprobsWriter(tokenizer) for _ in scored]
         self._frame = ChunkFrame(ChatChunk(*self._head(), [], None, None))
-        self._readers = [ToolReader() if reads_tools else None for _ in choices]
+        single = request.parallel_tool_calls is False
+        self._readers = [ToolReader(single) if reads_tools else None for _ in choices]
 
     def collect(self, index: int, delta: OutputDelta) -> None:
         """Take log-probabilities, if they are asked for."""
@@ -118,8 +119,9 @@ class ChatWriter:
         for index, answer in enumerate(answers):
             content, calls = answer.text, None
             if reader := self._readers[index]:
-                text, found = reader.push(answer.text)
-                content, calls = text + reader.flush(), found or None
+                content, found = reader.push(answer.text)
+                rest, last = reader.flush(cut=answer.finish_reason == "length")
+                content, calls = content + rest, [*found, *last] or None
             message = ChatMessage(content if content or not calls else None, calls)
             reason = self._reason(index, answer) or "stop"
             scored = self._logprobs[index].collected_chat() if self._logprobs else None
@@ -138,7 +140,8 @@ class ChatWriter:
         if reader := self._readers[index]:
             text, calls = reader.push(delta.text)
             if delta.finish_reason:
-                text += reader.flush()
+                rest, last = reader.flush(cut=delta.finish_reason == "length")
+                text, calls = text + rest, [*calls, *last]
         scored, reason = self._scored(index, delta), self._reason(index, delta)
         new: dict[str, Any] = {"content": text} if text else {}
         if calls:

@@ -41,7 +41,8 @@ def add_completions(router: Router, service: Service) -> None:
         prompts = await model.prompts.encode(http_request, request.prompts)
         if service.config.log_prompts:
             context.prompts = [model.ingot.tokenizer.decode(ids) for ids in prompts]
-        grammar = await request_grammar(request, model.grammars) if request.has_grammar else None
+        grammars = model.grammars.of(context.key_name)
+        grammar = await request_grammar(request, grammars) if request.has_grammar else None
         generation = GenerationRequest(
             model=model,
             prompts=prompts,

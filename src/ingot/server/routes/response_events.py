@@ -15,7 +15,7 @@ import orjson
 
 from ingot.inference import OutputDelta
 from ingot.server.engine.model_registry import ServedModel
-from ingot.server.engine.tools import ToolReader
+from ingot.server.engine.tool_reader import ToolReader
 from ingot.server.http.errors import ApiError
 from ingot.server.routes.generation import UsageCounter, server_sent_event
 from ingot.server.routes.logprobs import LogprobsWriter
@@ -56,7 +56,8 @@ class ResponsesWriter:
         keep: Callable[[ResponseBody, bytes], None] | None,
     ) -> None:
         self._keep = keep
-        self._reader = ToolReader() if reads_tools else None
+        single = request.parallel_tool_calls is False
+        self._reader = ToolReader(single) if reads_tools else None
         scored = request.logprobs_wanted is not None
         self._scorer = LogprobsWriter(model.ingot.tokenizer) if scored else None
         self._output: list[AnswerMessage | AnswerCall] = []
@@ -107,7 +108,8 @@ class ResponsesWriter:
         if reader := self._reader:
             text, calls = reader.push(delta.text)
             if delta.finish_reason:
-                text += reader.flush()
+                rest, last = reader.flush(cut=delta.finish_reason == "length")
+                text, calls = text + rest, [*calls, *last]
         self._cut = delta.finish_reason == "length"
         scored: list[ChatTokenLogprob] = []
         if self._scorer and delta.logprobs:

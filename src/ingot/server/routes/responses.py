@@ -46,10 +46,10 @@ def add_responses(router: Router, service: Service) -> None:
         grammar: Grammar | None
         if required:
             many = request.parallel_tool_calls is not False
-            grammar = await tool_grammar(required, model.grammars, many=many)
+            grammar = await tool_grammar(required, model.grammars.of(context.key_name), many=many)
         else:
             wanted = request.text.format if request.text else None
-            grammar = await format_grammar(wanted, model.grammars, "text")
+            grammar = await format_grammar(wanted, model.grammars.of(context.key_name), "text")
         space = model.loop.max_context - len(prompt)
         params = request.sampling(
             0,

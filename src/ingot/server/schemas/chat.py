@@ -32,7 +32,7 @@ class Function(Strict):
     parameters: dict[str, JsonValue] | None = None
     """JSON schema of its arguments; null takes any object."""
     strict: bool | None = None
-    """Accepted for compatibility; a required call always follows the schema."""
+    """False drops the keywords that cannot be enforced in a required call, instead of refusing."""
 
 
 class Tool(Strict):

@@ -114,7 +114,7 @@ class JsonSchema(Strict):
     description: str | None = None
     schema_: Annotated[dict[str, JsonValue], Field(alias="schema")]
     strict: bool | None = None
-    """Accepted for compatibility; the answer always follows the schema."""
+    """False drops the keywords that cannot be enforced during generation, instead of refusing."""
 
 
 class TextFormat(Strict):
