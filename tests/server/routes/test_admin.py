@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
@@ -9,6 +12,7 @@ from ingot.artifact import Ingot
 from ingot.inference import EngineLoop
 from ingot.server import Server, ServerConfig
 from ingot.server.access.api_keys import make_key
+from ingot.server.routes import admin
 
 
 @pytest.mark.parametrize(
@@ -49,3 +53,33 @@ def test_a_path_that_no_file_can_have_is_refused(
         answer = httpx.post(f"{server.url}/admin/ingots", json=body, headers=headers, timeout=300)
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == "path"
+
+
+def test_verifying_rests_four_times_as_long_as_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hashing all weights in a loop must not take the memory bus from those who generate."""
+    now, rested, at_once = [0.0], list[float](), [0, 0]
+
+    async def sleep(seconds: float) -> None:
+        rested.append(seconds)
+        now[0] += seconds
+
+    def hash_weights() -> dict[str, str]:
+        at_once[0] += 1
+        at_once[1] = max(at_once)
+        now[0] += 3.0
+        at_once[0] -= 1
+        return {}
+
+    clock = SimpleNamespace(monotonic=lambda: now[0])
+    threads = SimpleNamespace(Lock=asyncio.Lock, sleep=sleep, to_thread=asyncio.to_thread)
+    monkeypatch.setattr(admin, "time", clock)
+    monkeypatch.setattr(admin, "asyncio", threads)
+    model: Any = SimpleNamespace(loop=SimpleNamespace(weight_digests=hash_weights))
+
+    async def run() -> None:
+        verifier = admin._Verifier()
+        await asyncio.gather(*(verifier.digests(model) for _ in range(3)))
+
+    asyncio.run(run())
+    assert rested == [0.0, 12.0, 12.0]
+    assert at_once == [0, 1]
