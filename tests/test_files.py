@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
 import pytest
 
-from ingot.errors import RecipeError, TrainingError
-from ingot.files import read_regular
+from ingot.errors import CorpusError, RecipeError, TrainingError
+from ingot.files import read_regular, sha256_file
 from ingot.settings import read_toml
 
 
@@ -20,6 +21,17 @@ def test_a_pipe_or_device_is_refused_at_once(tmp_path: Path) -> None:
             read_regular(path, TrainingError, max_bytes=10)
     with pytest.raises(RecipeError, match="is not a regular file"):
         read_toml(tmp_path / "pipe", RecipeError)
+
+
+def test_a_digest_is_of_a_regular_file_alone(tmp_path: Path) -> None:
+    """FAULTS B4: a pipe among the data of a run hung its digest."""
+    path = tmp_path / "data.jsonl"
+    path.write_bytes(b"text")
+    assert sha256_file(path, CorpusError) == hashlib.sha256(b"text").hexdigest()
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    for name, what in (("pipe.jsonl", "not a regular file"), ("absent.jsonl", "cannot be read")):
+        with pytest.raises(CorpusError, match=what):
+            sha256_file(tmp_path / name, CorpusError)
 
 
 def test_a_file_of_the_largest_size_is_read_and_a_longer_one_refused(tmp_path: Path) -> None:

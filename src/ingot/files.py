@@ -72,10 +72,17 @@ def sync_folder(path: Path) -> None:
         os.close(handle)
 
 
-def sha256_file(path: Path) -> str:
-    """Return the SHA-256 of the file's bytes in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def sha256_file(path: Path, error: type[IngotError]) -> str:
+    """Return the SHA-256 of a regular file's bytes in hexadecimal.
+
+    Raises:
+        IngotError: of the class ``error``; the file cannot be opened or read.
+    """
+    with open_regular(path, error) as file:
+        try:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as cause:
+            raise error(f"cannot be read ({cause.strerror})", where=path) from cause
 
 
 def open_regular(path: Path, error: type[IngotError], *, fix: str | None = None) -> BufferedReader:

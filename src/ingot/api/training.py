@@ -52,7 +52,7 @@ from ingot.training.run_folder.run import (
     require_run,
 )
 from ingot.training.run_folder.stopped import stopped_run
-from ingot.training.run_folder.trained_weights import trained_weights, write_adapter
+from ingot.training.run_folder.trained_weights import trained_arrays, write_adapter
 
 PathLike = str | os.PathLike[str]
 Paths = PathLike | Sequence[PathLike]
@@ -258,7 +258,7 @@ def freeze(
     state = checkpoints.read_state(folder)
     # The best checkpoint may be older than the recipe that the run follows now.
     followed = make_recipe(state.recipe) if state.recipe is not None else opened.recipe
-    weights = {name: tensor.numpy() for name, tensor in trained_weights(opened, folder).items()}
+    weights = trained_arrays(opened, folder)
     quantized = None
     if scheme is not None:
         quantized = (

@@ -65,7 +65,8 @@ def calibrate(
     fused = fused_matrices(config)
     check_patterns(scheme, fused)
     model = Transformer(config)
-    model.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
+    for name, value in weights.items():
+        np.copyto(model.get_parameter(name).detach().numpy(), value)
     windows = _windows(text, config.max_position_embeddings, tokens)
     done: dict[str, QuantizedMatrix] = {}
 
@@ -143,5 +144,5 @@ def _replace(model: Transformer, parts: tuple[str, ...], values: NDArray[np.floa
     first = 0
     for part in parts:
         parameter = model.get_parameter(part)
-        parameter.copy_(torch.from_numpy(values[first : first + len(parameter)]))
+        np.copyto(parameter.detach().numpy(), values[first : first + len(parameter)])
         first += len(parameter)

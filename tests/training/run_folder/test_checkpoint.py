@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,33 @@ def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
     ):
         assert read.keys() == expected.keys()
         assert all(torch.equal(read[name], expected[name]) for name in expected)
+
+
+def test_what_was_hashed_is_what_is_read(tmp_path: Path) -> None:
+    """FAULTS B3: a file was hashed, then read again: an edit between went unnoticed."""
+    folder = save(tmp_path, 7)
+    path = folder / checkpoint.MODEL
+    whole = path.read_bytes()
+    stop = threading.Event()
+
+    def edit() -> None:
+        with path.open("r+b") as file:
+            while not stop.is_set():
+                for byte in (whole[-1] ^ 0x40, whole[-1]):
+                    file.seek(-1, os.SEEK_END)
+                    file.write(bytes([byte]))
+                    file.flush()
+
+    writer = threading.Thread(target=edit)
+    writer.start()
+    try:
+        for _ in range(200):
+            with contextlib.suppress(TrainingError):
+                read = checkpoint_tensors.read_weights(folder)
+                assert all(torch.equal(read[name], WEIGHTS[name]) for name in WEIGHTS)
+    finally:
+        stop.set()
+        writer.join()
 
 
 def test_the_latest_and_the_best_survive_pruning(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ without holes or overlaps. Everything in a file is taken as hostile until checke
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import sys
@@ -217,18 +218,25 @@ class TensorFile:
             memory, offset = memory[count:], offset + count
 
 
-def read_tensors(path: Path) -> LoadedTensors:
-    """Read a safetensors file and check all of its structure.
+def read_tensors(path: Path, *, sha256: str | None = None) -> LoadedTensors:
+    """Read a safetensors file once, into sealed memory, and check all of its structure.
+
+    Args:
+        path: The file.
+        sha256: The digest that it must have, which is worked out from the memory returned.
 
     Raises:
-        ArtifactError: it is missing, truncated or malformed.
+        ArtifactError: it is missing, truncated or malformed, or has another digest.
     """
     with open_regular(path, ArtifactError) as opened:
         file = TensorFile(os.dup(opened.fileno()), where=path)
     try:
-        return file.load()
+        loaded = file.load()
     finally:
         file.close()
+    if sha256 is not None and hashlib.sha256(loaded.contents).hexdigest() != sha256:
+        raise ArtifactError("does not match its digest", where=path)
+    return loaded
 
 
 def _parsed(

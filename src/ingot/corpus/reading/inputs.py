@@ -63,7 +63,7 @@ def resolve_inputs(
             inputs.append(Input("stdin", path, _spool_stdin(path, stdin)))
         elif text.startswith(PREFIX):
             path = spool_dataset(text, config.json_field, spool)
-            inputs.append(Input(text, path, sha256_file(path)))
+            inputs.append(Input(text, path, sha256_file(path, CorpusError)))
         else:
             inputs.append(Input(source.resolve().name, source))
     return inputs

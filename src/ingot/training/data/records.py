@@ -89,8 +89,5 @@ def data_digest(paths: Sequence[Path]) -> str:
     """
     digest = hashlib.sha256()
     for path in paths:
-        try:
-            digest.update(sha256_file(path).encode())
-        except OSError as error:
-            raise CorpusError(f"cannot be read ({error.strerror})", where=path) from error
+        digest.update(sha256_file(path, CorpusError).encode())
     return digest.hexdigest()

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from ingot.artifact import DTYPES, read_tensors, write_tensors
+from ingot.artifact import DTYPES, LoadedTensors, read_tensors, write_tensors
 from ingot.errors import ArtifactError, TrainingError
-from ingot.files import full_disk_named, open_regular, sync_folder, write_atomic
+from ingot.files import full_disk_named, sync_folder, write_atomic
 from ingot.training.run_folder.checkpoint import (
     MODEL,
     OPTIMIZER,
@@ -76,7 +76,16 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     Raises:
         TrainingError: they are missing or damaged.
     """
-    return _read(folder, MODEL)
+    return _as_torch(_read(folder, MODEL))
+
+
+def read_arrays(folder: Path) -> dict[str, NDArray[Any]]:
+    """Return a checkpoint's weights as read-only arrays, with the digest checked.
+
+    Raises:
+        TrainingError: they are missing or damaged.
+    """
+    return {name: tensor.array() for name, tensor in _read(folder, MODEL).items()}
 
 
 def read_optimizer(folder: Path) -> dict[str, Tensor]:
@@ -85,28 +94,23 @@ def read_optimizer(folder: Path) -> dict[str, Tensor]:
     Raises:
         TrainingError: it is missing or damaged.
     """
-    return _read(folder, OPTIMIZER)
+    return _as_torch(_read(folder, OPTIMIZER))
 
 
-def _read(folder: Path, name: str) -> dict[str, Tensor]:
-    path = folder / name
-    expected = read_state(folder).sha256.get(name)
+def _read(folder: Path, name: str) -> LoadedTensors:
+    """Read a file once: the memory that is hashed is the one that is used."""
+    expected = read_state(folder).sha256.get(name, "")
     try:
-        with open_regular(path, TrainingError, fix=use_earlier(folder)) as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if digest != expected:
-            raise TrainingError("does not match its digest", where=path, fix=use_earlier(folder))
-        tensors = read_tensors(path)
-        return {
-            key: torch.from_numpy(tensor.array().astype(DTYPES[tensor.dtype], copy=True))
-            for key, tensor in tensors.items()
-        }
-    except OSError as error:
-        raise TrainingError(
-            f"cannot be read ({error.strerror})", where=path, fix=use_earlier(folder)
-        ) from error
+        return read_tensors(folder / name, sha256=expected)
     except ArtifactError as error:
-        raise TrainingError(error.what, where=path, fix=use_earlier(folder)) from error
+        raise TrainingError(error.what, where=folder / name, fix=use_earlier(folder)) from error
+
+
+def _as_torch(tensors: LoadedTensors) -> dict[str, Tensor]:
+    return {
+        name: torch.from_numpy(tensor.array().astype(DTYPES[tensor.dtype], copy=True))
+        for name, tensor in tensors.items()
+    }
 
 
 def _to_numpy(tensors: Mapping[str, Tensor]) -> dict[str, Any]:

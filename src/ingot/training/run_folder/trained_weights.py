@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ingot.errors import RecipeError, TrainingError
@@ -26,6 +28,13 @@ def trained_weights(run: Run, folder: Path) -> dict[str, Tensor]:
     model = _adapted(run, folder)
     merge(model)
     return {name: tensor.detach() for name, tensor in model.state_dict().items()}
+
+
+def trained_arrays(run: Run, folder: Path) -> dict[str, NDArray[np.float32]]:
+    """Return what ``trained_weights`` does as arrays that may be read-only, without a copy."""
+    if run.recipe.lora is None:
+        return checkpoint_tensors.read_arrays(folder)
+    return {name: tensor.numpy() for name, tensor in trained_weights(run, folder).items()}
 
 
 def write_adapter(run: Run, folder: Path, out: Path) -> None:
