@@ -28,9 +28,15 @@ def ask(client: openai.OpenAI, further: dict[str, Any] | None = None, **fields: 
     return client.completions.create(**(GREEDY | fields), extra_body=further)
 
 
-def token_ids(client: openai.OpenAI, ingot: Ingot, **fields: Any) -> list[int]:
+def token_ids(
+    client: openai.OpenAI, ingot: Ingot, further: dict[str, Any] | None = None, **fields: Any
+) -> list[int]:
     """Return the answer's tokens, by their names in the log-probabilities."""
-    written = ask(client, {"ignore_eos": True}, logprobs=0, **fields).choices[0].logprobs
+    written = (
+        ask(client, {"ignore_eos": True} | (further or {}), logprobs=0, **fields)
+        .choices[0]
+        .logprobs
+    )
     assert written is not None
     names = {_name(ingot, token): token for token in range(ingot.tokenizer.vocab_size)}
     return [names[token] for token in written.tokens or ()]
@@ -331,3 +337,102 @@ def test_usage_says_how_many_guesses_of_speculation_were_right(ingot: Ingot) -> 
     rejected = usage.completion_tokens_details.rejected_prediction_tokens
     assert accepted == stats.accepted_tokens > 10
     assert rejected == stats.drafted_tokens - stats.accepted_tokens
+
+
+def test_only_allowed_tokens_are_generated(client: openai.OpenAI, ingot: Ingot) -> None:
+    """FAULTS C13: allowed_token_ids, as in vLLM."""
+    allowed = [40, 41, 42]
+    further = {"allowed_token_ids": allowed, "ignore_eos": True}
+    written = ask(client, further, logprobs=0).choices[0].logprobs
+    assert written is not None
+    assert set(written.tokens or ()) <= {_name(ingot, token) for token in allowed}
+    with pytest.raises(openai.BadRequestError, match="is not a token id") as caught:
+        ask(client, {"allowed_token_ids": [100_000]})
+    assert caught.value.param == "allowed_token_ids"
+
+
+def test_bad_words_are_not_written(client: openai.OpenAI, ingot: Ingot) -> None:
+    """FAULTS C13: bad_words, as in vLLM."""
+    usual = token_ids(client, ingot)
+    texts = {token: ingot.tokenizer.decode([token]) for token in usual}
+    token, word = next(
+        (token, text) for token, text in texts.items() if ingot.tokenizer.encode(text) == [token]
+    )
+    spaced = ingot.tokenizer.encode(" " + word.lstrip())
+    assert len(spaced) == 1, "then the form with a space counts too"
+    assert token in usual
+    assert not {token, *spaced} & set(token_ids(client, ingot, further={"bad_words": [word]}))
+
+
+def test_rules_that_leave_no_token_are_the_clients_error(
+    client: openai.OpenAI, ingot: Ingot
+) -> None:
+    (token,) = ingot.tokenizer.encode("Q")
+    with pytest.raises(openai.BadRequestError, match="leave no token"):
+        ask(client, {"allowed_token_ids": [token], "bad_words": ["Q"]})
+    assert ask(client).choices
+
+
+def test_nothing_ends_an_answer_before_min_tokens(client: openai.OpenAI, ingot: Ingot) -> None:
+    """FAULTS C13: min_tokens, as in vLLM."""
+    ends = {"logit_bias": {str(ingot.tokenizer.eos_id): 100}}
+    early = ask(client, **ends)
+    late = ask(client, {"min_tokens": 9}, **ends)
+    for answer, counts in ((early, (0,)), (late, range(9, 12))):  # a character is completed first
+        assert answer.usage is not None
+        assert answer.usage.completion_tokens in counts
+        assert answer.choices[0].finish_reason == "stop"
+    with pytest.raises(openai.BadRequestError, match="max_tokens") as caught:
+        ask(client, {"min_tokens": 25})
+    assert caught.value.param == "min_tokens"
+
+
+def test_the_text_that_ended_an_answer_may_be_kept(client: openai.OpenAI) -> None:
+    """FAULTS C13: include_stop_str_in_output, as in vLLM."""
+    usual = ask(client, {"ignore_eos": True}).choices[0].text
+    stop = usual[4:6]
+    end = usual.index(stop)
+    for keep, text in ((False, usual[:end]), (True, usual[: end + 2])):
+        further = {"ignore_eos": True, "include_stop_str_in_output": keep}
+        assert ask(client, further, stop=stop).choices[0].text == text
+
+
+@pytest.mark.parametrize("max_tokens", [0, 2])
+def test_prompts_are_scored(client: openai.OpenAI, ingot: Ingot, max_tokens: int) -> None:
+    """FAULTS C13: prompt_logprobs, as in vLLM, equal to those that echo gives."""
+    echoed = ask(client, echo=True, logprobs=2, max_tokens=1).choices[0].logprobs
+    answer = ask(client, {"prompt_logprobs": 2}, max_tokens=max_tokens, n=2, seed=1)
+    ids = ingot.tokenizer.encode(PROMPT)
+    assert echoed is not None
+    for choice in answer.choices:
+        scored = choice.model_extra["prompt_logprobs"]  # type: ignore[index]
+        assert len(scored) == len(ids)
+        assert scored[0] is None
+        for index, token in enumerate(ids[1:], 1):
+            entries = scored[index]
+            assert entries[str(token)]["logprob"] == (echoed.token_logprobs or [])[index]
+            assert entries[str(token)]["decoded_token"] == _name(ingot, token)
+            ranks = [entry["rank"] for entry in entries.values() if entry["rank"]]
+            assert sorted(ranks) == [1, 2]
+            assert len(entries) in (2, 3)
+            assert next(iter(entries)) == str(token)
+    plain = ask(client).choices[0]
+    assert "prompt_logprobs" not in (plain.model_extra or {})
+
+
+def test_the_prompt_of_a_chat_is_scored(client: openai.OpenAI) -> None:
+    """FAULTS C13: prompt_logprobs in chat."""
+    asked: dict[str, Any] = {
+        "model": "tiny",
+        "messages": [{"role": "user", "content": "Hi"}],
+        "max_tokens": 2,
+        "n": 2,
+    }
+    answer = client.chat.completions.create(**asked, extra_body={"prompt_logprobs": 0})
+    assert answer.usage is not None
+    first, *others = answer.model_extra["prompt_logprobs"]  # type: ignore[index]
+    assert first is None
+    assert len(others) == answer.usage.prompt_tokens - 1
+    assert all(len(entries) == 1 for entries in others)
+    with pytest.raises(openai.BadRequestError, match="stream=true"):
+        client.chat.completions.create(**asked, stream=True, extra_body={"prompt_logprobs": 0})

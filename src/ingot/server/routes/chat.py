@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -26,7 +27,7 @@ from ingot.server.routes.generation import (
     UsageCounter,
     server_sent_event,
 )
-from ingot.server.routes.logprobs import LogprobsWriter
+from ingot.server.routes.logprobs import LogprobsWriter, PromptLogprobsWriter
 from ingot.server.routes.request_body import check_together, open_request, request_options
 from ingot.server.schemas.chat import (
     ChatChoice,
@@ -66,13 +67,15 @@ def add_chat(router: Router, service: Service) -> None:
                 choice,
                 max_tokens=min(request.most_tokens or space, space),
                 logprobs=request.logprobs_wanted,
+                # All answers have the same prompt, which is scored once.
+                prompt_logprobs=None if choice else request.prompt_logprobs,
                 grammar=grammar,
             )
             for choice in range(request.n or 1)
         ]
         options = request_options(context, service.config, request.end_user, request)
         generation = GenerationRequest(model, [prompt], candidates, options, bool(request.stream))
-        writer = ChatWriter(request, bool(conversation.tools), model)
+        writer = ChatWriter(request, prompt, bool(conversation.tools), model)
         return GenerationResponse(generation, writer, service, context)
 
 
@@ -95,8 +98,12 @@ def _check(request: ChatRequest) -> None:
 class ChatWriter:
     """Writes answers in the form of OpenAI's chat."""
 
-    def __init__(self, request: ChatRequest, reads_tools: bool, model: ServedModel) -> None:
+    def __init__(
+        self, request: ChatRequest, prompt: list[int], reads_tools: bool, model: ServedModel
+    ) -> None:
         self._request = request
+        self._prompt = prompt
+        self._read = 0  # prompt tokens whose log-probabilities are written
         self._model = model
         self._id = f"chatcmpl-{uuid.uuid4().hex}"
         self._created = int(time.time())
@@ -104,12 +111,19 @@ class ChatWriter:
         tokenizer = model.ingot.tokenizer
         scored = choices if request.logprobs else ()
         self._logprobs = [LogprobsWriter(tokenizer) for _ in scored]
+        self._prompt_logprobs: PromptLogprobsWriter | None = None
+        if request.prompt_logprobs is not None:
+            self._prompt_logprobs = PromptLogprobsWriter(LogprobsWriter(tokenizer))
         self._frame = ChunkFrame(ChatChunk(*self._head(), [], None, None))
         single = request.parallel_tool_calls is False
         self._readers = [ToolReader(single) if reads_tools else None for _ in choices]
 
     def collect(self, index: int, delta: OutputDelta) -> None:
         """Take log-probabilities, if they are asked for."""
+        if self._prompt_logprobs and (entries := delta.prompt_logprobs):
+            part = self._prompt[self._read : self._read + len(entries)]
+            self._prompt_logprobs.collect(part, entries)
+            self._read += len(entries)
         if self._logprobs and delta.logprobs:
             self._logprobs[index].collect_chat(delta.logprobs)
 
@@ -126,7 +140,10 @@ class ChatWriter:
             reason = self._reason(index, answer) or "stop"
             scored = self._logprobs[index].collected_chat() if self._logprobs else None
             choices.append(ChatChoice(index, message, scored, reason))
-        return orjson.dumps(ChatCompletion(*self._head(), choices, counter.usage(), counter.timing))
+        whole = ChatCompletion(*self._head(), choices, counter.usage(), counter.timing)
+        if self._prompt_logprobs:
+            whole = replace(whole, prompt_logprobs=self._prompt_logprobs.collected())
+        return orjson.dumps(whole)
 
     def opening(self) -> Iterator[bytes]:
         """Return a chunk with the role for each answer."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, cast
 
 import orjson
@@ -24,9 +24,15 @@ from ingot.server.routes.generation import (
     UsageCounter,
     server_sent_event,
 )
-from ingot.server.routes.logprobs import LogprobsWriter
+from ingot.server.routes.logprobs import LogprobsWriter, PromptLogprobsWriter
 from ingot.server.routes.request_body import check_together, open_request, request_options
-from ingot.server.schemas.completions import Choice, Completion, CompletionRequest, Logprobs
+from ingot.server.schemas.completions import (
+    Choice,
+    Completion,
+    CompletionRequest,
+    Logprobs,
+    ScoredChoice,
+)
 
 
 def add_completions(router: Router, service: Service) -> None:
@@ -66,8 +72,11 @@ def _check(request: CompletionRequest) -> None:
             wrong.append(("best_of", "is less than n; raise it, or leave it out"))
         elif request.stream and request.best_of > request.choices_per_prompt:
             wrong.append(("best_of", "is chosen from whole answers; leave out stream"))
-    if request.max_tokens == 0 and not request.scores_prompt:
-        wrong.append(("max_tokens", "is 0, which goes with echo and logprobs alone"))
+    scored = request.scores_prompt or request.prompt_logprobs is not None
+    if request.max_tokens == 0 and not scored:
+        wrong.append(("max_tokens", "is 0, which goes with echo and logprobs, or prompt_logprobs"))
+    if request.scores_prompt and request.prompt_logprobs not in (None, request.logprobs):
+        wrong.append(("prompt_logprobs", "must equal logprobs where echo scores the prompt too"))
     for name, problem in wrong:
         raise ApiError(400, f"{name} {problem}", param=name, code="invalid_value")
 
@@ -85,9 +94,13 @@ class CompletionWriter:
         self._created = int(time.time())
         count = 0 if request.logprobs is None else len(prompts) * request.candidates_per_prompt
         self._logprobs = [LogprobsWriter(model.ingot.tokenizer) for _ in range(count)]
+        answers = len(prompts) * request.candidates_per_prompt
+        scored = answers if request.prompt_logprobs is not None else 0
+        names = LogprobsWriter(model.ingot.tokenizer)
+        self._prompt_logprobs = [PromptLogprobsWriter(names) for _ in range(scored)]
         self._begun: set[int] = set()
-        self._read = [0] * count  # prompt tokens whose log-probabilities are written
-        self._sums = [(0.0, 0)] * (len(prompts) * request.candidates_per_prompt)
+        self._read = [0] * answers  # prompt tokens whose log-probabilities are written
+        self._sums = [(0.0, 0)] * answers
         self._frame = ChunkFrame(self._completion([], None))
 
     def collect(self, index: int, delta: OutputDelta) -> None:
@@ -95,12 +108,13 @@ class CompletionWriter:
         total, count = self._sums[index]
         total += sum(entry.logprob for entry in delta.logprobs)
         self._sums[index] = total, count + len(delta.logprobs)
-        if self._request.logprobs is None:
-            return
         if delta.prompt_logprobs:
             prompt = self._next_of_prompt(index, len(delta.prompt_logprobs))
-            self._logprobs[index].collect_prompt(prompt, delta.prompt_logprobs)
-        if delta.logprobs:
+            if self._prompt_logprobs:
+                self._prompt_logprobs[index].collect(prompt, delta.prompt_logprobs)
+            if self._request.scores_prompt:
+                self._logprobs[index].collect_prompt(prompt, delta.prompt_logprobs)
+        if delta.logprobs and self._logprobs:
             self._logprobs[index].collect(delta.logprobs)
 
     def whole(self, answers: list[OutputDelta], counter: UsageCounter) -> bytes:
@@ -144,7 +158,7 @@ class CompletionWriter:
         """Translate a sequence's delta; the first one includes the prompt if it is echoed."""
         text = self._echoed(source) + delta.text
         scored: list[Logprobs] = []
-        if self._request.logprobs is not None and delta.prompt_logprobs:
+        if self._request.scores_prompt and delta.prompt_logprobs:
             prompt = self._next_of_prompt(source, len(delta.prompt_logprobs))
             scored.append(self._logprobs[source].write_prompt(prompt, delta.prompt_logprobs))
         if self._request.logprobs is not None and delta.logprobs:
@@ -154,7 +168,12 @@ class CompletionWriter:
     def _whole_choice(self, index: int, source: int, answer: OutputDelta) -> Choice:
         """Translate a whole answer, whose log-probabilities were collected."""
         scored = self._logprobs[source].collected() if self._logprobs else None
-        return Choice(index, self._echoed(source) + answer.text, scored, _reason(answer))
+        choice = Choice(index, self._echoed(source) + answer.text, scored, _reason(answer))
+        if not self._prompt_logprobs:
+            return choice
+        return ScoredChoice(
+            **vars(choice), prompt_logprobs=self._prompt_logprobs[source].collected()
+        )
 
     def _echoed(self, source: int) -> str:
         """Return the prompt's text the first time, if it is echoed."""
@@ -176,14 +195,14 @@ class CompletionWriter:
         total, count = self._sums[index]
         return total / count if count else 0.0
 
-    def _completion(self, choices: list[Choice], counter: UsageCounter | None) -> Completion:
+    def _completion(self, choices: Sequence[Choice], counter: UsageCounter | None) -> Completion:
         model = self._model
         return Completion(
             self._id,
             self._created,
             model.name,
             model.digest,
-            choices,
+            list(choices),
             counter.usage() if counter else None,
             counter.timing if counter else None,
         )

@@ -339,6 +339,8 @@ class GenerationResponse(Response):
         if delta.finish_reason is None:
             return
         if delta.finish_reason == "error":
+            if (delta.error or "").startswith("allowed_token_ids"):
+                raise ApiError(400, str(delta.error), code="invalid_value")
             # The client's own grammar cannot be followed.
             if (delta.error or "").startswith("grammar:"):
                 raise ApiError(400, f"the grammar failed: {delta.error}", code="invalid_grammar")

@@ -10,7 +10,7 @@ import orjson
 from ingot.inference import TokenLogprob
 from ingot.model.tokenizer import END_OF_TEXT, StreamDecoder, Tokenizer
 from ingot.server.schemas.chat import ChatLogprobs, ChatTokenLogprob, TopLogprob
-from ingot.server.schemas.completions import Logprobs
+from ingot.server.schemas.completions import Logprobs, PromptLogprob, PromptLogprobs
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,37 @@ class LogprobsWriter:
             return data.decode("utf-8")
         except UnicodeDecodeError:
             return "bytes:" + "".join(f"\\x{byte:02x}" for byte in data)
+
+
+class PromptLogprobsWriter:
+    """Writer of one prompt's log-probabilities in vLLM's form, a part at a time.
+
+    Args:
+        names: Gives each token its name.
+    """
+
+    def __init__(self, names: LogprobsWriter) -> None:
+        self._name = names.name
+        self._parts: list[orjson.Fragment] = []
+
+    def collect(self, prompt_ids: Iterable[int], entries: Iterable[TokenLogprob | None]) -> None:
+        """Write the entries of the next prompt tokens; None for the first of all."""
+        written = [
+            None if entry is None else self._entry(token_id, entry)
+            for token_id, entry in zip(prompt_ids, entries, strict=True)
+        ]
+        self._parts.append(_fragment(written))
+
+    def collected(self) -> PromptLogprobs:
+        """Return what was collected, already JSON."""
+        return self._parts  # type: ignore[return-value]  # orjson joins fragments
+
+    def _entry(self, token_id: int, entry: TokenLogprob) -> dict[str, PromptLogprob]:
+        own = {str(token_id): PromptLogprob(entry.logprob, None, self._name(token_id))}
+        return own | {
+            str(id_): PromptLogprob(logprob, rank, self._name(id_))
+            for rank, (id_, logprob) in enumerate(entry.top, 1)
+        }
 
 
 def _as_fragments(written: Logprobs) -> _Fragments:

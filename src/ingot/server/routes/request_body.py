@@ -110,6 +110,13 @@ def check_together(
             param="stream_options",
             code="invalid_value",
         )
+    if request.prompt_logprobs is not None and request.stream:
+        raise ApiError(
+            400,
+            "prompt_logprobs does not go with stream=true; leave one out",
+            param="prompt_logprobs",
+            code="invalid_value",
+        )
     if (count := prompts * candidates) > config.max_sequences:
         raise ApiError(
             400,

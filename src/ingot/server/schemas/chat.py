@@ -20,7 +20,7 @@ from ingot.server.schemas.common import (
     Strict,
     Verbosity,
 )
-from ingot.server.schemas.completions import TimingReport, Usage
+from ingot.server.schemas.completions import PromptLogprobs, TimingReport, Usage
 from ingot.server.schemas.messages import MAX_TOOLS, Messages, Nothing
 
 
@@ -216,6 +216,8 @@ class ChatCompletion:
     choices: list[ChatChoice]
     usage: Usage
     timing: TimingReport
+    prompt_logprobs: PromptLogprobs | None = None
+    """Only where requested: those of the prompt as the template rendered it."""
     service_tier: Literal["default"] = "default"
     object: Literal["chat.completion"] = "chat.completion"
 

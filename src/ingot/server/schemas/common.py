@@ -14,10 +14,14 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag
 
 from ingot.inference import SamplingParams
 from ingot.inference.request.params import (
+    MAX_ALLOWED,
+    MAX_BAD_WORDS,
     MAX_BIASES,
     MAX_STOPS,
     AdditivePenalty,
+    BadWord,
     Bias,
+    LogprobCount,
     MinP,
     Priority,
     ProbabilityMass,
@@ -26,6 +30,7 @@ from ingot.inference.request.params import (
     StopText,
     Temperature,
     Timeout,
+    TokenCount,
     TokenId,
     TopK,
 )
@@ -181,6 +186,18 @@ class SamplingFields(Strict):
         None
     )
     ignore_eos: bool | None = False
+    min_tokens: TokenCount | None = 0
+    """Tokens before any token or text may end the answer."""
+    include_stop_str_in_output: bool | None = False
+    """Keep the text or token that ended the answer."""
+    allowed_token_ids: (
+        Annotated[list[TokenId], Field(min_length=1, max_length=MAX_ALLOWED, fail_fast=True)] | None
+    ) = None
+    """The only tokens that may be generated."""
+    bad_words: Annotated[list[BadWord], Field(max_length=MAX_BAD_WORDS, fail_fast=True)] | None = (
+        None
+    )
+    """Words that may not be generated."""
 
     def sampling(self, choice: int, **further: Any) -> SamplingParams:
         """Return how choice number ``choice`` of a prompt is sampled.
@@ -194,18 +211,22 @@ class SamplingFields(Strict):
         """
         given: dict[str, Any] = self.model_dump(include=_NUMBERS, exclude_none=True)
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+        allowed = self.allowed_token_ids
         return SamplingParams(
             **given,
             **further,
             seed=None if self.seed is None else (self.seed + choice) % 2**64,
             stop=stop,
             stop_token_ids=tuple(self.stop_token_ids or ()),
+            allowed_token_ids=None if allowed is None else tuple(allowed),
+            bad_words=tuple(self.bad_words or ()),
             logit_bias=_biases(self.logit_bias or {}),
         )
 
 
 _NUMBERS = {
-    *("temperature", "top_p", "top_k", "min_p", "typical_p", "ignore_eos"),
+    *("temperature", "top_p", "top_k", "min_p", "typical_p", "ignore_eos", "min_tokens"),
+    "include_stop_str_in_output",
     *("repetition_penalty", "presence_penalty", "frequency_penalty"),
 }
 
@@ -233,6 +254,8 @@ class GenerationFields(ModelRequest, SamplingFields, SchedulingFields):
     stream_options: StreamOptions | None = None
     response_format: ResponseFormat | None = None
     structured_outputs: StructuredOutputs | None = None
+    prompt_logprobs: LogprobCount | None = None
+    """Report the log-probability of each prompt token and this many of the likeliest, as vLLM."""
 
     @property
     def has_grammar(self) -> bool:

@@ -28,7 +28,7 @@ class CompletionRequest(GenerationFields, ServiceFields):
 
     prompt: Prompt
     max_tokens: TokenCount | None = 16
-    """0 only with ``echo``: score the prompt and write nothing."""
+    """0 only where the prompt is scored: write nothing."""
     best_of: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
     """Generate this many answers and return the ``n`` with the highest mean log-probability."""
     logprobs: LogprobCount | None = None
@@ -65,7 +65,7 @@ class CompletionRequest(GenerationFields, ServiceFields):
             choice,
             max_tokens=16 if self.max_tokens is None else self.max_tokens,
             logprobs=0 if ranked and self.logprobs is None else self.logprobs,
-            prompt_logprobs=self.logprobs if self.scores_prompt else None,
+            prompt_logprobs=self.logprobs if self.scores_prompt else self.prompt_logprobs,
             grammar=grammar,
         )
 
@@ -95,6 +95,27 @@ class Choice:
     text: str
     logprobs: Logprobs | None
     finish_reason: Literal["stop", "length"] | None
+
+
+@dataclass(frozen=True)
+class PromptLogprob:
+    """A token that might have stood at one position of a prompt, in vLLM's form."""
+
+    logprob: float
+    rank: int | None
+    """1 for the likeliest; null for a token of the prompt that is not among those requested."""
+    decoded_token: str
+
+
+PromptLogprobs = list[dict[str, PromptLogprob] | None]
+"""For each prompt token its own entry and the likeliest, by token id; null for the first."""
+
+
+@dataclass(frozen=True)
+class ScoredChoice(Choice):
+    """An answer whose request has ``prompt_logprobs``."""
+
+    prompt_logprobs: PromptLogprobs
 
 
 @dataclass(frozen=True)
@@ -142,7 +163,7 @@ class Completion:
     model: str
     system_fingerprint: str
     """Digest of the ingot whose weights generated this."""
-    choices: list[Choice]
+    choices: list[ScoredChoice | Choice]
     usage: Usage | None
     timing: TimingReport | None
     """Sent together with ``usage``."""
