@@ -77,7 +77,8 @@ class ConsoleReporter:
                 if choice := chosen.get(name):
                     why = choice.why if value == choice.value else "set by you"
                     table.add_row(name, str(value), why)
-        self._console.print(table)
+        if table.row_count:
+            self._console.print(table)
 
     def _progress(self, progress: CorpusProgress) -> None:
         if self._bars is None:

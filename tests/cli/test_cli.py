@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -23,6 +24,8 @@ from ingot.api.inference import native_core_is_built
 from ingot.cli import app
 from ingot.training.evaluation.scoring import open_model
 
+# A shell starts its background jobs with Ctrl-C ignored, and children inherit that.
+INTERRUPTIBLE = ("env", "--default-signal=INT")
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 VERBS = [verb for verb in COMMANDS if verb != "data"] + [
@@ -292,9 +295,17 @@ def test_a_port_in_use_is_said(cli: Cli, sealed: Path) -> None:
         assert port in error_of(cli("demo", "--port", port, code=7))
 
 
+@pytest.fixture
+def folders(texts: Path, trained: Path, sealed: Path) -> dict[str, str]:
+    """What stands for a path in the command lines below."""
+    return {"TEXTS": str(texts), "TRAINED": str(trained), "SEALED": str(sealed)}
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
+        (("train", "SEALED"), 3, "is an ingot, not text; fine-tune it with: ingot train"),
+        (("train", "TRAINED"), 3, "is a run, not text; resume it with: ingot resume"),
         (("train", "absent"), 3, "absent"),
         (("train", "TEXTS", "--set", "model.hiden_size=3"), 4, "model.hidden_size"),
         (("train", "TEXTS", "--budget", "soon"), 2, "soon"),
@@ -314,7 +325,7 @@ def test_a_port_in_use_is_said(cli: Cli, sealed: Path) -> None:
 )
 def test_a_mistake_is_one_line_and_an_exit_code(
     here: Cli,
-    texts: Path,
+    folders: dict[str, str],
     tmp_path: Path,
     arguments: tuple[str, ...],
     code: int,
@@ -322,7 +333,7 @@ def test_a_mistake_is_one_line_and_an_exit_code(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    given = [str(texts) if part == "TEXTS" else part for part in arguments]
+    given = [folders.get(part, part) for part in arguments]
     assert says.lower() in error_of(here(*given, code=code)).lower()
 
 
@@ -333,6 +344,45 @@ def test_a_mistake_ends_a_real_process_so_too(cli: Cli, tmp_path: Path) -> None:
 def test_a_prompt_longer_than_the_context_is_refused(here: Cli, sealed: Path) -> None:
     line = error_of(here("generate", sealed, "word " * 200, code=2))
     assert re.search(r"\b64\b", line)
+
+
+def test_ctrl_c_of_a_verb_with_nothing_to_save_is_exit_code_130(sealed: Path) -> None:
+    """FAULTS D4: it was 0, as if the work had been done."""
+    with subprocess.Popen(
+        [*INTERRUPTIBLE, sys.executable, "-m", "ingot", "generate", str(sealed), "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write(
+            "x" * (1 << 20)
+        )  # more than a pipe holds: it returns once they are read
+        while Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "S":
+            time.sleep(0.05)  # Python overlooks a signal between two reads
+        process.send_signal(signal.SIGINT)
+        assert process.wait(300) == 130
+        assert process.stderr is not None
+        assert process.stderr.read() == "error: interrupted\n"
+
+
+def test_a_terminal_that_cannot_show_a_character_is_no_internal_error(
+    tmp_path: Path,
+) -> None:
+    """FAULTS D10."""
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [sys.executable, "-m", "ingot", "train", "snow☃man"],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.stderr == "error: snow?man: does not exist; check the path\n"
+    assert done.returncode == 3
 
 
 def test_debug_shows_the_traceback(cli: Cli) -> None:
@@ -430,5 +480,8 @@ def test_what_cannot_work_is_refused_before_the_machine_is_measured(
     assert absent.stderr == "error: absent: does not exist; check the path\n"
     taken = here("train", texts, "--budget", "10s", "--out", trained, code=5)
     assert taken.stderr.startswith(f"error: {trained}: holds a run already; resume it with: ingot")
+    (empty := tmp_path / "empty").mkdir()
+    nothing = here("train", empty, "--budget", "10s", "--out", out, code=3)
+    assert nothing.stderr.startswith(f"error: {empty}: no text found")
     assert not out.exists()
     assert "add --overwrite" in error_of(here("freeze", trained, "--out", sealed, code=2))

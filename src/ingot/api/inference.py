@@ -77,7 +77,7 @@ class Model:
         """Continue a prompt and return the whole result.
 
         Args:
-            prompt: The text to continue.
+            prompt: The text to continue; a chat template is not applied.
             timeout: Seconds after which the request is cancelled.
             sampling: Fields of ``SamplingParams``: max_tokens, temperature, seed, stop …
 
@@ -103,23 +103,44 @@ class Model:
             ArtifactError: the template is not valid, or exceeds its limits.
             ServeError: the engine failed, or the time ran out.
         """
+        return self._collect(self.encode_chat(messages), timeout, sampling)
+
+    def encode_chat(self, messages: Messages) -> list[int]:
+        """Return the token ids that the chat template makes of a conversation.
+
+        Raises:
+            UsageError: the template refuses the messages.
+            ArtifactError: the template is not valid, or exceeds its limits.
+        """
         with self._template_lock:  # one process renders for all threads
             if self._template is None:
                 self._template = ChatTemplate(
                     chat_template_source(self.ingot),
                     characters=most_characters(self.ingot.tokenizer, self.loop.max_context),
                 )
-            ids = self._template.encode(self.ingot.tokenizer, messages)
-        return self._collect(ids, timeout, sampling)
+            return self._template.encode(self.ingot.tokenizer, messages)
+
+    @property
+    def knows_conversations(self) -> bool:
+        """Whether the model was trained on conversations; a base model continues text."""
+        task = (self.ingot.manifest.provenance.recipe or {}).get("task")
+        return isinstance(task, dict) and task.get("kind") in ("chat", "preference")
 
     def stream(self, prompt: str, *, timeout: float = _TIMEOUT, **sampling: Any) -> Iterator[str]:
         """Continue a prompt and yield the text as it is generated.
 
         Leaving the loop early cancels the rest. Arguments and errors are those of ``generate``.
         """
-        for delta in self._deltas(self._encode(prompt), timeout, sampling):
-            if delta.text:
-                yield delta.text
+        yield from self._texts(self._encode(prompt), timeout, sampling)
+
+    def stream_chat(
+        self, messages: Messages, *, timeout: float = _TIMEOUT, **sampling: Any
+    ) -> Iterator[str]:
+        """Answer a conversation and yield the text as it is generated.
+
+        Leaving the loop early cancels the rest. Arguments and errors are those of ``chat``.
+        """
+        yield from self._texts(self.encode_chat(messages), timeout, sampling)
 
     def close(self) -> None:
         """Stop the engine and release the weights."""
@@ -151,6 +172,9 @@ class Model:
             digest=self.digest,
             seconds=time.perf_counter() - started,
         )
+
+    def _texts(self, ids: list[int], timeout: float, sampling: dict[str, Any]) -> Iterator[str]:
+        return (delta.text for delta in self._deltas(ids, timeout, sampling) if delta.text)
 
     def _deltas(
         self, ids: list[int], timeout: float, sampling: dict[str, Any]

@@ -31,6 +31,7 @@ from ingot.training.config.recipe import make_recipe
 from ingot.training.config.task import TaskConfig
 from ingot.training.data.records import data_digest
 from ingot.training.run_folder.run import (
+    RECORD,
     AnyRun,
     FineTuningRecord,
     PretrainingRecord,
@@ -188,20 +189,41 @@ def _corpus_in(
 
 
 def _require_readable(paths: list[Path]) -> None:
-    """Refuse a path that does not exist.
+    """Refuse a path that does not exist, and a run or an ingot in place of text.
 
     Raises:
-        CorpusError: one does not.
+        CorpusError: one is.
     """
     for path in paths:
-        if str(path) != STDIN and not str(path).startswith(PREFIX) and not path.exists():
+        if str(path) == STDIN or str(path).startswith(PREFIX):
+            continue
+        if not path.exists():
             raise CorpusError("does not exist", where=path, fix="check the path")
+        if (path / "ingot.json").is_file():
+            fix = f"fine-tune it with: ingot train TEXTS --from {path}"
+            raise CorpusError("is an ingot, not text", where=path, fix=fix)
+        if (path / RECORD).is_file():
+            fix = f"resume it with: ingot resume {path}, or name its text"
+            raise CorpusError("is a run, not text", where=path, fix=fix)
 
 
 def _listed(paths: list[Path], config: CorpusConfig) -> FileList | None:
-    """List the files of the texts; None if some of the texts are not in files."""
-    streamed = any(str(path) == STDIN or str(path).startswith(PREFIX) for path in paths)
-    return None if streamed else list_sources(paths, config)
+    """List the files of the texts; None if some of the texts are not in files.
+
+    Raises:
+        CorpusError: there is none.
+    """
+    if any(str(path) == STDIN or str(path).startswith(PREFIX) for path in paths):
+        return None
+    files = list_sources(paths, config)
+    if not files.files:
+        left_out = files.report.summary()
+        raise CorpusError(
+            f"no text found{f': {left_out}' if left_out else ''}",
+            where=", ".join(map(str, paths)),
+            fix="give files or folders that hold UTF-8 text",
+        )
+    return files
 
 
 def _text_bytes(paths: list[Path], files: FileList | None) -> int:

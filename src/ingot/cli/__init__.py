@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 internal error, 2 usage, 3 corpus, 4 recipe, 5 training,
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
@@ -15,7 +16,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from ingot.cli import inference, lesson, settings, training
+from ingot.cli import chat, inference, lesson, settings, training
 from ingot.errors import IngotError, Interrupted, UsageError
 from ingot.interruption import stoppable
 
@@ -37,7 +38,7 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-for verbs in (training, inference, lesson, settings):
+for verbs in (training, inference, chat, lesson, settings):
     app.add_typer(verbs.app)
 
 
@@ -58,6 +59,10 @@ def options(
 
 def main() -> NoReturn:
     """Run the command line; an error becomes one line on stderr and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character gets a question mark, not an internal error.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         # For all that a verb does outside blocks of its own, such as importing PyTorch.
         with stoppable(partial(Interrupted, "stopped")):

@@ -70,12 +70,20 @@ def generate(
     stop: Annotated[
         list[str] | None, typer.Option(help="Text that ends the generation; may be repeated.")
     ] = None,
+    chat: Annotated[
+        bool | None,
+        typer.Option(
+            "--chat/--no-chat",
+            help="Answer the prompt as a message, through the chat template, or continue it as "
+            "text; by default as the model was trained.",
+        ),
+    ] = None,
     executor: Executor = "auto",
     weights: Weights = "stored",
     threads: Threads = None,
     json: Json = False,
 ) -> None:
-    """Continue a prompt."""
+    """Continue a prompt, or answer it if the model was trained on conversations."""
     from ingot.api.inference import load
     from ingot.inference import EngineConfig
 
@@ -96,10 +104,18 @@ def generate(
         weights=weights,  # type: ignore[arg-type]
         engine=engine,
     ) as model:
+        answers = model.knows_conversations if chat is None else chat
+        message = [{"role": "user", "content": text}]
         if json:
-            say(True, dataclasses.asdict(model.generate(text, **sampling)), "")
+            result = (
+                model.chat(message, **sampling) if answers else model.generate(text, **sampling)
+            )
+            say(True, dataclasses.asdict(result), "")
             return
-        for piece in model.stream(text, **sampling):
+        pieces = (
+            model.stream_chat(message, **sampling) if answers else model.stream(text, **sampling)
+        )
+        for piece in pieces:
             sys.stdout.write(piece)
             sys.stdout.flush()
         sys.stdout.write("\n")

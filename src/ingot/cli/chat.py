@@ -1,0 +1,156 @@
+"""The verb ``chat``: a conversation with an ingot in the terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ingot.cli.inference import Executor, Threads, Weights
+from ingot.cli.options import IngotFolder
+
+if TYPE_CHECKING:
+    from ingot.api.inference import Model
+
+app = typer.Typer()
+
+_LEAST_ANSWER = 16  # tokens that must fit after the prompt
+_HELP = "/new begins another conversation, /exit or Ctrl-D ends; Ctrl-C stops an answer"
+
+
+class Conversation:
+    """The turns of a conversation that the model is shown.
+
+    Args:
+        model: Who answers.
+        system: Instructions that stay in front of all turns; empty for none.
+        sampling: Fields of ``SamplingParams``.
+    """
+
+    def __init__(self, model: Model, system: str, sampling: dict[str, Any]) -> None:
+        self._model, self._sampling = model, sampling
+        self._first = [{"role": "system", "content": system}] if system else []
+        self._turns: list[dict[str, str]] = []
+
+    def ask(self, text: str, notify: Callable[[str], None]) -> Iterator[str]:
+        """Yield the answer to a message as it is generated; what was said is kept.
+
+        Args:
+            text: The message.
+            notify: Called with a line when old turns are left out.
+
+        Raises:
+            UsageError: the message alone does not fit in the context; it is not kept.
+        """
+        kept = [*self._turns, {"role": "user", "content": text}]
+        most = self._model.ingot.config.max_position_embeddings - _LEAST_ANSWER
+        left_out = 0
+        while len(self._model.encode_chat([*self._first, *kept])) > most and len(kept) > 1:
+            del kept[:2]  # a question and its answer
+            left_out += 1
+        if left_out:
+            turns = "turn was" if left_out == 1 else f"{left_out} turns were"
+            notify(f"the context is full: the oldest {turns} left out")
+        said: list[str] = []
+        try:
+            for piece in self._model.stream_chat([*self._first, *kept], **self._sampling):
+                said.append(piece)
+                yield piece
+        finally:
+            if said:  # also of an answer that was stopped
+                self._turns = [*kept, {"role": "assistant", "content": "".join(said)}]
+
+    def clear(self) -> None:
+        """Forget all turns but the instructions."""
+        self._turns = []
+
+
+@app.command(epilog='Example: **ingot chat talker.ingot --system "Answer briefly."**')
+def chat(
+    ingot: IngotFolder,
+    system: Annotated[str, typer.Option(help="Instructions, before all messages.")] = "",
+    max_tokens: Annotated[int, typer.Option(help="Most tokens of an answer.")] = 512,
+    temperature: Annotated[float, typer.Option(help="Sampling temperature; 0 is greedy.")] = 0.8,
+    top_p: Annotated[
+        float, typer.Option(help="Sample from the most probable tokens that hold this share.")
+    ] = 1.0,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the sampling: the same seed gives the same text.")
+    ] = None,
+    executor: Executor = "auto",
+    weights: Weights = "stored",
+    threads: Threads = None,
+) -> None:
+    """Converse with an ingot through its chat template; each line of stdin is a message."""
+    from ingot.api.inference import load
+    from ingot.inference import EngineConfig
+
+    sampling: dict[str, Any] = {
+        "max_tokens": max_tokens,
+        "temperature": temperature,
+        "top_p": top_p,
+        "seed": seed,
+    }
+    with load(  # it checks executor and weights
+        ingot,
+        executor=executor,  # type: ignore[arg-type]
+        weights=weights,  # type: ignore[arg-type]
+        engine=EngineConfig(threads=threads),
+    ) as model:
+        if not model.knows_conversations:
+            _note(
+                "this model was trained on plain text, not on conversations: expect it to continue "
+                "text rather than to answer; fine-tune it with: "
+                f"ingot train talks.jsonl --from {ingot} --task chat"
+            )
+        _converse(Conversation(model, system, sampling))
+
+
+def _converse(conversation: Conversation) -> None:
+    """Answer each line of stdin until its end."""
+    if sys.stdin.isatty():
+        _note(_HELP)
+    while (text := _next_message()) is not None:
+        if text == "/exit":
+            return
+        if text == "/new":
+            conversation.clear()
+        elif text.startswith("/") and sys.stdin.isatty():
+            _note(_HELP)
+        elif text:
+            _answer(conversation, text)
+
+
+def _answer(conversation: Conversation, text: str) -> None:
+    """Print an answer as it is generated; Ctrl-C stops it, or ends a chat that is not typed."""
+    pieces = conversation.ask(text, _note)
+    try:
+        for piece in pieces:
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        if not sys.stdin.isatty():
+            raise
+    finally:
+        pieces.close()  # type: ignore[attr-defined]  # a generator; it cancels the rest
+    sys.stdout.write("\n")
+    sys.stdout.flush()
+
+
+def _next_message() -> str | None:
+    """Return the next line of stdin without its blanks; None at its end."""
+    if sys.stdin.isatty():
+        try:
+            return input("> ").strip()  # with line editing
+        except EOFError:
+            sys.stdout.write("\n")
+            return None
+    line = sys.stdin.readline()
+    return line.strip() if line else None
+
+
+def _note(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
