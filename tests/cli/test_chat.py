@@ -77,7 +77,17 @@ def test_ctrl_c_between_answers_ends_the_chat(sealed: Path) -> None:
         assert process.wait(300) == 130
 
 
-def test_ctrl_c_stops_an_answer_and_the_chat_lives_on(sealed: Path) -> None:
+def test_ctrl_c_stops_an_answer_and_not_the_process(sealed: Path) -> None:
+    with _terminal(sealed, "--seed", "3", "--max-tokens", "64") as (controller, process):
+        _until(controller, "> ")
+        os.write(controller, b"def\n\x03")
+        _until(controller, "\n> ")  # stopped early, or ended by then
+        time.sleep(2)  # longer than a process that is to end is given
+        os.write(controller, b"/exit\n")
+        assert process.wait(300) == 0
+
+
+def test_what_was_said_before_ctrl_c_is_kept(sealed: Path) -> None:
     with inference.load(sealed) as model:
         # Long enough that it is still at it when the second piece has been read.
         talk = Conversation(model, "", {"max_tokens": 40, "temperature": 1.0, "seed": 1})

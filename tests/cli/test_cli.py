@@ -364,7 +364,7 @@ def test_ctrl_c_of_a_verb_with_nothing_to_save_is_exit_code_130(sealed: Path) ->
         process.send_signal(signal.SIGINT)
         assert process.wait(300) == 130
         assert process.stderr is not None
-        assert process.stderr.read() == "error: interrupted\n"
+        assert process.stderr.read() == "error: stopped\n"
 
 
 def test_a_terminal_that_cannot_show_a_character_is_no_internal_error(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
@@ -112,6 +113,8 @@ def _converse(conversation: Conversation) -> None:
     """Answer each line of stdin until its end."""
     if sys.stdin.isatty():
         _note(_HELP)
+        # Ctrl-C stops an answer here, and not the process.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     while (text := _next_message()) is not None:
         if text == "/exit":
             return
