@@ -150,6 +150,9 @@ def _next_message() -> str | None:
         except EOFError:
             sys.stdout.write("\n")
             return None
+        except KeyboardInterrupt:  # perhaps meant for an answer that has just ended
+            sys.stdout.write("\n")
+            return "/help"
     line = sys.stdin.readline()
     return line.strip() if line else None
 
