@@ -7,7 +7,12 @@ import { z } from "zod";
 
 const baseURL = `${process.argv[2]}/v1`;
 const openai = createOpenAI({ baseURL, apiKey: "any" });
-const compatible = createOpenAICompatible({ name: "ingot", baseURL, apiKey: "any" });
+const compatible = createOpenAICompatible({
+  name: "ingot",
+  baseURL,
+  apiKey: "any",
+  supportsStructuredOutputs: true,
+});
 
 async function converse(model) {
   let calls = 0;

@@ -7,22 +7,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ingot.server.engine.tool_reader import ToolReader
+from ingot.server.engine.tool_reader import CallArguments, CallEnded, ToolReader, joined
 from ingot.server.engine.tools import written_call
 from ingot.server.schemas.chat import MadeToolCall
 
 
 def read(
-    pieces: list[str], *, single: bool = False, cut: bool = False
+    pieces: list[str], *, single: bool = False, cut: bool = False, streamed: tuple[str, ...] = ()
 ) -> tuple[str, list[MadeToolCall]]:
-    reader = ToolReader(single)
-    text, calls = "", []
-    for piece in pieces:
-        said, found = reader.push(piece)
-        text += said
-        calls += found
-    said, found = reader.flush(cut=cut)
-    return text + said, calls + found
+    reader = ToolReader(single, streamed)
+    parts = [part for piece in pieces for part in reader.push(piece)]
+    return joined([*parts, *reader.flush(cut=cut)])
 
 
 def cut(text: str, offsets: list[int]) -> list[str]:
@@ -79,8 +74,8 @@ def test_many_calls_have_numbers_and_names_of_their_own() -> None:
 
 
 def test_text_is_not_held_back_without_need() -> None:
-    assert ToolReader().push("hello <b")[0] == "hello <b"
-    assert ToolReader().push("hello <to")[0] == "hello "
+    assert ToolReader().push("hello <b") == ["hello <b"]
+    assert ToolReader().push("hello <to") == ["hello "]
 
 
 ENDS = ["</tool_call>", '"}</tool_call>', "\\", '\\"', "<tool_call>", "{[", "]}", "é\U0001f600"]
@@ -107,7 +102,7 @@ def test_a_call_that_is_cut_leaks_no_markup() -> None:
     """FAULTS C3: wherever the length ends the answer."""
     call = written_call("f", '{"x": "</tool_call>"}')
     whole = len(call) - len("\n</tool_call>")
-    for end in range(1, len(call)):
+    for end in range(2, len(call)):
         said, calls = read(list("Well. " + call[:end]), cut=True)
         assert (said.strip(), len(calls)) == ("Well.", int(end >= whole)), call[:end]
 
@@ -136,6 +131,55 @@ def test_long_arguments_are_read_once() -> None:
     reader = ToolReader()
     reader.push('<tool_call>{"name": "f", "arguments": {"x": "')
     for _ in range(20_000):
-        assert reader.push('text \\" ') == ("", [])
-    _, calls = reader.push('"}}</tool_call>')
-    assert len(calls) == 1
+        assert reader.push('text \\" ') == []
+    assert len(joined(reader.push('"}}</tool_call>'))[1]) == 1
+
+
+@given(
+    st.text(alphabet="<tol_ca>/ x", max_size=10),
+    st.dictionaries(st.sampled_from(ENDS), st.lists(st.sampled_from(ENDS), max_size=3), max_size=3),
+    st.lists(st.integers(0, 1000), max_size=8),
+)
+def test_a_streamed_call_is_the_same(
+    around: str, arguments: dict[str, list[str]], offsets: list[int]
+) -> None:
+    """FAULTS C13: arguments in pieces, however the text is cut."""
+    calls = [written_call(name, json.dumps(arguments)) for name in ("area", "other", "area")]
+    text = around + "\n".join(calls) + around
+    said, whole = read([text])
+    for pieces in (cut(text, offsets), list(text)):
+        streamed_said, streamed = read(pieces, streamed=("area",))
+        assert streamed_said == said
+        assert [call.function for call in streamed] == [call.function for call in whole]
+
+
+def test_arguments_are_passed_on_as_they_arrive() -> None:
+    """FAULTS C13: not only once the call is complete."""
+    reader = ToolReader(streamed=("f",))
+    assert len(reader.push('Well. <tool_call>\n{"name": "f", "arguments": {')) == 3
+    assert reader.push('"x": "a') == [CallArguments(0, '"x": "a')]
+    assert reader.push("\\") == []  # half an escape
+    assert reader.push('"b"}}\n</tool_') == [
+        CallArguments(0, '\\"b"}'),
+        CallEnded(0, whole=True),
+    ]
+    assert reader.push("call>\nDone.") == ["Done."]
+
+
+def test_a_streamed_call_that_is_cut_leaks_no_markup() -> None:
+    call = written_call("f", '{"x": "</tool_call>"}')
+    for end in range(2, len(call)):
+        said, calls = read(list("Well. " + call[:end]), cut=True, streamed=("f",))
+        assert said.strip() == "Well.", call[:end]
+        begun = len('<tool_call>\n{"name": "f", "arguments": {')
+        assert len(calls) == int(end >= begun), call[:end]
+    reader = ToolReader(streamed=("f",))
+    reader.push(call[:-20])
+    assert reader.flush(cut=True)[-1] == CallEnded(0, whole=False)
+
+
+@pytest.mark.parametrize("tail", ["}", "}</tool_call>", "}}", "}}</tool_call> x", "} x"])
+def test_what_should_end_a_streamed_call_need_not_be_there(tail: str) -> None:
+    said, (call,) = read(['<tool_call>{"name": "f", "arguments": {"x": 1' + tail], streamed=("f",))
+    assert call.function.arguments == '{"x": 1}'
+    assert said == ("x" if "x" in tail else "")

@@ -183,7 +183,10 @@ def test_a_call_that_is_asked_for_is_made(client: openai.OpenAI, stream: bool, c
         ]
         assert text_of(chunks) == ""
         assert chunks[-1].choices[0].finish_reason == "tool_calls"
-        name, arguments = found[0].function.name, found[0].function.arguments  # type: ignore[union-attr]
+        assert len(found) > 2  # FAULTS C13: arguments come in pieces
+        assert [call.id for call in found[1:]] == [None] * (len(found) - 1)
+        name = found[0].function.name  # type: ignore[union-attr]
+        arguments = "".join(call.function.arguments for call in found)  # type: ignore[union-attr,misc]
     else:
         answer = client.chat.completions.create(**asked).choices[0]
         assert answer.finish_reason == "tool_calls"

@@ -17,7 +17,7 @@ from ingot.server.engine.grammars import request_grammar, tool_grammar
 from ingot.server.engine.model_registry import ServedModel
 from ingot.server.engine.prompts import conversation_of
 from ingot.server.engine.service import Service
-from ingot.server.engine.tool_reader import ToolReader
+from ingot.server.engine.tool_reader import CallArguments, CallBegun, Part, ToolReader, joined
 from ingot.server.http.errors import ApiError
 from ingot.server.http.router import STREAMED, Router
 from ingot.server.routes.generation import (
@@ -116,7 +116,9 @@ class ChatWriter:
             self._prompt_logprobs = PromptLogprobsWriter(LogprobsWriter(tokenizer))
         self._frame = ChunkFrame(ChatChunk(*self._head(), [], None, None))
         single = request.parallel_tool_calls is False
-        self._readers = [ToolReader(single) if reads_tools else None for _ in choices]
+        # Calls are passed on while they arrive in a stream alone: a body can wait for the rest.
+        streamed = [tool.function.name for tool in request.tools or () if request.stream]
+        self._readers = [ToolReader(single, streamed) if reads_tools else None for _ in choices]
 
     def collect(self, index: int, delta: OutputDelta) -> None:
         """Take log-probabilities, if they are asked for."""
@@ -131,12 +133,10 @@ class ChatWriter:
         """Return the body."""
         choices = []
         for index, answer in enumerate(answers):
-            content, calls = answer.text, None
+            content, calls = answer.text, list[MadeToolCall]()
             if reader := self._readers[index]:
-                content, found = reader.push(answer.text)
-                rest, last = reader.flush(cut=answer.finish_reason == "length")
-                content, calls = content + rest, [*found, *last] or None
-            message = ChatMessage(content if content or not calls else None, calls)
+                content, calls = joined(_read(reader, answer))
+            message = ChatMessage(content if content or not calls else None, calls or None)
             reason = self._reason(index, answer) or "stop"
             scored = self._logprobs[index].collected_chat() if self._logprobs else None
             choices.append(ChatChoice(index, message, scored, reason))
@@ -152,17 +152,9 @@ class ChatWriter:
 
     def pieces(self, index: int, delta: OutputDelta) -> Iterator[bytes]:
         """Return the chunk of new text, calls and the finish reason, if there is any."""
-        text = delta.text
-        calls: list[MadeToolCall] = []
-        if reader := self._readers[index]:
-            text, calls = reader.push(delta.text)
-            if delta.finish_reason:
-                rest, last = reader.flush(cut=delta.finish_reason == "length")
-                text, calls = text + rest, [*calls, *last]
+        reader = self._readers[index]
+        new = _new(_read(reader, delta) if reader else [delta.text])
         scored, reason = self._scored(index, delta), self._reason(index, delta)
-        new: dict[str, Any] = {"content": text} if text else {}
-        if calls:
-            new["tool_calls"] = calls
         if new or scored or reason:
             yield self._chunk(index, new, scored, reason)
 
@@ -200,3 +192,28 @@ class ChatWriter:
 
     def _head(self) -> tuple[str, int, str, str]:
         return self._id, self._created, self._model.name, self._model.digest
+
+
+def _read(reader: ToolReader, delta: OutputDelta) -> list[Part]:
+    """Return what is text in new output, and what is part of calls."""
+    parts = reader.push(delta.text)
+    if delta.finish_reason:
+        parts += reader.flush(cut=delta.finish_reason == "length")
+    return parts
+
+
+def _new(parts: list[Part]) -> dict[str, Any]:
+    """Return the fields of a chunk: new text, and what is new of each call."""
+    text = "".join(part for part in parts if isinstance(part, str))
+    calls: dict[int, dict[str, Any]] = {}
+    for part in parts:
+        if isinstance(part, CallBegun):
+            function = {"name": part.name, "arguments": ""}
+            calls[part.index] = {"id": part.id, "type": "function", "function": function}
+        elif isinstance(part, CallArguments):
+            call = calls.setdefault(part.index, {"function": {"arguments": ""}})
+            call["function"]["arguments"] += part.text
+    new: dict[str, Any] = {"content": text} if text else {}
+    if calls:
+        new["tool_calls"] = [{"index": index} | call for index, call in calls.items()]
+    return new

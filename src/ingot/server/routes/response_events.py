@@ -9,17 +9,23 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
 from ingot.inference import OutputDelta
 from ingot.server.engine.model_registry import ServedModel
-from ingot.server.engine.tool_reader import ToolReader
+from ingot.server.engine.tool_reader import (
+    CallArguments,
+    CallBegun,
+    CallEnded,
+    Part,
+    ToolReader,
+)
 from ingot.server.http.errors import ApiError
 from ingot.server.routes.generation import UsageCounter, server_sent_event
 from ingot.server.routes.logprobs import LogprobsWriter
-from ingot.server.schemas.chat import ChatTokenLogprob, MadeToolCall
+from ingot.server.schemas.chat import ChatTokenLogprob
 from ingot.server.schemas.response_body import (
     AnswerCall,
     AnswerMessage,
@@ -57,19 +63,33 @@ class ResponsesWriter:
     ) -> None:
         self._keep = keep
         single = request.parallel_tool_calls is False
-        self._reader = ToolReader(single) if reads_tools else None
+        streamed = [tool.name for tool in request.tools or () if request.stream]
+        self._reader = ToolReader(single, streamed) if reads_tools else None
         scored = request.logprobs_wanted is not None
         self._scorer = LogprobsWriter(model.ingot.tokenizer) if scored else None
         self._output: list[AnswerMessage | AnswerCall] = []
         self._message = _OpenMessage()
+        self._open_call: _OpenCall
         self._events = 0
         self._cut = False
         self._begun = _begun(request, model, stored=keep is not None)
+
+    def collect(self, index: int, delta: OutputDelta) -> None:
+        """Take log-probabilities, if they are asked for."""
+        del index
+        if self._scorer and delta.logprobs:
+            self._scorer.collect_chat(delta.logprobs)
 
     def whole(self, answers: list[OutputDelta], counter: UsageCounter) -> bytes:
         """Return the body."""
         for _ in (*self._hear(answers[0]), *self._end()):
             pass  # a body holds the items that the events make
+        collected = self._scorer.collected_chat() if self._scorer else None
+        first = next((i for i, item in enumerate(self._output) if item.type == "message"), None)
+        if collected and first is not None:
+            message = cast("AnswerMessage", self._output[first])
+            scored = replace(message.content[0], logprobs=collected.content)
+            self._output[first] = replace(message, content=[scored])
         return self._finish(counter)[1]
 
     def opening(self) -> Iterator[bytes]:
@@ -104,21 +124,40 @@ class ResponsesWriter:
 
     def _hear(self, delta: OutputDelta) -> Iterator[Event]:
         """Take new output; yield what it adds."""
-        text, calls = delta.text, list[MadeToolCall]()
+        parts: list[Part] = [delta.text] if delta.text else []
         if reader := self._reader:
-            text, calls = reader.push(delta.text)
+            parts = reader.push(delta.text)
             if delta.finish_reason:
-                rest, last = reader.flush(cut=delta.finish_reason == "length")
-                text, calls = text + rest, [*calls, *last]
+                parts += reader.flush(cut=delta.finish_reason == "length")
         self._cut = delta.finish_reason == "length"
         scored: list[ChatTokenLogprob] = []
         if self._scorer and delta.logprobs:
             scored = self._scorer.write_chat(delta.logprobs).content
-        if text:
-            yield from self._say(text, scored)
-        for call in calls:
+        for part in parts:
+            if isinstance(part, str):
+                yield from self._say(part, scored)
+                scored = []
+            else:
+                yield from self._call(part)
+
+    def _call(self, part: CallBegun | CallArguments | CallEnded) -> Iterator[Event]:
+        """Take what is new of a call; it ends the open message."""
+        if isinstance(part, CallBegun):
             yield from self._close_message("completed")
-            yield from self._add_call(call)
+            self._open_call = _OpenCall(part)
+            index, item = len(self._output), self._open_call.item("in_progress")
+            yield "response.output_item.added", {"output_index": index, "item": item}
+            return
+        location = {"item_id": self._open_call.id, "output_index": len(self._output)}
+        if isinstance(part, CallArguments):
+            self._open_call.arguments.append(part.text)
+            yield "response.function_call_arguments.delta", location | {"delta": part.text}
+            return
+        item = self._open_call.item("completed" if part.whole else "incomplete")
+        done = {"name": item.name, "arguments": item.arguments}
+        yield "response.function_call_arguments.done", location | done
+        yield "response.output_item.done", {"output_index": len(self._output), "item": item}
+        self._output.append(item)
 
     def _say(self, text: str, scored: list[ChatTokenLogprob]) -> Iterator[Event]:
         """Add text to the open message, or begin one."""
@@ -148,18 +187,6 @@ class ResponsesWriter:
         yield "response.output_text.done", location | done
         yield "response.content_part.done", location | {"part": part}
         yield "response.output_item.done", {"output_index": len(self._output), "item": item}
-        self._output.append(item)
-
-    def _add_call(self, call: MadeToolCall) -> Iterator[Event]:
-        name, arguments, index = call.function.name, call.function.arguments, len(self._output)
-        item = AnswerCall(f"fc_{uuid.uuid4().hex}", call.id, name, arguments, "completed")
-        location = {"item_id": item.id, "output_index": index}
-        begun = replace(item, arguments="", status="in_progress")
-        yield "response.output_item.added", {"output_index": index, "item": begun}
-        yield "response.function_call_arguments.delta", location | {"delta": arguments}
-        done = {"name": name, "arguments": arguments}
-        yield "response.function_call_arguments.done", location | done
-        yield "response.output_item.done", {"output_index": index, "item": item}
         self._output.append(item)
 
     def _end(self) -> Iterator[Event]:
@@ -214,6 +241,20 @@ class _OpenMessage:
         self.open = True
         self.id = f"msg_{uuid.uuid4().hex}"
         self.texts, self.scored = [], []
+
+
+class _OpenCall:
+    """The call that is being written."""
+
+    def __init__(self, begun: CallBegun) -> None:
+        self.id = f"fc_{uuid.uuid4().hex}"
+        self.arguments: list[str] = []
+        self._begun = begun
+
+    def item(self, status: Status) -> AnswerCall:
+        """Return the call as far as it is written."""
+        arguments = "".join(self.arguments)
+        return AnswerCall(self.id, self._begun.id, self._begun.name, arguments, status)
 
 
 def _begun(request: ResponsesRequest, model: ServedModel, *, stored: bool) -> ResponseBody:
