@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,16 +121,5 @@ def resealed() -> Callable[..., Path]:
         edit(content)
         write_manifest(target, content)
         return target
-
-    return run
-
-
-@pytest.fixture
-def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run a script in a fresh interpreter and return how it ended."""
-
-    def run(script: str, *args: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", script, *map(str, args)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
     return run

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Seq
 from pathlib import Path
@@ -194,14 +192,3 @@ def receiver() -> Receiver:
 @pytest.fixture(scope="session")
 def make_receiver() -> Callable[[], Receiver]:
     return Receiver
-
-
-@pytest.fixture
-def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run a script in a fresh interpreter and return how it ended."""
-
-    def run(script: str, *args: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", script, *map(str, args)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-
-    return run

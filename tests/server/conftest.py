@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import queue
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -110,27 +107,3 @@ def ask_engine(ingot: Ingot, engine: EngineLoop) -> Callable[[str, SamplingParam
         return join(deltas)
 
     return ask
-
-
-@pytest.fixture(scope="session")
-def wait_until() -> Callable[[Callable[[], bool]], None]:
-    """Wait until something holds; fail where it does not within five minutes."""
-
-    def wait(condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 300
-        while not condition():
-            assert time.monotonic() < deadline, "waited in vain"
-            time.sleep(0.01)
-
-    return wait
-
-
-@pytest.fixture
-def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run a script in a fresh interpreter and return how it ended."""
-
-    def run(script: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", script]
-        return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-
-    return run

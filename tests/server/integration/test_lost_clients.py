@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import pytest
 
 from ingot.artifact import Ingot
-from ingot.inference import EngineLoop, OutputDelta, SamplingParams
+from ingot.inference import EngineLoop
 from ingot.server import Server, ServerConfig
 
 LONG = {"model": "tiny", "prompt": ["def"] * 16, "max_tokens": 1500, "ignore_eos": True}
@@ -26,42 +28,66 @@ def is_idle(engine: EngineLoop) -> bool:
     return stats.running == stats.waiting == 0 and stats.blocks_free == stats.blocks_total
 
 
+class Gate:
+    """Holds the engine in a step, so that nothing is a race with what it generates."""
+
+    def __init__(self, engine: EngineLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._engine = engine
+        self._open = threading.Event()
+        self._open.set()
+        executor = engine._engine._executor
+        step = executor.step
+
+        def gated(*arguments: Any) -> Any:
+            assert self._open.wait(300)
+            return step(*arguments)
+
+        monkeypatch.setattr(executor, "step", gated)
+
+    def close(self) -> None:
+        """Hold the step that runs now, or else the next one."""
+        self._open.clear()
+
+    def generated_after_opening(self, wait_until: Wait) -> int:
+        """Let the engine go on until it is idle; return the tokens that it generates."""
+        before = self._engine.stats().generated_tokens
+        self._open.set()
+        wait_until(lambda: is_idle(self._engine))
+        return self._engine.stats().generated_tokens - before
+
+
 @pytest.fixture
-def witness(ingot: Ingot, engine: EngineLoop, wait_until: Wait) -> Iterator[Callable[[], bool]]:
-    """Start a sequence that ends before any other of LONG can; tell whether it runs alone.
+def gate(engine: EngineLoop, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    gate = Gate(engine, monkeypatch)
+    yield gate
+    gate._open.set()
 
-    If it does, the others were cancelled: by themselves they would have outlived it.
-    """
-    params = SamplingParams(max_tokens=1500, ignore_eos=True)
-    said: list[OutputDelta] = []
-    sequence = engine.submit(ingot.tokenizer.encode("def"), params, said.append)
 
-    def alone() -> bool:
-        stats = engine.stats()
-        assert said[-1].finish_reason is None
-        return stats.running == 1 and stats.waiting == 0
-
-    wait_until(lambda: bool(said))
-    yield alone
-    engine.cancel(sequence)
-    wait_until(lambda: is_idle(engine))
+def nobody_is_answered(http: httpx.Client) -> bool:
+    """Tell whether no request is in flight, so that all work for one was cancelled."""
+    return http.get("/admin/activity").json()["requests"] == []
 
 
 def test_a_client_that_leaves_a_stream_frees_its_sequences(
-    http: httpx.Client, witness: Callable[[], bool], wait_until: Wait
+    http: httpx.Client, gate: Gate, wait_until: Wait
 ) -> None:
     with http.stream("POST", URL, json=LONG | {"stream": True}) as response:
         assert next(response.iter_lines()).startswith('data: {"id"')
-        assert not witness()
-    wait_until(witness)
+        gate.close()
+    wait_until(lambda: nobody_is_answered(http))
+    assert (
+        gate.generated_after_opening(wait_until) <= 32
+    )  # of the step that ran and the one that was held
 
 
 def test_a_client_that_leaves_while_it_waits_frees_its_sequences(
-    server: Server, witness: Callable[[], bool], wait_until: Wait
+    server: Server, http: httpx.Client, gate: Gate, wait_until: Wait
 ) -> None:
+    gate.close()
     with connect(server, LONG):
-        wait_until(lambda: not witness())
-    wait_until(witness)
+        wait_until(lambda: not nobody_is_answered(http))
+    wait_until(lambda: nobody_is_answered(http))
+    assert gate.generated_after_opening(wait_until) <= 32
 
 
 def connect(server: Server, body: dict[str, object]) -> socket.socket:
