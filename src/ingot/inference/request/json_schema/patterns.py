@@ -1,7 +1,7 @@
 """Regular expressions with look-ahead, which the compiler does not take.
 
 Look-ahead at the beginning is a second pattern for the same text. The negative one in zod's
-addresses has an equal form without it.
+addresses and durations has an equal form without it.
 """
 
 from __future__ import annotations
@@ -9,10 +9,18 @@ from __future__ import annotations
 from typing import Any
 
 _LABELS = r"@([A-Za-z0-9][A-Za-z0-9\-]*\.)+[A-Za-z]{2,}$"
+_SECONDS = r"\d+([.,]\d+)?S"
+_DAYS = r"\d+Y(\d+M)?(\d+D)?|\d+M(\d+D)?|\d+D"
+_TIME = rf"T(?:\d+H(\d+M)?({_SECONDS})?|\d+M({_SECONDS})?|{_SECONDS})"
 _EQUAL = {
     # zod 4, z.email(): no dot first, no two dots together.
     r"^(?!\.)(?!.*\.\.)([A-Za-z0-9_'+\-\.]*)[A-Za-z0-9_+-]" + _LABELS: (
         r"^([A-Za-z0-9_'+\-]+\.)*[A-Za-z0-9_'+\-]*[A-Za-z0-9_+\-]" + _LABELS
+    ),
+    # zod 4, z.iso.duration(): at least one part, and weeks alone.
+    r"^P(?:(\d+W)|(?!.*W)(?=\d|T\d)(\d+Y)?(\d+M)?(\d+D)?"
+    r"(T(?=\d)(\d+H)?(\d+M)?(\d+([.,]\d+)?S)?)?)$": (
+        rf"^P(?:\d+W|(?:{_DAYS})(?:{_TIME})?|{_TIME})$"
     ),
 }
 _AHEAD = "(?="

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ingot.inference.request.json_schema import keywords as kw
 from ingot.inference.request.json_schema.references import resolved
 
 _LENGTHS = {"minLength", "maxLength"}
@@ -43,8 +44,15 @@ def _limited(schema: dict[str, Any], names: Any) -> dict[str, Any] | None:
         return schema | {"maxProperties": 0}
     if not isinstance(names, dict):
         return None
+    names = {name: value for name, value in names.items() if name not in kw.ANNOTATIONS}
+    if "anyOf" in names and all(
+        isinstance(one, dict) and "const" in one and one.keys() <= {"const", "type"}
+        for one in names["anyOf"]
+    ):  # zod's union of literals
+        names = names | {"enum": [one["const"] for one in names["anyOf"]]}
+        del names["anyOf"]
     told = {k: v for k, v in names.items() if k in _KNOWN and k not in {"$schema", "$id", "id"}}
-    if not names.keys() <= _KNOWN | {"title", "description"} or "string" not in _types(told):
+    if not names.keys() <= _KNOWN or "string" not in _types(told):
         return None
     told = {keyword: value for keyword, value in told.items() if keyword not in {"type", "format"}}
     if not told:

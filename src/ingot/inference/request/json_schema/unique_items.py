@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
+from ingot.inference.request.json_schema import keywords as kw
 from ingot.inference.request.json_schema.references import resolved
 
 _MAX_VALUES = 6  # 64 subsets
@@ -62,7 +63,8 @@ def _values(items: Any) -> list[Any] | None:
     if items.get("type") == "boolean" and "enum" not in items and "const" not in items:
         return [False, True]
     values = items.get("enum", [items["const"]] if "const" in items else None)
-    if not isinstance(values, list) or not items.keys() <= {"enum", "const", "type"}:
+    told = items.keys() - kw.ANNOTATIONS
+    if not isinstance(values, list) or not told <= {"enum", "const", "type"}:
         return None
     distinct = [value for index, value in enumerate(values) if value not in values[:index]]
     return distinct if len(distinct) <= _MAX_VALUES else None
