@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from ingot.model.transformer import RMSNorm, Transformer
-from ingot.training.compute.compile import recompute_blocks
 from ingot.training.compute.fused_modules import FusedAttention, FusedNorm, fuse
 from ingot.training.compute.precision import Precision
+from ingot.training.compute.recompute import recompute_blocks
 from ingot.training.config.lora import LoraConfig
 from ingot.training.data.batch import Batch
 from ingot.training.lora.adapter import attach

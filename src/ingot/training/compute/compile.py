@@ -1,30 +1,43 @@
-"""How the model is run while it learns: what is kept for the backward pass, what is fused."""
+"""Compilation of the training step's forward and backward pass."""
 
 from __future__ import annotations
 
-import copy
-import functools
 import os
 import shutil
 
 import torch
-from torch.utils.checkpoint import checkpoint as recomputed
+from torch import Tensor
 
 from ingot.errors import ResourceError
-from ingot.model.transformer import Transformer
+from ingot.model.transformer import Attend, Transformer
+from ingot.training.compute.replace import taking_over
 
 
-def recompute_blocks(model: Transformer) -> None:
-    """Make each block keep only its input for the backward pass."""
-    for block in model.model.layers:
-        block.forward = functools.partial(recomputed, block.forward, use_reentrant=False)
+class CompiledTransformer(Transformer):
+    """A model whose blocks are compiled; the embedding and the head are not.
+
+    The embedding's gradient, compiled, adds in an order that varies from run to run.
+    """
+
+    def __init__(self, model: Transformer) -> None:
+        with torch.device("meta"):
+            super().__init__(model.config)
+        taking_over(self, model)
+        self.tokens = model.tokens
+        self._compiled = torch.compile(model.forward_blocks)
+
+    def forward_blocks(self, x: Tensor, angles: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
+        """Apply every block and the last norm to embeddings x (..., D): (..., D)."""
+        out: Tensor = self._compiled(x, angles, attend)
+        return out
 
 
 def compiled(model: Transformer, device: torch.device) -> Transformer:
-    """Return the same model, weights and all, with what lies between its products fused.
+    """Return a model that shares every weight with ``model`` and fuses what lies between products.
 
-    ``torch.compile`` does it when the model is first run, which takes about a minute, and again
-    for shapes that differ. On CPUs it needs a C++ compiler: the one that CXX names, else g++.
+    ``model`` itself stays as it is, so that scoring, whose shapes differ, is not compiled.
+    ``torch.compile`` works when the model is first run, for about a minute, and again for shapes
+    that differ. On CPUs it needs a C++ compiler: the one that CXX names, else g++.
 
     Raises:
         ResourceError: there is no such compiler.
@@ -36,7 +49,4 @@ def compiled(model: Transformer, device: torch.device) -> Transformer:
             where="run.compile",
             fix="install it, name another in CXX, or set run.compile=false",
         )
-    learner = copy.copy(model)  # so that scoring, whose shapes differ, is not compiled
-    # From the embedding on: its gradient, compiled, adds in an order that varies from run to run.
-    object.__setattr__(learner, "forward_blocks", torch.compile(model.forward_blocks))
-    return learner
+    return CompiledTransformer(model)

@@ -1,28 +1,17 @@
-"""The model's norms and rotations, given to the kernels while a model is trained."""
+"""Norms and rotations computed by training's own kernels."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from ingot.model.transformer import Attention, RMSNorm, Transformer
 from ingot.training.compute.precision import Precision
+from ingot.training.compute.replace import taking_over
 from ingot.training.native import computes_in_bfloat16
 from ingot.training.native.norm import norm, norm_and_rotate
 
-
-def fuse(model: Transformer, precision: Precision) -> None:
-    """Make norms, and the rotation after them, one operator each where there are kernels for it.
-
-    The weights stay where they are; where autocast is not to bfloat16 the modules compute as
-    before.
-    """
-    if not precision.has_kernels:
-        return
-    for module in model.modules():
-        if type(module) is RMSNorm and module.weight.numel() % 16 == 0:
-            module.__class__ = FusedNorm
-        elif type(module) is Attention and module.head_dim % 32 == 0:
-            module.__class__ = FusedAttention
+_NORM_MULTIPLE, _HEAD_MULTIPLE = 16, 32  # widths that the kernels' registers divide
 
 
 class FusedNorm(RMSNorm):
@@ -36,10 +25,29 @@ class FusedNorm(RMSNorm):
 
 
 class FusedAttention(Attention):
-    """Attention whose queries and keys are normalised and turned at once by the kernels."""
+    """Attention whose queries and keys are normalised and rotated at once by the kernels."""
 
     def norm_and_rope(self, norm: RMSNorm, x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
         """Normalise and rotate x (..., heads, K)."""
         if not computes_in_bfloat16():
             return super().norm_and_rope(norm, x, angles)
         return norm_and_rotate(x, norm.weight, norm.eps, angles)
+
+
+def fuse(model: Transformer, precision: Precision) -> None:
+    """Make norms, and the rotation after them, one operator each where there are kernels for it.
+
+    Where autocast is not to bfloat16 the modules compute as before.
+    """
+    if not precision.has_kernels:
+        return
+    for name, module in list(model.named_modules()):
+        if type(module) is Attention and module.head_dim % _HEAD_MULTIPLE == 0:
+            with torch.device("meta"):
+                attention = FusedAttention(model.config, module.layer)
+            model.set_submodule(name, taking_over(attention, module))
+    for name, module in list(model.named_modules()):
+        if type(module) is RMSNorm and module.weight.numel() % _NORM_MULTIPLE == 0:
+            with torch.device("meta"):
+                fused = FusedNorm(module.weight.numel(), module.eps)
+            model.set_submodule(name, taking_over(fused, module))

@@ -12,9 +12,10 @@ import time
 from ingot.errors import Interrupted
 from ingot.model.transformer import Transformer
 from ingot.process import flush_denormals, set_torch_threads
-from ingot.training.compute.compile import compiled, recompute_blocks
+from ingot.training.compute.compile import compiled
 from ingot.training.compute.fused_modules import fuse
 from ingot.training.compute.precision import Precision
+from ingot.training.compute.recompute import recompute_blocks
 from ingot.training.config.recipe import make_recipe
 from ingot.training.data.batch import Batch
 from ingot.training.distributed.data_parallel import Workers

@@ -67,12 +67,11 @@ def attach(model: Transformer, config: LoraConfig, generator: torch.Generator) -
     if any(True for _ in adapted(model)):
         raise RecipeError("the model has an adapter already", where="lora", fix="merge it first")
     replaced = [
-        (parent, name, layer)
-        for parent in model.modules()
-        for name, layer in parent.named_children()
-        if name in config.targets and isinstance(layer, nn.Linear)
+        (name, layer)
+        for name, layer in model.named_modules()
+        if name.rpartition(".")[2] in config.targets and isinstance(layer, nn.Linear)
     ]
-    smallest = min(min(layer.weight.shape) for _, _, layer in replaced)
+    smallest = min(min(layer.weight.shape) for _, layer in replaced)
     if config.rank >= smallest:
         raise RecipeError(
             f"rank {config.rank} is not below the smallest adapted size, {smallest}",
@@ -80,16 +79,14 @@ def attach(model: Transformer, config: LoraConfig, generator: torch.Generator) -
             fix="lower it, or train the whole model",
         )
     model.requires_grad_(False)
-    for parent, name, layer in replaced:
-        setattr(parent, name, LoraLinear(layer, config, generator))
+    for name, layer in replaced:
+        model.set_submodule(name, LoraLinear(layer, config, generator))
 
 
 def merge(model: Transformer) -> None:
     """Add the adapter into the matrices and make the model a plain, trainable one again."""
-    for parent in list(model.modules()):
-        for name, layer in list(parent.named_children()):
-            if isinstance(layer, LoraLinear):
-                setattr(parent, name, layer.merged())
+    for name, layer in list(adapted(model)):
+        model.set_submodule(name, layer.merged())
     model.requires_grad_(True)
 
 
