@@ -60,16 +60,16 @@ def weights(text: np.ndarray) -> Weights:
     rng = np.random.default_rng(0)
     for _ in range(150):
         starts = rng.integers(0, len(text) * 9 // 10 - 65, 8)
-        windows = torch.from_numpy(np.stack([text[start : start + 65] for start in starts]))
-        loss_of(model, windows).backward()
+        sequences = torch.from_numpy(np.stack([text[start : start + 65] for start in starts]))
+        loss_of(model, sequences).backward()
         optimizer.step()
         optimizer.zero_grad()
     return {name: value.detach().numpy() for name, value in model.named_parameters()}
 
 
-def loss_of(model: Transformer, windows: torch.Tensor) -> torch.Tensor:
-    logits = model.logits(model(windows[:, :-1]))
-    return functional.cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten())
+def loss_of(model: Transformer, sequences: torch.Tensor) -> torch.Tensor:
+    logits = model.logits(model(sequences[:, :-1]))
+    return functional.cross_entropy(logits.flatten(0, 1), sequences[:, 1:].flatten())
 
 
 @torch.inference_mode()
@@ -79,8 +79,8 @@ def held_out(weights: Weights, text: np.ndarray) -> tuple[torch.Tensor, float]:
     model.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
     rest = text[len(text) * 9 // 10 :]
     count = len(rest) // 65
-    windows = torch.from_numpy(rest[: count * 65].reshape(count, 65))
-    return model.logits(model(windows[:, :-1])), loss_of(model, windows).item()
+    sequences = torch.from_numpy(rest[: count * 65].reshape(count, 65))
+    return model.logits(model(sequences[:, :-1])), loss_of(model, sequences).item()
 
 
 def restored(model: QuantizedModel, weights: Weights) -> Weights:

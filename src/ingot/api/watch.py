@@ -44,8 +44,8 @@ def watch(folder: Path, callbacks: Callbacks, *, port: int = 0) -> Iterator[RunM
         controls.pause()
         return "Pauses after this update."
 
-    def go_on() -> str:
-        controls.go_on()
+    def resume() -> str:
+        controls.resume()
         return "Resumes."
 
     def checkpoint() -> str:
@@ -65,7 +65,7 @@ def watch(folder: Path, callbacks: Callbacks, *, port: int = 0) -> Iterator[RunM
 
     actions = {
         "pause": pause,
-        "resume": go_on,
+        "resume": resume,
         "checkpoint": checkpoint,
         "freeze": freeze,
         "serve": serve,
@@ -75,7 +75,7 @@ def watch(folder: Path, callbacks: Callbacks, *, port: int = 0) -> Iterator[RunM
         folder.name,
         folder / "metrics.jsonl",
         actions,
-        lambda: controls.paused,
+        lambda: controls.pause_requested,
         port=port,
     )
     with contextlib.closing(served), page:

@@ -54,12 +54,12 @@ def calibrate(
     Args:
         weights: float32 weights, by the names and shapes of ``config.tensor_shapes()``.
         config: Sizes of the model.
-        text: What it was trained on; windows are taken from all over it.
+        text: What it was trained on; sequences are taken from all over it.
         scheme: What to store each matrix as.
         tokens: Most tokens of text to look at.
 
     Raises:
-        CorpusError: the text is shorter than one window.
+        CorpusError: the text is shorter than one sequence.
         UsageError: a pattern that fits no matrix.
     """
     fused = fused_matrices(config)
@@ -67,7 +67,7 @@ def calibrate(
     model = Transformer(config)
     for name, value in weights.items():
         np.copyto(model.get_parameter(name).detach().numpy(), value)
-    windows = _windows(text, config.max_position_embeddings, tokens)
+    sequences = _sequences(text, config.max_position_embeddings, tokens)
     done: dict[str, QuantizedMatrix] = {}
 
     def quantize(name: str, hessian: NDArray[np.float64] | None) -> None:
@@ -81,9 +81,9 @@ def calibrate(
         _replace(model, fused[name], done[name].dequantized())
 
     quantize("model.embed_tokens", None)
-    states = [model.model.embed_tokens(window) for window in windows]
-    angles = model.rotary(torch.arange(windows[0].shape[1]))
-    attend = model.attention(windows[0].shape[1], windows[0].device)
+    states = [model.model.embed_tokens(sequence) for sequence in sequences]
+    angles = model.rotary(torch.arange(sequences[0].shape[1]))
+    attend = model.attention(sequences[0].shape[1], sequences[0].device)
     for layer, block in enumerate(model.model.layers):
         hessians = _hessians(block, states, angles, attend)
         for name, hessian in hessians.items():
@@ -92,12 +92,12 @@ def calibrate(
     if not config.tie_word_embeddings:
         total = sum(_outer(model.model.norm(x)) for x in states)
         quantize("lm_head", np.asarray(total))
-    seen = sum(window.numel() for window in windows)
+    seen = sum(sequence.numel() for sequence in sequences)
     return QuantizedModel({name: done[name] for name in fused}, "gptq", seen)
 
 
-def _windows(text: Tokens, context: int, tokens: int) -> list[Tensor]:
-    """Return batches (B, T) of windows that start at even distances over the whole text."""
+def _sequences(text: Tokens, context: int, tokens: int) -> list[Tensor]:
+    """Return batches (B, T) of sequences that start at even distances over the whole text."""
     if len(text) < context:
         raise CorpusError(
             f"holds {len(text)} tokens, calibration needs {context}",

@@ -60,7 +60,7 @@ def test_long_conversations_are_cut(
     assert (len(examples), examples.cut, examples.left_out) == (2, 2, 1)
     assert np.diff(examples.starts).tolist()[1] == 41
     with pytest.raises(
-        CorpusError, match=r"talks\.jsonl:2: has \d+ tokens, a window of context 40"
+        CorpusError, match=r"talks\.jsonl:2: has \d+ tokens, a sequence of context 40"
     ):
         read_examples(paths, tokenizer, template, context=40, too_long="refuse")
 
@@ -79,7 +79,7 @@ def test_an_example_may_fill_a_window_exactly(
 def test_nothing_left_to_learn_is_refused(
     write: Any, tokenizer: Tokenizer, template: ChatTemplate
 ) -> None:
-    with pytest.raises(CorpusError, match="no answer begins within a window of 9 tokens"):
+    with pytest.raises(CorpusError, match="no answer begins within a sequence of 9 tokens"):
         read_examples(write([USER, ANSWER]), tokenizer, template, context=8)
 
 

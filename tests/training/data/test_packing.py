@@ -12,12 +12,12 @@ from ingot.training.data.packing import pack
 def test_every_example_is_in_one_window_and_none_overflows(sizes: list[int], random) -> None:  # type: ignore[no-untyped-def]
     order = list(range(len(sizes)))
     random.shuffle(order)
-    windows = pack(np.array(sizes), np.array(order), 50)
-    assert sorted(example for window in windows for example in window) == sorted(order)
-    filled = [sum(sizes[example] for example in window) for window in windows]
+    sequences = pack(np.array(sizes), np.array(order), 50)
+    assert sorted(example for sequence in sequences for example in sequence) == sorted(order)
+    filled = [sum(sizes[example] for example in sequence) for sequence in sequences]
     assert max(filled) <= 50
-    # No window but one can be half empty as long as all are looked at.
-    if len(windows) <= 64:
+    # No sequence but one can be half empty as long as all are looked at.
+    if len(sequences) <= 64:
         assert sum(fill <= 25 for fill in filled) <= 1
 
 
@@ -25,7 +25,7 @@ def test_examples_keep_their_order_within_a_window() -> None:
     assert pack(np.array([3, 8, 3, 3]), np.array([2, 1, 3, 0]), 10) == [[2, 3, 0], [1]]
 
 
-def test_windows_are_well_filled() -> None:
+def test_sequences_are_well_filled() -> None:
     lengths = np.random.default_rng(1).integers(20, 400, 2000)
-    windows = pack(lengths, np.arange(2000), 512)
-    assert lengths.sum() / (512 * len(windows)) > 0.95
+    sequences = pack(lengths, np.arange(2000), 512)
+    assert lengths.sum() / (512 * len(sequences)) > 0.95

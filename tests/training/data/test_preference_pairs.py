@@ -149,5 +149,5 @@ def test_nothing_left_to_learn_is_refused(
     write: Any, tokenizer: Tokenizer, template: ChatTemplate
 ) -> None:
     paths = write({"prompt": "a" + " and" * 60, "chosen": "b", "rejected": "c"})
-    with pytest.raises(CorpusError, match="no two answers differ within a window of 9 tokens"):
+    with pytest.raises(CorpusError, match="no two answers differ within a sequence of 9 tokens"):
         read_pairs(paths, tokenizer, template, context=8)

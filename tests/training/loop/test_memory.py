@@ -33,7 +33,7 @@ def test_it_says_what_to_lower_and_to_what(sequences: int, fix: str) -> None:
     batch = BatchRecipe(context=512, sequences=sequences, accumulation=3)
     said = str(too_large(Path("runs/mine"), batch, 3_500_000))
     assert fix in said
-    assert f"{sequences} windows of 512 tokens of a model of 3.5M" in said
+    assert f"{sequences} sequences of 512 tokens of a model of 3.5M" in said
 
 
 MODEL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
@@ -117,5 +117,5 @@ except ResourceError as error:
         timeout=300,
         check=False,
     )
-    assert "memory does not hold 4 windows of 32 tokens of a model of" in done.stdout, done.stderr
+    assert "memory does not hold 4 sequences of 32 tokens of a model of" in done.stdout, done.stderr
     assert "batch.sequences=2 --set batch.accumulation=2" in done.stdout

@@ -13,7 +13,7 @@ from ingot.corpus import Corpus
 from ingot.errors import RecipeError
 from ingot.training.config.recipe import Recipe
 from ingot.training.monitoring.events import Evaluated
-from ingot.training.objectives.ngram_soft_labels import NgramTeacher
+from ingot.training.objectives.ngram_soft_labels import NgramSoftLabels
 from ingot.training.run_folder.run import Run
 
 VOCABULARY, ORDER, DISCOUNT = 6, 3, 0.8
@@ -63,17 +63,17 @@ def by_hand(ids: list[int], window: list[int]) -> np.ndarray:
 def test_it_expects_what_the_counts_say(ids: list[int], data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(ids) - 4))
     window = ids[start : start + data.draw(st.integers(3, 12))]
-    teacher = NgramTeacher(Store(ids), vocab_size=VOCABULARY, order=ORDER)  # type: ignore[arg-type]
-    targets = teacher.targets(np.array([window]))
+    labels = NgramSoftLabels(Store(ids), vocab_size=VOCABULARY, order=ORDER)  # type: ignore[arg-type]
+    targets = labels.targets(np.array([window]))
     np.testing.assert_allclose(targets.numpy(), by_hand(ids, window), atol=1e-6)
     np.testing.assert_allclose(targets.sum(1), 1, atol=1e-6)
 
 
 def test_what_it_cannot_hold_is_refused(corpus: Corpus) -> None:
     with pytest.raises(RecipeError, match="at most 1024 tokens"):
-        NgramTeacher(corpus.train, vocab_size=2000, order=2)
+        NgramSoftLabels(corpus.train, vocab_size=2000, order=2)
     with pytest.raises(RecipeError, match="too many to tell apart"):
-        NgramTeacher(corpus.train, vocab_size=384, order=9)
+        NgramSoftLabels(corpus.train, vocab_size=384, order=9)
 
 
 def test_a_short_run_learns_more_from_it(
@@ -82,7 +82,7 @@ def test_a_short_run_learns_more_from_it(
     lost = []
     for order in (0, 2):
         watched = watch()
-        settings = {"task": {"teacher_order": order}, "run": {"steps": 30, "evaluations": 1}}
+        settings = {"task": {"ngram_order": order}, "run": {"steps": 30, "evaluations": 1}}
         watched.train(new_run(recipe(**settings), str(order)))
         lost.append(watched.of(Evaluated)[-1].loss)
     assert lost[1] < lost[0] - 0.02
@@ -91,8 +91,8 @@ def test_a_short_run_learns_more_from_it(
 def test_it_gives_way_to_the_tokens(
     recipe: Callable[..., Recipe], new_run: Callable[..., Run], watch: Any
 ) -> None:
-    """Once its epochs are over a run goes on as one that never had a teacher would."""
-    settings = {"task": {"teacher_order": 2, "teacher_epochs": 1e-9}}
+    """Once its epochs are over a run goes on as one that never had soft labels would."""
+    settings = {"task": {"ngram_order": 2, "ngram_epochs": 1e-9}}
     with_it, without = new_run(recipe(**settings), "with"), new_run(recipe(), "without")
     results = [watch().train(run) for run in (with_it, without)]
     assert results[0].validation_loss == results[1].validation_loss

@@ -16,7 +16,7 @@ def sampler_of(corpus: Corpus, batch: int = 4) -> Sampler:
     return Sampler(corpus.train, context=32, batch=batch, seed=9)
 
 
-def test_batches_are_the_samplers_windows(corpus: Corpus) -> None:
+def test_batches_are_the_samplers_sequences(corpus: Corpus) -> None:
     objective, sampler = Pretraining(sampler_of(corpus), eos_id=None), sampler_of(corpus)
     for _ in range(5):
         batch = objective.next_batch()

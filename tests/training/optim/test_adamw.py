@@ -24,13 +24,13 @@ def test_it_is_the_optimizer_of_pytorch() -> None:
         betas=(0.9, 0.95),
     )
     full = [group["lr"] for group in reference.param_groups]
-    for multiplier in (1.0, 0.5, 0.25, 0.1):
+    for lr_scale in (1.0, 0.5, 0.25, 0.1):
         for one, other in zip(mine, theirs, strict=True):
             one.grad = torch.randn(one.shape, generator=generator)
             other.grad = one.grad.clone()
         for group, rate in zip(reference.param_groups, full, strict=True):
-            group["lr"] = rate * multiplier
-        optimizer.step(multiplier)
+            group["lr"] = rate * lr_scale
+        optimizer.step(lr_scale)
         reference.step()
     for one, other in zip(mine, theirs, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)

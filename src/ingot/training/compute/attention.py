@@ -1,4 +1,4 @@
-"""Who sees whom in training: several examples in one window, none seeing another."""
+"""Who sees whom in training: several examples in one sequence, none seeing another."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ingot.training.native.attention import can_fuse, fused_attention, fused_att
 def attention_for(
     config: ModelConfig, ids: Tensor, segments: NDArray[np.int32] | None
 ) -> Attend | None:
-    """Return how windows of ``ids`` (B, T) attend; None for the model's own way.
+    """Return how sequences of ``ids`` (B, T) attend; None for the model's own way.
 
     Args:
         config: Of the model.

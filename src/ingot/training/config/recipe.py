@@ -87,14 +87,14 @@ class BatchRecipe(_Section):
     """Recompute each block in the backward pass instead of keeping its activations."""
 
     @property
-    def windows(self) -> int:
-        """Windows in one update."""
+    def sequences_per_update(self) -> int:
+        """Sequences in one update."""
         return self.sequences * self.accumulation
 
     @property
     def tokens(self) -> int:
         """Tokens in one update of plain text."""
-        return self.context * self.windows
+        return self.context * self.sequences_per_update
 
 
 class RunRecipe(_Section):

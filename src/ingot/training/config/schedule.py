@@ -23,7 +23,7 @@ class ScheduleConfig(BaseModel):
     floor: float = Field(0.02, ge=0, le=1)
     """Fraction of the full rate at the end."""
 
-    def multiplier(self, progress: float) -> float:
+    def lr_scale(self, progress: float) -> float:
         """Return the share of the full rate at ``progress`` (0 at the start, 1 at the end)."""
         progress = min(max(progress, 0.0), 1.0)
         if progress < self.warmup:

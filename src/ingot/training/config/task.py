@@ -21,11 +21,11 @@ class TaskConfig(BaseModel):
     """Path of an ingot to fine-tune; unset trains from the start."""
     separate_documents: bool = False
     """Keep attention within documents where a sequence holds several."""
-    teacher_order: int = Field(0, ge=0, le=16)
-    """Learn a text's next tokens from counts of contexts up to so long, not from single tokens;
-    for short runs and vocabularies up to 1,024. 0 learns from the tokens."""
-    teacher_epochs: float = Field(1.0, gt=0)
-    """Passes over the text in which the counts give way to the tokens, evenly."""
+    ngram_order: int = Field(0, ge=0, le=16)
+    """Longest context, in tokens, of n-gram soft labels: learn from the distribution of next tokens
+    after such contexts; for short runs and vocabularies up to 1,024. 0 learns from the tokens."""
+    ngram_epochs: float = Field(1.0, gt=0)
+    """Passes over the text in which n-gram soft labels fade to the tokens."""
     too_long: Literal["cut", "refuse"] = "cut"
     """What to do with a conversation or answer that is longer than the context."""
     held_out: float = Field(0.05, gt=0, lt=1)

@@ -15,7 +15,7 @@ from ingot.errors import RecipeError
 
 @dataclass(frozen=True)
 class Batch:
-    """Windows of tokens of one whole update: all processes and accumulation steps together."""
+    """Sequences of tokens of one whole update: all processes and accumulation steps together."""
 
     ids: NDArray[np.int64]
     """Tokens, shape (B, T+1): each position but the last predicts the next."""

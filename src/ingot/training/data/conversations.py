@@ -22,7 +22,7 @@ AT_ONCE = 64
 """Conversations rendered in one go: each go waits for another process."""
 
 TooLong = Literal["cut", "refuse"]
-"""What becomes of an example that is longer than a window."""
+"""What becomes of an example that is longer than a sequence."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def read_examples(
         paths: JSONL files, each line ``{"messages": [{"role": ..., "content": ...}, ...]}``.
         tokenizer: The model's.
         template: Turns a conversation into text.
-        context: Tokens that a window predicts.
+        context: Tokens that a sequence predicts.
         too_long: Whether a longer conversation loses its end or is refused.
 
     Raises:
@@ -89,14 +89,14 @@ def read_examples(
                 refuse_long(record, len(chat.ids), context)
             cut += 1
         said = np.array(chat.answers[: context + 1])
-        if not said[1:].any():  # nothing predicts a window's first token
+        if not said[1:].any():  # nothing predicts a sequence's first token
             left_out += 1
             continue
         ids.append(np.array(chat.ids[: context + 1], dtype=np.int32))
         answers.append(said)
     if not ids:
         raise CorpusError(
-            f"no answer begins within a window of {context + 1} tokens",
+            f"no answer begins within a sequence of {context + 1} tokens",
             where=", ".join(map(str, paths)),
             fix="raise the context, or shorten the conversations",
         )
@@ -149,9 +149,9 @@ def encode(
 
 
 def refuse_long(record: Record, tokens: int, context: int) -> None:
-    """Raise a ``CorpusError`` about a line that does not fit a window."""
+    """Raise a ``CorpusError`` about a line that does not fit a sequence."""
     record.refuse(
-        f"has {tokens} tokens, a window of context {context} holds {context + 1}",
+        f"has {tokens} tokens, a sequence of context {context} holds {context + 1}",
         "raise the context, shorten the line, or let long lines be cut",
     )
 

@@ -1,4 +1,4 @@
-"""Walking over examples epoch after epoch, from a state of a few integers."""
+"""The order of examples over epochs, with a state of a few integers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def shuffled(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
 
 
 def fingerprint(*arrays: NDArray[np.generic]) -> int:
-    """Return a number that tells data from other data."""
+    """Return a number that identifies data."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype}{array.shape}".encode())
@@ -32,11 +32,11 @@ def fingerprint(*arrays: NDArray[np.generic]) -> int:
 
 
 class Epochs(Generic[Item]):
-    """Gives out the items of one epoch after those of the other.
+    """Items of one epoch after another.
 
     Args:
         plan: Makes the items of an epoch, at least one; the same whenever it is asked.
-        identity: What a state must agree with to be taken up again.
+        identity: Values that a state must agree with to be restored.
     """
 
     def __init__(self, plan: Callable[[int], Sequence[Item]], identity: Mapping[str, int]) -> None:
@@ -44,7 +44,7 @@ class Epochs(Generic[Item]):
         self._start(0)
 
     def take(self, count: int) -> list[Item]:
-        """Return the next items, going on into further epochs where one ends."""
+        """Return the next items, continuing into further epochs where one ends."""
         taken: list[Item] = []
         while len(taken) < count:
             if self._position == len(self._items):
@@ -60,11 +60,11 @@ class Epochs(Generic[Item]):
         return self._epoch + self._position / len(self._items)
 
     def state(self) -> dict[str, int]:
-        """Return what ``restore`` needs to go on with the very next item."""
+        """Return what ``restore`` needs to continue with the next item."""
         return {"epoch": self._epoch, "position": self._position, **self._identity}
 
     def restore(self, state: Mapping[str, int]) -> None:
-        """Go on where ``state`` was taken.
+        """Restore a state.
 
         Raises:
             CorpusError: the state is malformed, or belongs to other data or settings.

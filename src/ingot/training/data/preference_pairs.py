@@ -68,7 +68,7 @@ def read_pairs(
             they continue.
         tokenizer: The model's.
         template: Turns a conversation into text.
-        context: Tokens that a window predicts.
+        context: Tokens that a sequence predicts.
         too_long: Whether a longer answer loses its end or is refused.
 
     Raises:
@@ -91,7 +91,7 @@ def read_pairs(
             pairs.append(pair)
     if not pairs:
         raise CorpusError(
-            f"no two answers differ within a window of {context + 1} tokens",
+            f"no two answers differ within a sequence of {context + 1} tokens",
             where=", ".join(map(str, paths)),
             fix="raise the context, or shorten the prompts",
         )

@@ -67,9 +67,9 @@ def evaluate(
 ) -> Evaluation:
     """Score every token of ``store`` but its first, which only gives context.
 
-    Windows are as long as the model's context. ``overlap`` is the share of each
-    window that repeats the one before as context: at 0 a token sees half a
-    window on average; at 0.5 it sees at least half of one, at twice the cost.
+    Sequences are as long as the model's context. ``overlap`` is the share of each
+    sequence that repeats the one before as context: at 0 a token sees half a
+    sequence on average; at 0.5 it sees at least half of one, at twice the cost.
 
     Args:
         model: The model, on any device.
@@ -91,14 +91,14 @@ def evaluate(
     device = model.head_weight.device
     started = time.perf_counter()
     total = torch.zeros((), dtype=torch.float64)
-    for windows, fresh in _windows(store, predicted, context, stride):
+    for sequences, fresh in _sequences(store, predicted, context, stride):
         if stop():
             raise EvaluationStopped
         with precision.autocast():
-            ids = windows[:, :-1].to(device)
+            ids = sequences[:, :-1].to(device)
             hidden = model(ids, attend=attention_for(model.config, ids, None))[:, -fresh:]
             logits = model.logits(hidden).float()
-        targets = windows[:, -fresh:].to(device)
+        targets = sequences[:, -fresh:].to(device)
         loss = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum")
         total += loss.cpu().double()
     loss_per_token = total.item() / predicted
@@ -112,7 +112,7 @@ def evaluate(
     )
 
 
-def _windows(
+def _sequences(
     store: Tokens, predicted: int, context: int, stride: int
 ) -> Iterator[tuple[Tensor, int]]:
     """Yield (ids (B, T+1), number of last positions that are new): full batches, then odd ends."""

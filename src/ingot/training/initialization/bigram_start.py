@@ -4,7 +4,7 @@ With the projections into the residual stream at zero, the network is a
 log-bilinear bigram model: head · RMSNorm(embedding). Its best weights depend on
 the corpus only through the table of bigram counts, so one pass over the corpus
 and a few dozen full-batch steps over that table give what gradient descent
-over windows would take most of a short run to find. Measured in docs/log.md.
+over sequences would take most of a short run to find. Measured in docs/log.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Memory that does not suffice: how it is told, and what to lower then."""
+"""Errors for memory that does not suffice, each with the setting to lower and its value."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _GROUP = Path("/sys/fs/cgroup")
 
 
 def available_bytes() -> int:
-    """Return the memory that this process can still have: the machine's, or its control group's."""
+    """Return the free memory, in bytes, of the machine or of this process's control group."""
     meminfo = _MEMINFO.read_text(encoding="ascii")
     free = next(
         int(line.split()[1]) * 1024
@@ -32,15 +32,15 @@ def available_bytes() -> int:
 
 
 def require_memory(run: Run, available: int, processes: int = 1) -> None:
-    """Refuse a run that cannot fit, before the system kills it in the middle.
+    """Refuse a run that cannot fit, before the system kills it later.
 
-    What is asked for is the least it can take: weights, gradients and moments, and what each
-    block keeps of each token for the backward pass in half precision.
+    The estimate is a lower bound: weights, gradients and moments in float32, and what each block
+    keeps of each token for the backward pass in half precision.
 
     Args:
         run: The run.
-        available: Bytes that there are.
-        processes: How many share its batches.
+        available: Free memory, in bytes.
+        processes: Processes that share its batches.
 
     Raises:
         ResourceError: it does not fit; it says what to lower, and to what.
@@ -58,17 +58,18 @@ def require_memory(run: Run, available: int, processes: int = 1) -> None:
     kept = 4 * config.hidden_size
     if not batch.recompute:
         kept = 12 * config.hidden_size + 6 * config.intermediate_size
-    window = batch.context * config.num_hidden_layers * kept
-    fitting = (available - fixed) // window * processes
+    sequence_bytes = batch.context * config.num_hidden_layers * kept
+    fitting = (available - fixed) // sequence_bytes * processes
     if batch.sequences <= fitting:
         return
-    fix = f"lower batch.context or the model, by at least {window / (available - fixed):.1f} times"
+    too_much = sequence_bytes / (available - fixed)
+    fix = f"lower batch.context or the model, by at least {too_much:.1f} times"
     if fitting:
-        passes = math.ceil(batch.windows / fitting)
+        passes = math.ceil(batch.sequences_per_update / fitting)
         fix = f"--set batch.sequences={fitting} --set batch.accumulation={passes}"
     raise ResourceError(
-        f"{batch.sequences} windows of {batch.context} tokens at once take at least "
-        f"{batch.sequences // processes * window / 1e9:.1f} GB beside the model, and "
+        f"{batch.sequences} sequences of {batch.context} tokens at once take at least "
+        f"{batch.sequences // processes * sequence_bytes / 1e9:.1f} GB beside the model, and "
         f"{max(available - fixed, 0) / 1e9:.1f} GB are free",
         where=run.path,
         fix=fix,
@@ -76,7 +77,7 @@ def require_memory(run: Run, available: int, processes: int = 1) -> None:
 
 
 def is_lack_of_memory(error: BaseException) -> bool:
-    """Tell whether an error of Python's or PyTorch's says that memory does not suffice."""
+    """Return whether an error of Python or PyTorch means that memory does not suffice."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
@@ -108,7 +109,7 @@ def too_large(run: Path, batch: BatchRecipe, parameters: int) -> ResourceError:
             f"--set batch.accumulation={batch.accumulation * 2}"
         )
     return ResourceError(
-        f"memory does not hold {batch.sequences} windows of {batch.context} tokens of a model "
+        f"memory does not hold {batch.sequences} sequences of {batch.context} tokens of a model "
         f"of {parameters / 1e6:.1f}M parameters",
         where=run,
         fix=fix,

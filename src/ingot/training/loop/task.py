@@ -23,7 +23,7 @@ from ingot.training.data.held_out import choose_held_out
 from ingot.training.data.preference_pairs import read_pairs
 from ingot.training.evaluation.evaluate import EvaluationStopped, evaluate
 from ingot.training.objectives.fine_tuning import FineTuning
-from ingot.training.objectives.ngram_soft_labels import NgramTeacher
+from ingot.training.objectives.ngram_soft_labels import NgramSoftLabels
 from ingot.training.objectives.objective import Objective
 from ingot.training.objectives.preference import Preference
 from ingot.training.objectives.pretraining import Pretraining
@@ -95,7 +95,7 @@ def _text(run: PretrainingRun, precision: Precision) -> Task:
     sampler = Sampler(
         corpus.train,
         context=recipe.batch.context,
-        batch=recipe.batch.windows,
+        batch=recipe.batch.sequences_per_update,
         seed=recipe.run.seed,
     )
     eos_id = corpus.tokenizer.eos_id if recipe.task.separate_documents else None
@@ -106,12 +106,12 @@ def _text(run: PretrainingRun, precision: Precision) -> Task:
         scored = evaluate(model, held_out, size, precision=precision, overlap=overlap, stop=stop)
         return Score(scored.loss, scored.bits_per_byte, scored.seconds)
 
-    order = recipe.task.teacher_order
+    order = recipe.task.ngram_order
     vocab_size = corpus.tokenizer.vocab_size
-    teacher = NgramTeacher(corpus.train, vocab_size=vocab_size, order=order) if order else None
+    labels = NgramSoftLabels(corpus.train, vocab_size=vocab_size, order=order) if order else None
     return Task(
         objective=Pretraining(
-            sampler, eos_id=eos_id, teacher=teacher, teacher_epochs=recipe.task.teacher_epochs
+            sampler, eos_id=eos_id, soft_labels=labels, soft_epochs=recipe.task.ngram_epochs
         ),
         score=score,
         score_cost=len(held_out) * _FORWARD_COST / (1 - overlap),
@@ -129,7 +129,7 @@ def _examples(run: FineTuningRun, precision: Precision) -> Task:
             run.open_data(), tokenizer, template, context=context, too_long=recipe.task.too_long
         )
     chosen = choose_held_out(read.contents(), recipe.task.held_out)
-    learnt, held_out = read.part(~chosen), read.part(chosen)
+    trained, held_out = read.part(~chosen), read.part(chosen)
     seed, eos_id = recipe.run.seed, tokenizer.eos_id
     judge = FineTuning(
         held_out, context=context, batch=recipe.batch.sequences, seed=seed, eos_id=eos_id
@@ -143,7 +143,11 @@ def _examples(run: FineTuningRun, precision: Precision) -> Task:
 
     return Task(
         objective=FineTuning(
-            learnt, context=context, batch=recipe.batch.windows, seed=seed, eos_id=eos_id
+            trained,
+            context=context,
+            batch=recipe.batch.sequences_per_update,
+            seed=seed,
+            eos_id=eos_id,
         ),
         score=score,
         score_cost=len(held_out.ids) * _FORWARD_COST,
@@ -184,7 +188,7 @@ def _pairs(run: FineTuningRun, model: Transformer, precision: Precision) -> Task
         return Score(loss, None, seconds)
 
     return Task(
-        objective=objective(~chosen, recipe.batch.windows),
+        objective=objective(~chosen, recipe.batch.sequences_per_update),
         score=score,
         score_cost=sum(batch.ids.size for batch in judge.all_batches()) * _FORWARD_COST,
         prompt=example.ids[: int(example.counted.argmax())].tolist(),

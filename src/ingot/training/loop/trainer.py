@@ -195,7 +195,7 @@ class Trainer:
     def _step(self, session: Session, done: float) -> None:
         """Make one training step and whatever is due after it."""
         started = time.perf_counter()
-        step = train_step(session, self._recipe.schedule.multiplier(done))
+        step = train_step(session, self._recipe.schedule.lr_scale(done))
         self._last_batch = step.batch
         session.pending.append(step)
         outcomes = read_late(session)
@@ -216,7 +216,7 @@ class Trainer:
         if due:
             settle(session)
             due = self._do(session, due)
-        if Due.AT_ONCE in due or self._controls.paused:
+        if Due.AT_ONCE in due or self._controls.pause_requested:
             self._saver.hurry()
         if self._workers.is_main:
             session.progress.leave_out(self._controls.wait(self._interrupted))

@@ -1,4 +1,4 @@
-"""What a run does besides its updates, and when."""
+"""What is due between updates: samples, evaluations, checkpoints, a stop."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 
 
 class Due(enum.Flag):
-    """What is to be done after an update."""
+    """Actions due after an update."""
 
     SAMPLE = enum.auto()
     EVALUATION = enum.auto()

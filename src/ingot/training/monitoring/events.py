@@ -1,4 +1,4 @@
-"""What a run tells those who watch it."""
+"""Events of a run, for its record, trackers and observers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Stepped:
-    """One update was made."""
+    """One update was applied."""
 
     step: int
     progress: float
@@ -49,19 +49,19 @@ class Stepped:
 
 @dataclass(frozen=True)
 class Skipped:
-    """An update was left out; no weight changed, or those of a checkpoint were taken up again."""
+    """An update was skipped; no weight changed, or those of a checkpoint were restored."""
 
     step: int
     loss: float
     """Nats per token; may be NaN or infinite."""
     gradient_norm: float
     in_a_row: int
-    """Updates without a finite loss and gradient up to this one, since the last that was made."""
+    """Updates without a finite loss and gradient up to this one, since the last applied one."""
     total: int
-    """Updates left out since the run began."""
+    """Updates skipped since the run began."""
     why: Literal["not finite", "spike"] = "not finite"
     back_to: int | None = None
-    """Update whose weights were taken up again."""
+    """Update whose weights were restored."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Sampled:
-    """The model was asked to write."""
+    """A sample of generated text."""
 
     step: int
     prompt: str
@@ -87,7 +87,7 @@ class Sampled:
 
 @dataclass(frozen=True)
 class Checkpointed:
-    """A checkpoint is safely on disk."""
+    """A checkpoint was written to disk."""
 
     step: int
     path: str

@@ -87,7 +87,7 @@ class RunReporter:
             self._watcher(event)
 
     def count(self, speed: float, context: int) -> None:
-        """Take in the tokens per second of the last few seconds, and how long windows were."""
+        """Take in the tokens per second of the last few seconds, and how long sequences were."""
         self._speeds.append(speed)
         self._context = context
 

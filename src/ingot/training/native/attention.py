@@ -1,7 +1,7 @@
 """Causal attention in one pass each way, on CPUs that have kernels for it.
 
 PyTorch's ``scaled_dot_product_attention`` takes twice as long there in an update (2 cores of Zen 4,
-bfloat16, 256 tokens, heads of 64). Shapes: B windows, T tokens, H heads of queries, G of keys and
+bfloat16, 256 tokens, heads of 64). Shapes: B sequences, T tokens, H heads of queries, G of keys and
 values, K their width.
 """
 
@@ -23,7 +23,7 @@ _WIDEST = 256  # the kernels' own limit
 def can_fuse(width: int, parts: int, device: torch.device) -> bool:
     """Tell whether heads of ``width`` are best attended to so on ``device``, here and now.
 
-    ``parts``, windows times heads of keys, is what threads share out among them.
+    ``parts``, sequences times heads of keys, is what threads share out among them.
     """
     fits = width % 16 == 0 and width <= _WIDEST and parts >= torch.get_num_threads()
     return fits and in_use(device)
@@ -61,8 +61,8 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, starts: Tensor | None) -> tuple[Ten
 def _like_attend(
     q: Tensor, _k: Tensor, _v: Tensor, _starts: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    windows, tokens, heads, _width = q.shape
-    return q.new_empty(q.shape), q.new_empty((windows, heads, tokens), dtype=torch.float32)
+    sequences, tokens, heads, _width = q.shape
+    return q.new_empty(q.shape), q.new_empty((sequences, heads, tokens), dtype=torch.float32)
 
 
 @torch.library.custom_op("ingot::attend_backward", mutates_args=(), device_types="cpu")

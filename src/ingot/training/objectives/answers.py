@@ -1,4 +1,4 @@
-"""Prompts with answers as rows of tokens, and how likely a model finds the answers."""
+"""Prompts with answers as padded rows of tokens, and the answers' log-probabilities."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TOKENS_AT_ONCE = 8192
 
 
 def padded(answers: Sequence[ScoredTokens], eos_id: int) -> Batch:
-    """Put answers into rows as long as the longest; what fills them up comes last, uncounted."""
+    """Return answers as rows of the longest one's length, padded at the end; padding is masked."""
     length = max(len(answer.ids) for answer in answers)
     ids = np.full((len(answers), length), eos_id, np.int64)
     counted = np.zeros((len(answers), length), np.bool_)
@@ -39,7 +39,7 @@ def log_probabilities(
     Args:
         model: The model, on the device of ``precision``.
         answers: None longer than the model's context and one.
-        eos_id: The token that fills rows up.
+        eos_id: The token to pad with.
         precision: The arithmetic to use.
     """
     found = np.empty(len(answers), np.float32)

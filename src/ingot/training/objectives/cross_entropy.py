@@ -16,10 +16,9 @@ _LARGEST = 64 << 20
 def summed_cross_entropy(hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:
     """Return the summed cross-entropy of predicting ``targets``, a float32 scalar.
 
-    Where all float32 logits would take more than 64 MiB they are computed,
-    used and dropped a chunk of tokens at a time; the gradients are then made
-    in the forward pass, so that nothing is computed twice. Under autocast,
-    products are in its dtype, and the softmax is always in float32.
+    Where all float32 logits would take more than 64 MiB, they are computed and dropped a chunk
+    of tokens at a time. The gradients are then computed in the forward pass, so that nothing is
+    computed twice. Under autocast, products are in its dtype; the softmax is always in float32.
 
     Args:
         hidden: Hidden states, (N, D).
@@ -37,8 +36,8 @@ def summed_cross_entropy(hidden: Tensor, head: Tensor, targets: Tensor) -> Tenso
 def token_cross_entropy(hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:
     """Return each token's cross-entropy, float32, (N,).
 
-    For losses that are no plain sum of it. Where the logits would be large,
-    they too are made a chunk at a time, and once more in the backward pass.
+    For losses that are not a plain sum of it. Where the logits would be large, they too are
+    computed a chunk at a time, and again in the backward pass.
     Arguments as for ``summed_cross_entropy``.
     """
     chunk = max(1, _LARGEST // (4 * head.shape[0]))
@@ -59,7 +58,7 @@ def _token_losses(hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:
 
 
 class _Chunked(torch.autograd.Function):
-    """The loss is a scalar, so its gradients only wait for one factor: the backward pass's."""
+    """Cross-entropy with its gradients computed forward; backward only multiplies by a scalar."""
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, chunk: int) -> Tensor:
@@ -80,13 +79,13 @@ class _Chunked(torch.autograd.Function):
                 total += (normaliser - logits.gather(1, wanted)).sum()
                 if hidden_grad is None and head_grad is None:
                     continue
-                slope = logits.sub_(normaliser).exp_()  # softmax
-                slope.scatter_add_(1, wanted, slope.new_full(wanted.shape, -1.0))
-                slope = slope.to(dtype)
+                grad_logits = logits.sub_(normaliser).exp_()  # softmax
+                grad_logits.scatter_add_(1, wanted, grad_logits.new_full(wanted.shape, -1.0))
+                grad_logits = grad_logits.to(dtype)
                 if hidden_grad is not None:
-                    hidden_grad[rows] = slope @ matrix
+                    hidden_grad[rows] = grad_logits @ matrix
                 if head_grad is not None:
-                    head_grad += slope.mT @ states
+                    head_grad += grad_logits.mT @ states
         ctx.save_for_backward(hidden_grad, head_grad)
         return total
 

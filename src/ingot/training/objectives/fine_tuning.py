@@ -17,14 +17,14 @@ from ingot.training.objectives.next_token import next_token_loss
 
 
 class FineTuning:
-    """Conversations packed into windows; only answers count, and none sees another.
+    """Conversations packed into sequences; only answers count, and none sees another.
 
     Args:
         examples: The conversations.
-        context: Tokens that a window predicts; no example is longer than one more.
-        batch: Windows in one whole update.
-        seed: Decides the order in each epoch, and so which examples share a window.
-        eos_id: The token that fills windows up; it does not count.
+        context: Tokens that a sequence predicts; no example is longer than one more.
+        batch: Sequences in one whole update.
+        seed: Decides the order in each epoch, and so which examples share a sequence.
+        eos_id: The token to pad with; it does not count.
     """
 
     def __init__(
@@ -38,33 +38,33 @@ class FineTuning:
             "context": context,
             "seed": seed,
         }
-        self._windows = Epochs(self._plan, identity)
+        self._sequences = Epochs(self._plan, identity)
 
     def next_batch(self) -> Batch:
-        """Return the next windows: ids (B, T+1), mask and segments (B, T)."""
-        return self._batch_of(self._windows.take(self._batch))
+        """Return the next sequences: ids (B, T+1), mask and segments (B, T)."""
+        return self._batch_of(self._sequences.take(self._batch))
 
     def all_batches(self) -> Iterator[Batch]:
-        """Yield every example once, whatever ``next_batch`` gave."""
-        windows = self._plan(0)
-        for start in range(0, len(windows), self._batch):
-            yield self._batch_of(windows[start : start + self._batch])
+        """Yield every example once, independently of ``next_batch``."""
+        sequences = self._plan(0)
+        for start in range(0, len(sequences), self._batch):
+            yield self._batch_of(sequences[start : start + self._batch])
 
-    def _batch_of(self, windows: Sequence[Sequence[int]]) -> Batch:
-        shape = (len(windows), self._context + 1)
+    def _batch_of(self, sequences: Sequence[Sequence[int]]) -> Batch:
+        shape = (len(sequences), self._context + 1)
         ids = np.full(shape, self._eos_id, dtype=np.int64)
         answers = np.zeros(shape, dtype=np.bool_)
         segments = np.zeros(shape, dtype=np.int32)
-        for row, window in enumerate(windows):
+        for row, sequence in enumerate(sequences):
             end = 0
-            for segment, example in enumerate(window):
+            for segment, example in enumerate(sequence):
                 start, stop = self._examples.starts[example : example + 2]
                 span = slice(end, end := end + int(stop - start))
                 ids[row, span] = self._examples.ids[start:stop]
                 answers[row, span] = self._examples.answers[start:stop]
                 answers[row, span.start] = False  # the token before it is another example's
                 segments[row, span] = segment
-            segments[row, end:] = len(window)
+            segments[row, end:] = len(sequence)
         return Batch(ids, answers[:, 1:], segments[:, :-1])
 
     def loss(self, model: Transformer, batch: Batch, device: torch.device) -> Tensor:
@@ -72,24 +72,24 @@ class FineTuning:
         return next_token_loss(model, batch, device)
 
     def state(self) -> dict[str, int]:
-        """Return epoch and position in it, and what tells these examples from others."""
-        return self._windows.state()
+        """Return epoch, position in it and the identity of the examples."""
+        return self._sequences.state()
 
     def restore(self, state: Mapping[str, int]) -> None:
-        """Go on where ``state`` was taken.
+        """Restore a state.
 
         Raises:
             CorpusError: the state is malformed, or belongs to other examples or settings.
         """
-        self._windows.restore(state)
+        self._sequences.restore(state)
 
     @property
     def epoch(self) -> float:
         """Passes over the examples so far, with the fraction of the current one."""
-        return self._windows.epoch
+        return self._sequences.epoch
 
     def close(self) -> None:
-        """Nothing is held: the examples are in memory."""
+        """Do nothing: the examples are in memory."""
 
     def _plan(self, epoch: int) -> list[list[int]]:
         order = shuffled(len(self._examples), self._seed, epoch)

@@ -1,4 +1,4 @@
-"""The loss of predicting the next token, over a batch of windows."""
+"""The loss of predicting the next token, over a batch of sequences."""
 
 from __future__ import annotations
 

@@ -1,10 +1,9 @@
-"""What the corpus itself says follows: soft targets from counts of short contexts.
+"""Soft labels: the distribution of next tokens after short contexts, counted over a corpus.
 
-A token that was seen is one draw from all that might have followed. The counts
-of a whole corpus say more than the draw, so a short run learns from them with less
-noise. The smoothing is absolute discounting (Ney, Essen and Kneser, 1994), each
-order falling back on the one before; the occurrence that is being predicted is left
-out of its own counts, or a rare context would foretell it.
+The token that follows in a text is one sample of those that might have followed. The counts of a
+whole corpus say more, so a short run learns from them with less noise. The smoothing is absolute
+discounting (Ney, Essen and Kneser, 1994), each order falling back on the one before. The occurrence
+that is predicted is left out of its own counts, because a rare context would give it away.
 """
 
 from __future__ import annotations
@@ -44,8 +43,8 @@ class _Order:
     """How often each follows, (P,)."""
 
 
-class NgramTeacher:
-    """Predicts each next token of a window from the few before it.
+class NgramSoftLabels:
+    """N-gram distributions of each next token of a sequence.
 
     Args:
         store: The training tokens.
@@ -60,7 +59,7 @@ class NgramTeacher:
         if vocab_size > LARGEST_VOCABULARY:
             raise RecipeError(
                 f"works with at most {LARGEST_VOCABULARY} tokens, the corpus has {vocab_size}",
-                where="task.teacher_order",
+                where="task.ngram_order",
                 fix="set it to 0, or choose a smaller vocabulary",
             )
         ids = store.read(0, len(store)).astype(np.int64)
@@ -69,7 +68,7 @@ class NgramTeacher:
         if order * math.log2(max(len(self._used), 2)) > 62:
             raise RecipeError(
                 f"contexts of {order} tokens out of {len(self._used)} are too many to tell apart",
-                where="task.teacher_order",
+                where="task.ngram_order",
                 fix="lower it",
             )
         self._rank = np.zeros(vocab_size, np.int64)
@@ -83,9 +82,9 @@ class NgramTeacher:
             self._extend(key[None], ids[None], length)
             self._orders.append(_count(key[length - 1 : -1], followers[length - 1 :]))
 
-    def targets(self, windows: Ids) -> Tensor:
-        """Return the distribution of each next token of windows (B, T+1): float32 (B·T, V)."""
-        ranks = self._rank[windows]
+    def targets(self, sequences: Ids) -> Tensor:
+        """Return the distribution of each next token of sequences (B, T+1): float32 (B·T, V)."""
+        ranks = self._rank[sequences]
         inputs, followers = ranks[:, :-1], ranks[:, 1:].ravel()
         expected = np.repeat(self._unigram[None], inputs.size, axis=0)
         key = np.zeros(inputs.shape, np.int64)

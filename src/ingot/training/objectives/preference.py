@@ -108,11 +108,11 @@ class Preference:
         return -functional.logsigmoid(self._beta * (chosen - rejected)).sum()
 
     def state(self) -> dict[str, int]:
-        """Return epoch and position in it, and what tells these pairs from others."""
+        """Return epoch, position in it and the identity of the pairs."""
         return self._order.state()
 
     def restore(self, state: Mapping[str, int]) -> None:
-        """Go on where ``state`` was taken.
+        """Restore a state.
 
         Raises:
             CorpusError: the state is malformed, or belongs to other pairs or settings.
@@ -125,7 +125,7 @@ class Preference:
         return self._order.epoch
 
     def close(self) -> None:
-        """Nothing is held: the pairs are in memory."""
+        """Do nothing: the pairs are in memory."""
 
     def _plan(self, epoch: int) -> list[int]:
         order: list[int] = shuffled(len(self._answers) // 2, self._seed, epoch).tolist()

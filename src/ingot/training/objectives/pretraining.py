@@ -14,17 +14,17 @@ from ingot.model.transformer import Transformer
 from ingot.training.compute.precision import on_device
 from ingot.training.data.batch import Batch
 from ingot.training.objectives.next_token import hidden_states, next_token_loss
-from ingot.training.objectives.ngram_soft_labels import NgramTeacher
+from ingot.training.objectives.ngram_soft_labels import NgramSoftLabels
 
 
 class Pretraining:
-    """Windows of a corpus, drawn ahead by a thread; every prediction counts.
+    """Sequences of a corpus, prefetched by a thread; every prediction counts.
 
     Args:
-        sampler: Draws the windows of one whole update; nobody else may use it.
-        eos_id: The end-of-text token, if documents in one window must not see each other.
-        teacher: Gives what to expect instead of what came, if the corpus's counts are to teach.
-        teacher_epochs: Passes over the corpus in which it gives way to the tokens, evenly.
+        sampler: Draws the sequences of one whole update; for this objective alone.
+        eos_id: The end-of-text token, if documents in one sequence must not see each other.
+        soft_labels: Targets instead of the tokens, if given.
+        soft_epochs: Passes over the corpus in which they fade to the tokens.
     """
 
     def __init__(
@@ -32,24 +32,24 @@ class Pretraining:
         sampler: Sampler,
         *,
         eos_id: int | None,
-        teacher: NgramTeacher | None = None,
-        teacher_epochs: float = 1.0,
+        soft_labels: NgramSoftLabels | None = None,
+        soft_epochs: float = 1.0,
     ) -> None:
-        self._teacher, self._teacher_epochs = teacher, teacher_epochs
+        self._soft_labels, self._soft_epochs = soft_labels, soft_epochs
         self._sampler, self._eos_id = PrefetchingSampler(sampler), eos_id
 
     def next_batch(self) -> Batch:
-        """Return the next windows."""
-        windows = self._sampler.next_batch()
-        segments = None if self._eos_id is None else segments_of(windows, self._eos_id)
-        return Batch(windows, None, segments)
+        """Return the next sequences."""
+        sequences = self._sampler.next_batch()
+        segments = None if self._eos_id is None else segments_of(sequences, self._eos_id)
+        return Batch(sequences, None, segments)
 
     def loss(self, model: Transformer, batch: Batch, device: torch.device) -> Tensor:
-        """Return the summed cross-entropy in nats, against the teacher if there is one."""
-        share = max(0.0, 1 - self.epoch / self._teacher_epochs)
-        if self._teacher is None or share == 0:
+        """Return the summed cross-entropy in nats, against the soft labels if there are any."""
+        share = max(0.0, 1 - self.epoch / self._soft_epochs)
+        if self._soft_labels is None or share == 0:
             return next_token_loss(model, batch, device)
-        targets = self._teacher.targets(batch.ids).mul_(share)
+        targets = self._soft_labels.targets(batch.ids).mul_(share)
         tokens = torch.from_numpy(batch.ids[:, 1:]).reshape(-1, 1)
         targets.scatter_add_(1, tokens, torch.full(tokens.shape, 1 - share))
         targets = on_device(targets, device)
@@ -61,7 +61,7 @@ class Pretraining:
         return self._sampler.state()
 
     def restore(self, state: Mapping[str, int]) -> None:
-        """Put the sampler back.
+        """Restore a state.
 
         Raises:
             CorpusError: the state is malformed, or belongs to another corpus, context or seed.
@@ -75,9 +75,9 @@ class Pretraining:
 
     @property
     def waited(self) -> float:
-        """Seconds spent waiting for windows, in all."""
+        """Seconds spent waiting for sequences, in all."""
         return self._sampler.waited
 
     def close(self) -> None:
-        """Stop drawing ahead; the corpus belongs to the caller."""
+        """Stop prefetching; the corpus belongs to the caller."""
         self._sampler.close()

@@ -1,7 +1,7 @@
-"""AdamW by the fused kernel of PyTorch, without the seconds its optimizer class takes to import.
+"""AdamW on PyTorch's fused kernel, without the class ``torch.optim.AdamW``.
 
-``torch.optim.AdamW`` is the same arithmetic, but making one imports the compiler:
-0.9 s of a run that may last ten. Source: Loshchilov and Hutter, arXiv:1711.05101.
+The arithmetic is the same, but constructing that class imports the compiler: 0.9 s of a run that
+may last ten. Source: Loshchilov and Hutter, arXiv:1711.05101.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _EPSILON = 1e-8
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Parameters that share a rate."""
+    """Parameters with one learning rate."""
 
     parameters: Sequence[Tensor]
     rate: float
@@ -28,7 +28,7 @@ class Group:
 
 
 class AdamW:
-    """Updates groups of parameters in place; of those that are cut, each process its part.
+    """Updates groups of parameters in place; each process its own shard of those that are sharded.
 
     Args:
         groups: The groups; they may be empty.
@@ -48,8 +48,8 @@ class AdamW:
         }
 
     @torch.no_grad()
-    def step(self, multiplier: float, accepted: Tensor | None = None) -> None:
-        """Update every parameter that has a gradient with ``multiplier`` times its rate.
+    def step(self, lr_scale: float, accepted: Tensor | None = None) -> None:
+        """Update every parameter that has a gradient with ``lr_scale`` times its rate.
 
         If ``accepted``, a bool scalar, is false, nothing changes.
         """
@@ -68,7 +68,7 @@ class AdamW:
                 [state["exp_avg_sq"] for state in states],
                 [],
                 steps,
-                lr=group.rate * multiplier,
+                lr=group.rate * lr_scale,
                 beta1=self._betas[0],
                 beta2=self._betas[1],
                 weight_decay=group.weight_decay,
@@ -79,14 +79,14 @@ class AdamW:
             )
 
     def full_state(self, parameter: Tensor) -> dict[str, Tensor]:
-        """Return one parameter's state, all of it; every process must ask."""
+        """Return one parameter's full state; a collective call."""
         return {
             kind: value if kind == "step" else unshard(value, parameter)
             for kind, value in self.state[parameter].items()
         }
 
     def load(self, parameter: Tensor, values: Mapping[str, Tensor]) -> None:
-        """Put back what ``full_state`` gave."""
+        """Restore what ``full_state`` returned."""
         for kind, value in values.items():
             own = self.state[parameter][kind]
             own.copy_(value if kind == "step" else shard(value.to(own.device), parameter))

@@ -1,4 +1,4 @@
-"""Muon: momentum, orthogonalised, for the matrices of the blocks."""
+"""Muon: orthogonalised momentum for the matrices of the blocks."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _NEWTON_SCHULZ = (
 
 
 class Muon:
-    """Momentum, orthogonalised: each update moves every direction of a matrix alike.
+    """Updates matrices by their orthogonalised momentum, so every direction moves alike.
 
     Source: Muon (Keller Jordan and others, 2024), with Nesterov momentum and the
     scale √max(1, rows/columns). Matrices of one shape are stacked, so that
-    Newton-Schulz runs as a few batched products. It needs whole matrices: where they are cut
-    among processes, each gathers them and keeps its part of what comes out.
+    Newton-Schulz runs as a few batched products. It needs full matrices: where they are sharded
+    among processes, each process gathers them and keeps its shard of the result.
 
     Args:
-        matrices: What it updates.
-        rate: Step of an orthogonalised update, as a share of a unit spectral norm.
-        momentum: Share of the momentum that an update keeps.
+        matrices: Parameters to update, (rows, columns).
+        rate: Learning rate; an orthogonalised update has spectral norm 1.
+        momentum: Fraction of the momentum that an update keeps.
         weight_decay: Per unit of rate.
-        dtype: What is orthogonalised in.
+        dtype: Format in which matrices are orthogonalised.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class Muon:
         ]
 
     @torch.no_grad()
-    def step(self, multiplier: float, accepted: Tensor) -> None:
-        """Update the matrices with ``multiplier`` times the full rate, if that is accepted."""
-        rate, momentum = self._rate * multiplier, self._momentum
+    def step(self, lr_scale: float, accepted: Tensor) -> None:
+        """Update the matrices with ``lr_scale`` times the full rate, if that is accepted."""
+        rate, momentum = self._rate * lr_scale, self._momentum
         made = accepted.float()  # 1 or 0
         for group, momenta in self._stacks:
             gradients = torch.stack([local(p.grad) for p in group if p.grad is not None])
@@ -76,7 +76,7 @@ class Muon:
                 local(parameter).addcmul_(update, made, value=-rate * scale)
 
     def momenta(self) -> dict[nn.Parameter, Tensor]:
-        """Return each matrix's momentum, or the part of it here, as a view that may be written."""
+        """Return each matrix's momentum, or this process's shard of it, as a writable view."""
         return {
             parameter: momentum
             for group, momenta in self._stacks

@@ -15,12 +15,12 @@ from ingot.training.optim.muon import Muon
 
 
 class Optimizer:
-    """Holds each parameter that is to be trained in exactly one group and updates them all.
+    """Puts each trainable parameter into exactly one group and updates them all.
 
     Args:
-        model: Holds the parameters, in float32.
-        config: Rates and the method.
-        dtype: What Muon orthogonalises in; bfloat16 is enough where products are computed in it.
+        model: The model, its parameters in float32.
+        config: Learning rates and the method.
+        dtype: Format in which Muon orthogonalises; bfloat16 suffices where products use it.
     """
 
     def __init__(
@@ -55,19 +55,19 @@ class Optimizer:
             config.betas,
         )
 
-    def step(self, multiplier: float, accepted: Tensor | None = None) -> None:
-        """Update every parameter with ``multiplier`` times its full learning rate.
+    def step(self, lr_scale: float, accepted: Tensor | None = None) -> None:
+        """Update every parameter with ``lr_scale`` times its full learning rate.
 
         Args:
-            multiplier: Of the learning rates.
+            lr_scale: Of the learning rates.
             accepted: Bool scalar on the parameters' device, which is not waited for; if it is
                 false, parameters and state keep their values, whatever the gradients hold.
         """
         if accepted is None:
             device = next(iter(self._names)).device
             accepted = torch.ones((), dtype=torch.bool, device=device)
-        self._adamw.step(multiplier, accepted)
-        self._muon.step(multiplier, accepted)
+        self._adamw.step(lr_scale, accepted)
+        self._muon.step(lr_scale, accepted)
 
     def clip(self) -> Tensor:
         """Return the global gradient norm, after scaling gradients down where configured."""
@@ -79,12 +79,12 @@ class Optimizer:
         return full(nn.utils.clip_grad_norm_(parameters, limit))
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Release the gradients."""
         for parameter in self._names:
             parameter.grad = None
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """Return all state by name: ``KIND.PARAMETER``; every process must ask."""
+        """Return all state by name: ``KIND.PARAMETER``; a collective call."""
         state = {
             f"{kind}.{self._names[parameter]}": value
             for parameter in self._adamw.state
@@ -94,7 +94,7 @@ class Optimizer:
         return state | {f"muon.{self._names[p]}": unshard(own, p) for p, own in momenta.items()}
 
     def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Put back what ``state_tensors`` gave.
+        """Restore what ``state_tensors`` returned.
 
         Raises:
             TrainingError: a tensor is missing or has another shape.
@@ -137,7 +137,7 @@ def _split(model: nn.Module) -> dict[str, list[nn.Parameter]]:
 def _require_each_once(
     groups: Mapping[str, list[nn.Parameter]], names: Mapping[Tensor, str]
 ) -> None:
-    """Refuse groups that leave a parameter out, or hold it twice."""
+    """Refuse groups that leave a parameter out or hold it twice."""
     grouped = [parameter for group in groups.values() for parameter in group]
     if len(grouped) != len(names) or set(grouped) != set(names):
         wrong = [name for p, name in names.items() if sum(p is other for other in grouped) != 1]
