@@ -89,15 +89,15 @@ def measure_kernels(report: Report, limits: Limits, plot: Path | None) -> None:
         sequence = 2 * _CONTEXT * _HEADS * _HEAD_DIM * width
         sequences = math.ceil(uncached_bytes() / sequence)
         seconds = native.measure_attend(
-            2 * _HEADS,
-            _HEADS,
-            _HEAD_DIM,
-            cache,
-            _CONTEXT,
-            sequences,
-            native.kernels()[0],
-            limits.threads,
-            5,
+            query_heads=2 * _HEADS,
+            key_heads=_HEADS,
+            head_dim=_HEAD_DIM,
+            cache=cache,
+            context=_CONTEXT,
+            sequences=sequences,
+            kernels=native.kernels()[0],
+            threads=limits.threads,
+            repeats=5,
         )
         name = f"attention at {_CONTEXT} tokens, {cache}"
         _add_bandwidth(report, limits, name, sequences * sequence / seconds, LEAST_ATTENTION)
@@ -147,4 +147,11 @@ def _matrix(kind: str, outputs: int, inputs: int) -> native.Matrix:
     size, scales = native.packed_sizes(kind, outputs, inputs, group)
     tiles, factors = np.full(size, 0x3C, np.uint8), np.full(scales, 0.01, np.float32)
     tiles.flags.writeable = factors.flags.writeable = False
-    return native.Matrix(kind, outputs, inputs, group, tiles, factors)
+    return native.Matrix(
+        weight_format=kind,
+        outputs=outputs,
+        inputs=inputs,
+        group=group,
+        tiles=tiles,
+        scales=factors,
+    )

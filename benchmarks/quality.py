@@ -21,7 +21,7 @@ from ingot.api.training import freeze
 from ingot.artifact import Scheme, open_ingot
 from ingot.inference import SamplingParams
 from ingot.inference.executors.base import ModelInput, SamplingRow
-from ingot.inference.executors.native import NativeExecutor, as_native
+from ingot.inference.executors.native import NativeExecutor
 from ingot.model.transformer import Transformer
 from ingot.training.run_folder import checkpoint as checkpoints
 from ingot.training.run_folder.run import PretrainingRun, open_pretraining_run
@@ -121,7 +121,7 @@ def served_loss(run: Path, form: Format, out: Path, windows: NDArray[np.int64]) 
         total = 0.0
         for window in windows:
             chunk = ModelInput(window[:-1].tolist(), 0, list(range(blocks)), _GREEDY, rows)
-            scores = executor.model.logits([as_native(chunk)]).astype(np.float64)
+            scores = executor.model.logits([chunk]).astype(np.float64)
             chosen = scores[np.arange(len(scores)), window[1:]]
             total += float(np.mean(np.logaddexp.reduce(scores, axis=1) - chosen))
         executor.close()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -25,9 +27,11 @@ def memory_for(
 def packed(kind: str, bits: NDArray[np.uint16], group: int) -> Matrix:
     outputs, inputs = bits.shape
     tiles, scales = memory_for(kind, outputs, inputs, group)
-    pack(kind, bits, group, tiles, scales)
+    pack(kind, bits, group, tiles=tiles, scales=scales)
     tiles.flags.writeable = scales.flags.writeable = False
-    return Matrix(kind, outputs, inputs, group, tiles, scales)
+    return Matrix(
+        weight_format=kind, outputs=outputs, inputs=inputs, group=group, tiles=tiles, scales=scales
+    )
 
 
 def quantized(x: NDArray[np.float32], group: int, highest: int) -> NDArray[np.float64]:
@@ -55,7 +59,7 @@ def test_the_core_packs_as_freezing_does(
     rng = np.random.default_rng(seed)
     bits = round_to_bfloat16(rng.standard_normal((outputs, inputs), dtype=np.float32))
     tiles, scales = memory_for(kind, outputs, inputs, group)
-    pack(kind, bits, group, tiles, scales)
+    pack(kind, bits, group, tiles=tiles, scales=scales)
     expected = freezing.pack(freezing.round_to_nearest(widen_to_float32(bits), kind, group))
     assert tiles.tobytes() == expected[0].tobytes()
     assert scales.tobytes() == expected[1].tobytes()
@@ -146,25 +150,42 @@ def test_zeros_and_tiny_values_multiply_to_zero(kind: str) -> None:
 
 def test_sizes_that_do_not_fit_are_refused() -> None:
     tiles, scales = memory_for("int8", 16, 32, 32)
-    with pytest.raises(ValueError, match="wrong size"):
-        Matrix("int8", 17, 32, 32, tiles, scales)
-    with pytest.raises(ValueError, match="wrong size"):
-        Matrix("int8", 16, 32, 32, tiles, scales[:-1])
-    with pytest.raises(ValueError, match="not aligned"):
-        Matrix("int8", 16, 32, 32, tiles, np.zeros(65, "u1")[1:].view("f4"))
-    with pytest.raises(ValueError, match="group 48"):
-        Matrix("int8", 16, 32, 48, tiles, scales)
+    good: dict[str, Any] = {
+        "weight_format": "int8",
+        "outputs": 16,
+        "inputs": 32,
+        "group": 32,
+        "tiles": tiles,
+        "scales": scales,
+    }
+    for changed, message in (
+        ({"outputs": 17}, "wrong size"),
+        ({"outputs": 2**62}, "out of range"),
+        ({"inputs": 0}, "out of range"),
+        ({"scales": scales[:-1]}, "wrong size"),
+        ({"scales": np.zeros(65, "u1")[1:].view("f4")}, "not aligned"),
+        ({"group": 48}, "group 48"),
+        ({"weight_format": "fp8"}, "not a format of weights"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Matrix(**(good | changed))
     with pytest.raises(ValueError, match="out of range"):
         packed_sizes("int8", -1, 32, 32)
     with pytest.raises(ValueError, match="wrong size"):
-        pack("int8", np.zeros((16, 33), dtype=np.uint16), 32, tiles[:-1], scales)
-    matrix = Matrix("int8", 16, 32, 32, tiles, scales)
+        pack("int8", np.zeros((16, 33), dtype=np.uint16), 32, tiles=tiles[:-1], scales=scales)
+    infinite = np.full((16, 32), 0x7F80, dtype=np.uint16)
+    with pytest.raises(ValueError, match="not finite"):
+        pack("int8", infinite, 32, tiles=tiles, scales=scales)
+    matrix = Matrix(**good)
     with pytest.raises(ValueError, match="inputs"):
         matrix.multiply(np.zeros((1, 31), dtype=np.float32))
     with pytest.raises(TypeError):
         matrix.multiply(np.zeros((1, 32), dtype=np.float64))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="cannot run"):
         matrix.multiply(np.zeros((1, 32), dtype=np.float32), "mmx")
+    for threads in (-1, 1025):
+        with pytest.raises(ValueError, match="threads"):
+            matrix.multiply(np.zeros((1, 32), dtype=np.float32), threads=threads)
 
 
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))

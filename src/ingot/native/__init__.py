@@ -5,11 +5,15 @@ It imports nothing else of Ingot. ``INGOT_ISA`` names the kernels to use (``port
 """
 
 from ingot.native import _core
+from ingot.native.records import CacheShape, LayerWeights, ModelShape, ModelWeights
 
 # Not `from ingot.native._core import …`: import-linter sees no compiled modules and would take
 # that for an import of the whole package.
 Matrix = _core.Matrix
 Model = _core.Model
+SampleError = _core.SampleError
+SampledToken = _core.SampledToken
+Failure = _core.Failure
 kernels = _core.kernels
 measure_attend = _core.measure_attend
 measure_multiply = _core.measure_multiply
@@ -20,8 +24,15 @@ packed_sizes = _core.packed_sizes
 uniform = _core.uniform
 
 __all__ = [
+    "CacheShape",
+    "Failure",
+    "LayerWeights",
     "Matrix",
     "Model",
+    "ModelShape",
+    "ModelWeights",
+    "SampleError",
+    "SampledToken",
     "kernels",
     "measure_attend",
     "measure_multiply",

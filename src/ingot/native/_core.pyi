@@ -1,61 +1,44 @@
-"""The compiled module. Arrays are C-contiguous; another dtype or layout raises ``TypeError``."""
+"""The compiled module. Arrays are C-contiguous and aligned.
 
-from collections.abc import Sequence
+A number out of range, or a field of the wrong type, raises ``ValueError``; an argument of the wrong
+type, or an array of another dtype or layout, raises ``TypeError``.
+"""
+
+import enum
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
-_Layer = tuple[
-    NDArray[np.float32],
-    NDArray[np.float32],
-    NDArray[np.float32],
-    NDArray[np.float32],
-    Matrix,
-    Matrix,
-    Matrix,
-    Matrix,
-]
-"""Gains of attention, query, key and feed-forward norms; qkv, output, gate_up, down."""
-
-_How = tuple[float, float, float, float, int, int, int, int, int]
-"""temperature, top_p, min_p, typical_p, top_k, seed, position, how many log-probabilities (-1:
-none), and the token that is given (-1: draw one)."""
-
-_Adjustment = tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]
-"""Token ids, ascending, and what is done to each score: divide or multiply, then add."""
-
-_Row = tuple[_How, _Adjustment | None, NDArray[np.uint32] | None]
-"""How to draw, what to change first, and the mask of tokens that may be drawn."""
-
-_Chunk = tuple[Sequence[int], int, Sequence[int], list[_Row], bool]
-"""Token ids, position of the first, cache blocks, a row for each of the last tokens after which
-one is asked for, and whether the last hidden states are asked for instead."""
-
-_Choice = tuple[int, float, list[tuple[int, float]]]
-"""Token (-1: a score was not finite; -2: the mask allows none), log-probability, the likeliest."""
+from ingot.native.records import CacheShape, ModelInput, ModelShape, ModelWeights
 
 def kernels() -> list[str]:
     """Return the kernels that this CPU runs, best first."""
 
-def packed_sizes(kind: str, outputs: int, inputs: int, group: int) -> tuple[int, int]:
+def packed_sizes(weight_format: str, outputs: int, inputs: int, group: int) -> tuple[int, int]:
     """Return the bytes of tiles and the number of scales; ``group`` is ignored for bf16."""
 
 def pack(
-    kind: str,
+    weight_format: str,
     source: NDArray[np.uint16],
     group: int,
+    *,
     tiles: NDArray[np.uint8],
     scales: NDArray[np.float32],
 ) -> None:
-    """Pack bfloat16 bits (outputs, inputs) as bf16, int8 or int4."""
+    """Pack bfloat16 bits (outputs, inputs) as bf16, int8 or int4.
+
+    Raises ``ValueError`` where a value to be quantized is not finite.
+    """
 
 def measure_read(size: int, threads: int, repeats: int) -> float:
     """Return the least seconds of reading so much memory once."""
 
 def measure_multiply(matrix: Matrix, rows: int, kernels: str, threads: int, repeats: int) -> float:
-    """Return the least seconds of multiplying so many rows, their preparation left out."""
+    """Return the least seconds of multiplying so many rows, without their preparation."""
 
 def measure_attend(
+    *,
     query_heads: int,
     key_heads: int,
     head_dim: int,
@@ -79,7 +62,8 @@ class Matrix:
 
     def __init__(
         self,
-        kind: str,
+        *,
+        weight_format: str,
         outputs: int,
         inputs: int,
         group: int,
@@ -91,33 +75,71 @@ class Matrix:
     ) -> NDArray[np.float32]:
         """Return x (rows, inputs) times the matrix transposed: (rows, outputs)."""
 
-class Model:
-    """The frozen transformer with its key-value cache and threads. Not thread-safe.
+class SampleError(enum.Enum):
+    """Why a token could not be sampled."""
 
-    Raises ``ValueError`` where sizes do not fit together, ``MemoryError`` where the
-    cache does not fit into memory.
+    NONE = 0
+    NOT_FINITE = 1
+    NONE_ALLOWED = 2
+
+class SampledToken:
+    """The token of one row."""
+
+    @property
+    def token_id(self) -> int:
+        """-1 where the input failed."""
+
+    @property
+    def logprob(self) -> float:
+        """0 unless requested."""
+
+    @property
+    def top(self) -> list[tuple[int, float]]:
+        """The likeliest tokens with their log-probabilities, if requested."""
+
+class Failure:
+    """Why an input has no result; it concerns its own sequence alone."""
+
+    @property
+    def input(self) -> int:
+        """Index of the input in the step."""
+
+    @property
+    def reason(self) -> SampleError:
+        """Scores or states that are not finite, or a mask that allows no token."""
+
+    @property
+    def position(self) -> int:
+        """Of the token that could not be sampled."""
+
+class StepOutput:
+    """The results of a step, in the order of its inputs."""
+
+    @property
+    def sampled(self) -> list[SampledToken]:
+        """One for each row of each input."""
+
+    @property
+    def hidden(self) -> list[NDArray[np.float32]]:
+        """States (tokens, hidden) of each input that requested them."""
+
+    @property
+    def failures(self) -> list[Failure]:
+        """At most one for each input."""
+
+class Model:
+    """The frozen transformer with its key-value cache and threads.
+
+    One thread at a time may run it; a second gets ``RuntimeError``. Raises ``ValueError`` where
+    sizes do not fit together, ``MemoryError`` where the cache does not fit into memory.
     """
 
     def __init__(
         self,
         *,
-        hidden: int,
-        feed_forward: int,
-        query_heads: int,
-        key_heads: int,
-        head_dim: int,
-        positions: int,
-        rope_theta: float,
-        norm_eps: float,
-        drawn_vocabulary: int,
-        embedding: Matrix,
-        head: Matrix,
-        final_norm: NDArray[np.float32],
-        layers: list[_Layer],
-        cache: str,
-        blocks: int,
-        block_size: int,
-        window: int = 0,
+        shape: ModelShape,
+        weights: ModelWeights,
+        cache: CacheShape,
         kernels: str = "",
         threads: int = 0,
         pinned: bool = False,
@@ -130,18 +152,18 @@ class Model:
     def threads(self) -> int:
         """Threads that compute, the caller's included."""
 
-    def step(self, chunks: list[_Chunk]) -> tuple[list[_Choice], list[NDArray[np.float32]]]:
-        """Run a batch; a choice for each row, and states (tokens, hidden) where asked for.
+    def step(self, inputs: Iterable[ModelInput]) -> StepOutput:
+        """Run a batch.
 
-        Raises ``IndexError`` where a token, position or block is out of range; nothing
+        Raises ``ValueError`` where a token, position, block or parameter is out of range; nothing
         has been run then.
         """
 
-    def logits(self, chunks: list[_Chunk]) -> NDArray[np.float32]:
+    def logits(self, inputs: Iterable[ModelInput]) -> NDArray[np.float32]:
         """Run a batch; return the scores (rows, vocabulary)."""
 
-    def make_way(self, on: bool) -> None:
-        """Let one thread take no work, for 10 ms at most; any thread may ask, at any time."""
+    def yield_cpu(self, on: bool) -> None:
+        """Let one thread take no work, for 10 ms at most; any thread may call it at any time."""
 
     def close(self) -> None:
-        """Give back weights, cache and threads; any use afterwards raises ``RuntimeError``."""
+        """Release weights, cache and threads; any use afterwards raises ``RuntimeError``."""

@@ -1,4 +1,4 @@
-// One engine step: chunks of several sequences, checked before anything touches memory.
+// The input of one engine step: tokens of several sequences, checked before they touch memory.
 #pragma once
 
 #include <cstdint>
@@ -9,25 +9,24 @@
 
 namespace ingot {
 
-// Consecutive tokens of one sequence: a piece of prefill, or one decode.
-struct Chunk {
-  std::span<const int32_t> tokens;
-  int64_t start = 0;                // position of the first
-  std::span<const int32_t> blocks;  // the sequence's cache blocks
-  std::vector<Sampling> rows = {};  // asked for after the last so many tokens, in order
-  bool hidden = false;              // whether the last hidden states are asked for instead
+// Consecutive tokens of one sequence: a chunk of prefill, or one decode.
+struct ModelInput {
+  std::span<const int32_t> token_ids;
+  int64_t start = 0;                     // position of the first token
+  std::span<const int32_t> block_table;  // the sequence's cache blocks, in order
+  std::vector<SamplingRow> rows = {};    // one for each of the last tokens, in order
+  bool hidden = false;                   // return the last hidden states instead
 };
 
 struct Batch {
-  std::vector<Chunk> chunks;
-  int64_t rows() const;
+  std::vector<ModelInput> inputs;
 };
 
 struct Limits {
-  int64_t vocabulary, drawn_vocabulary, positions, blocks, block_size;
+  int64_t vocabulary, sampled_vocabulary, positions, blocks, block_size;
 };
 
-// Throws std::out_of_range naming the first thing that is wrong.
+// Throws std::invalid_argument that names the first input that cannot be run, and why.
 void check(const Batch& batch, const Limits& limits);
 
 }  // namespace ingot

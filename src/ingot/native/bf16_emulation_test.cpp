@@ -41,15 +41,15 @@ void run_emulation(const Operands& in, Results& out) {
 }
 
 // Bits of a float: any, of a middling or the least exponents, or a value at the edge of a class.
-uint32_t draw_bits(std::mt19937& random, unsigned kind) {
+uint32_t draw_bits(std::mt19937& random, unsigned format) {
   constexpr uint32_t kEdges[] = {0,          0x80000000, 0x7F800000, 0xFF800000,
                                  0x7FC00000, 0x7F810000, 0x00800000, 0x80800000,
                                  0x007F0000, 0x00810000, 0x007FFFFF, 0x00800001};
   const uint32_t bits = random();
-  if (kind == 1) return (bits & 0x807FFFFF) | (100 + random() % 50) << 23;
-  if (kind == 2) return (bits & 0x807FFFFF) | (random() % 4) << 23;
-  if (kind == 3) return (bits & 0x807FFFFF) | (56 + random() % 16) << 23;
-  if (kind == 4) return kEdges[bits % std::size(kEdges)];
+  if (format == 1) return (bits & 0x807FFFFF) | (100 + random() % 50) << 23;
+  if (format == 2) return (bits & 0x807FFFFF) | (random() % 4) << 23;
+  if (format == 3) return (bits & 0x807FFFFF) | (56 + random() % 16) << 23;
+  if (format == 4) return kEdges[bits % std::size(kEdges)];
   return bits;
 }
 

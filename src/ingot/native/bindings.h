@@ -1,10 +1,12 @@
-// What the files of the Python module share.
+// Declarations shared by the files of the Python module.
 #pragma once
 
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
 
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "kernels.h"
 #include "matrix.h"
@@ -17,10 +19,17 @@ struct PackedMatrix {
   nanobind::object tiles, scales;
 };
 
-// Throws std::invalid_argument where there is none of that name.
-CacheKind cache_kind(const std::string& name);
+// Both throw std::invalid_argument for an unknown name or a number out of range.
+CacheFormat cache_format(const std::string& name);
+int checked_threads(int threads);
 
-// Adds the functions that benchmarks call.
+// An array (rows, columns) that owns its values.
+nanobind::object to_numpy(std::unique_ptr<std::vector<float>> values, int64_t rows,
+                          int64_t columns);
+
+// Add Matrix and its functions, Model, and the functions that benchmarks call.
+void bind_matrix(nanobind::module_& m);
+void bind_model(nanobind::module_& m);
 void bind_measures(nanobind::module_& m);
 
 }  // namespace ingot

@@ -1,5 +1,6 @@
-// Runs the whole core without Python, to be built with sanitizers: odd sizes, every kind of weights
-// and cache, chunks cut in two ways, bad batches, two models at once, many short jobs.
+// Tests of the whole core without Python, to be built with sanitizers: odd sizes, every format of
+// weights and cache, chunks cut in two ways, bad batches, two models at once, many short jobs.
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstdio>
@@ -38,13 +39,13 @@ std::vector<uint16_t> random_bits(std::mt19937& random, int64_t count) {
 
 // A matrix with the memory it lies in.
 struct OwnMatrix {
-  OwnMatrix(WeightKind kind, const std::vector<uint16_t>& bits, int64_t outputs, int64_t inputs,
+  OwnMatrix(WeightFormat format, const std::vector<uint16_t>& bits, int64_t outputs, int64_t inputs,
             int64_t group) {
-    const PackedSizes sizes = packed_sizes(kind, outputs, inputs, group);
+    const PackedSizes sizes = packed_sizes(format, outputs, inputs, group);
     uint8_t* const at = tiles.at_least(sizes.weights);
     float* const factors = scales.at_least(sizes.scales);
-    pack(kind, bits.data(), outputs, inputs, group, at, factors);
-    matrix = view_packed(kind, outputs, inputs, group, at, factors);
+    pack(format, bits.data(), outputs, inputs, group, at, factors);
+    matrix = view_packed(format, outputs, inputs, group, at, factors);
   }
   Buffer<uint8_t> tiles;
   Buffer<float> scales;
@@ -54,27 +55,39 @@ struct OwnMatrix {
 // A small model of sizes that fill no vector evenly, with the memory it lies in.
 class TinyModel {
  public:
-  TinyModel(WeightKind kind, CacheKind cache, const Kernels& kernels, int threads,
-            int64_t window = 0) {
+  TinyModel(WeightFormat format, CacheFormat cache, const Kernels& kernels, int threads,
+            int64_t window = 0, int32_t nan_token = -1) {
     const HeadShape heads{4, 2, 10};
-    const ModelShape shape{77, 36, 51, 2, 200, heads, 10000.0f, 1e-6f, 70, window};
+    const ModelShape shape{.vocabulary = 77,
+                           .hidden = 36,
+                           .feed_forward = 51,
+                           .layers = 2,
+                           .positions = 200,
+                           .heads = heads,
+                           .rope_theta = 10000.0f,
+                           .norm_eps = 1e-6f,
+                           .sampled_vocabulary = 70,
+                           .window = window};
     ModelWeights weights;
-    weights.embedding = weights.head = matrix(kind, shape.vocabulary, shape.hidden);
-    weights.final_norm = gains();
+    weights.head = matrix(format, shape.vocabulary, shape.hidden);
+    weights.embedding = matrix(format, shape.vocabulary, shape.hidden, nan_token);
+    weights.final_norm = norm_weights();
     for (int64_t i = 0; i < shape.layers; ++i)
-      weights.layers.push_back({gains(), gains(), gains(), gains(), matrix(kind, 80, 36),
-                                matrix(kind, 36, 40), matrix(kind, 102, 36), matrix(kind, 36, 51)});
+      weights.layers.push_back({norm_weights(), norm_weights(), norm_weights(), norm_weights(),
+                                matrix(format, 80, 36), matrix(format, 36, 40),
+                                matrix(format, 102, 36), matrix(format, 36, 51)});
     model_ = std::make_unique<Model>(shape, weights, CacheShape{cache, 20, 32}, kernels, threads);
   }
   Model& operator*() { return *model_; }
   Model* operator->() { return model_.get(); }
 
  private:
-  Matrix matrix(WeightKind kind, int64_t outputs, int64_t inputs) {
-    const auto bits = random_bits(random_, outputs * inputs);
-    return matrices_.emplace_back(kind, bits, outputs, inputs, 32).matrix;
+  Matrix matrix(WeightFormat format, int64_t outputs, int64_t inputs, int32_t nan_row = -1) {
+    auto bits = random_bits(random_, outputs * inputs);
+    if (nan_row >= 0) std::fill_n(bits.begin() + nan_row * inputs, inputs, uint16_t{0x7FC0});
+    return matrices_.emplace_back(format, bits, outputs, inputs, 32).matrix;
   }
-  const float* gains() const { return ones_.data(); }
+  const float* norm_weights() const { return ones_.data(); }
 
   std::mt19937 random_{1};
   std::vector<OwnMatrix> matrices_;
@@ -82,28 +95,37 @@ class TinyModel {
   std::unique_ptr<Model> model_;
 };
 
-Chunk chunk(const std::vector<int32_t>& tokens, int64_t start, int64_t count,
-            const std::vector<int32_t>& blocks) {
-  Chunk made;
-  made.tokens = std::span(tokens).subspan(static_cast<size_t>(start), static_cast<size_t>(count));
+ModelInput input(const std::vector<int32_t>& tokens, int64_t start, int64_t count,
+                 const std::vector<int32_t>& blocks) {
+  ModelInput made;
+  made.token_ids =
+      std::span(tokens).subspan(static_cast<size_t>(start), static_cast<size_t>(count));
   made.start = start;
-  made.blocks = blocks;
-  made.rows = {{0.8, 0.9, 0.01, 0.95, 40, 7, static_cast<uint64_t>(start + count), 3}};
+  made.block_table = blocks;
+  made.rows = {{.temperature = 0.8,
+                .top_p = 0.9,
+                .min_p = 0.01,
+                .typical_p = 0.95,
+                .top_k = 40,
+                .seed = 7,
+                .position = static_cast<uint64_t>(start + count),
+                .logprobs = 3}};
   return made;
 }
 
-void test_cuts(WeightKind kind, CacheKind cache, const Kernels& kernels) {
-  TinyModel whole(kind, cache, kernels, 1), cut(kind, cache, kernels, 3);
+void test_cuts(WeightFormat format, CacheFormat cache, const Kernels& kernels) {
+  TinyModel whole(format, cache, kernels, 1), cut(format, cache, kernels, 3);
   std::vector<int32_t> tokens(150), other(150);
   for (int i = 0; i < 150; ++i) tokens[i] = (i * 31) % 77, other[i] = (i * 17) % 77;
   const std::vector<int32_t> blocks{3, 1, 19, 0, 7}, others{2, 4, 5, 6, 8};
-  const auto expected = whole->logits({{chunk(tokens, 0, 150, blocks)}});
-  cut->logits({{chunk(other, 0, 33, others), chunk(tokens, 0, 1, blocks)}});
-  cut->logits({{chunk(tokens, 1, 70, blocks), chunk(other, 33, 1, others)}});
-  const auto last = cut->logits({{chunk(other, 34, 7, others), chunk(tokens, 71, 79, blocks)}});
+  const auto expected = whole->logits({{input(tokens, 0, 150, blocks)}});
+  cut->logits({{input(other, 0, 33, others), input(tokens, 0, 1, blocks)}});
+  cut->logits({{input(tokens, 1, 70, blocks), input(other, 33, 1, others)}});
+  const auto last = cut->logits({{input(other, 34, 7, others), input(tokens, 71, 79, blocks)}});
   demand(std::equal(expected.begin(), expected.end(), last.begin() + 77), "cuts change bits");
-  demand(whole->step({{chunk(tokens, 149, 1, blocks)}}).choices[0].token >= 0, "nothing was drawn");
-  demand(cut->step({}).choices.empty(), "an empty batch draws something");
+  demand(whole->step({{input(tokens, 149, 1, blocks)}}).sampled[0].token_id >= 0,
+         "nothing was sampled");
+  demand(cut->step({}).sampled.empty(), "an empty batch samples something");
 }
 
 // Integer products have the bits of the portable kernels, those of floats come close.
@@ -118,8 +140,8 @@ void test_products(const Kernels& kernels) {
     std::normal_distribution<float> normal;
     std::vector<float> x(static_cast<size_t>(rows * inputs));
     for (float& value : x) value = round % 4 ? normal(random) : (random() % 2 ? 1.0f : -1.0f);
-    for (const WeightKind kind : {WeightKind::bf16, WeightKind::int8, WeightKind::int4}) {
-      const OwnMatrix own(kind, bits, outputs, inputs, group);
+    for (const WeightFormat format : {WeightFormat::bf16, WeightFormat::int8, WeightFormat::int4}) {
+      const OwnMatrix own(format, bits, outputs, inputs, group);
       std::vector<float> results[2];
       for (const Kernels* one : {&portable_kernels(), &kernels}) {
         std::vector<float>& out = results[one == &kernels];
@@ -131,60 +153,109 @@ void test_products(const Kernels& kernels) {
       }
       if (&kernels == &portable_kernels()) continue;
       for (size_t i = 0; i < results[0].size(); ++i) {
-        const float allowed = kind == WeightKind::bf16 ? 0.02f * std::sqrt(float(inputs)) : 0;
+        const float allowed = format == WeightFormat::bf16 ? 0.02f * std::sqrt(float(inputs)) : 0;
         demand(std::fabs(results[0][i] - results[1][i]) <= allowed, "a product differs");
       }
     }
   }
 }
 
-// Several rows, masks, adjustments, given tokens, hidden states, a window: everything at once.
+// Several rows, masks, adjustments, forced tokens, hidden states, a window: everything at once.
 void test_rows(const Kernels& kernels) {
-  TinyModel model(WeightKind::int8, CacheKind::int8, kernels, 3, 21);
+  TinyModel model(WeightFormat::int8, CacheFormat::int8, kernels, 3, 21);
   std::vector<int32_t> tokens(90);
   for (int i = 0; i < 90; ++i) tokens[i] = (i * 13) % 77;
   const std::vector<int32_t> blocks{3, 1, 19}, others{5, 6, 7};
-  Chunk many = chunk(tokens, 0, 90, blocks), states = chunk(tokens, 0, 90, others);
-  many.rows = std::vector<Sampling>(80, many.rows[0]);
-  many.rows[0].given = 69;
+  ModelInput many = input(tokens, 0, 90, blocks), states = input(tokens, 0, 90, others);
+  many.rows = std::vector<SamplingRow>(80, many.rows[0]);
+  many.rows[0].forced_token = 69;
   many.rows[1].mask = {0, 1u << 5, 0};
   many.rows[2].adjustment = {{3, 69, 0}, {2, 1, 0.5}, {0, 1e300, -1e300}};
   many.rows[3].mask = {0, 0, 0};
   states.rows.clear();
   states.hidden = true;
-  const Outcome outcome = model->step({{many, states}});
-  demand(outcome.choices.size() == 80 && outcome.hidden.size() == 1, "a result is missing");
-  demand(outcome.choices[0].token == 69 && outcome.choices[0].top.size() == 3, "not as given");
-  demand(outcome.choices[1].token == 37, "the mask was not kept to");
-  demand(outcome.choices[2].token == 69, "the bias was not added");
-  demand(outcome.choices[3].token == kNoneAllowed, "a token was drawn where none is allowed");
-  demand(outcome.hidden[0].size() == 90 * 36, "a hidden state is missing");
+  const StepOutput output = model->step({{many, states}});
+  demand(output.sampled.size() == 80 && output.hidden.size() == 1, "a result is missing");
+  demand(output.sampled[0].token_id == 69 && output.sampled[0].top.size() == 3, "not as forced");
+  demand(output.sampled[1].token_id == 37, "the mask was ignored");
+  demand(output.sampled[2].token_id == 69, "the bias was not added");
+  demand(output.sampled[3].error == SampleError::none_allowed, "a token that is not allowed");
+  demand(output.failures.size() == 1 && output.failures[0].input == 0, "not the failed input");
+  demand(output.hidden[0].size() == 90 * 36, "a hidden state is missing");
 }
 
 void test_refusals(const Kernels& kernels) {
-  TinyModel model(WeightKind::int8, CacheKind::bf16, kernels, 2);
+  TinyModel model(WeightFormat::int8, CacheFormat::bf16, kernels, 2);
   const std::vector<int32_t> good{1, 2}, bad{1, 77}, blocks{0}, wrong{20};
-  std::vector<Chunk> all{chunk(bad, 0, 2, blocks), chunk(good, 0, 2, wrong), chunk(good, 0, 2, {}),
-                         chunk(good, 0, 0, blocks)};
+  std::vector<ModelInput> all{input(bad, 0, 2, blocks), input(good, 0, 2, wrong),
+                              input(good, 0, 2, {}), input(good, 0, 0, blocks)};
   const auto spoilt = [&](auto&& spoil) {
-    all.push_back(chunk(good, 0, 2, blocks));
+    all.push_back(input(good, 0, 2, blocks));
     spoil(all.back());
   };
-  spoilt([](Chunk& c) { c.rows = std::vector<Sampling>(3, c.rows[0]); });
-  spoilt([](Chunk& c) { c.hidden = true; });
-  spoilt([](Chunk& c) { c.rows[0].given = 70; });
-  spoilt([](Chunk& c) { c.rows[0].mask = {1, 1}; });
-  spoilt([](Chunk& c) { c.rows[0].adjustment = {{70}, {1}, {0}}; });
-  spoilt([](Chunk& c) { c.rows[0].adjustment = {{1}, {1}, {}}; });
-  spoilt([](Chunk& c) { c.rows[0].typical_p = 0; });
-  for (const Chunk& c : all) {
+  spoilt([](ModelInput& c) { c.rows = std::vector<SamplingRow>(3, c.rows[0]); });
+  spoilt([](ModelInput& c) { c.hidden = true; });
+  spoilt([](ModelInput& c) { c.rows[0].forced_token = 70; });
+  spoilt([](ModelInput& c) { c.rows[0].mask = {1, 1}; });
+  spoilt([](ModelInput& c) { c.rows[0].adjustment = {{70}, {1}, {0}}; });
+  spoilt([](ModelInput& c) { c.rows[0].adjustment = {{1}, {1}, {}}; });
+  spoilt([](ModelInput& c) { c.rows[0].typical_p = 0; });
+  const double nan = std::nan(""), infinity = HUGE_VAL;
+  for (const double factor : {nan, infinity, -infinity, 0.0, -1.0})
+    spoilt([&](ModelInput& c) { c.rows[0].adjustment = {{1}, {factor}, {0}}; });
+  for (const double shift : {nan, infinity, -infinity})
+    spoilt([&](ModelInput& c) { c.rows[0].adjustment = {{1}, {1}, {shift}}; });
+  for (const double temperature : {nan, infinity, -1.0})
+    spoilt([&](ModelInput& c) { c.rows[0].temperature = temperature; });
+  for (const int64_t start : {INT64_MAX, INT64_MIN, int64_t{-1}, int64_t{199}})
+    spoilt([&](ModelInput& c) { c.start = start; });
+  for (const ModelInput& c : all) {
     bool refused = false;
     try {
       model->step({{c}});
-    } catch (const std::out_of_range&) {
+    } catch (const std::invalid_argument&) {
       refused = true;
     }
-    demand(refused, "a bad chunk was run");
+    demand(refused, "a bad input was run");
+  }
+}
+
+// A row that is not finite fails its own input, and changes no bit of the others.
+void test_failures(CacheFormat cache, const Kernels& kernels) {
+  TinyModel model(WeightFormat::bf16, cache, kernels, 3, 0, 5);
+  const std::vector<int32_t> good{1, 2, 3, 4}, bad{1, 5, 3, 4}, blocks{0}, others{1}, third{2};
+  const auto expected = model->logits({{input(good, 0, 4, blocks)}});
+  for (int round = 0; round < 2; ++round) {  // the second finds what the first left in the cache
+    ModelInput unasked = input(bad, 0, 4, third);
+    unasked.rows.clear();
+    const StepOutput output =
+        model->step({{input(bad, 0, 4, blocks), input(good, 0, 4, others), unasked}});
+    demand(output.failures.size() == 2 && output.failures[0].input == 0 &&
+               output.failures[1].input == 2 &&
+               output.failures[0].reason == SampleError::not_finite,
+           "not the failed inputs");
+    demand(output.sampled[1].token_id >= 0, "a good input failed");
+  }
+  demand(model->logits({{input(good, 0, 1, blocks)}}).size() == 77, "not one row");
+  const auto again = model->logits({{input(good, 1, 3, blocks)}});
+  demand(again == expected, "a block that held NaN changes another sequence");
+}
+
+void test_exceptions_in_tasks() {
+  ThreadPool pool(4);
+  for (int round = 0; round < 200; ++round) {
+    bool thrown = false;
+    try {
+      pool.run(17, [&](int64_t i) {
+        if (i % 5 == round % 5) throw std::runtime_error("a task");
+      });
+    } catch (const std::runtime_error&) {
+      thrown = true;
+    }
+    demand(thrown, "an exception was lost");
+    std::atomic<int64_t> sum{0};
+    pool.run(17, [&](int64_t i) { sum.fetch_add(i + 1); });
+    demand(sum.load() == 153, "a task was lost after an exception");
   }
 }
 
@@ -200,13 +271,13 @@ void test_pool() {
   }
 }
 
-void test_making_way() {
+void test_yielding() {
   for (const int threads : {1, 2, 4}) {
     ThreadPool pool(threads);
     std::atomic<bool> done{false};
     std::thread other([&] {
-      for (bool on = true; !done.load(); on = !on) pool.make_way(on);
-      pool.make_way(true);  // and never calls back
+      for (bool on = true; !done.load(); on = !on) pool.yield_cpu(on);
+      pool.yield_cpu(true);  // and never calls it off
     });
     for (int job = 0; job < 500; ++job) {
       if (job == 400) {
@@ -215,13 +286,13 @@ void test_making_way() {
       }
       std::atomic<int64_t> sum{0};
       pool.run(17, [&](int64_t i) { sum.fetch_add(i + 1); });
-      demand(sum.load() == 153, "a task was lost or run twice while a worker made way");
+      demand(sum.load() == 153, "a task was lost or run twice while a worker yielded");
     }
   }
 }
 
 void test_two_models(const Kernels& kernels) {
-  const auto run = [&] { test_cuts(WeightKind::int8, CacheKind::bf16, kernels); };
+  const auto run = [&] { test_cuts(WeightFormat::int8, CacheFormat::bf16, kernels); };
   std::thread other(run);
   run();
   other.join();
@@ -233,16 +304,19 @@ void test_two_models(const Kernels& kernels) {
 int main() {
   using namespace ingot;
   for (const Kernels* kernels : runnable_kernels()) {
-    for (const WeightKind kind : {WeightKind::bf16, WeightKind::int8, WeightKind::int4})
-      for (const CacheKind cache : {CacheKind::bf16, CacheKind::f32, CacheKind::int8})
-        test_cuts(kind, cache, *kernels);
+    for (const WeightFormat format : {WeightFormat::bf16, WeightFormat::int8, WeightFormat::int4})
+      for (const CacheFormat cache : {CacheFormat::bf16, CacheFormat::f32, CacheFormat::int8})
+        test_cuts(format, cache, *kernels);
     std::printf("%s\n", kernels->name);
     test_products(*kernels);
     test_rows(*kernels);
     test_refusals(*kernels);
+    for (const CacheFormat cache : {CacheFormat::bf16, CacheFormat::f32, CacheFormat::int8})
+      test_failures(cache, *kernels);
     test_two_models(*kernels);
   }
   test_pool();
-  test_making_way();
+  test_exceptions_in_tasks();
+  test_yielding();
   std::puts("ok");
 }

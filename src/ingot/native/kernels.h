@@ -15,7 +15,7 @@ struct Range {
   int64_t begin, end;
 };
 
-// Rows of activations, prepared for one kind of matrix: float for bf16, else int8 with one scale
+// Rows of activations, prepared for one format of matrix: float for bf16, else int8 with one scale
 // a row and the sum of each 32 codes.
 struct Activations {
   const float* values = nullptr;  // (rows, depth), zero past the inputs
@@ -29,7 +29,7 @@ struct Activations {
 using Gemm = void (*)(const Matrix& matrix, const Activations& x, Range rows, Range tiles,
                       float* out, int64_t out_stride, bool add);
 
-enum class CacheKind { bf16, f32, int8 };  // int8: codes with one scale a token and head
+enum class CacheFormat { bf16, f32, int8 };  // int8: codes with one scale a token and head
 
 inline constexpr int64_t kWidestHead = 1024;
 
@@ -45,7 +45,7 @@ struct Attention {
   const Query* queries;
   int count;
   int64_t head_dim;
-  CacheKind kind;
+  CacheFormat format;
   const int32_t* blocks;      // the sequence's blocks, in order
   int64_t block_size;         // tokens in a block, a multiple of 16
   const uint8_t* keys;        // of this layer and head in block 0: [tokens/16][head_dim][16]
@@ -69,10 +69,10 @@ struct Kernels {
   void (*rotate)(float* x, const float* cosines, const float* sines, int64_t half);
   // out = silu(gate) * up (arXiv:2002.05202); out may be gate.
   void (*swiglu)(const float* gate, const float* up, int64_t width, float* out);
-  // One key into its place among 16 tokens, one value into its row; `scales` for int8 alone.
-  void (*store_key)(const float* key, int64_t head_dim, CacheKind kind, int64_t token,
+  // One key into its offset among 16 tokens, one value into its row; `scales` for int8 alone.
+  void (*store_key)(const float* key, int64_t head_dim, CacheFormat format, int64_t token,
                     uint8_t* keys, uint8_t* scales);
-  void (*store_value)(const float* value, int64_t head_dim, CacheKind kind, int64_t token,
+  void (*store_value)(const float* value, int64_t head_dim, CacheFormat format, int64_t token,
                       uint8_t* values, uint8_t* scales);
   void (*attend)(const Attention& job);
   // Runs `rounds` rounds of the byte product between registers; returns how many multiply-adds
@@ -80,9 +80,9 @@ struct Kernels {
   int64_t (*multiply_bytes)(int64_t rounds);
 };
 
-inline Gemm gemm_for(const Kernels& kernels, WeightKind kind) {
-  if (kind == WeightKind::bf16) return kernels.gemm_bf16;
-  return kind == WeightKind::int8 ? kernels.gemm_int8 : kernels.gemm_int4;
+inline Gemm gemm_for(const Kernels& kernels, WeightFormat format) {
+  if (format == WeightFormat::bf16) return kernels.gemm_bf16;
+  return format == WeightFormat::int8 ? kernels.gemm_int8 : kernels.gemm_int4;
 }
 
 const Kernels& portable_kernels();

@@ -93,7 +93,7 @@ inline void int4_group(const uint8_t* weights, const int8_t* codes, int64_t dept
 }
 
 // kRows rows against one tile.
-template <WeightKind kKind, int kRows>
+template <WeightFormat kFormat, int kRows>
 void quantized_block(const Matrix& m, const Activations& x, int64_t row, int64_t tile, float* out,
                      int64_t out_stride, bool add) {
   const int64_t depth = m.depth(), units = depth / kDepthUnit;
@@ -104,7 +104,7 @@ void quantized_block(const Matrix& m, const Activations& x, int64_t row, int64_t
   for (int64_t g = 0; g < m.groups(); ++g) {
     const int64_t end = std::min(depth, (g + 1) * m.group);
     Pair exact[kRows] = {};
-    if constexpr (kKind == WeightKind::int8) {
+    if constexpr (kFormat == WeightFormat::int8) {
       int8_group<kRows>(weights, codes, depth, {g * m.group / 4, end / 4}, exact);
     } else {
       const Range inside{g * m.group / kDepthUnit, end / kDepthUnit};
@@ -124,17 +124,17 @@ void quantized_block(const Matrix& m, const Activations& x, int64_t row, int64_t
                m.outputs - column, add);
 }
 
-template <WeightKind kKind>
+template <WeightFormat kFormat>
 void gemm_quantized(const Matrix& m, const Activations& x, Range rows, Range tiles, float* out,
                     int64_t out_stride, bool add) {
   for (int64_t tile = tiles.begin; tile < tiles.end; ++tile) {
     int64_t row = rows.begin;
     for (; row + 4 <= rows.end; row += 4)
-      quantized_block<kKind, 4>(m, x, row, tile, out, out_stride, add);
+      quantized_block<kFormat, 4>(m, x, row, tile, out, out_stride, add);
     const int64_t left = rows.end - row;
-    if (left == 3) quantized_block<kKind, 3>(m, x, row, tile, out, out_stride, add);
-    if (left == 2) quantized_block<kKind, 2>(m, x, row, tile, out, out_stride, add);
-    if (left == 1) quantized_block<kKind, 1>(m, x, row, tile, out, out_stride, add);
+    if (left == 3) quantized_block<kFormat, 3>(m, x, row, tile, out, out_stride, add);
+    if (left == 2) quantized_block<kFormat, 2>(m, x, row, tile, out, out_stride, add);
+    if (left == 1) quantized_block<kFormat, 1>(m, x, row, tile, out, out_stride, add);
   }
 }
 
@@ -160,18 +160,18 @@ int64_t multiply_bytes(int64_t rounds) {
 }  // namespace
 
 const Kernels& avx2_kernels() {
-  static const Kernels kernels{"avx2",
-                               gemm_bf16,
-                               gemm_quantized<WeightKind::int8>,
-                               gemm_quantized<WeightKind::int4>,
-                               quantize,
-                               rms_norm,
-                               rotate,
-                               swiglu,
-                               store_key,
-                               store_value,
-                               attend,
-                               multiply_bytes};
+  static const Kernels kernels{.name = "avx2",
+                               .gemm_bf16 = gemm_bf16,
+                               .gemm_int8 = gemm_quantized<WeightFormat::int8>,
+                               .gemm_int4 = gemm_quantized<WeightFormat::int4>,
+                               .quantize = quantize,
+                               .rms_norm = rms_norm,
+                               .rotate = rotate,
+                               .swiglu = swiglu,
+                               .store_key = store_key,
+                               .store_value = store_value,
+                               .attend = attend,
+                               .multiply_bytes = multiply_bytes};
   return kernels;
 }
 

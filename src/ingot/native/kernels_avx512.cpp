@@ -91,11 +91,11 @@ inline void prefetch_out(const float* out, int64_t out_stride) {
     for (int t = 0; t < kTiles; ++t) __builtin_prefetch(out + r * out_stride + t * kTileColumns, 1);
 }
 
-template <WeightKind kKind, int kRows, int kTiles>
+template <WeightFormat kFormat, int kRows, int kTiles>
 void quantized_block(const Matrix& m, const Activations& x, int64_t row, int64_t tile, float* out,
                      int64_t out_stride, bool add) {
-  constexpr int32_t kOffset = kKind == WeightKind::int8 ? 128 : 8;
-  constexpr int64_t kInputs = kKind == WeightKind::int8 ? 4 : 8;  // of one output in 4 bytes
+  constexpr int32_t kOffset = kFormat == WeightFormat::int8 ? 128 : 8;
+  constexpr int64_t kInputs = kFormat == WeightFormat::int8 ? 4 : 8;  // of one output in 4 bytes
   const int64_t depth = m.depth(), units = depth / kSumUnit;
   const int8_t* const codes = x.codes + row * depth;
   prefetch_out<kRows, kTiles>(out + row * out_stride + tile * kTileColumns, out_stride);
@@ -112,7 +112,7 @@ void quantized_block(const Matrix& m, const Activations& x, int64_t row, int64_t
       for (int t = 0; t < kTiles; ++t) exact[r][t] = _mm512_set1_epi32(-kOffset * sum);
     }
     const Range words{begin / kInputs, end / kInputs};
-    if constexpr (kKind == WeightKind::int8) {
+    if constexpr (kFormat == WeightFormat::int8) {
       add_int8<kRows, kTiles>(weights, codes, depth, words, exact);
     } else {
       add_int4<kRows, kTiles>(weights, codes, depth, words, exact);
@@ -199,7 +199,7 @@ inline void prefetch_tiles(const Matrix& m, Range tiles, int64_t tile, int64_t r
     __builtin_prefetch(from + at, 0, 2);
 }
 
-template <WeightKind kKind>
+template <WeightFormat kFormat>
 void gemm_quantized(const Matrix& m, const Activations& x, Range rows, Range tiles, float* out,
                     int64_t out_stride, bool add) {
   // Three tiles stay in the first cache while all rows pass.
@@ -211,7 +211,7 @@ void gemm_quantized(const Matrix& m, const Activations& x, Range rows, Range til
           if (at == tile && rows.end - rows.begin > 2 * kMostQuantizedRows)
             prefetch_tiles(m, tiles, tile + kMostTiles, row - rows.begin, kRows,
                            rows.end - rows.begin);
-          quantized_block<kKind, kRows, kTiles>(m, x, row, at, out, out_stride, add);
+          quantized_block<kFormat, kRows, kTiles>(m, x, row, at, out, out_stride, add);
         });
 }
 
@@ -248,19 +248,19 @@ int64_t multiply_bytes(int64_t rounds) {
   return rounds * 64;
 }
 
-Kernels table(const char* name, Gemm bf16) {
-  return {name,
-          bf16,
-          gemm_quantized<WeightKind::int8>,
-          gemm_quantized<WeightKind::int4>,
-          quantize,
-          rms_norm,
-          rotate,
-          swiglu,
-          store_key,
-          store_value,
-          attend,
-          multiply_bytes};
+Kernels table(const char* name, Gemm gemm_for_bf16) {
+  return {.name = name,
+          .gemm_bf16 = gemm_for_bf16,
+          .gemm_int8 = gemm_quantized<WeightFormat::int8>,
+          .gemm_int4 = gemm_quantized<WeightFormat::int4>,
+          .quantize = quantize,
+          .rms_norm = rms_norm,
+          .rotate = rotate,
+          .swiglu = swiglu,
+          .store_key = store_key,
+          .store_value = store_value,
+          .attend = attend,
+          .multiply_bytes = multiply_bytes};
 }
 
 }  // namespace

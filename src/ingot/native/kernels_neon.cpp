@@ -62,10 +62,10 @@ inline void add_int4(const uint8_t* weights, const int8_t* codes, int64_t depth,
   }
 }
 
-template <WeightKind kKind, int kRows>
+template <WeightFormat kFormat, int kRows>
 void quantized_block(const Matrix& m, const Activations& x, int64_t row, int64_t tile, float* out,
                      int64_t out_stride, bool add) {
-  constexpr int64_t kInputs = kKind == WeightKind::int8 ? 4 : 8;  // of one output in 4 bytes
+  constexpr int64_t kInputs = kFormat == WeightFormat::int8 ? 4 : 8;  // of one output in 4 bytes
   const int64_t depth = m.depth();
   const uint8_t* weights = m.tile(tile);
   const float* scales = m.tile_scales(tile);
@@ -74,7 +74,7 @@ void quantized_block(const Matrix& m, const Activations& x, int64_t row, int64_t
   for (int64_t g = 0; g < m.groups(); ++g) {
     const int64_t begin = g * m.group, end = std::min(depth, begin + m.group);
     Sums exact[kRows] = {};
-    if constexpr (kKind == WeightKind::int8) {
+    if constexpr (kFormat == WeightFormat::int8) {
       add_int8<kRows>(weights, codes, depth, {begin / kInputs, end / kInputs}, exact);
     } else {
       add_int4<kRows>(weights, codes, depth, {begin / kInputs, end / kInputs}, exact);
@@ -94,14 +94,15 @@ void quantized_block(const Matrix& m, const Activations& x, int64_t row, int64_t
   }
 }
 
-template <WeightKind kKind>
+template <WeightFormat kFormat>
 void gemm_quantized(const Matrix& m, const Activations& x, Range rows, Range tiles, float* out,
                     int64_t out_stride, bool add) {
   for (int64_t tile = tiles.begin; tile < tiles.end; ++tile) {
     int64_t row = rows.begin;
     for (; row + 4 <= rows.end; row += 4)
-      quantized_block<kKind, 4>(m, x, row, tile, out, out_stride, add);
-    for (; row < rows.end; ++row) quantized_block<kKind, 1>(m, x, row, tile, out, out_stride, add);
+      quantized_block<kFormat, 4>(m, x, row, tile, out, out_stride, add);
+    for (; row < rows.end; ++row)
+      quantized_block<kFormat, 1>(m, x, row, tile, out, out_stride, add);
   }
 }
 
@@ -120,18 +121,18 @@ int64_t multiply_bytes(int64_t rounds) {
 }  // namespace
 
 const Kernels& neon_kernels() {
-  static const Kernels kernels{"neon",
-                               gemm_bf16,
-                               gemm_quantized<WeightKind::int8>,
-                               gemm_quantized<WeightKind::int4>,
-                               quantize,
-                               rms_norm,
-                               rotate,
-                               swiglu,
-                               store_key,
-                               store_value,
-                               attend,
-                               multiply_bytes};
+  static const Kernels kernels{.name = "neon",
+                               .gemm_bf16 = gemm_bf16,
+                               .gemm_int8 = gemm_quantized<WeightFormat::int8>,
+                               .gemm_int4 = gemm_quantized<WeightFormat::int4>,
+                               .quantize = quantize,
+                               .rms_norm = rms_norm,
+                               .rotate = rotate,
+                               .swiglu = swiglu,
+                               .store_key = store_key,
+                               .store_value = store_value,
+                               .attend = attend,
+                               .multiply_bytes = multiply_bytes};
   return kernels;
 }
 

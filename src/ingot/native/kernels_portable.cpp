@@ -7,7 +7,7 @@ namespace ingot {
 namespace {
 
 // One output: exact integer sums inside a group, then one fused float step for each group.
-template <WeightKind kKind>
+template <WeightFormat kFormat>
 float dot_quantized(const Matrix& m, const int8_t* codes, int64_t tile, int64_t column) {
   const uint8_t* weights = m.tile(tile);
   const float* scales = m.tile_scales(tile);
@@ -16,7 +16,7 @@ float dot_quantized(const Matrix& m, const int8_t* codes, int64_t tile, int64_t 
     const int64_t end = std::min(m.depth(), (g + 1) * m.group);
     int32_t exact = 0;
     for (int64_t k = g * m.group; k < end; ++k) {
-      if constexpr (kKind == WeightKind::int8) {
+      if constexpr (kFormat == WeightFormat::int8) {
         const int weight = weights[(k / 4 * kTileColumns + column) * 4 + k % 4] - 128;
         exact += weight * codes[k];
       } else {
@@ -29,7 +29,7 @@ float dot_quantized(const Matrix& m, const int8_t* codes, int64_t tile, int64_t 
   return total;
 }
 
-template <WeightKind kKind>
+template <WeightFormat kFormat>
 void gemm_quantized(const Matrix& m, const Activations& x, Range rows, Range tiles, float* out,
                     int64_t out_stride, bool add) {
   for (int64_t row = rows.begin; row < rows.end; ++row)
@@ -37,7 +37,7 @@ void gemm_quantized(const Matrix& m, const Activations& x, Range rows, Range til
       float* to = out + row * out_stride + tile * kTileColumns;
       const int64_t columns = std::min(kTileColumns, m.outputs - tile * kTileColumns);
       for (int64_t column = 0; column < columns; ++column) {
-        const float dot = dot_quantized<kKind>(m, x.codes + row * m.depth(), tile, column);
+        const float dot = dot_quantized<kFormat>(m, x.codes + row * m.depth(), tile, column);
         const float value = dot * x.scales[row];
         to[column] = add ? to[column] + value : value;
       }
@@ -59,18 +59,18 @@ int64_t multiply_bytes(int64_t rounds) {
 }  // namespace
 
 const Kernels& portable_kernels() {
-  static const Kernels kernels{"portable",
-                               gemm_bf16,
-                               gemm_quantized<WeightKind::int8>,
-                               gemm_quantized<WeightKind::int4>,
-                               quantize,
-                               rms_norm,
-                               rotate,
-                               swiglu,
-                               store_key,
-                               store_value,
-                               attend,
-                               multiply_bytes};
+  static const Kernels kernels{.name = "portable",
+                               .gemm_bf16 = gemm_bf16,
+                               .gemm_int8 = gemm_quantized<WeightFormat::int8>,
+                               .gemm_int4 = gemm_quantized<WeightFormat::int4>,
+                               .quantize = quantize,
+                               .rms_norm = rms_norm,
+                               .rotate = rotate,
+                               .swiglu = swiglu,
+                               .store_key = store_key,
+                               .store_value = store_value,
+                               .attend = attend,
+                               .multiply_bytes = multiply_bytes};
   return kernels;
 }
 

@@ -8,21 +8,21 @@ namespace ingot {
 
 namespace {
 
-int64_t bytes_of(CacheKind kind) {
-  if (kind == CacheKind::int8) return 1;
-  return kind == CacheKind::f32 ? 4 : 2;
+int64_t bytes_of(CacheFormat format) {
+  if (format == CacheFormat::int8) return 1;
+  return format == CacheFormat::f32 ? 4 : 2;
 }
 
 }  // namespace
 
-KvCache::KvCache(CacheKind kind, int64_t layers, int64_t blocks, int64_t block_size, int64_t heads,
-                 int64_t head_dim)
-    : kind_(kind),
+KvCache::KvCache(CacheFormat format, int64_t layers, int64_t blocks, int64_t block_size,
+                 int64_t heads, int64_t head_dim)
+    : format_(format),
       blocks_(blocks),
       block_size_(block_size),
       heads_(heads),
-      codes_bytes_(block_size * head_dim * bytes_of(kind)),
-      head_bytes_(2 * (codes_bytes_ + (kind == CacheKind::int8 ? block_size * 4 : 0))) {
+      codes_bytes_(block_size * head_dim * bytes_of(format)),
+      head_bytes_(2 * (codes_bytes_ + (format == CacheFormat::int8 ? block_size * 4 : 0))) {
   const auto wide = static_cast<unsigned __int128>(layers * heads_) * blocks_ * head_bytes_;
   if (wide > (static_cast<unsigned __int128>(1) << 46)) throw std::bad_alloc();
   bytes_ = static_cast<size_t>(wide);

@@ -13,13 +13,13 @@ namespace ingot {
 class KvCache {
  public:
   // Throws std::bad_alloc where the address space does not hold it.
-  KvCache(CacheKind kind, int64_t layers, int64_t blocks, int64_t block_size, int64_t heads,
+  KvCache(CacheFormat format, int64_t layers, int64_t blocks, int64_t block_size, int64_t heads,
           int64_t head_dim);
   ~KvCache();
   KvCache(const KvCache&) = delete;
   KvCache& operator=(const KvCache&) = delete;
 
-  CacheKind kind() const { return kind_; }
+  CacheFormat format() const { return format_; }
   int64_t blocks() const { return blocks_; }
   int64_t block_size() const { return block_size_; }
   int64_t block_bytes() const { return heads_ * head_bytes_; }
@@ -37,7 +37,7 @@ class KvCache {
   }
 
  private:
-  CacheKind kind_;
+  CacheFormat format_;
   int64_t blocks_, block_size_, heads_, codes_bytes_, head_bytes_;
   size_t bytes_;
   uint8_t* memory_;

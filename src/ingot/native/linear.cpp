@@ -12,10 +12,10 @@ constexpr int64_t kRowBytes = int64_t{192} << 10;   // activations that stay in 
 }  // namespace
 
 void PreparedRows::resize(const Matrix& matrix, int64_t rows) {
-  kind_ = matrix.kind;
+  format_ = matrix.format;
   inputs_ = matrix.inputs;
   depth_ = matrix.depth();
-  if (kind_ == WeightKind::bf16) {
+  if (format_ == WeightFormat::bf16) {
     values_.at_least(rows * depth_);
     return;
   }
@@ -25,7 +25,7 @@ void PreparedRows::resize(const Matrix& matrix, int64_t rows) {
 }
 
 void PreparedRows::set(const Kernels& kernels, int64_t row, const float* x) {
-  if (kind_ == WeightKind::bf16) {
+  if (format_ == WeightFormat::bf16) {
     float* to = values_.get() + row * depth_;
     std::copy_n(x, inputs_, to);
     std::fill(to + inputs_, to + depth_, 0.0f);
@@ -41,13 +41,13 @@ Activations PreparedRows::view() const {
 
 void multiply(const Kernels& kernels, ThreadPool& pool, const Matrix& matrix, const PreparedRows& x,
               int64_t rows, float* out, bool add) {
-  const Gemm gemm = gemm_for(kernels, matrix.kind);
+  const Gemm gemm = gemm_for(kernels, matrix.format);
   const Activations activations = x.view();
   const int64_t tiles = matrix.tiles();
   const int64_t work = tiles * matrix.tile_bytes() * ((rows + 3) / 4);
   const int64_t tasks = std::clamp<int64_t>(work / kWorkPerTask, 1,
                                             std::min(tiles, kTasksPerThread * pool.threads()));
-  const int64_t row_bytes = matrix.depth() * (matrix.kind == WeightKind::bf16 ? 4 : 1);
+  const int64_t row_bytes = matrix.depth() * (matrix.format == WeightFormat::bf16 ? 4 : 1);
   const int64_t row_block = std::max<int64_t>(4, kRowBytes / row_bytes / 4 * 4);
   pool.run(tasks, [&](int64_t task) {
     const Range mine{tiles * task / tasks, tiles * (task + 1) / tasks};

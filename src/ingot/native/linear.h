@@ -17,7 +17,7 @@ class PreparedRows {
   Activations view() const;
 
  private:
-  WeightKind kind_ = WeightKind::bf16;
+  WeightFormat format_ = WeightFormat::bf16;
   int64_t inputs_ = 0, depth_ = 0;
   Buffer<float> values_, scales_;
   Buffer<int8_t> codes_;

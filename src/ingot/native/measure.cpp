@@ -71,32 +71,30 @@ double seconds_to_multiply(const Matrix& matrix, int64_t rows, const Kernels& ke
                        [&] { multiply(kernels, pool, matrix, prepared, rows, out.get(), false); });
 }
 
-double seconds_to_attend(const HeadShape& heads, CacheKind kind, int64_t context, int64_t sequences,
-                         const Kernels& kernels, int threads, int repeats) {
+double seconds_to_attend(const HeadShape& heads, CacheFormat format, int64_t context,
+                         int64_t sequences, const Kernels& kernels, int threads, int repeats) {
   constexpr int64_t kBlock = 16;
   const int64_t blocks = (context + kBlock - 1) / kBlock;
   ThreadPool pool(threads);
-  KvCache cache(kind, 1, blocks * sequences, kBlock, heads.keys, heads.width);
+  KvCache cache(format, 1, blocks * sequences, kBlock, heads.keys, heads.width);
   std::vector<float> x(static_cast<size_t>(heads.width), 0.25f);
   std::vector<int32_t> tables(static_cast<size_t>(blocks * sequences));
   std::iota(tables.begin(), tables.end(), 0);
   for (int64_t head = 0; head < heads.keys; ++head)
     for (int64_t token = 0; token < blocks * sequences * kBlock; ++token) {
       const int64_t at = token / kBlock * cache.block_bytes(), inside = token % kBlock;
-      kernels.store_key(x.data(), heads.width, kind, inside, cache.keys(0, head) + at,
+      kernels.store_key(x.data(), heads.width, format, inside, cache.keys(0, head) + at,
                         cache.key_scales(0, head) + at);
-      kernels.store_value(x.data(), heads.width, kind, inside, cache.values(0, head) + at,
+      kernels.store_value(x.data(), heads.width, format, inside, cache.values(0, head) + at,
                           cache.value_scales(0, head) + at);
     }
   const int32_t token = 0;
   Batch batch;
   for (int64_t i = 0; i < sequences; ++i) {
-    Chunk chunk;
-    chunk.tokens = {&token, 1};
-    chunk.start = context - 1;
-    chunk.blocks =
-        std::span(tables).subspan(static_cast<size_t>(i * blocks), static_cast<size_t>(blocks));
-    batch.chunks.push_back(chunk);
+    batch.inputs.push_back({.token_ids = {&token, 1},
+                            .start = context - 1,
+                            .block_table = std::span(tables).subspan(
+                                static_cast<size_t>(i * blocks), static_cast<size_t>(blocks))});
   }
   const AttentionPlan plan(batch, heads, 0);
   const int64_t width = heads.queries * heads.width;

@@ -17,8 +17,8 @@ double seconds_to_multiply(const Matrix& matrix, int64_t rows, const Kernels& ke
                            int repeats);
 
 // One decode of `sequences` sequences of `context` tokens each: attention in one layer.
-double seconds_to_attend(const HeadShape& heads, CacheKind kind, int64_t context, int64_t sequences,
-                         const Kernels& kernels, int threads, int repeats);
+double seconds_to_attend(const HeadShape& heads, CacheFormat format, int64_t context,
+                         int64_t sequences, const Kernels& kernels, int threads, int repeats);
 
 // Multiply-adds of bytes a second, from registers to registers: what no product can pass.
 double most_byte_products(const Kernels& kernels, int threads);

@@ -1,4 +1,4 @@
-// Choosing the next token; the same steps and the same random numbers as ingot.inference.sampling.
+// Sampling of the next token: the steps and random numbers of ingot.inference.executors.sampling.
 #pragma once
 
 #include <cstdint>
@@ -7,40 +7,44 @@
 
 namespace ingot {
 
-// What penalties and bias do to some tokens' scores: score / factor where positive, score * factor
-// where not, then + shift; in double, rounded to float.
+// What penalties and bias do to the scores of some tokens: score / factor where positive,
+// score * factor where not, then + shift; in double, rounded to float.
 struct Adjustment {
   std::vector<int32_t> ids;
   std::vector<double> factors, shifts;
 };
 
-struct Sampling {
+inline constexpr int32_t kNoToken = -1;
+
+// How to sample the token after one position.
+struct SamplingRow {
   double temperature = 0;  // 0 is greedy
   double top_p = 1;
   double min_p = 0;
   double typical_p = 1;
   int64_t top_k = 0;  // 0 keeps all
   uint64_t seed = 0;
-  uint64_t position = 0;
-  int32_t logprobs = -1;  // how many of the likeliest to report; -1 for none at all
-  int64_t given = -1;     // a token that is known: report on it, draw nothing
+  uint64_t position = 0;            // of the token to sample; with `seed`, the random stream's key
+  int32_t logprobs = -1;            // how many of the likeliest to report; -1: report nothing
+  int64_t forced_token = kNoToken;  // report on this known token instead of sampling one
   Adjustment adjustment = {};
-  std::vector<uint32_t> mask = {};  // bit i % 32 of word i / 32: token i may be drawn; empty: all
+  std::vector<uint32_t> mask = {};  // bit i % 32 of word i / 32: token i is allowed; empty: all
 };
 
-struct Choice {
-  int32_t token = -1;  // kNotFinite or kNoneAllowed where nothing was drawn
+enum class SampleError { none, not_finite, none_allowed };
+
+struct SampledToken {
+  int32_t token_id = kNoToken;  // kNoToken where there is an error
   double logprob = 0;
-  std::vector<std::pair<int32_t, double>> top;
+  std::vector<std::pair<int32_t, double>> top;  // the likeliest tokens with theirs, in order
+  SampleError error = SampleError::none;
 };
-
-inline constexpr int32_t kNotFinite = -1, kNoneAllowed = -2;
 
 // The number in [0, 1) that belongs to (seed, position): Philox 4x64-10 with that key, first
 // word of the first block (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC11).
 double uniform(uint64_t seed, uint64_t position);
 
-// Chooses from scores (count,). Log-probabilities are those of the scores as they come.
-Choice choose(const float* scores, int64_t count, const Sampling& how);
+// Samples from scores (count,). Log-probabilities are those of the scores as they come.
+SampledToken sample(const float* scores, int64_t count, const SamplingRow& row);
 
 }  // namespace ingot

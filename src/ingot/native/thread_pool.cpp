@@ -4,18 +4,21 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 namespace ingot {
 namespace {
 
 constexpr int kIndexBits = 24;
 constexpr uint64_t kIndexMask = (uint64_t{1} << kIndexBits) - 1;
-// A batch is cut before the index field could overflow, whatever number of late workers add to it.
+// The most tasks shared at once. Each late worker adds one to the index field past its count; half
+// of the field is left for them, so that it never overflows into the count.
 constexpr int64_t kMostTasks = int64_t{1} << (kIndexBits - 1);
-// Long enough to bridge the Python between two steps, short enough to cost an idle engine nothing.
+// Long enough to bridge the Python between two steps, short enough that an idle engine costs
+// nothing.
 constexpr auto kSpinTime = std::chrono::microseconds(100);
-// More than a burst of writing takes; a worker that nobody calls back goes on by itself.
-constexpr auto kMostWay = std::chrono::milliseconds(10);
+// Longer than a burst of socket writes; a worker that is not called back resumes by itself.
+constexpr auto kLongestYield = std::chrono::milliseconds(10);
 
 uint64_t next_of(uint64_t ticket) { return ticket & kIndexMask; }
 uint64_t count_of(uint64_t ticket) { return (ticket >> kIndexBits) & kIndexMask; }
@@ -42,7 +45,8 @@ void pin_this_thread(int cpu) {
   cpu_set_t set;
   CPU_ZERO(&set);
   CPU_SET(cpu, &set);
-  sched_setaffinity(0, sizeof(set), &set);  // a CPU that was taken away meanwhile: go on unpinned
+  // Fails where the CPU was taken away meanwhile; the thread then runs unpinned.
+  sched_setaffinity(0, sizeof(set), &set);
 }
 
 }  // namespace
@@ -53,35 +57,42 @@ ThreadPool::ThreadPool(int threads, bool pinned) {
   workers_.reserve(wanted - 1);
   for (size_t i = 1; i < wanted; ++i) {
     const int cpu = pinned && i < cpus.size() ? cpus[i] : -1;
-    // Where the pool leaves CPUs free anyway, nobody needs to make way.
-    const bool makes_way = i + 1 == wanted && wanted >= cpus.size();
-    workers_.emplace_back([this, cpu, makes_way] {
-      if (cpu >= 0) pin_this_thread(cpu);
-      work(makes_way);
-    });
+    // Where the pool leaves CPUs free anyway, no worker needs to yield.
+    const bool may_yield = i + 1 == wanted && wanted >= cpus.size();
+    try {
+      workers_.emplace_back([this, cpu, may_yield] {
+        if (cpu >= 0) pin_this_thread(cpu);
+        work(may_yield);
+      });
+    } catch (...) {
+      stop();  // destroying a thread that runs would end the process
+      throw;
+    }
   }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { stop(); }
+
+void ThreadPool::stop() {
   stopping_.store(true);
   ticket_.fetch_add(uint64_t{1} << (2 * kIndexBits));
   ticket_.notify_all();
-  make_way(false);
+  yield_cpu(false);
   for (std::thread& worker : workers_) worker.join();
 }
 
-void ThreadPool::make_way(bool on) {
+void ThreadPool::yield_cpu(bool on) {
   {
-    const std::lock_guard<std::mutex> lock(aside_);
-    making_way_.store(on);
+    const std::lock_guard<std::mutex> lock(yield_mutex_);
+    yielding_.store(on);
   }
-  if (!on) way_is_free_.notify_all();
+  if (!on) yield_ended_.notify_all();
 }
 
 void ThreadPool::run_shared(int64_t count, Call call, void* context) {
-  for (; count > kMostTasks; --count) call(context, count - 1);
   call_ = call;
   context_ = context;
+  for (; count > kMostTasks; --count) run_task(count - 1);
   finished_.store(0, std::memory_order_relaxed);
   const uint64_t epoch = epoch_of(ticket_.load(std::memory_order_relaxed)) + 1;
   ticket_.store((epoch << (2 * kIndexBits)) | (static_cast<uint64_t>(count) << kIndexBits));
@@ -92,9 +103,10 @@ void ThreadPool::run_shared(int64_t count, Call call, void* context) {
     if (spins < 4096) {
       relax();
     } else {
-      sched_yield();  // the worker we wait for may need this very CPU
+      sched_yield();  // the worker that has not finished may need this very CPU
     }
   }
+  if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
 }
 
 bool ThreadPool::take_one() {
@@ -104,17 +116,28 @@ bool ThreadPool::take_one() {
   // Valid only by the word we took: a job cannot end, nor its fields change, while an index that
   // was validly claimed is unfinished.
   if (next_of(mine) >= count_of(mine)) return false;
-  call_(context_, static_cast<int64_t>(next_of(mine)));
+  run_task(static_cast<int64_t>(next_of(mine)));
   finished_.fetch_add(1, std::memory_order_release);
   return true;
 }
 
-void ThreadPool::work(bool makes_way) {
+// Keeps what a task throws for run(): an exception that left a worker would end the process, and
+// one that left run() early would end the job's variables while others still use them.
+void ThreadPool::run_task(int64_t index) noexcept {
+  try {
+    call_(context_, index);
+  } catch (...) {
+    const std::lock_guard<std::mutex> lock(failure_mutex_);
+    failure_ = std::current_exception();
+  }
+}
+
+void ThreadPool::work(bool may_yield) {
   using Clock = std::chrono::steady_clock;
   auto last = Clock::now();
   int spins = 0;
   while (!stopping_.load(std::memory_order_relaxed)) {
-    if (makes_way && making_way_.load(std::memory_order_relaxed)) wait_aside();
+    if (may_yield && yielding_.load(std::memory_order_relaxed)) wait_while_yielding();
     if (take_one()) {
       spins = 0;
       continue;
@@ -128,10 +151,10 @@ void ThreadPool::work(bool makes_way) {
   }
 }
 
-void ThreadPool::wait_aside() {
-  std::unique_lock<std::mutex> lock(aside_);
-  way_is_free_.wait_for(lock, kMostWay, [this] { return !making_way_.load(); });
-  making_way_.store(false);
+void ThreadPool::wait_while_yielding() {
+  std::unique_lock<std::mutex> lock(yield_mutex_);
+  yield_ended_.wait_for(lock, kLongestYield, [this] { return !yielding_.load(); });
+  yielding_.store(false);
 }
 
 void ThreadPool::sleep_until_changed(uint64_t seen) {

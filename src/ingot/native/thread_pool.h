@@ -1,9 +1,10 @@
-// A pool of threads that share out the tasks of one job at a time.
+// A pool of threads that run the tasks of one job at a time.
 #pragma once
 
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <exception>
 #include <mutex>
 #include <thread>
 #include <type_traits>
@@ -11,28 +12,30 @@
 
 namespace ingot {
 
-// run() gives each index to exactly one thread and returns when all are done. The caller works
-// too, and waits only for tasks that a worker has really begun: a worker that sleeps or was
-// descheduled delays nobody. Workers spin for a moment after a job, then sleep until the next.
-// One thread may call run() at a time. Which thread runs an index is left to chance, so a task
-// must compute its outputs alone.
+// run() gives each index to exactly one thread and returns when all are done. The caller works too
+// and waits only for tasks that a worker has begun, so a worker that sleeps or was descheduled
+// delays nothing. Workers spin for a moment after a job, then sleep until the next. Only one thread
+// may call run() at a time. Any thread may run any index, so the result of a task must not depend
+// on which thread runs it.
 class ThreadPool {
  public:
-  // `threads` counts the caller; 0 means one for each CPU this process may use. Where `pinned`,
-  // each worker stays on a CPU of its own as far as they go, the first being left to the caller.
+  // `threads` includes the caller; 0 means one for each CPU this process may use. Where `pinned`,
+  // each worker stays on a CPU of its own as far as there are any, the first one excluded, which is
+  // left to the caller. Throws std::system_error where the system has no more threads.
   explicit ThreadPool(int threads, bool pinned = false);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
-  // Asks one worker to take no task until further notice, a few milliseconds at most, so that a
-  // thread outside the pool finds a CPU free instead of stopping a worker in the middle of a task,
-  // for which all others would wait. Any thread may call it.
-  void make_way(bool on);
+  // Asks one worker to take no task until it is called off, for 10 ms at most, so that a thread
+  // outside the pool finds a free CPU. Otherwise the system would stop a worker in the middle of a
+  // task, and all others would wait for it. Any thread may call it.
+  void yield_cpu(bool on);
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
-  // Calls task(i) for every i in [0, count).
+  // Calls task(i) for every i in [0, count). Where tasks throw, one of their exceptions is thrown
+  // again when all have ended.
   template <class Task>
   void run(int64_t count, Task&& task) {
     if (count <= 0) return;
@@ -49,23 +52,27 @@ class ThreadPool {
  private:
   using Call = void (*)(void* context, int64_t index);
 
+  void stop();
   void run_shared(int64_t count, Call call, void* context);
-  void work(bool makes_way);
-  void wait_aside();
+  void run_task(int64_t index) noexcept;
+  void work(bool may_yield);
+  void wait_while_yielding();
   bool take_one();
   void sleep_until_changed(uint64_t seen);
 
-  // One word says which job runs and what is left of it: epoch, count, next index. A worker
-  // claims an index with one atomic addition and learns from the same word whether it was valid.
+  // The current job in one word: epoch, count, next index. A worker claims an index with one atomic
+  // addition and learns from the same word whether that index is valid.
   alignas(64) std::atomic<uint64_t> ticket_{0};
   alignas(64) std::atomic<int64_t> finished_{0};
   alignas(64) std::atomic<int> sleepers_{0};
   std::atomic<bool> stopping_{false};
-  std::atomic<bool> making_way_{false};
-  std::mutex aside_;
-  std::condition_variable way_is_free_;
+  std::atomic<bool> yielding_{false};
+  std::mutex yield_mutex_;
+  std::condition_variable yield_ended_;
   Call call_ = nullptr;
   void* context_ = nullptr;
+  std::mutex failure_mutex_;
+  std::exception_ptr failure_;  // of the current job
   std::vector<std::thread> workers_;
 };
 

@@ -12,7 +12,7 @@ namespace ingot {
 namespace {
 
 // Tokens between two rescalings. Spans begin at fixed positions, so a query's sums have one order
-// whatever chunk or batch it came in.
+// whatever input or batch it came in.
 inline constexpr int64_t kSpan = 64;
 inline constexpr float kLowest = -3.0e38f;
 
@@ -21,7 +21,7 @@ Value* row_of(uint8_t* memory, int64_t index) {
   return reinterpret_cast<Value*>(memory) + index;
 }
 
-// A head's codes, with the scale in its place.
+// A head's codes, with the scale in its offset.
 struct HeadCodes {
   HeadCodes(const float* x, int64_t head_dim, int64_t token, uint8_t* scales) {
     int32_t sums[kWidestHead / kSumUnit];
@@ -32,17 +32,17 @@ struct HeadCodes {
   int8_t codes[kWidestHead];
 };
 
-void store_key(const float* key, int64_t head_dim, CacheKind kind, int64_t token, uint8_t* keys,
+void store_key(const float* key, int64_t head_dim, CacheFormat format, int64_t token, uint8_t* keys,
                uint8_t* scales) {
   const int64_t first = token / kKeyTile * head_dim * kKeyTile + token % kKeyTile;
-  if (kind == CacheKind::int8) {
+  if (format == CacheFormat::int8) {
     const HeadCodes quantized(key, head_dim, token, scales);
     for (int64_t k = 0; k < head_dim; ++k)
       *row_of<int8_t>(keys, first + k * kKeyTile) = quantized.codes[k];
     return;
   }
   for (int64_t k = 0; k < head_dim; ++k) {
-    if (kind == CacheKind::f32) {
+    if (format == CacheFormat::f32) {
       *row_of<float>(keys, first + k * kKeyTile) = key[k];
     } else {
       *row_of<uint16_t>(keys, first + k * kKeyTile) = round_bf16(key[k]);
@@ -50,13 +50,13 @@ void store_key(const float* key, int64_t head_dim, CacheKind kind, int64_t token
   }
 }
 
-void store_value(const float* value, int64_t head_dim, CacheKind kind, int64_t token,
+void store_value(const float* value, int64_t head_dim, CacheFormat format, int64_t token,
                  uint8_t* values, uint8_t* scales) {
-  if (kind == CacheKind::f32) {
+  if (format == CacheFormat::f32) {
     std::copy_n(value, head_dim, row_of<float>(values, token * head_dim));
     return;
   }
-  if (kind == CacheKind::int8) {
+  if (format == CacheFormat::int8) {
     const HeadCodes quantized(value, head_dim, token, scales);
     std::copy_n(quantized.codes, head_dim, row_of<int8_t>(values, token * head_dim));
     return;
@@ -69,10 +69,10 @@ void store_value(const float* value, int64_t head_dim, CacheKind kind, int64_t t
 // an addition, few enough to stay in registers. Which sums lie side by side changes none of them.
 #if defined(__AVX512F__)
 template <int kCount>
-inline constexpr int kAbreast = 4;
+inline constexpr int kVectors = 4;
 #else
 template <int kCount>
-inline constexpr int kAbreast = kCount <= 2 ? 2 : 1;
+inline constexpr int kVectors = kCount <= 2 ? 2 : 1;
 #endif
 
 // Where 16 keys that lie side by side begin, and their scales for int8.
@@ -112,7 +112,7 @@ struct Span {
 // Asks for a line that the next span will read. Blocks lie anywhere in memory, and a processor's
 // own foresight ends with each page; a line for each that is used leaves both the time they need.
 template <class Value>
-inline void foresee(const Value* next) {
+inline void prefetch(const Value* next) {
   __builtin_prefetch(next, 0, 2);
 }
 
@@ -126,7 +126,7 @@ void score_tiles(const Query* queries, const KeyTile<Value>* tiles, const KeyTil
     F32x16 key[kTiles];
     for (int t = 0; t < kTiles; ++t) key[t] = load_cached(tiles[t].keys + k * kKeyTile);
     if (next && k % std::max<int64_t>(kLine, 1) == 0)
-      for (int t = 0; t < kTiles; ++t) foresee(next[t].keys + k * kKeyTile);
+      for (int t = 0; t < kTiles; ++t) prefetch(next[t].keys + k * kKeyTile);
     for (int i = 0; i < kCount; ++i)
       for (int t = 0; t < kTiles; ++t)
         sums[i][t] = multiply_add(splat(queries[i].q[k]), key[t], sums[i][t]);
@@ -141,7 +141,7 @@ void score_tiles(const Query* queries, const KeyTile<Value>* tiles, const KeyTil
 template <int kCount, class Value>
 void score_span(const Query* queries, const Span<Value>& now, const Span<Value>& next,
                 int64_t head_dim, float* scores) {
-  constexpr int kTiles = kAbreast<kCount>;
+  constexpr int kTiles = kVectors<kCount>;
   const int64_t count = (now.tokens + kKeyTile - 1) / kKeyTile;
   const bool more = next.tokens == kSpan;
   int64_t t = 0;
@@ -165,7 +165,7 @@ void add_parts(const Query* queries, const float* weights, const float* rescale,
     F32x16 value[kParts];
     for (int p = 0; p < kParts; ++p) value[p] = load_cached(now.values[t] + k + p * 16);
     if (more)
-      for (int64_t at = 0; at < 16 * kParts; at += kLine) foresee(next.values[t] + k + at);
+      for (int64_t at = 0; at < 16 * kParts; at += kLine) prefetch(next.values[t] + k + at);
     for (int i = 0; i < kCount; ++i)
       for (int p = 0; p < kParts; ++p)
         sums[i][p] = multiply_add(splat(weights[i * kSpan + t]), value[p], sums[i][p]);
@@ -177,7 +177,7 @@ void add_parts(const Query* queries, const float* weights, const float* rescale,
 template <int kCount, class Value>
 void add_values(const Query* queries, const float* weights, const float* rescale,
                 const Span<Value>& now, const Span<Value>& next, int64_t head_dim) {
-  constexpr int kParts = kAbreast<kCount>;
+  constexpr int kParts = kVectors<kCount>;
   int64_t k = 0;
   for (; k + 16 * kParts <= head_dim; k += 16 * kParts)
     add_parts<kCount, kParts>(queries, weights, rescale, now, next, k);
@@ -194,8 +194,8 @@ void add_values(const Query* queries, const float* weights, const float* rescale
 
 // Turns a span's scores into weights, zero outside tokens [from, position]; updates the running
 // maximum and total, and returns the factor by which what was added before must shrink.
-inline float soften(float* scores, int64_t first, int64_t from, int64_t position, float& highest,
-                    float& total) {
+inline float softmax_span(float* scores, int64_t first, int64_t from, int64_t position,
+                          float& highest, float& total) {
   static_assert(kSpan == 64);
   const I32x16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   F32x16 s[4];
@@ -246,8 +246,8 @@ void attend_queries(const Attention& job, const Query* queries) {
     score_span<kCount>(queries, now, next, job.head_dim, scores);
     for (int i = 0; i < kCount; ++i) {
       float* const weights = scores + i * kSpan;
-      rescale[i] = soften(weights, first, seen_from(job, queries[i]), queries[i].position,
-                          highest[i], total[i]);
+      rescale[i] = softmax_span(weights, first, seen_from(job, queries[i]), queries[i].position,
+                                highest[i], total[i]);
       if constexpr (std::is_same_v<Value, int8_t>)
         for (int64_t t = 0; t < now.tokens; ++t) weights[t] *= now.value_scales[t];
     }
@@ -269,8 +269,8 @@ void attend_as(const Attention& job) {
 }
 
 void attend(const Attention& job) {
-  if (job.kind == CacheKind::f32) return attend_as<float>(job);
-  if (job.kind == CacheKind::int8) return attend_as<int8_t>(job);
+  if (job.format == CacheFormat::f32) return attend_as<float>(job);
+  if (job.format == CacheFormat::int8) return attend_as<int8_t>(job);
   attend_as<uint16_t>(job);
 }
 

@@ -126,9 +126,8 @@ def test_a_failure_is_an_entry_of_its_own_input(executor: Executor) -> None:
     assert results[5].reason == "grammar: allows no token at position 1"
 
 
-def test_prefill_that_is_not_finite_is_told_before_it_can_be_cached(damaged: Ingot) -> None:
+def test_prefill_that_is_not_finite_is_told_before_it_can_be_cached(executor: Executor) -> None:
     """FAULTS A9: where nothing is asked, a failure still is an entry."""
-    executor = pytorch(damaged)
     [result] = executor.step([ModelInput([BAD, *range(15)], 0, [0], None)])
     assert isinstance(result, Failure)
 

@@ -14,7 +14,7 @@ from ingot.artifact import Ingot, widen_to_float32
 from ingot.errors import UsageError
 from ingot.inference import Engine, EngineConfig, SamplingParams
 from ingot.inference.executors.base import ModelInput, SamplingRow
-from ingot.inference.executors.native import NativeExecutor, as_native
+from ingot.inference.executors.native import NativeExecutor
 from ingot.model.transformer import Transformer
 from ingot.native import kernels
 
@@ -68,7 +68,7 @@ def test_scores_are_those_of_the_torch_module(
     table = table_for(100)
     for start, end in ((0, 1), (1, 40), (40, 41), (41, 100)):
         model_input = ModelInput(tokens[start:end], start, table, GREEDY)
-        scores = executor.model.logits([as_native(model_input)])[0]
+        scores = executor.model.logits([model_input])[0]
         error = np.sqrt(np.mean((scores - expected[end - 1]) ** 2)) / spread
         # Where products of bfloat16 are an instruction, activations are rounded to it as well.
         assert error < (max(allowed, 0.01) if isa == "avx512bf16" else allowed)
@@ -105,10 +105,10 @@ def test_scores_do_not_depend_on_batch_or_cuts(
             ids = texts[who][done[who] : done[who] + count]
             inputs.append(ModelInput(ids, done[who], tables[who], GREEDY))
             done[who] += count
-        scores = crowd.model.logits([as_native(model_input) for model_input in inputs])
+        scores = crowd.model.logits(inputs)
         for who, row in zip(chosen, scores, strict=True):
             whole = ModelInput(texts[who][: done[who]], 0, table_for(done[who]), GREEDY)
-            assert np.array_equal(row, alone.model.logits([as_native(whole)])[0])
+            assert np.array_equal(row, alone.model.logits([whole])[0])
 
 
 def test_two_engines_answer_alike_and_idle_costs_nothing(ingot: Ingot) -> None:
@@ -147,13 +147,16 @@ BAD = [
     (ModelInput([1], 0, [64], GREEDY), "block 64"),
     (ModelInput([1], 0, [-1], GREEDY), "block -1"),
     (ModelInput([1] * 17, 0, [0], GREEDY), "needs 2 blocks"),
-    (ModelInput([1], 128, [0] * 9, GREEDY), "position 129"),
-    (ModelInput([1], -1, [0], GREEDY), "position 0"),
+    (
+        ModelInput([1], 128, [0] * 9, GREEDY),
+        "1 tokens from position 128 on",
+    ),
+    (ModelInput([1], -1, [0], GREEDY), "from position -1"),
     (ModelInput([1], 2**62, [0], GREEDY), "position"),
     (ModelInput([], 0, [0], GREEDY), "no tokens"),
     (ModelInput([1], 0, [0], SamplingRow(NO_NUMBER, 0, 0)), "top_p"),
-    (ModelInput([2**40], 0, [0], GREEDY), "cast"),
-    (ModelInput([1], 0, [0], SamplingRow(SamplingParams(), 2**64, 0)), "cast"),
+    (ModelInput([2**40], 0, [0], GREEDY), "input 0: field token_ids"),
+    (ModelInput([1], 0, [0], SamplingRow(SamplingParams(), 2**64, 0)), "field seed"),
 ]
 
 

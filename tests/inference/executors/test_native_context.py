@@ -16,7 +16,7 @@ from torch.nn import functional
 from ingot.artifact import Ingot, Provenance, freeze, open_ingot
 from ingot.inference import SamplingParams
 from ingot.inference.executors.base import HiddenStates, ModelInput, SamplingRow
-from ingot.inference.executors.native import NativeExecutor, as_native
+from ingot.inference.executors.native import NativeExecutor
 from ingot.inference.executors.torch import TorchExecutor
 from ingot.model import ModelConfig, Tokenizer
 from ingot.model.transformer import Transformer
@@ -104,7 +104,7 @@ def test_a_sliding_window_hides_what_lies_before_it(
     table = list(range(8))
     for start, end in ((0, 90), (90, 91), (91, 128)):
         model_input = ModelInput(tokens[start:end], start, table, ROW, (ROW,) * (end - start - 1))
-        scores = executor.model.logits([as_native(model_input)])
+        scores = executor.model.logits([model_input])
         error = np.sqrt(np.mean((scores - expected[start:end]) ** 2)) / expected.std()
         assert error < allowed
 
@@ -151,7 +151,7 @@ def test_windows_reach_to_the_end_of_a_long_context(long_ingot: Ingot) -> None:
     table = np.random.default_rng(3).permutation(LONG // 16).tolist()
     for start in range(0, LONG, 4096):
         model_input = ModelInput(tokens[start : start + 4096].tolist(), start, table, ROW)
-        scores = executor.model.logits([as_native(model_input)])[0]
+        scores = executor.model.logits([model_input])[0]
     with torch.inference_mode():
         module = module_of(long_ingot)
         positions = torch.arange(LONG - window, LONG)
@@ -170,7 +170,7 @@ def test_every_block_of_a_long_context_is_seen(
     executor = NativeExecutor(long_ingot, num_blocks=4, kv_cache=kv_cache)
     executor.step([ModelInput(first, 0, [2], None)])
     table = [2] * (LONG // 16 - 1) + [1]
-    scores = executor.model.logits([as_native(ModelInput(last, LONG - 16, table, ROW))])[0]
+    scores = executor.model.logits([ModelInput(last, LONG - 16, table, ROW)])[0]
 
     def attend(_layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """From the last token to 8191 times the first 16 and to the last 16."""

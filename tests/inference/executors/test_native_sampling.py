@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ingot.artifact import Ingot
 from ingot.inference import SamplingParams
 from ingot.inference.executors.base import Failure, ModelInput, SamplingRow
-from ingot.inference.executors.native import NativeExecutor, as_native
+from ingot.inference.executors.native import NativeExecutor
 from ingot.inference.executors.sampling import draw
 from ingot.inference.request.penalties import Adjustment
 from ingot.inference.request.sequence import SampledToken
@@ -91,7 +91,7 @@ def test_draws_what_the_reference_draws(
     executor: NativeExecutor, asked: list[SamplingRow], prompt: list[int]
 ) -> None:
     model_input = ModelInput(prompt, 0, [0], asked[-1], tuple(asked[:-1]))
-    scores = executor.model.logits([as_native(model_input)])[:, :VOCABULARY]
+    scores = executor.model.logits([model_input])[:, :VOCABULARY]
     drawn = executor.step([model_input])[0]
     assert isinstance(drawn, SampledToken)
     for one, row, line in zip((*drawn.verified, drawn), asked, scores, strict=True):
@@ -100,9 +100,9 @@ def test_draws_what_the_reference_draws(
 
 def test_scores_of_earlier_rows_are_those_of_shorter_chunks(executor: NativeExecutor) -> None:
     row = SamplingRow(SamplingParams(), 0, 0)
-    together = executor.model.logits([as_native(ModelInput([5, 6, 7, 8], 0, [1], row, (row, row)))])
+    together = executor.model.logits([ModelInput([5, 6, 7, 8], 0, [1], row, (row, row))])
     for end, scores in zip((2, 3, 4), together, strict=True):
-        alone = executor.model.logits([as_native(ModelInput([5, 6, 7, 8][:end], 0, [2], row))])
+        alone = executor.model.logits([ModelInput([5, 6, 7, 8][:end], 0, [2], row)])
         assert np.array_equal(scores, alone[0])
 
 
@@ -112,7 +112,7 @@ def test_many_rows_are_scored_a_few_at_a_time(ingot: Ingot) -> None:
     row = SamplingRow(SamplingParams(logprobs=0), 0, 0)
     rows = [row._replace(forced_token=token) for token in [*prompt[1:], 0]]
     model_input = ModelInput(prompt, 0, list(range(8)), rows[-1], tuple(rows[:-1]))
-    scores = executor.model.logits([as_native(model_input)])[:, :VOCABULARY].astype(np.float64)
+    scores = executor.model.logits([model_input])[:, :VOCABULARY].astype(np.float64)
     drawn = executor.step([model_input])[0]
     assert isinstance(drawn, SampledToken)
     expected = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))

@@ -16,7 +16,7 @@ from ingot.artifact import Ingot, LoadedWeights, Provenance, Scheme, freeze, ope
 from ingot.errors import UsageError
 from ingot.inference import SamplingParams
 from ingot.inference.executors.base import ModelInput, SamplingRow
-from ingot.inference.executors.native import NativeExecutor, as_native
+from ingot.inference.executors.native import NativeExecutor
 from ingot.inference.executors.torch import TorchExecutor
 from ingot.model import ModelConfig, Tokenizer
 from tests.artifact.resealing import copy_writable, reseal
@@ -65,7 +65,7 @@ def test_both_executors_agree_on_a_quantized_ingot(quantized: Ingot) -> None:
         prompt, 0, [0, 1, 2, 3], ROW._replace(params=SamplingParams(logprobs=20))
     )
     mine, other = core.step([model_input])[0], reference.step([model_input])[0]
-    scores = core.model.logits([as_native(model_input)])[0, :300]
+    scores = core.model.logits([model_input])[0, :300]
     assert mine is not None
     assert other is not None
     ours = dict(mine.logprob.top)  # type: ignore[union-attr]

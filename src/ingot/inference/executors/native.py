@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence as Seq
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
+from ingot import native
 from ingot.artifact import Ingot
 from ingot.errors import ResourceError, UsageError
 from ingot.inference.config import EngineConfig, Weights
@@ -23,14 +21,12 @@ from ingot.inference.executors.base import (
 from ingot.inference.executors.native_weights import NativeWeights
 from ingot.inference.executors.sampling import none_allowed, not_finite
 from ingot.inference.request.sequence import SampledToken, TokenLogprob
-from ingot.native import Model
+from ingot.native import CacheShape, LayerWeights, Model, ModelShape, ModelWeights
 
 KEY_TILE = 16
 """A cache block holds a multiple of this many tokens: their keys lie side by side."""
 
-CacheKind = Literal["bf16", "f32", "int8"]
-_NONE_ALLOWED = -2  # what the core draws where the mask lets nothing through
-_Choice = tuple[int, float, list[tuple[int, float]]]
+CacheFormat = Literal["bf16", "f32", "int8"]
 
 
 class NativeExecutor:
@@ -64,7 +60,7 @@ class NativeExecutor:
         num_blocks: int | None = None,
         block_size: int = 16,
         weights: Weights = "stored",
-        kv_cache: CacheKind = "bf16",
+        kv_cache: CacheFormat = "bf16",
         threads: int | None = None,
         pinned: bool = False,
         window: int | None = None,
@@ -81,12 +77,9 @@ class NativeExecutor:
         try:
             self._weights = NativeWeights(ingot, weights)
             self.model = Model(
-                **_sizes(ingot),
-                **_arranged(ingot, self._weights),
-                cache=kv_cache,
-                blocks=self.num_blocks,
-                block_size=block_size,
-                window=window or self.config.sliding_window or 0,
+                shape=_shape(ingot, window),
+                weights=_model_weights(ingot, self._weights),
+                cache=CacheShape(kv_cache, self.num_blocks, block_size),
                 kernels=os.environ.get("INGOT_ISA", ""),
                 threads=threads or 0,
                 pinned=pinned,
@@ -108,19 +101,24 @@ class NativeExecutor:
             UsageError: a token, position or block that does not exist; nothing was run.
         """
         try:
-            choices, hidden = self.model.step([as_native(model_input) for model_input in inputs])
-        except (IndexError, TypeError, ValueError, RuntimeError) as error:
+            output = self.model.step(inputs)
+        except (TypeError, ValueError, RuntimeError) as error:
             raise UsageError(str(error), where="native executor") from error
         results: list[Result] = []
-        choice, states = iter(choices), iter(hidden)
+        sampled, states = iter(output.sampled), iter(output.hidden)
         for model_input in inputs:
+            row = model_input.sampling
             if model_input.hidden:
-                results.append(_finite(model_input, next(states)))
-            elif model_input.sampling is None:
+                results.append(HiddenStates(next(states)))
+            elif row is None:
                 results.append(None)
+            elif not model_input.verify_rows:  # most steps: one token for each sequence
+                results.append(_token(row, next(sampled)))
             else:
-                rows = (*model_input.verify_rows, model_input.sampling)
-                results.append(_taken(rows, [next(choice) for _ in rows]))
+                verified = tuple(_token(one, next(sampled)) for one in model_input.verify_rows)
+                results.append(_token(row, next(sampled), verified))
+        for failure in output.failures:
+            results[failure.input] = _failure(failure)
         return results
 
     def weight_digests(self) -> dict[str, str]:
@@ -132,7 +130,7 @@ class NativeExecutor:
 
     def yield_cpu(self, on: bool) -> None:
         """Let one of the core's threads take no work, for 10 ms at most."""
-        self.model.make_way(on)
+        self.model.yield_cpu(on)
 
     def close(self) -> None:
         """Release the memory of weights and cache, and the threads."""
@@ -140,108 +138,63 @@ class NativeExecutor:
         self._weights.close()
 
 
-def as_native(model_input: ModelInput) -> tuple[Any, ...]:
-    """Return an input as the core takes it."""
-    rows = []
-    if model_input.sampling is not None:
-        rows = [_as_row(row) for row in (*model_input.verify_rows, model_input.sampling)]
-    return (
-        model_input.token_ids,
-        model_input.start,
-        model_input.block_table,
-        rows,
-        model_input.hidden,
-    )
-
-
-def _as_row(row: SamplingRow) -> tuple[Any, Any, Any]:
-    params = row.params
-    how = (
-        params.temperature,
-        params.top_p,
-        params.min_p,
-        params.typical_p,
-        params.top_k,
-        row.seed,
-        row.position,
-        (params.logprobs or 0) if _reports(row) else -1,
-        -1 if row.forced_token is None else row.forced_token,
-    )
-    return how, row.adjustment and tuple(row.adjustment), row.mask
-
-
-def _reports(row: SamplingRow) -> bool:
-    """Whether a row asks for log-probabilities."""
-    return row.forced_token is not None or row.params.logprobs is not None
-
-
-def _finite(model_input: ModelInput, states: NDArray[np.float32]) -> HiddenStates | Failure:
-    """Check the hidden states of an input."""
-    if np.isfinite(states).all():
-        return HiddenStates(states)
-    position = model_input.start + len(model_input.token_ids)
-    return Failure(str(not_finite("some hidden states", position)))
-
-
-def _taken(rows: Seq[SamplingRow], choices: Seq[_Choice]) -> SampledToken | Failure:
-    """Return the tokens of one input, the last one first; or what is wrong with a row of it."""
-    for row, (token, _, _) in zip(rows, choices, strict=True):
-        if token == _NONE_ALLOWED:
-            return Failure(str(none_allowed(row.position)))
-        if token < 0:
-            return Failure(str(not_finite("some scores", row.position)))
-    verified = tuple(map(_sampled, rows[:-1], choices[:-1]))
-    return _sampled(rows[-1], choices[-1], verified)
-
-
-def _sampled(
-    row: SamplingRow, choice: _Choice, verified: tuple[SampledToken, ...] = ()
+def _token(
+    row: SamplingRow, sampled: native.SampledToken, verified: tuple[SampledToken, ...] = ()
 ) -> SampledToken:
-    """Give a choice of the core its type."""
-    token, logprob, top = choice
-    if not _reports(row):
-        return SampledToken(token, None, verified)
-    return SampledToken(token, TokenLogprob(token, logprob, tuple(top)), verified)
+    """Return the core's token in the engine's type."""
+    token_id = sampled.token_id
+    if row.params.logprobs is None and row.forced_token is None:
+        return SampledToken(token_id, None, verified)
+    logprob = TokenLogprob(token_id, sampled.logprob, tuple(sampled.top))
+    return SampledToken(token_id, logprob, verified)
 
 
-def _sizes(ingot: Ingot) -> dict[str, Any]:
-    """Return the model's sizes by the core's names."""
+def _failure(failure: native.Failure) -> Failure:
+    """Return the core's failure with its message."""
+    if failure.reason is native.SampleError.NONE_ALLOWED:
+        return Failure(str(none_allowed(failure.position)))
+    return Failure(str(not_finite("some values", failure.position)))
+
+
+def _shape(ingot: Ingot, window: int | None) -> ModelShape:
+    """Return the model's sizes as the core names them."""
     config = ingot.config
-    return {
-        "hidden": config.hidden_size,
-        "feed_forward": config.intermediate_size,
-        "query_heads": config.num_attention_heads,
-        "key_heads": config.num_key_value_heads,
-        "head_dim": config.head_dim,
-        "positions": config.max_position_embeddings,
-        "rope_theta": config.rope_theta,
-        "norm_eps": config.rms_norm_eps,
-        "drawn_vocabulary": ingot.tokenizer.vocab_size,
-    }
+    return ModelShape(
+        hidden=config.hidden_size,
+        feed_forward=config.intermediate_size,
+        query_heads=config.num_attention_heads,
+        key_heads=config.num_key_value_heads,
+        head_dim=config.head_dim,
+        positions=config.max_position_embeddings,
+        rope_theta=config.rope_theta,
+        norm_eps=config.rms_norm_eps,
+        sampled_vocabulary=ingot.tokenizer.vocab_size,
+        window=window or config.sliding_window or 0,
+    )
 
 
-def _arranged(ingot: Ingot, weights: NativeWeights) -> dict[str, Any]:
-    """Return the weights by the core's names."""
+def _model_weights(ingot: Ingot, weights: NativeWeights) -> ModelWeights:
+    """Return the weights as the core names them."""
     embedding = weights.matrix("model.embed_tokens")
     tied = ingot.config.tie_word_embeddings
     layers = range(ingot.config.num_hidden_layers)
-    return {
-        "embedding": embedding,
-        "head": embedding if tied else weights.matrix("lm_head"),
-        "final_norm": weights.norm("model.norm.weight"),
-        "layers": [_layer(weights, f"model.layers.{layer}") for layer in layers],
-    }
+    return ModelWeights(
+        embedding=embedding,
+        head=embedding if tied else weights.matrix("lm_head"),
+        final_norm=weights.norm("model.norm.weight"),
+        layers=[_layer_weights(weights, f"model.layers.{layer}") for layer in layers],
+    )
 
 
-def _layer(weights: NativeWeights, prefix: str) -> tuple[Any, ...]:
-    """Return one layer's norm weights and matrices in the core's order."""
-    return (
-        weights.norm(f"{prefix}.input_layernorm.weight"),
-        weights.norm(f"{prefix}.self_attn.q_norm.weight"),
-        weights.norm(f"{prefix}.self_attn.k_norm.weight"),
-        weights.norm(f"{prefix}.post_attention_layernorm.weight"),
-        weights.matrix(f"{prefix}.self_attn.qkv_proj"),
-        weights.matrix(f"{prefix}.self_attn.o_proj"),
-        weights.matrix(f"{prefix}.mlp.gate_up_proj"),
-        weights.matrix(f"{prefix}.mlp.down_proj"),
+def _layer_weights(weights: NativeWeights, prefix: str) -> LayerWeights:
+    """Return one layer's norm weights and matrices."""
+    return LayerWeights(
+        attention_norm=weights.norm(f"{prefix}.input_layernorm.weight"),
+        query_norm=weights.norm(f"{prefix}.self_attn.q_norm.weight"),
+        key_norm=weights.norm(f"{prefix}.self_attn.k_norm.weight"),
+        feed_forward_norm=weights.norm(f"{prefix}.post_attention_layernorm.weight"),
+        qkv=weights.matrix(f"{prefix}.self_attn.qkv_proj"),
+        output=weights.matrix(f"{prefix}.self_attn.o_proj"),
+        gate_up=weights.matrix(f"{prefix}.mlp.gate_up_proj"),
+        down=weights.matrix(f"{prefix}.mlp.down_proj"),
     )

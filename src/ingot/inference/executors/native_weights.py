@@ -87,7 +87,14 @@ class NativeWeights:
     def matrix(self, name: str) -> Matrix:
         """Return a matrix by its name in ``fused_matrices``."""
         shape, tiles, scales = self._matrices[name]
-        return Matrix(shape.kind, shape.outputs, shape.inputs, shape.group, tiles, scales)
+        return Matrix(
+            weight_format=shape.kind,
+            outputs=shape.outputs,
+            inputs=shape.inputs,
+            group=shape.group,
+            tiles=tiles,
+            scales=scales,
+        )
 
     def norm(self, name: str) -> NDArray[np.float32]:
         """Return a norm's weights as float32."""
