@@ -457,9 +457,9 @@ def test_a_port_in_use_is_answered_with_another(here: Cli, sealed: Path) -> None
 @pytest.mark.parametrize(
     ("row", "fix"),
     [
-        ({"messages": []}, "to train on conversations add: --task chat --from my.ingot"),
+        ({"messages": []}, "ingot train {path} --from MODEL.ingot --task chat"),
         ({"chosen": "a", "rejected": "b"}, "add: --task preference --from my.ingot"),
-        ({"body": "a"}, "set json_field to one of 'body'"),
+        ({"body": "a"}, "--set corpus.json_field=body"),
     ],
     ids=["conversations", "preferences", "another field"],
 )

@@ -15,6 +15,9 @@ from ingot.settings import parse_settings
 EXCLUDED_FOLDERS = ("__pycache__", "node_modules", "site-packages")
 """Folders of programs, not of text, that are left out unless they are asked for."""
 
+LEAST_CONTEXT = 8
+"""Shortest context of a window, in tokens."""
+
 Weight = Annotated[float, Field(gt=0, le=1e9)]
 
 

@@ -60,7 +60,10 @@ def test_jsonl_origins_are_lines_and_blank_lines_are_ignored(tmp_path: Path, rea
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"body": "x", "title": "y"}', r"has no field 'text'; set json_field to one of 'body'"),
+        (
+            '{"body": "x", "title": "y"}',
+            r"has no field 'text'; name the one that holds text, of 'body', 'title': --set ",
+        ),
         ('{"text": ', r"is not valid JSON \(.*\); correct or remove the line"),
         ('["text"]', r"is a list, not a JSON object"),
         ('{"text": 5}', r"field 'text' is a number, not text"),
@@ -135,7 +138,7 @@ def test_bad_parquet_is_refused_by_name(tmp_path: Path, read: Read) -> None:
     parquet.write_table(pa.table({"body": ["x"], "text": [1]}), path)
     with pytest.raises(CorpusError, match=r"a\.parquet: column 'text' is int64, not text"):
         read(path)
-    with pytest.raises(CorpusError, match=r"has no column 'prose'; .* one of 'body', 'text'"):
+    with pytest.raises(CorpusError, match=r"has no column 'prose'; .* of 'body', 'text'"):
         read(path, json_field="prose")
     whole = path.read_bytes()
     for data in (b"not parquet at all", whole[:-20], whole[:4] + bytes(40) + whole[44:], b""):

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from ingot.model.tool_text import written_call
 from ingot.server.engine.tool_reader import CallArguments, CallEnded, ToolReader, joined
-from ingot.server.engine.tools import written_call
 from ingot.server.schemas.chat import MadeToolCall
 
 

@@ -11,8 +11,7 @@ import pytest
 from ingot.errors import ArtifactError, CorpusError
 from ingot.model import Tokenizer
 from ingot.model.chat import ChatTemplate
-from ingot.training.data.conversations import messages_of, read_examples
-from ingot.training.data.records import Record
+from ingot.training.data.conversations import read_examples
 
 USER = {"role": "user", "content": "How many?"}
 ANSWER = {"role": "assistant", "content": "Three."}
@@ -43,6 +42,7 @@ def test_conversations_become_tokens(
     ]
     examples = read_examples(write(*talks), tokenizer, template, context=200)
     assert (len(examples), examples.cut, examples.left_out) == (2, 0, 0)
+    assert examples.shapes == {"messages": 2}
     for number, talk in enumerate(talks):
         start, end = examples.starts[number : number + 2]
         (expected,) = template.encode_answers(tokenizer, [talk])
@@ -95,7 +95,19 @@ def test_nothing_left_to_learn_is_refused(
         ([{"role": ["user"], "content": "x"}], "message 1 has unknown role a list"),
         ([{"role": "user"}], "message 1 has no content"),
         ([{"role": "user", "content": None}], "content of message 1 is null, not text"),
-        ([{"role": "user", "content": [{"type": "text"}]}], "content of message 1 is a list"),
+        (
+            [{"role": "user", "content": [{"type": "text"}]}],
+            "part 1 of content of message 1 is null, not text",
+        ),
+        (
+            [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}],
+            "part 1 of content of message 1 is 'image_url', not text",
+        ),
+        ([USER, {**ANSWER, "tool_calls": [{"function": {}}]}], "the call of message 2 has no name"),
+        (
+            [USER, {**ANSWER, "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}],
+            "arguments of the call of message 2 are not an object",
+        ),
         ([{"role": "user", "content": "  "}], "content of message 1 is empty"),
         ([USER, {**ANSWER, "weight": 0}], "message 2 has 'weight', which would be ignored"),
         ([USER], "has no assistant message"),
@@ -110,12 +122,6 @@ def test_a_line_that_is_no_conversation_is_named(
     assert str(caught.value).startswith(f"{path}:2: {problem}")
     assert caught.value.fix
     assert "\n" not in str(caught.value)
-
-
-def test_a_prompt_must_not_be_answered_already() -> None:
-    assert messages_of(Record({"messages": [USER]}, "x:1"), answered=False) == [USER]
-    with pytest.raises(CorpusError, match="ends with an assistant message"):
-        messages_of(Record({"messages": [USER, ANSWER]}, "x:1"), answered=False)
 
 
 def test_a_template_that_refuses_a_line_is_quoted(write: Any, tokenizer: Tokenizer) -> None:

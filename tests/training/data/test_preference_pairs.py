@@ -108,7 +108,7 @@ def test_lines_of_both_kinds_keep_their_order(
         ({"prompt": "a", "rejected": "b"}, "has no 'chosen' answer"),
         ({"prompt": "a", "chosen": None, "rejected": "b"}, "has no 'chosen' answer"),
         ({"prompt": "a", "chosen": "b", "rejected": ""}, "'rejected' is empty"),
-        ({"prompt": "a", "chosen": ["b"], "rejected": "c"}, "'chosen' is a list, not text"),
+        ({"prompt": "a", "chosen": ["b"], "rejected": "c"}, "message 1 is text, not an object"),
         ({"prompt": "a", "chosen": "b", "rejected": "b"}, "'chosen' and 'rejected' are the same"),
         ({"chosen": "b", "rejected": "c"}, "must have either 'prompt' or 'messages'"),
         (
@@ -151,3 +151,71 @@ def test_nothing_left_to_learn_is_refused(
     paths = write({"prompt": "a" + " and" * 60, "chosen": "b", "rejected": "c"})
     with pytest.raises(CorpusError, match="no two answers differ within a sequence of 9 tokens"):
         read_pairs(paths, tokenizer, template, context=8)
+
+
+ASKED = TALK[-1]["content"]
+GOOD, BAD = {"role": "assistant", "content": "2"}, {"role": "assistant", "content": "3"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"chosen": [*TALK, GOOD], "rejected": [*TALK, BAD]},
+        {"prompt": ASKED, "chosen": [*TALK, GOOD], "rejected": [*TALK, BAD], "score_chosen": 9},
+        {"prompt": TALK, "chosen": [GOOD], "rejected": [BAD]},
+        {"prompt": TALK, "chosen": [*TALK, GOOD], "rejected": [*TALK, BAD]},
+        {"prompt": TALK, "chosen": "2", "rejected": "3"},
+        {"messages": TALK, "chosen": GOOD, "rejected": BAD},
+        {
+            "conversations": [
+                {"from": "human" if turn["role"] == "user" else "gpt", "value": turn["content"]}
+                for turn in TALK
+            ],
+            "chosen": {"from": "gpt", "value": "2"},
+            "rejected": {"from": "gpt", "value": "3"},
+        },
+    ],
+)
+def test_answers_may_be_lists_of_messages(
+    line: Any, write: Any, tokenizer: Tokenizer, template: ChatTemplate
+) -> None:
+    """FAULTS D12: DPO's list form, with and without ``prompt``."""
+    read = read_pairs(write(line), tokenizer, template, context=100)
+    (pair,) = read.pairs
+    prompt = template.encode(tokenizer, TALK)
+    for answer, text in ((pair.chosen, "2"), (pair.rejected, "3")):
+        assert answer_of(answer, tokenizer) == text
+        assert answer.ids[~answer.counted].tolist() == prompt
+    assert sum(read.shapes.values()) == 1
+
+
+def test_a_question_is_answered_twice(
+    write: Any, tokenizer: Tokenizer, template: ChatTemplate
+) -> None:
+    line = {"system": "Be brief.", "question": "Two?", "chosen": "2", "rejected": "3"}
+    (pair,) = read_pairs(write(line), tokenizer, template, context=100).pairs
+    asked = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Two?"}]
+    assert pair.chosen.ids[~pair.chosen.counted].tolist() == template.encode(tokenizer, asked)
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ({"chosen": [*TALK, GOOD], "rejected": [TALK[0], BAD]}, "differ before their last message"),
+        ({"chosen": [*TALK, GOOD], "rejected": TALK}, "'rejected' does not end with an assistant"),
+        ({"chosen": [GOOD], "rejected": [BAD]}, "has no question to answer"),
+        (
+            {"prompt": "Else?", "chosen": [*TALK, GOOD], "rejected": [*TALK, BAD]},
+            "'prompt' is not what 'chosen' answers",
+        ),
+        (
+            {"chosen": [*TALK, GOOD], "rejected": [*TALK, {**GOOD, "name": "x"}]},
+            "'chosen' and 'rejected' are the same",
+        ),
+    ],
+)
+def test_lists_that_are_no_pair_are_named(
+    line: Any, problem: str, write: Any, tokenizer: Tokenizer, template: ChatTemplate
+) -> None:
+    with pytest.raises(CorpusError, match=problem):
+        read_pairs(write(line), tokenizer, template, context=100)

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 
 import pytest
 
 from ingot.corpus.reading import jsonl
 from ingot.errors import CorpusError
-from ingot.training.data.records import Record, read_records
+from ingot.training.data.records import Record, data_digest, read_records
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_a_file_without_lines_is_refused(file: Path) -> None:
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "absent.jsonl"):
-        with pytest.raises(CorpusError, match="cannot be read"):
+        with pytest.raises(CorpusError, match=r"cannot be read|is not a regular file"):
             list(read_records([path]))
 
 
@@ -83,3 +84,11 @@ def test_a_missing_field_is_named() -> None:
 
 def test_empty_text_may_be_allowed() -> None:
     assert Record({"a": ""}, "file:7").text("a", empty=True) == ""
+
+
+def test_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
+    """FAULTS B4: nobody writes to the pipe, so opening it would never end."""
+    os.mkfifo(tmp_path / "pipe")
+    for read in (lambda paths: list(read_records(paths)), data_digest):
+        with pytest.raises(CorpusError, match="pipe: is not a regular file"):
+            read([tmp_path / "pipe"])

@@ -19,8 +19,8 @@ from ingot.errors import CorpusError
 from ingot.model.text_pieces import text_pieces
 from ingot.model.tokenizer import Tokenizer
 
-_BATCH_BYTES = 1 << 20
-_PIECE_CHARACTERS = 256 << 10  # tokenizing takes some 100 times the memory of the text
+_BATCH_BYTES = 256 << 10  # a batch takes up to 300 times its memory while it is tokenized
+_PIECE_CHARACTERS = 64 << 10  # so that a long document keeps all cores busy
 
 SourceTotals = dict[int, SideRecord]
 """What each source contributed, by its index."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import codecs
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,6 +24,14 @@ PIECE_BYTES = 4 << 20
 """Longest document made of a plain text file; tokenizing takes about 100 times its memory."""
 
 _ROWS = 256
+# Keys of examples for fine-tuning, which are not text to continue.
+_EXAMPLES: dict[str, tuple[set[str], ...]] = {
+    "preference": ({"chosen", "rejected"},),
+    "chat": (
+        *({"messages"}, {"conversations"}, {"prompt", "completion"}, {"instruction", "output"}),
+        *({"prompt", "response"}, {"instruction", "response"}, {"question", "answer"}),
+    ),
+}
 
 
 def read_text(
@@ -66,7 +75,7 @@ def read_jsonl(
         text = _quick_text_field(line, field)
         if text is None:
             try:
-                text = _text_field(line.parse(config.encoding), field, line.origin)
+                text = _text_field(line.parse(config.encoding), field, line)
             except UnicodeDecodeError:
                 report.skip(Reason.NOT_UTF8, line.origin)
                 continue
@@ -124,29 +133,30 @@ def _quick_text_field(line: Line, field: str) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def _text_field(value: dict[str, Any], field: str, origin: str) -> str:
+def _text_field(value: dict[str, Any], field: str, line: Line) -> str:
     """Return the text of a line's object; null is an empty text."""
     if field not in value:
-        raise CorpusError(f"has no field {field!r}", where=origin, fix=_other_field(value))
+        fix = _other_field(value, line.path)
+        raise CorpusError(f"has no field {field!r}", where=line.origin, fix=fix)
     text = value[field]
     if text is None:
         return ""
     if not isinstance(text, str):
         raise CorpusError(
             f"field {field!r} is {kind_of(text)}, not text",
-            where=origin,
-            fix="set json_field to a field that holds text",
+            where=line.origin,
+            fix="name a field that holds text: --set corpus.json_field=NAME",
         )
     return text
 
 
-def _other_field(value: Mapping[str, Any]) -> str:
+def _other_field(value: Mapping[str, Any], path: Path) -> str:
     """Return what to do with an object that lacks the text's field."""
-    if "messages" in value:
-        return "to train on conversations add: --task chat --from my.ingot"
-    if {"chosen", "rejected"} <= value.keys():
-        return "to train on preferences add: --task preference --from my.ingot"
-    return f"set json_field to {_one_of(value)}"
+    for task, shapes in _EXAMPLES.items():
+        if any(keys <= value.keys() for keys in shapes):
+            command = f"ingot train {path} --from MODEL.ingot --task {task}"
+            return f"it holds examples of the task {task}; tune a sealed model with: {command}"
+    return choose_field(value)
 
 
 def _parquet_rows(
@@ -188,7 +198,7 @@ def _check_column(schema: Any, column: str, path: Path) -> None:
         raise CorpusError(
             f"has no column {column!r}",
             where=path,
-            fix=f"set json_field to {_one_of(schema.names)}",
+            fix=choose_field(schema.names),
         )
     kind = schema.field(column).type
     value_kind = kind.value_type if types.is_dictionary(kind) else kind
@@ -200,7 +210,7 @@ def _check_column(schema: Any, column: str, path: Path) -> None:
         raise CorpusError(
             f"column {column!r} is {kind}, not text",
             where=path,
-            fix="set json_field to a column that holds text",
+            fix="name a column that holds text: --set corpus.json_field=NAME",
         )
 
 
@@ -212,6 +222,10 @@ def _row_text(value: Any) -> str | None:
         return None
 
 
-def _one_of(names: Any) -> str:
-    shown = [repr(str(name)[:40]) for name in list(names)[:8]]
-    return f"one of {', '.join(shown)}" if shown else "a field it has"
+def choose_field(names: Iterable[str]) -> str:
+    """Return how to name the field that holds the text, given those that there are."""
+    shown = [str(name)[:40] for name in islice(names, 8)]
+    if not shown:
+        return "write the text into it"
+    known = ", ".join(map(repr, shown))
+    return f"name the one that holds text, of {known}: --set corpus.json_field={shown[0]}"

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import orjson
 import zstandard
 
+from ingot.corpus.reading.formats import choose_field
 from ingot.errors import CorpusError, IngotError
 from ingot.files import full_disk_named
 
@@ -83,11 +84,10 @@ def _write_rows(
         for row in rows:
             if field not in row or not isinstance(row[field], str | None):
                 texts = [name for name, value in row.items() if isinstance(value, str)]
-                known = ", ".join(repr(name) for name in texts[:8]) or "no column of text"
                 raise CorpusError(
                     f"has no column {field!r} of text",
                     where=source,
-                    fix=f"set json_field to one of: {known}",
+                    fix=choose_field(texts),
                 )
             with full_disk_named(path):
                 out.write(orjson.dumps({field: row[field]}, option=orjson.OPT_APPEND_NEWLINE))

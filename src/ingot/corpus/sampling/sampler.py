@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ingot.corpus.config import LEAST_CONTEXT
 from ingot.corpus.sampling.permutation import ROUNDS, Permutation
 from ingot.corpus.store.shards import Part, TokenIds, TokenStore
 from ingot.errors import CorpusError
@@ -107,6 +108,13 @@ class Sampler:
         return identity
 
 
+def _shorter(tokens: int) -> str:
+    """Return what to do with a text that is shorter than a window."""
+    if tokens <= LEAST_CONTEXT:
+        return f"add text: the shortest window, of context {LEAST_CONTEXT}, is longer"
+    return f"add text, or shorten the window: --set batch.context={tokens - 1}"
+
+
 class _WindowStream:
     """One stream's windows, epoch after epoch."""
 
@@ -117,7 +125,7 @@ class _WindowStream:
                 f"{name} has {part.tokens} tokens, one window of context {context} "
                 f"needs {context + 1}",
                 where="corpus",
-                fix=f"lower the context below {part.tokens} or add text",
+                fix=_shorter(part.tokens),
             )
         self.part = part
         self._context = context

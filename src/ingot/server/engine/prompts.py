@@ -14,10 +14,11 @@ from starlette.requests import Request
 from ingot.artifact import Ingot, chat_template_source
 from ingot.errors import IngotError
 from ingot.model.chat import ChatTemplate, most_characters
+from ingot.model.tool_text import instructions, written_call
 from ingot.server.access.request_context import context_of
 from ingot.server.engine.encoder_process import EncoderProcess
 from ingot.server.engine.text_worker import TextWorker
-from ingot.server.engine.tools import described, instructions, select_tools, written_call
+from ingot.server.engine.tools import described, select_tools
 from ingot.server.http.errors import ApiError
 from ingot.server.schemas.chat import ConversationFields, Tool
 from ingot.server.schemas.messages import AssistantMessage, Message, ToolCall, ToolMessage, text_of
@@ -296,7 +297,7 @@ def _messages(conversation: Conversation, source: str) -> list[dict[str, Any]]:
     with_calls = "tool_calls" in source
     plain = [_plain(message, with_calls=with_calls) for message in conversation.messages]
     if conversation.tools and "tools" not in source:
-        plain.insert(0, {"role": "system", "content": instructions(conversation.tools)})
+        plain.insert(0, {"role": "system", "content": instructions(described(conversation.tools))})
     return plain
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from ingot.server.engine.tools import CLOSING, OPENING
+from ingot.model.tool_text import CLOSING, OPENING
 from ingot.server.schemas.chat import CalledFunction, MadeToolCall
 
 _SPACE = re.compile(r"[ \t\r\n]*")

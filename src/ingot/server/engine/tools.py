@@ -14,6 +14,7 @@ from typing import Any
 from ingot.errors import UsageError
 from ingot.inference.request.grammar_compiler import with_space
 from ingot.inference.request.json_schema.prepare import prepare_schema
+from ingot.model.tool_text import CLOSING, OPENING
 from ingot.server.http.errors import ApiError
 from ingot.server.schemas.chat import (
     AllowedToolsChoice,
@@ -21,26 +22,10 @@ from ingot.server.schemas.chat import (
     ToolChoice,
 )
 
-OPENING, CLOSING = "<tool_call>", "</tool_call>"
-
 
 def described(tools: Iterable[Tool]) -> list[dict[str, Any]]:
     """Return tools as templates expect them."""
     return [tool.model_dump(exclude_none=True) for tool in tools]
-
-
-def instructions(tools: Iterable[Tool]) -> str:
-    """Return the system message that describes tools to a model."""
-    lines = "\n".join(json.dumps(tool) for tool in described(tools))
-    return (
-        f"You may call these functions:\n{lines}\nTo call one, write\n{OPENING}\n"
-        f'{{"name": NAME, "arguments": ARGUMENTS}}\n{CLOSING}'
-    )
-
-
-def written_call(name: str, arguments: str) -> str:
-    """Return a call as the model writes it."""
-    return f'{OPENING}\n{{"name": {json.dumps(name)}, "arguments": {arguments}}}\n{CLOSING}'
 
 
 def call_grammar(tools: Iterable[Tool], *, many: bool) -> str:

@@ -1,23 +1,24 @@
-"""Chat JSONL: conversations to learn the assistant's part of."""
+"""Conversations to learn the assistant's part of."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ingot.corpus.reading.jsonl import kind_of
 from ingot.errors import CorpusError, IngotError, UsageError
 from ingot.model import Tokenizer
 from ingot.model.chat import ANSWERER, ChatTemplate, EncodedChat
 from ingot.training.data.records import Record, read_records
+from ingot.training.data.shapes import conversation_of
 
-ROLES = ("system", "user", ANSWERER)
 AT_ONCE = 64
 """Conversations rendered in one go: each go waits for another process."""
 
@@ -39,6 +40,8 @@ class Examples:
     """Examples that lost their end because they were too long."""
     left_out: int
     """Examples of which no answer was left once they were cut."""
+    shapes: Mapping[str, int] = field(default_factory=dict)
+    """Conversations read in each shape, such as ``ShareGPT``."""
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -47,8 +50,8 @@ class Examples:
         """Return the examples for which ``chosen``, (examples,), is true."""
         tokens = np.repeat(chosen, np.diff(self.starts))
         starts = np.concatenate([[0], np.cumsum(np.diff(self.starts)[chosen])])
-        return Examples(
-            self.ids[tokens], self.answers[tokens], starts, cut=self.cut, left_out=self.left_out
+        return dataclasses.replace(
+            self, ids=self.ids[tokens], answers=self.answers[tokens], starts=starts
         )
 
     def contents(self) -> Iterator[bytes]:
@@ -68,7 +71,7 @@ def read_examples(
     """Read conversations and encode them; none is longer than ``context + 1`` tokens.
 
     Args:
-        paths: JSONL files, each line ``{"messages": [{"role": ..., "content": ...}, ...]}``.
+        paths: JSONL files or JSON arrays of conversations, in a shape of ``shapes``.
         tokenizer: The model's.
         template: Turns a conversation into text.
         context: Tokens that a sequence predicts.
@@ -82,7 +85,8 @@ def read_examples(
     ids: list[NDArray[np.int32]] = []
     answers: list[NDArray[np.bool_]] = []
     cut = left_out = 0
-    talks = ((record, messages_of(record, answered=True)) for record in read_records(paths))
+    shapes = Counter[str]()
+    talks = ((record, answered_conversation(record, shapes)) for record in read_records(paths))
     for record, chat in encode(talks, tokenizer, template):
         if len(chat.ids) > context + 1:
             if too_long == "refuse":
@@ -101,30 +105,20 @@ def read_examples(
             fix="raise the context, or shorten the conversations",
         )
     starts = np.cumsum([0, *map(len, ids)], dtype=np.int64)
-    return Examples(np.concatenate(ids), np.concatenate(answers), starts, cut, left_out)
+    return Examples(np.concatenate(ids), np.concatenate(answers), starts, cut, left_out, shapes)
 
 
-def messages_of(record: Record, *, answered: bool) -> list[dict[str, str]]:
-    """Return a line's messages, checked.
-
-    Args:
-        record: The line.
-        answered: Whether an assistant's message is wanted, or the last message must be
-            one that an assistant can answer.
+def answered_conversation(record: Record, shapes: Counter[str]) -> list[dict[str, str]]:
+    """Return a record's conversation; its shape is counted.
 
     Raises:
-        CorpusError: there are none, or one has no role, an unknown role, no content, empty
-            content, content that is not text, or further keys.
+        CorpusError: it has none, or one without an answer, or a message that cannot be used.
     """
-    messages = record.values.get("messages")
-    if not isinstance(messages, list) or not messages:
-        record.refuse("has no list of 'messages'", 'write {"messages": [...]}, one message or more')
-    checked = [_message(record, number, message) for number, message in enumerate(messages, 1)]
-    if answered and not any(message["role"] == ANSWERER for message in checked):
+    shape, messages = conversation_of(record)
+    if not any(message["role"] == ANSWERER for message in messages):
         record.refuse("has no assistant message", "add the answer to learn, or remove the line")
-    if not answered and checked[-1]["role"] == ANSWERER:
-        record.refuse("ends with an assistant message", "end it with what is to be answered")
-    return checked
+    shapes[shape] += 1
+    return messages
 
 
 def encode(
@@ -165,23 +159,3 @@ def _encode(
         raise CorpusError(
             f"the {error.where} {error.what}", where=record.origin, fix=error.fix
         ) from error
-
-
-def _message(record: Record, number: int, message: Any) -> dict[str, str]:
-    name = f"message {number}"
-    if not isinstance(message, dict):
-        record.refuse(f"{name} is {kind_of(message)}, not an object", "give it role and content")
-    if "role" not in message:
-        record.refuse(f"{name} has no role", f"give it one of {', '.join(ROLES)}")
-    role = message["role"]
-    if role not in ROLES:
-        shown = repr(role[:40]) if isinstance(role, str) else kind_of(role)
-        record.refuse(f"{name} has unknown role {shown}", f"use one of {', '.join(ROLES)}")
-    if further := message.keys() - {"role", "content"}:
-        record.refuse(
-            f"{name} has {sorted(further)[0][:40]!r}, which would be ignored",
-            "keep role and content only",
-        )
-    if "content" not in message:
-        record.refuse(f"{name} has no content", "give it as text")
-    return {"role": role, "content": record.checked(message["content"], f"content of {name}")}

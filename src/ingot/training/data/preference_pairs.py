@@ -1,9 +1,11 @@
-"""Preference JSONL: a prompt, the answer that is wanted, and one that is not."""
+"""Preference pairs: a prompt, the answer that is wanted, and one that is not."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -14,8 +16,10 @@ from ingot.errors import CorpusError
 from ingot.model import Tokenizer
 from ingot.model.chat import ANSWERER, ChatTemplate, EncodedChat
 from ingot.training.data.answers import ScoredTokens
-from ingot.training.data.conversations import AT_ONCE, TooLong, encode, messages_of, refuse_long
+from ingot.training.data.conversations import AT_ONCE, TooLong, encode, refuse_long
+from ingot.training.data.messages import described_tools
 from ingot.training.data.records import Record, read_records
+from ingot.training.data.shapes import Messages, answer_of, question_of
 
 _SIDES = ("chosen", "rejected")
 
@@ -37,6 +41,8 @@ class Pairs:
     """Pairs of which an answer lost its end because it was too long."""
     left_out: int
     """Pairs whose answers did not differ any more once they were cut."""
+    shapes: Mapping[str, int] = field(default_factory=dict)
+    """Pairs read in each shape, such as ``messages``."""
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -44,7 +50,7 @@ class Pairs:
     def part(self, chosen: NDArray[np.bool_]) -> Pairs:
         """Return the pairs for which ``chosen``, (pairs,), is true."""
         kept = [pair for pair, keep in zip(self.pairs, chosen, strict=True) if keep]
-        return Pairs(kept, self.cut, self.left_out)
+        return dataclasses.replace(self, pairs=kept)
 
     def contents(self) -> Iterator[bytes]:
         """Yield each pair's tokens."""
@@ -63,9 +69,9 @@ def read_pairs(
     """Read pairs and encode them; no prompt with an answer has more than ``context + 1`` tokens.
 
     Args:
-        paths: JSONL files. A line has ``chosen`` and ``rejected``, both texts, and either
-            ``messages``, a conversation that they answer, or ``prompt``, a plain text that
-            they continue.
+        paths: JSONL files or JSON arrays. A record has ``chosen`` and ``rejected``: two texts
+            that continue the plain text ``prompt``; two answers, as texts or messages, to a
+            conversation; or two whole conversations that differ in their last answer.
         tokenizer: The model's.
         template: Turns a conversation into text.
         context: Tokens that a sequence predicts.
@@ -78,7 +84,8 @@ def read_pairs(
     """
     pairs: list[Pair] = []
     cut = left_out = 0
-    for record, whole in _whole_pairs(read_records(paths), tokenizer, template):
+    shapes = Counter[str]()
+    for record, whole in _whole_pairs(read_records(paths), tokenizer, template, shapes):
         longest = max(len(whole.chosen.ids), len(whole.rejected.ids))
         if longest > context + 1:
             if too_long == "refuse":
@@ -95,18 +102,22 @@ def read_pairs(
             where=", ".join(map(str, paths)),
             fix="raise the context, or shorten the prompts",
         )
-    return Pairs(pairs, cut, left_out)
+    return Pairs(pairs, cut, left_out, shapes)
 
 
 def _whole_pairs(
-    records: Iterator[Record], tokenizer: Tokenizer, template: ChatTemplate
+    records: Iterator[Record],
+    tokenizer: Tokenizer,
+    template: ChatTemplate,
+    shapes: Counter[str],
 ) -> Iterator[tuple[Record, Pair]]:
-    """Yield each line's pair, not cut."""
+    """Yield each record's pair, not cut; its shape is counted."""
     while block := list(islice(records, AT_ONCE)):
-        talks = [(record, talk) for record in block for talk in _conversations(record)]
+        both = [_conversations(record, shapes) for record in block]
+        talks = [(record, each) for record, two in zip(block, both, strict=True) for each in two]
         chats = encode(talks, tokenizer, template)
-        for record in block:
-            if "messages" in record.values:
+        for record, two in zip(block, both, strict=True):
+            if two:
                 chosen, rejected = (_last_answer(chat) for _, chat in islice(chats, 2))
             else:
                 prompt = record.text("prompt")
@@ -116,24 +127,66 @@ def _whole_pairs(
             yield record, Pair(chosen, rejected)
 
 
-def _conversations(record: Record) -> list[list[dict[str, str]]]:
-    """Check a line; return the conversation with either answer, or nothing if it has a prompt."""
+def _conversations(record: Record, shapes: Counter[str]) -> list[Messages]:
+    """Return the conversation with either answer, or nothing if both continue a plain text."""
     for side in _SIDES:
         if record.values.get(side) is None:
             record.refuse(f"has no {side!r} answer", "give both sides, or remove the line")
-    answers = [record.text(side) for side in _SIDES]
-    if answers[0] == answers[1]:
+    if record.values["chosen"] == record.values["rejected"]:
         record.refuse("'chosen' and 'rejected' are the same", "remove the line")
-    if ("prompt" in record.values) == ("messages" in record.values):
+    texts = all(isinstance(record.values[side], str) for side in _SIDES)
+    if texts and ("prompt" in record.values) + _has_messages(record) + _asks(record) != 1:
         record.refuse(
             "must have either 'prompt' or 'messages'",
             "give a plain text to continue, or a conversation to answer",
         )
-    if "prompt" in record.values:
-        record.text("prompt")
+    if texts and isinstance(record.values.get("prompt"), str):
+        for field in ("prompt", *_SIDES):
+            record.text(field)
+        shapes["prompt"] += 1
         return []
-    asked = messages_of(record, answered=False)
-    return [[*asked, {"role": ANSWERER, "content": answer}] for answer in answers]
+    answers = [answer_of(record, side) for side in _SIDES]
+    if any(len(answer) > 1 for answer in answers):
+        shapes["two conversations"] += 1
+        return _with_one_beginning(record, answers)
+    shape, asked = question_of(record)
+    if not asked:
+        record.refuse("has no question to answer", "add 'prompt' or 'messages'")
+    if asked[-1]["role"] == ANSWERER:
+        record.refuse("ends with an assistant message", "end it with what is to be answered")
+    shapes[shape] += 1
+    return [[*asked, *answer] for answer in answers]
+
+
+def _has_messages(record: Record) -> bool:
+    return "messages" in record.values or "conversations" in record.values
+
+
+def _asks(record: Record) -> bool:
+    return "question" in record.values or "instruction" in record.values
+
+
+def _with_one_beginning(record: Record, whole: list[Messages]) -> list[Messages]:
+    """Check two whole conversations that differ in their last answer alone."""
+    chosen, rejected = whole
+    if chosen[:-1] != rejected[:-1]:
+        record.refuse(
+            "'chosen' and 'rejected' differ before their last message",
+            "give two answers to the same conversation",
+        )
+    if chosen == rejected:
+        record.refuse("'chosen' and 'rejected' are the same", "remove the line")
+    # Such records repeat what is asked; what is asked otherwise would be ignored.
+    prompt = record.values.get("prompt")
+    asked = prompt if isinstance(prompt, str) else None
+    if asked is not None and asked.strip() != chosen[-2]["content"].strip():
+        record.refuse("'prompt' is not what 'chosen' answers", "remove it, or make them agree")
+    if isinstance(prompt, list):
+        _, before = question_of(record)
+        if chosen[: len(before)] != before:
+            return [[*before, *each] for each in whole]
+        return whole
+    return [[*described_tools(record), *each] for each in whole]
 
 
 def _continuation(prompt: str, answer: str, tokenizer: Tokenizer) -> ScoredTokens:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
+from ingot.corpus.reading.content import marked_encoding, read_head
 from ingot.corpus.reading.decompress import COMPRESSED, open_decompressed
+from ingot.corpus.reading.encoding import UndecodableError, recoded
 from ingot.corpus.reading.jsonl import Line, kind_of, read_lines
 from ingot.errors import CorpusError
-from ingot.files import sha256_file
+from ingot.files import open_regular, sha256_file
+from ingot.training.data.json_array import read_array
 
 
 @dataclass(frozen=True)
@@ -50,26 +54,43 @@ class Record:
 
 
 def read_records(paths: Sequence[Path]) -> Iterator[Record]:
-    """Yield every line of JSONL files, compressed or not; blank lines are ignored.
+    """Yield every object of JSONL files and JSON arrays, compressed or not.
+
+    Blank lines are ignored. A file that begins with ``[`` is an array.
 
     Raises:
-        CorpusError: a file cannot be read or holds no line; a line is too long, not
+        CorpusError: a file cannot be read or holds no record; a line is too long, not
             UTF-8, or not a JSON object.
     """
+    fix = "name a JSONL file, or a JSON array of objects"
     for path in paths:
         found = False
-        try:
-            with path.open("rb") as raw:
-                compressed = path.suffix.lower() in COMPRESSED
-                for line in read_lines(open_decompressed(raw, path) if compressed else raw, path):
+        with open_regular(path, CorpusError, fix=fix) as raw:
+            try:
+                for record in _records(raw, path):
                     found = True
-                    yield _parse(line)
-        except OSError as error:
-            raise CorpusError(
-                f"cannot be read ({error.strerror})", where=path, fix="name a JSONL file"
-            ) from error
+                    yield record
+            except OSError as error:
+                raise CorpusError(
+                    f"cannot be read ({error.strerror})", where=path, fix="check the disk"
+                ) from error
+            except UndecodableError as error:
+                raise CorpusError(f"cannot be decoded ({error})", where=path, fix=fix) from error
         if not found:
             raise CorpusError("holds no line", where=path, fix="name a JSONL file with examples")
+
+
+def _records(raw: BinaryIO, path: Path) -> Iterator[Record]:
+    compressed = path.suffix.lower() in COMPRESSED
+    head, stream = read_head(open_decompressed(raw, path) if compressed else raw)
+    if encoding := marked_encoding(head):
+        head, stream = read_head(recoded(stream, encoding))
+    mark = len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
+    if head[mark:].lstrip().startswith(b"["):
+        stream.read(mark)
+        yield from (Record(values, origin) for values, origin in read_array(stream, path))
+    else:
+        yield from map(_parse, read_lines(stream, path))
 
 
 def _parse(line: Line) -> Record:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -153,7 +153,7 @@ def _examples(run: FineTuningRun, precision: Precision) -> Task:
         score_cost=len(held_out.ids) * _FORWARD_COST,
         prompt=held_out.ids[: int(first.argmax())].tolist(),
         bytes_per_token=bytes_per_token,
-        note=_lost("conversations", read.cut, read.left_out),
+        note=_told("conversations", read.shapes, read.cut, read.left_out),
     )
 
 
@@ -193,15 +193,17 @@ def _pairs(run: FineTuningRun, model: Transformer, precision: Precision) -> Task
         score_cost=sum(batch.ids.size for batch in judge.all_batches()) * _FORWARD_COST,
         prompt=example.ids[: int(example.counted.argmax())].tolist(),
         bytes_per_token=None,
-        note=_lost("pairs", read.cut, read.left_out),
+        note=_told("pairs", read.shapes, read.cut, read.left_out),
     )
 
 
-def _lost(what: str, cut: int, left_out: int) -> str:
-    """Tell how many examples were too long, if any."""
-    if not cut and not left_out:
-        return ""
-    return f"too long for the context: {cut} {what} were cut, {left_out} left out"
+def _told(what: str, shapes: Mapping[str, int], cut: int, left_out: int) -> str:
+    """Tell how the examples were understood, and how many were too long, if any."""
+    kinds = ", ".join(f"{count:,} of {shape}" for shape, count in shapes.items())
+    told = f"{what} read: {kinds}"
+    if cut or left_out:
+        told += f"; too long for the context: {cut} {what} were cut, {left_out} left out"
+    return told
 
 
 class _Judge(Protocol):
