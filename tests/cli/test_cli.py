@@ -457,8 +457,11 @@ def test_a_port_in_use_is_answered_with_another(here: Cli, sealed: Path) -> None
 @pytest.mark.parametrize(
     ("row", "fix"),
     [
-        ({"messages": []}, "ingot train {path} --from MODEL.ingot --task chat"),
-        ({"chosen": "a", "rejected": "b"}, "add: --task preference --from my.ingot"),
+        ({"messages": []}, "ingot train {data} --from MODEL.ingot --task chat"),
+        (
+            {"chosen": "a", "rejected": "b"},
+            "ingot train {data} --from MODEL.ingot --task preference",
+        ),
         ({"body": "a"}, "--set corpus.json_field=body"),
     ],
     ids=["conversations", "preferences", "another field"],
@@ -469,7 +472,8 @@ def test_examples_given_as_text_are_answered_with_their_task(
     data = tmp_path / "talks.jsonl"
     data.write_text(json.dumps(row) + "\n")
     settings = ("--set", "run.steps=2", "--set", "run.measure_peak=false")
-    assert error_of(here("train", data, "--out", tmp_path / "run", *settings, code=3)).endswith(fix)
+    error = error_of(here("train", data, "--out", tmp_path / "run", *settings, code=3))
+    assert error.endswith(fix.format(data=data))
 
 
 def test_what_cannot_work_is_refused_before_the_machine_is_measured(

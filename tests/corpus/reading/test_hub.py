@@ -90,7 +90,8 @@ def test_a_column_that_is_not_there_is_named(dataset: list[str], tmp_path: Path)
     for field in ("body", "id"):
         config = CorpusConfig(vocab_size=300, json_field=field)
         message = (
-            f"hf:owner/name: has no column '{field}' of text; set json_field to one of: 'text'"
+            f"hf:owner/name: has no column '{field}' of text; name the one that holds text, "
+            "of 'text': --set corpus.json_field=text"
         )
         with pytest.raises(CorpusError, match=message):
             build_corpus([Path("hf:owner/name")], tmp_path / "corpus", config)

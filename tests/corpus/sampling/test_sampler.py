@@ -134,9 +134,19 @@ def test_the_stream_does_not_depend_on_the_batch_size(
 def test_a_store_shorter_than_one_window_says_what_to_do(
     counting: Callable[[int], TokenStore],
 ) -> None:
-    with pytest.raises(CorpusError, match=r"has 100 tokens.*needs 101; lower the context"):
+    with pytest.raises(
+        CorpusError, match=r"has 100 tokens.*needs 101; add text, or .* --set batch\.context=99"
+    ):
         Sampler(counting(100), context=100, batch=1, seed=0)
     assert Sampler(counting(101), context=100, batch=2, seed=0).next_batch().shape == (2, 101)
+
+
+def test_a_hint_can_be_followed(counting: Callable[[int], TokenStore]) -> None:
+    """FAULTS D10: "lower the context below 7" where 8 is the least."""
+    with pytest.raises(CorpusError, match="add text: the shortest window, of context 8, is"):
+        Sampler(counting(8), context=16, batch=1, seed=0)
+    with pytest.raises(CorpusError, match=r"--set batch\.context=8$"):
+        Sampler(counting(9), context=16, batch=1, seed=0)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field
 
 from ingot.corpus import CorpusConfig
+from ingot.corpus.config import LEAST_CONTEXT
 from ingot.errors import RecipeError
 from ingot.files import write_atomic
 from ingot.model.config import ModelConfig
@@ -77,7 +78,7 @@ class ModelRecipe(_Section):
 class BatchRecipe(_Section):
     """Tokens in each update."""
 
-    context: int = Field(256, ge=8, le=1 << 20)
+    context: int = Field(256, ge=LEAST_CONTEXT, le=1 << 20)
     """Tokens in one sequence, and the longest context of the model."""
     sequences: int = Field(8, ge=1, le=65_536)
     """Sequences in one forward and backward pass; pairs for the task ``preference``."""
