@@ -13,9 +13,9 @@ from ingot.errors import UsageError
 from ingot.inference import Grammar
 from ingot.inference.request.grammar_compiler import GrammarCompiler
 from ingot.model import Tokenizer
+from ingot.model.tool_text import written_call
 from ingot.server.engine.tools import call_grammar
 from ingot.server.schemas.chat import Function, Tool
-from ingot.model.tool_text import written_call
 
 
 @pytest.fixture(scope="module")
