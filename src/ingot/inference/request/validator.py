@@ -131,14 +131,13 @@ class RequestValidator:
 def _tokenized(tokenizer: Tokenizer, words: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
     """Return the token ids of bad words, each with and without a space before it.
 
-    As vLLM does: the form with a space counts only if it has as many tokens and begins with
-    another one, so that it is the same word in the middle of a text.
+    vLLM takes the form with a space only if it has as many tokens; then a word that is one token
+    within a text, but several at its start, could still be written there.
     """
     found: list[tuple[int, ...]] = []
     for word in words:
         bare = tuple(tokenizer.encode(word.lstrip() or word))
         spaced = tuple(tokenizer.encode(" " + word.lstrip()))
         found.append(bare)
-        if len(spaced) == len(bare) and spaced[0] != bare[0]:
-            found.append(spaced)
-    return tuple(found)
+        found.append(spaced)
+    return tuple(dict.fromkeys(found))

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag
 
+from ingot.errors import UsageError
 from ingot.inference import SamplingParams
 from ingot.inference.request.params import (
     MAX_ALLOWED,
@@ -34,6 +35,7 @@ from ingot.inference.request.params import (
     TokenId,
     TopK,
 )
+from ingot.server.http.errors import from_ingot_error
 
 MAX_PROMPTS = 2048  # as many inputs as OpenAI embeds at once
 MAX_CHOICES = 16
@@ -208,20 +210,26 @@ class SamplingFields(Strict):
         Args:
             choice: Number of the choice, from 0.
             further: Fields of ``SamplingParams`` that are the route's own.
+
+        Raises:
+            ApiError: 400 for fields that are valid alone but not together.
         """
         given: dict[str, Any] = self.model_dump(include=_NUMBERS, exclude_none=True)
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
         allowed = self.allowed_token_ids
-        return SamplingParams(
-            **given,
-            **further,
-            seed=None if self.seed is None else (self.seed + choice) % 2**64,
-            stop=stop,
-            stop_token_ids=tuple(self.stop_token_ids or ()),
-            allowed_token_ids=None if allowed is None else tuple(allowed),
-            bad_words=tuple(self.bad_words or ()),
-            logit_bias=_biases(self.logit_bias or {}),
-        )
+        try:
+            return SamplingParams(
+                **given,
+                **further,
+                seed=None if self.seed is None else (self.seed + choice) % 2**64,
+                stop=stop,
+                stop_token_ids=tuple(self.stop_token_ids or ()),
+                allowed_token_ids=None if allowed is None else tuple(allowed),
+                bad_words=tuple(self.bad_words or ()),
+                logit_bias=_biases(self.logit_bias or {}),
+            )
+        except UsageError as error:
+            raise from_ingot_error(error) from error
 
 
 _NUMBERS = {
