@@ -83,10 +83,11 @@ class Tokenizer:
         content = parse_object(data, where=where, max_values=max_values)
         check_tokenizer_json(content, where=where)
         try:
-            backend = Backend.from_str(text)
+            return cls(Backend.from_str(text), where=where)
+        except ArtifactError:
+            raise
         except BaseException as error:
             _refuse(error, f"is not a tokenizer ({error})", where)
-        return cls(backend, where=where)
 
     @classmethod
     def from_file(cls, path: Path) -> Tokenizer:

@@ -40,7 +40,8 @@ class NativeExecutor:
         num_blocks: Blocks of the key-value cache; None takes ``EngineConfig``'s default.
         block_size: Tokens in a block, a multiple of 16.
         weights: "stored" computes with the ingot's own weights, packed at loading unless it is
-            quantized; "bf16", "int8" or "int4" rounds them, with a scale for 128 inputs.
+            quantized; "bf16", "int8" or "int4" rounds them to nearest, as ``ingot freeze`` does
+            without calibration.
         kv_cache: What keys and values are stored as; int8 has a scale for each token and head.
         threads: Threads that compute; None takes one for each CPU this process may use.
         pinned: Keep each of the core's own threads on a CPU of its own.
