@@ -26,10 +26,10 @@ from ingot.errors import CorpusError, RecipeError
 from ingot.model import Tokenizer
 from ingot.planning import Machine, Plan, build_seconds, measure_machine, parse_seconds, plan
 from ingot.settings import merge_tables
-from ingot.training.config.fine_tuning_defaults import tuning_tables
+from ingot.training.config.fine_tuning_defaults import FEW_EXAMPLES, tuning_tables
 from ingot.training.config.recipe import make_recipe
 from ingot.training.config.task import TaskConfig
-from ingot.training.data.records import data_digest
+from ingot.training.data.records import count_few, data_digest
 from ingot.training.run_folder.run import (
     RECORD,
     AnyRun,
@@ -137,7 +137,8 @@ def _choose(
     base: Ingot | None,
 ) -> tuple[dict[str, Any], Plan | None]:
     """Merge the given tables over those chosen for the budget or for fine-tuning ``base``."""
-    usual = tuning_tables(base.config, task.kind) if base else {}
+    few = None if task.kind == "text" else count_few(texts.paths, FEW_EXAMPLES)
+    usual = tuning_tables(base.config, task.kind, few) if base else {}
     length = given.get("run", {})
     counted = [key for key in ("steps", "epochs") if length.get(key) is not None]
     if budget is not None and counted:
@@ -146,7 +147,8 @@ def _choose(
         )
     budget = budget if budget is not None else length.get("budget_seconds")
     if counted or budget is not None:
-        usual.get("run", {}).pop("epochs", None)
+        for key in ("epochs", "steps"):
+            usual.get("run", {}).pop(key, None)
     elif task.kind == "text":
         budget = "10m"
     fixed = {}

@@ -301,13 +301,19 @@ def _stopped(out: Path | None = None) -> Interrupted:
     return Interrupted("stopped; nothing was written", where=out, fix="run the same command again")
 
 
+def _scored(run: Any) -> str:
+    """Return what the last evaluation was on."""
+    task = run.recipe.task
+    return "training-set" if task.kind != "text" and task.held_out == 0 else "held-out"
+
+
 def _finished(run: Any, json: bool) -> None:
     result = run.result
     cost = run.recipe.cost.told(result.seconds)
     say(
         json,
         {"run": str(run.path), **dataclasses.asdict(result)},
-        f"{run.path}: {result.steps:,} updates, held-out loss {result.validation_loss:.4f}"
+        f"{run.path}: {result.told()}, {_scored(run)} loss {result.validation_loss:.4f}"
         + (f", {result.bits_per_byte:.4f} bits per byte; " if result.bits_per_byte else "; ")
         + (f"{cost}; " if cost else "")
         + f"seal it with: ingot freeze {run.path} --out my.ingot",

@@ -384,3 +384,56 @@ def test_fewer_rows_than_tokens_are_refused(base: Path, talks: Path, tmp_path: P
             task="chat",
             settings=["run.steps=1", "model.vocab_size=300", *QUICK],
         )
+
+
+@pytest.mark.parametrize("held_out", [None, 0])
+def test_two_conversations_are_enough_to_learn_from(
+    held_out: int | None, base: Path, tmp_path: Path
+) -> None:
+    """FAULTS D6: enough updates for small data, and an honest account of them at the end."""
+    data = tmp_path / "two.jsonl"
+    lines = [
+        [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+        for asked, answer in (("hello", "good day to you"), ("bye", "see you tomorrow"))
+    ]
+    data.write_text("".join(json.dumps({"messages": line}) + "\n" for line in lines))
+    events, callbacks = watched()
+    settings = ["run.evaluations=2", "run.measure_peak=false", "run.samples=1"]
+    settings += [] if held_out is None else [f"task.held_out={held_out}"]
+    run = training.train(
+        data, out=tmp_path / "run", start=base, task="chat", settings=settings, callbacks=callbacks
+    )
+    told = run.result.told()
+    steps = [event for event in events if isinstance(event, Stepped)]
+    assert len(steps) == run.result.steps >= 40
+    assert all(event.seconds_left >= 0 for event in steps)
+    assert told == (
+        f"{run.result.steps} updates, training loss "
+        f"from {steps[0].loss:.3f} to {steps[-1].loss:.3f}"
+    )
+    assert steps[-1].loss < 0.3 * steps[0].loss
+    note = next(event.note for event in events if isinstance(event, Started))
+    assert ("scores are of the training examples" in note) == (held_out == 0)
+    if held_out == 0:
+        assert run.result.validation_loss < 0.3 * steps[0].loss
+
+
+def test_one_update_is_not_said_to_have_learned(base: Path, talks: Path, tmp_path: Path) -> None:
+    """FAULTS D6: a run that learned nothing says so."""
+    run = training.train(
+        talks, out=tmp_path / "run", start=base, task="chat", settings=["run.steps=1", *QUICK]
+    )
+    assert run.result.told().startswith("1 update, training loss did not fall (from ")
+
+
+def test_an_example_that_cannot_be_held_out_can_be_trained_on(base: Path, tmp_path: Path) -> None:
+    """FAULTS D6: the hint is one that can be followed."""
+    data = tmp_path / "one.jsonl"
+    data.write_text(json.dumps({"prompt": "a", "chosen": "good", "rejected": "bad"}) + "\n")
+    arguments: dict[str, Any] = {"start": base, "task": "preference"}
+    with pytest.raises(CorpusError, match=r"train on all of them with: --set task\.held_out=0"):
+        training.train(data, out=tmp_path / "no", settings=[*QUICK, "run.steps=2"], **arguments)
+    settings = [*QUICK, "run.steps=2", "task.held_out=0"]
+    assert (
+        training.train(data, out=tmp_path / "yes", settings=settings, **arguments).result.steps == 2
+    )

@@ -28,7 +28,8 @@ class TaskConfig(BaseModel):
     """Passes over the text in which n-gram soft labels fade to the tokens."""
     too_long: Literal["cut", "refuse"] = "cut"
     """What to do with a conversation or answer that is longer than the context."""
-    held_out: float = Field(0.05, gt=0, lt=1)
-    """Fraction of conversations or pairs held out for evaluation."""
+    held_out: float = Field(0.05, ge=0, lt=1)
+    """Fraction of conversations or pairs held out for evaluation, one at least; at 0 none is, and
+    the training examples are scored."""
     beta: float = Field(0.1, gt=0)
     """Strength of the penalty for leaving the initial model (DPO)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import hashlib
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,6 +101,16 @@ def _parse(line: Line) -> Record:
         raise CorpusError(
             f"is not UTF-8 (byte {error.start})", where=line.origin, fix="convert the file"
         ) from error
+
+
+def count_few(paths: Sequence[Path], most: int) -> int | None:
+    """Return the number of records if it is below ``most``, without reading on; None otherwise.
+
+    Raises:
+        CorpusError: as ``read_records``.
+    """
+    count = sum(1 for _ in itertools.islice(read_records(paths), most))
+    return count if count < most else None
 
 
 def data_digest(paths: Sequence[Path]) -> str:

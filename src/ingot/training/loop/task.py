@@ -129,7 +129,8 @@ def _examples(run: FineTuningRun, precision: Precision) -> Task:
             run.open_data(), tokenizer, template, context=context, too_long=recipe.task.too_long
         )
     chosen = choose_held_out(read.contents(), recipe.task.held_out)
-    trained, held_out = read.part(~chosen), read.part(chosen)
+    trained = read.part(~chosen)
+    held_out = read.part(chosen) if chosen.any() else trained
     seed, eos_id = recipe.run.seed, tokenizer.eos_id
     judge = FineTuning(
         held_out, context=context, batch=recipe.batch.sequences, seed=seed, eos_id=eos_id
@@ -153,7 +154,9 @@ def _examples(run: FineTuningRun, precision: Precision) -> Task:
         score_cost=len(held_out.ids) * _FORWARD_COST,
         prompt=held_out.ids[: int(first.argmax())].tolist(),
         bytes_per_token=bytes_per_token,
-        note=_told("conversations", read.shapes, read.cut, read.left_out),
+        note=_told(
+            "conversations", read.shapes, read.cut, read.left_out, all_trained=not chosen.any()
+        ),
     )
 
 
@@ -180,8 +183,9 @@ def _pairs(run: FineTuningRun, model: Transformer, precision: Precision) -> Task
             precision=precision,
         )
 
-    judge = objective(chosen, recipe.batch.sequences)
-    example = read.part(chosen).pairs[0].chosen
+    scored = chosen if chosen.any() else ~chosen
+    judge = objective(scored, recipe.batch.sequences)
+    example = read.part(scored).pairs[0].chosen
 
     def score(model: Transformer, stop: Stop) -> Score:
         loss, seconds = _mean_loss(judge, model, precision, stop)
@@ -193,16 +197,20 @@ def _pairs(run: FineTuningRun, model: Transformer, precision: Precision) -> Task
         score_cost=sum(batch.ids.size for batch in judge.all_batches()) * _FORWARD_COST,
         prompt=example.ids[: int(example.counted.argmax())].tolist(),
         bytes_per_token=None,
-        note=_told("pairs", read.shapes, read.cut, read.left_out),
+        note=_told("pairs", read.shapes, read.cut, read.left_out, all_trained=not chosen.any()),
     )
 
 
-def _told(what: str, shapes: Mapping[str, int], cut: int, left_out: int) -> str:
-    """Tell how the examples were understood, and how many were too long, if any."""
+def _told(
+    what: str, shapes: Mapping[str, int], cut: int, left_out: int, *, all_trained: bool
+) -> str:
+    """Return how the examples were understood, how many were too long, and what is scored."""
     kinds = ", ".join(f"{count:,} of {shape}" for shape, count in shapes.items())
     told = f"{what} read: {kinds}"
     if cut or left_out:
         told += f"; too long for the context: {cut} {what} were cut, {left_out} left out"
+    if all_trained:
+        told += "; none is held out, so scores are of the training examples"
     return told
 
 

@@ -80,7 +80,7 @@ class Progress:
         if self._recipe.budget_seconds is not None:
             return max(self._recipe.budget_seconds - self.elapsed, 0.0)
         share, trained = self.share(step), self.elapsed - (self.setup_s or 0.0)
-        return trained / share * (1 - share) if share else trained
+        return max(trained / share * (1 - share), 0.0) if share else trained  # epochs may overshoot
 
     def keep_to_budget(self, step: int, update_s: float, scoring_s: float) -> None:
         """Refuse a budget that one update outlasts; keep time for the last evaluation.

@@ -25,6 +25,11 @@ class TrainingResult:
     flops: float
     seconds: float
     training_loss: float
+    """Smoothed over the last updates."""
+    first_loss: float | None
+    """Training loss of the first update; None if none was applied."""
+    last_loss: float | None
+    """Training loss of the last update."""
     validation_loss: float
     bits_per_byte: float | None
     """None where the loss is not that of a text."""
@@ -36,6 +41,16 @@ class TrainingResult:
     """None where the machine's power was not given."""
     money: float | None = None
     """None where no price was given."""
+
+    def told(self) -> str:
+        """Return how many updates were made, and what became of the training loss."""
+        updates = f"{self.steps:,} update{'s' if self.steps != 1 else ''}"
+        if self.first_loss is None or self.last_loss is None:
+            return f"{updates}, none of which was applied"
+        losses = f"from {self.first_loss:.3f} to {self.last_loss:.3f}"
+        if self.last_loss < self.first_loss:
+            return f"{updates}, training loss {losses}"
+        return f"{updates}, training loss did not fall ({losses}): train for longer"
 
 
 class RunReporter:
@@ -132,6 +147,8 @@ class RunReporter:
             flops=state.flops,
             seconds=state.elapsed,
             training_loss=state.training_loss or 0.0,
+            first_loss=state.first_loss,
+            last_loss=state.last_loss,
             validation_loss=state.validation_loss or 0.0,
             bits_per_byte=state.bits_per_byte,
             tokens_per_second=speed,

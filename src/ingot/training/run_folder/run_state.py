@@ -31,6 +31,10 @@ class RunState(BaseModel):
     """Position of the objective in its data."""
     training_loss: float | None = None
     """Smoothed, nats per token."""
+    first_loss: float | None = None
+    """Of the first update that was applied."""
+    last_loss: float | None = None
+    """Of the latest update that was applied."""
     validation_loss: float | None = None
     """At the last evaluation, nats per token."""
     bits_per_byte: float | None = None
@@ -73,7 +77,9 @@ class RunState(BaseModel):
         """Take in the loss of an update that was applied."""
         before = self.training_loss
         smoothed = loss if before is None else _SMOOTHING * before + (1 - _SMOOTHING) * loss
-        return self.model_copy(update={"training_loss": smoothed, "skipped_in_a_row": 0})
+        first = loss if self.first_loss is None else self.first_loss
+        losses = {"training_loss": smoothed, "first_loss": first, "last_loss": loss}
+        return self.model_copy(update={**losses, "skipped_in_a_row": 0})
 
     def with_skipped(self, *, finite: bool) -> RunState:
         """Count a skipped update; ``finite`` says that it was a loss spike."""
