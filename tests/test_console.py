@@ -31,6 +31,7 @@ def text(console: Console) -> str:
 
 
 def test_a_choice_that_the_user_overrides_loses_its_reason(console: Console) -> None:
+    """FAULTS E3."""
     planned = plan(60.0, 1_000_000, MACHINE)
     recipe = make_recipe(merge_tables(planned.tables, {"model": {"hidden_size": 40}}))
     with report_to(console, stopped) as (_, callbacks):

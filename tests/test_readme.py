@@ -22,6 +22,7 @@ BUDGET = re.compile(r'(--budget |budget=")\d+s')
 
 @pytest.mark.timeout(1800)
 def test_every_command_does_what_it_says(texts: Path, tmp_path: Path) -> None:
+    """FAULTS E11: whatever else the machine does."""
     shutil.copytree(texts, tmp_path / "my_texts")
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -55,23 +56,16 @@ def test_every_command_does_what_it_says(texts: Path, tmp_path: Path) -> None:
 def _run(
     language: str, code: str, folder: Path, environment: dict[str, str]
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a block with a short budget, or a longer one where the machine is too busy for it."""
-    for seconds in (3, 30, 120):
-        shortened = BUDGET.sub(rf"\g<1>{seconds}s", code)
-        command = [sys.executable, "-c"] if language == "python" else ["sh", "-ec"]
-        done = subprocess.run(
-            [*command, shortened],
-            cwd=folder,
-            env=environment,
-            timeout=600,
-            check=False,
-            capture_output=True,
-        )
-        if b"error: budget:" not in done.stderr:
-            break
-        for out in re.findall(r"\bruns/\w+", shortened):
-            shutil.rmtree(folder / out, ignore_errors=True)
-    return done
+    """Run a block with a short budget."""
+    command = [sys.executable, "-c"] if language == "python" else ["sh", "-ec"]
+    return subprocess.run(
+        [*command, BUDGET.sub(r"\g<1>3s", code)],
+        cwd=folder,
+        env=environment,
+        timeout=600,
+        check=False,
+        capture_output=True,
+    )
 
 
 def _wait_for(url: str) -> None:

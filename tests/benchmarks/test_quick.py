@@ -19,7 +19,7 @@ NAMES = ("corpus", "engine", "hostile", "page", "quality", "serve", "train")
 def test_it_measures_and_writes_its_figures(
     name: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    """Bars may be missed here: the machine may be busy."""
+    """FAULTS D16. Bars may be missed here: the machine may be busy."""
     if name == "page" and shutil.which("chromium") is None:
         pytest.skip("chromium is not installed")
     run = [request.getfixturevalue("trained")] if name == "quality" else []

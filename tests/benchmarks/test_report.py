@@ -73,6 +73,7 @@ def test_table_shows_what_is_met_what_is_not_and_what_is_missing(report: Report)
 def test_a_figure_beyond_its_limit_is_an_error_of_the_benchmark(
     report: Report, share: float, code: int
 ) -> None:
+    """FAULTS D15."""
     report.add(Row("one row", 18 * share, "GB/s", limit=18, share=share, bar="≥ 90%", met=True))
     assert report.exit_code == code
     notes = ["error: one row: 187% of its limit; the limit was measured too low"]

@@ -151,6 +151,7 @@ def test_a_chat_has_a_memory_that_can_be_edited_and_branched(page: Page) -> None
 def test_a_refused_chat_message_leaves_no_trace(
     open_page: Callable[..., Page], screen: str
 ) -> None:
+    """FAULTS E2."""
     page = open_page(screen=screen)
     page.click("label[for=mode-chat]")
     generate(page, 5, "one")

@@ -73,6 +73,7 @@ def test_help_shows_an_example(here: Cli, verb: str) -> None:
 def test_a_wrong_command_line_is_answered_with_a_right_one(
     here: Cli, arguments: list[str], said: str
 ) -> None:
+    """FAULTS E4."""
     assert said in error_of(here(*arguments, code=2))
 
 
@@ -84,6 +85,7 @@ def test_a_missing_verb_is_answered_with_the_help(here: Cli, group: list[str]) -
 
 
 def test_the_version(here: Cli) -> None:
+    """FAULTS E4."""
     assert re.fullmatch(r"ingot \d+\.\d+\S*\n", here("--version").stdout)
 
 
@@ -413,6 +415,7 @@ def test_what_needs_pytorch_says_so_where_it_is_not_installed(
 def test_a_run_given_as_an_ingot_is_answered_with_how_to_seal_it(
     here: Cli, trained: Path, verb: str
 ) -> None:
+    """FAULTS E4."""
     arguments = ["hi"] if verb == "generate" else []
     error = error_of(here(verb, trained, *arguments, code=6))
     assert "is a run, not an ingot" in error
@@ -442,6 +445,7 @@ def test_what_is_not_there_is_answered_with_how_to_make_it(here: Cli) -> None:
 
 
 def test_a_public_address_is_answered_with_both_options(here: Cli, sealed: Path) -> None:
+    """FAULTS E4."""
     error = error_of(here("serve", sealed, "--host", "0.0.0.0", "--port", "0", code=7))
     assert "add --api-keys keys.toml (made with: ingot new-key NAME >> keys.toml)" in error
     assert "or --allow-public" in error
@@ -479,6 +483,7 @@ def test_examples_given_as_text_are_answered_with_their_task(
 def test_what_cannot_work_is_refused_before_the_machine_is_measured(
     here: Cli, texts: Path, trained: Path, sealed: Path, tmp_path: Path
 ) -> None:
+    """FAULTS E5."""
     out = tmp_path / "run"
     absent = here("train", "absent", "--budget", "10s", "--out", out, code=3)
     assert absent.stderr == "error: absent: does not exist; check the path\n"

@@ -32,6 +32,7 @@ def shown(rows: list[RunSummary], width: int, *, color: bool = False) -> list[st
 
 
 def test_at_80_columns_every_run_is_one_whole_line() -> None:
+    """FAULTS E1."""
     other = dataclasses.replace(RUN, path="runs/20261129-044129")
     lines = shown([RUN, other], 80)
     assert lines[0].strip() == "in runs"
@@ -57,6 +58,7 @@ def test_a_wide_terminal_shows_tokens_and_training_loss_too() -> None:
 
 
 def test_the_best_is_so_in_bits_per_byte_and_not_per_token_of_another_tokenizer() -> None:
+    """FAULTS E1."""
     small = dataclasses.replace(RUN, path="runs/small", validation_loss=2.0, bits_per_byte=2.5)
     large = dataclasses.replace(RUN, path="runs/large", validation_loss=4.0, bits_per_byte=1.4)
     unscored = dataclasses.replace(

@@ -14,7 +14,7 @@ from benchmarks.peers.process import PeerFailed
 def test_a_peer_that_cannot_answer_is_not_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its environment is made, and lacks what its driver imports."""
+    """FAULTS D17. Its environment is made, and lacks what its driver imports."""
     monkeypatch.setattr(environments, "HOME", tmp_path)
     environment = Environment("litgpt", packages=("pip",))
     with pytest.raises(PeerFailed, match="No module named"):

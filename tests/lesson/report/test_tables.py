@@ -17,6 +17,7 @@ from ingot.lesson.report.tables import number, size, time
     ],
 )
 def test_a_time_has_its_unit(seconds: float, text: str) -> None:
+    """FAULTS E6."""
     assert time(seconds) == text
 
 

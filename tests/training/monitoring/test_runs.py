@@ -88,6 +88,7 @@ def test_energy_and_money() -> None:
 
 
 def test_runs_are_listed_where_pytorch_is_not_installed(trained: Path) -> None:
+    """FAULTS E7."""
     script = (
         "import sys\n"
         "sys.modules['torch'] = None  # an import of it fails\n"
