@@ -585,3 +585,36 @@ def test_a_draft_that_fails_costs_a_step_and_not_the_answer(
     run(engine)
     assert failed
     assert receiver.token_ids == expected([1, 2, 1, 2], PARAMS, 3)
+
+
+def test_the_tokens_that_wait_are_bounded(make_engine: Any, receiver: Any) -> None:
+    engine, _ = make_engine(max_waiting_tokens=20)
+    engine.submit([1] * 30, PARAMS, lambda _: None)
+    with pytest.raises(QueueFull, match="30 tokens wait already"):
+        engine.submit([1], PARAMS, receiver)
+    engine.step()
+    engine.submit([1] * 15, PARAMS, receiver)
+    with pytest.raises(QueueFull, match="15 tokens wait already"):
+        engine.submit([1] * 6, PARAMS, receiver)
+    engine.submit([1] * 5, PARAMS, receiver)
+
+
+def test_one_tenant_alone_cannot_fill_the_queue(make_engine: Any) -> None:
+    """FAULTS A2: a key that queues all it can leaves room for other keys."""
+    engine, _ = make_engine(max_waiting=90)
+    greedy, modest = (RequestOptions(tenant=name) for name in ("greedy", "modest"))
+    for _ in range(80):
+        engine.submit([1], PARAMS, lambda _: None, greedy)
+    with pytest.raises(QueueFull, match="80 sequences wait already, 80 of them yours"):
+        engine.submit([1], PARAMS, lambda _: None, greedy)
+    for _ in range(5):
+        engine.submit([1], PARAMS, lambda _: None, modest)
+
+
+def test_deadlines_of_sequences_that_ended_are_forgotten(make_engine: Any) -> None:
+    engine, _ = make_engine()
+    options = RequestOptions(timeout_s=80_000)
+    for _ in range(200):
+        engine.submit([1], SamplingParams(max_tokens=1, ignore_eos=True), lambda _: None, options)
+        engine.step()
+        assert len(engine._deadlines) <= 20

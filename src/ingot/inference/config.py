@@ -27,6 +27,8 @@ class EngineConfig(BaseModel):
     """Most sequences running at once; no more than ``max_step_tokens``."""
     max_waiting: _Count = 1024
     """Most sequences waiting to run; more are refused. One API key alone may fill 8/9 of it."""
+    max_waiting_tokens: Annotated[int, Field(ge=1)] = 16_000_000
+    """Most tokens of all waiting sequences together: some 40 bytes each. More are refused."""
     max_context: _Count | None = None
     """Longest prompt plus answer in tokens; unset takes the model's."""
     block_size: _Count = 16

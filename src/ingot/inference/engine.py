@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from collections.abc import Sequence as Seq
 from dataclasses import asdict
 
@@ -54,6 +54,7 @@ class Engine:
         self._executor = executor
         self._tokenizer = tokenizer
         self._max_waiting = config.max_waiting
+        self._max_waiting_tokens = config.max_waiting_tokens
         self.max_context = config.max_context or executor.config.max_position_embeddings
         """Maximum tokens of prompt plus answer."""
         self._cache = KVCache(executor.num_blocks, executor.block_size, reuse=config.prefix_cache)
@@ -101,7 +102,7 @@ class Engine:
             ServeError: the engine has failed.
         """
         sequence = self.prepare(prompt_ids, params, on_output, options)
-        self.check_room(sequence.options.tenant)
+        self.check_room(sequence)
         self.enqueue(sequence)
         return sequence
 
@@ -128,15 +129,15 @@ class Engine:
         self._scheduler.check_fits(sequence)
         return sequence
 
-    def check_room(self, tenant: str = "", arriving: Iterable[Sequence] = ()) -> None:
-        """Refuse another sequence if the queue is full or the engine has failed. Thread-safe.
+    def check_room(self, sequence: Sequence, arriving: Collection[Sequence] = ()) -> None:
+        """Refuse a sequence if the queue is full or the engine has failed. Thread-safe.
 
         A named tenant may hold at most ``_ROOM_SHARE`` times as many places as are free, so that
         it alone cannot fill the queue and others find a place (the dynamic threshold of
         A. Choudhury and E. Hahne, "Dynamic queue length thresholds", INFOCOM 1996).
 
         Args:
-            tenant: Whose sequence it is.
+            sequence: What ``prepare`` returned.
             arriving: Sequences accepted elsewhere but not enqueued yet.
 
         Raises:
@@ -145,9 +146,12 @@ class Engine:
         """
         if self._failed is not None:
             raise ServeError(f"has failed ({self._failed})", where="engine", fix="start it again")
-        tenants = [sequence.options.tenant for sequence in arriving]
-        waiting = len(self._scheduler.waiting) + len(tenants)
-        own = self._scheduler.waiting.waiting_of(tenant) + tenants.count(tenant)
+        queue, tenant = self._scheduler.waiting, sequence.options.tenant
+        waiting = len(queue) + len(arriving)
+        tokens = queue.tokens + sum(one.length for one in arriving)
+        if waiting and tokens + sequence.length > self._max_waiting_tokens:
+            raise QueueFull(f"{tokens} tokens wait already", where="engine", fix="try again later")
+        own = queue.waiting_of(tenant) + sum(one.options.tenant == tenant for one in arriving)
         free = self._max_waiting - waiting
         if free <= 0 or (tenant and own >= _ROOM_SHARE * free):
             raise QueueFull(

@@ -73,7 +73,7 @@ class EngineLoop:
         """
         sequence = self._engine.prepare(prompt_ids, params, on_output, options)
         with self._changed:
-            self._engine.check_room(sequence.options.tenant, self._arriving)
+            self._engine.check_room(sequence, self._arriving)
             if self._closing:
                 raise ServeError("is closing", where="engine", fix="start another")
             self._arriving.append(sequence)

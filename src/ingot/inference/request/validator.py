@@ -15,6 +15,7 @@ from ingot.model.tokenizer import Tokenizer
 
 _NEUTRAL = SamplingParams()
 _POOLING = SamplingParams(max_tokens=1)  # never sampled, but one token more than the prompt counts
+_WORD_LISTS = 8  # lists of bad words whose tokens are kept: at most 1 MB each
 _MASKING = ("min_tokens", "allowed_token_ids", "bad_words")
 _ADJUSTING = (
     "repetition_penalty",
@@ -43,7 +44,7 @@ class RequestValidator:
         self._features = features
         self._ids = itertools.count()
         # The candidates of one request have the same words; to encode them takes milliseconds.
-        self._bad_words = lru_cache(maxsize=64)(partial(_tokenized, tokenizer))
+        self._bad_words = lru_cache(maxsize=_WORD_LISTS)(partial(_tokenized, tokenizer))
 
     def sequence(
         self,
