@@ -31,6 +31,7 @@ from ingot.server.schemas.completions import (
 
 _GRACE_S = 5.0  # the engine ends a request at its deadline; if it has not after this, it hangs
 _GOODBYE_S = 1.0
+_SUBMIT_TOKENS = 65_536  # checked and copied between two turns of the event loop: some 5 ms
 SLICE_ENTRIES = 1024
 """Log-probabilities written between two turns of the event loop; about 1 ms."""
 _BAD_ENDS = frozenset({"error", "cancelled", "deadline"})
@@ -216,8 +217,8 @@ class GenerationResponse(Response):
             OutputStream(model.loop, model.mailbox, generation.options) as answers,
             self._service.activity.track(self._context, lambda: self._cancel(answers)),
         ):
-            self._submit(answers)
             try:
+                await self._submit(answers)
                 async with asyncio.timeout(self._limit_s + _GRACE_S):
                     # A client that left is told nothing.
                     with contextlib.suppress(ClientDisconnect):
@@ -227,16 +228,20 @@ class GenerationResponse(Response):
             except asyncio.CancelledError as error:
                 await self._break_off(_stopping(), send, error)
 
-    def _submit(self, answers: OutputStream) -> None:
+    async def _submit(self, answers: OutputStream) -> None:
         """Start sequences, as many as may run; if one is refused, leaving ``answers`` ends all.
 
         Only embeddings have more: each that ends makes way for the next.
         """
         try:
+            submitted = 0
             while answers.running < self._service.config.max_sequences:
                 prompt, params = next(self._waiting, (None, None))
                 if prompt is None:
                     return
+                if (submitted := submitted + len(prompt)) > _SUBMIT_TOKENS:
+                    await asyncio.sleep(0)
+                    submitted = len(prompt)
                 answers.submit(prompt, params)
         except QueueFull as error:
             raise self._service.admission.retry_after_error(error.what) from error
@@ -256,7 +261,7 @@ class GenerationResponse(Response):
                 self._check_end(index, delta)
                 self._count(index, delta)
                 pieces[index].append(await self._collected(index, delta))
-            self._submit(answers)
+            await self._submit(answers)
         body = self._writer.whole([join(deltas) for deltas in pieces], self._counter)
         await self._start(send, {"content-type": "application/json"})
         await send({"type": "http.response.body", "body": body})
