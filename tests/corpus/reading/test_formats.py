@@ -15,6 +15,7 @@ import zstandard
 from pyarrow import parquet
 
 from ingot.corpus import Reason
+from ingot.corpus.reading import formats
 from ingot.errors import CorpusError
 
 Read = Callable[..., Any]
@@ -165,3 +166,33 @@ def test_a_jsonl_line_without_end_is_refused(
     path.write_text('{"text": "fine"}\n"' + "x" * (1 << 21))
     with pytest.raises(CorpusError, match=r"a\.jsonl:2: line is longer than 1 MiB"):
         read(path)
+
+
+def test_parquet_that_would_fill_the_memory_is_refused(
+    tmp_path: Path, read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A text that is stored once may be named by any number of rows."""
+    path = tmp_path / "a.parquet"
+    text = "".join(map(str, range(400_000)))
+    column = pa.DictionaryArray.from_arrays(pa.array([0] * 300, pa.int32()), pa.array([text]))
+    parquet.write_table(pa.table({"text": column}), path, dictionary_pagesize_limit=1 << 30)
+    assert path.stat().st_size < 3 * len(text)
+    table = parquet.ParquetFile(path)
+    assert formats._rows_at_once(table.metadata, "text", path) < 40
+    with pytest.raises(CorpusError, match=r"a\.parquet: decompresses to more than 250 times"):
+        read(path)
+    monkeypatch.setattr(formats, "_MAX_GROUP", 1 << 20)
+    with pytest.raises(CorpusError, match=r"has a row group of 2 MiB; write it with row groups"):
+        read(path)
+
+
+def test_a_line_of_countless_values_is_refused(tmp_path: Path, read: Read) -> None:
+    """FAULTS B5: parsed, small values take far more memory than the file."""
+    path = tmp_path / "a.jsonl"
+    commas = '"' + "," * (2 << 20) + '"'  # in a text they are no values
+    path.write_text(f'{{"text": {commas}}}\n{{"text": "x", "more": [{"0," * (1 << 20)}0]}}\n')
+    with pytest.raises(CorpusError, match=r"a\.jsonl:2: holds more than 1,048,576 values"):
+        read(path)
+    path.write_text(f'{{"text": {commas}}}\n')
+    (document,), _ = read(path)
+    assert len(document.text) == 2 << 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,6 +16,7 @@ import orjson
 from ingot.corpus.config import CorpusConfig
 from ingot.corpus.encodings import decode
 from ingot.corpus.reading.content import declared_encoding, is_plain
+from ingot.corpus.reading.decompress import Expansion
 from ingot.corpus.reading.jsonl import Line, kind_of, read_lines
 from ingot.corpus.reading.report import ReadReport, Reason
 from ingot.errors import CorpusError
@@ -23,7 +25,8 @@ from ingot.files import full_disk_named
 PIECE_BYTES = 4 << 20
 """Longest document made of a plain text file; tokenizing takes about 100 times its memory."""
 
-_ROWS = 256
+_ROWS, _BATCH_BYTES = 256, 64 << 20  # of Parquet at once
+_MAX_GROUP = 1 << 30
 # Keys of examples for fine-tuning, which are not text to continue.
 _EXAMPLES: dict[str, tuple[set[str], ...]] = {
     "preference": ({"chosen", "rejected"},),
@@ -172,13 +175,17 @@ def _parquet_rows(
             fix="pip install 'ingot[train]'",
         ) from error
     row = 0
+    read = Expansion(stream.seek(0, io.SEEK_END), path)
+    stream.seek(0)
     try:
         with parquet.ParquetFile(stream) as table:
             _check_column(table.schema_arrow, column, path)
-            for batch in table.iter_batches(batch_size=_ROWS, columns=[column]):
+            rows = _rows_at_once(table.metadata, column, path)
+            for batch in table.iter_batches(batch_size=rows, columns=[column]):
                 for value in batch.column(0):
                     row += 1
                     text = _row_text(value)
+                    read.add(len(text or ""))
                     if text is None:
                         report.skip(Reason.NOT_UTF8, f"{path}:{row}")
                     else:
@@ -189,6 +196,30 @@ def _parquet_rows(
             where=path,
             fix="fetch or write the file again",
         ) from error
+
+
+def _rows_at_once(metadata: Any, column: str, path: Path) -> int:
+    """Return how many rows to hold in memory, none of them longer than its row group.
+
+    A text that is stored once and named in every row takes its length for each of them.
+
+    Raises:
+        CorpusError: a row group is too large to read.
+    """
+    sizes = [0]
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        chunks = (group.column(index) for index in range(group.num_columns))
+        sizes += [
+            chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema == column
+        ]
+    if max(sizes) > _MAX_GROUP:
+        raise CorpusError(
+            f"has a row group of {max(sizes) >> 20} MiB",
+            where=path,
+            fix=f"write it with row groups of at most {_MAX_GROUP >> 20} MiB",
+        )
+    return max(1, min(_ROWS, _BATCH_BYTES // max(1, *sizes)))
 
 
 def _check_column(schema: Any, column: str, path: Path) -> None:
