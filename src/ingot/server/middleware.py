@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable
 
@@ -14,6 +15,7 @@ from ingot.server.http.errors import ApiError, unexpected_error
 from ingot.server.http.logs import FIELDS
 from ingot.server.page.files import page_files
 
+_REFUSED_KEY_S = 0.1  # so that a client that shows wrong keys waits most of the time
 _log = logging.getLogger("ingot.server.requests")
 _OPEN_PATHS = frozenset({"/health"}) | page_files().keys()
 # Not logged: what monitoring and the page poll, and the page's files, one request for each.
@@ -55,6 +57,8 @@ class AuthMiddleware:
                 try:
                     self._check(scope, context)
                 except ApiError as error:
+                    if error.status == 401:
+                        await asyncio.sleep(_REFUSED_KEY_S)
                     await error.response()(scope, receive, send_noting)
                 else:
                     await self._app(scope, receive, send_noting)

@@ -5,7 +5,7 @@ import contextlib
 import pytest
 
 from ingot.server import ServerConfig
-from ingot.server.access.admission import Admission, Meter
+from ingot.server.access.admission import Admission, Meter, Pace
 from ingot.server.http.errors import ApiError
 
 
@@ -16,6 +16,22 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+def test_a_pace_is_kept_by_all_together() -> None:
+    """FAULTS A4: long bodies take a bounded share of the event loop."""
+    clock = Clock()
+    pace = Pace(1000, clock)
+    assert pace.wait_s(100) == pytest.approx(0.1)
+    assert pace.wait_s(100) == pytest.approx(0.2)  # behind the first
+    clock.now += 0.2
+    assert pace.wait_s(0) == pytest.approx(0)
+    clock.now += 100  # a pause is not saved up
+    taken = 0
+    for _ in range(20):
+        taken += 100
+        clock.now += pace.wait_s(100)
+    assert taken / (clock.now - 200.2 + 1e-9) == pytest.approx(1000, rel=0.01)
 
 
 def test_a_meter_measures_the_last_minute() -> None:

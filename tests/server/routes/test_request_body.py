@@ -9,6 +9,7 @@ import pytest
 from ingot.artifact import Ingot
 from ingot.inference import EngineLoop
 from ingot.server import Server, ServerConfig
+from ingot.server.access.admission import Admission
 
 IDS = {"model": "tiny", "prompt": [1] * 480_000}
 LISTS = {"model": "tiny", "prompt": [[1] * 3_800] * 120}
@@ -69,3 +70,21 @@ def test_what_is_wrong_is_named(http: httpx.Client, content: bytes, code: str) -
     response = http.post("/v1/completions", content=content, headers=headers)
     assert response.status_code == 400
     assert response.json()["error"]["code"] == code
+
+
+def test_long_bodies_are_read_at_a_pace_and_short_ones_at_once(
+    http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FAULTS A4: what is sent only to be refused takes a bounded share of the event loop."""
+    paced: list[int] = []
+    wait_s = Admission.body_wait_s
+
+    def noting(self: Admission, count: int) -> float:
+        paced.append(count)
+        return wait_s(self, count)
+
+    monkeypatch.setattr(Admission, "body_wait_s", noting)
+    for length in (60_000, 900_000):
+        body = {"model": "tiny", "prompt": "a" * length}
+        assert http.post("/v1/completions", json=body).status_code == 400
+    assert 700_000 < sum(paced) < 900_100

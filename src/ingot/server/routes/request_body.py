@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -22,6 +22,7 @@ from ingot.server.schemas.common import GenerationFields, ModelRequest, Scheduli
 _Body = TypeVar("_Body", bound=BaseModel)
 _ModelBody = TypeVar("_ModelBody", bound=ModelRequest)
 _NOTHING_ASKED = SchedulingFields()
+_UNPACED_BYTES = 65_536  # of each body; most are no longer
 _UNION_TAGS = frozenset({"text", "texts", "ids", "lists"})  # pydantic adds them to error paths
 
 
@@ -64,8 +65,7 @@ async def read_request(request: Request, kind: type[_Body], service: Service) ->
         # Also refuses other sites' pages: a browser sends JSON across sites only after a preflight.
         raise ApiError(415, "the body must be sent with Content-Type: application/json")
     context = context_of(request)
-    hold = context.held.enter_context(service.admission.body(context.key_name))
-    body = await _read_body(request, service.config, hold)
+    body = await _read_body(request, service, context)
     check_entries(body, service.config)
     try:
         return kind.model_validate_json(body)
@@ -150,9 +150,10 @@ def request_options(
     )
 
 
-async def _read_body(request: Request, config: ServerConfig, hold: Callable[[int], None]) -> bytes:
-    """Read a body within the limits of size and time; ``hold`` counts its parts."""
-    body = bytearray()
+async def _read_body(request: Request, service: Service, context: RequestContext) -> bytes:
+    """Read a body within the limits of size, time and rate."""
+    config, body = service.config, bytearray()
+    hold = context.held.enter_context(service.admission.body(context.key_name))
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > config.max_body_bytes:
         raise _too_large(config)
@@ -163,6 +164,8 @@ async def _read_body(request: Request, config: ServerConfig, hold: Callable[[int
                 if len(body) > config.max_body_bytes:
                     raise _too_large(config)
                 hold(len(piece))
+                if len(body) > _UNPACED_BYTES:
+                    await asyncio.sleep(service.admission.body_wait_s(len(piece)))
     except TimeoutError as error:
         raise ApiError(
             408,
