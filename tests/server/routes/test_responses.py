@@ -214,3 +214,20 @@ def test_tokens_of_an_input_are_counted(client: openai.OpenAI) -> None:
     answer = client.responses.create(**asked, max_output_tokens=1)
     assert answer.usage is not None
     assert counted.input_tokens == answer.usage.input_tokens
+
+
+def test_a_stream_that_fails_says_so_and_is_not_stored(http: httpx.Client) -> None:
+    """The request's own time limit ends it after its stream has begun."""
+    asked = ASKED | {"max_output_tokens": 1500, "ignore_eos": True, "stream": True}
+    for timeout in (0.5, 0.2, 0.1, 0.05, 0.02):  # a busy machine may answer before any output
+        with http.stream("POST", "/v1/responses", json=asked | {"timeout": timeout}) as response:
+            lines = [line[6:] for line in response.iter_lines() if line.startswith("data: ")]
+        events = [json.loads(line) for line in lines]
+        if events and events[-1]["type"] == "response.failed":
+            break
+    assert [event["type"] for event in events[-2:]] == ["error", "response.failed"]
+    assert events[-2]["code"] == "deadline_exceeded"
+    failed = events[-1]["response"]
+    assert failed["status"] == "failed"
+    assert failed["error"]["code"] == "server_error"
+    assert http.get(f"/v1/responses/{failed['id']}").status_code == 404
