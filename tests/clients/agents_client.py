@@ -17,9 +17,16 @@ from agents import (
     function_tool,
     set_tracing_disabled,
 )
+from pydantic import BaseModel
 
 set_tracing_disabled(True)  # it would send every run to OpenAI
 asked: list[str] = []
+
+
+class Size(BaseModel):
+    """The size of the room."""
+
+    size: Literal["small", "large"]
 
 
 @function_tool
@@ -37,6 +44,7 @@ async def run(model: object) -> None:
         instructions="Answer in numbers.",
         model=model,
         tools=[area],
+        output_type=Size,  # an answer that ends, although the weights are random
         model_settings=ModelSettings(
             tool_choice="required", parallel_tool_calls=False, max_tokens=400
         ),
@@ -47,6 +55,7 @@ async def run(model: object) -> None:
     second = await Runner.run(agent, again)
     assert len(asked) == 2
     assert len(second.to_input_list()) > len(again)
+    assert second.final_output.size in ("small", "large")
     streamed = Runner.run_streamed(agent, "Once more.", session=SQLiteSession("one"))
     kinds = [event.type async for event in streamed.stream_events()]
     assert "raw_response_event" in kinds

@@ -270,8 +270,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ),
     ({"tools": [{"type": "web_search"}]}, "tools"),
     (
-        {"tools": [TOOL], "tool_choice": "required", "response_format": {"type": "json_object"}},
-        "response_format",
+        {"tools": [TOOL], "tool_choice": "required", "structured_outputs": {"choice": ["a"]}},
+        "structured_outputs",
     ),
     ({"parallel_tool_calls": False}, "parallel_tool_calls"),
     ({"store": True}, "store"),
@@ -377,3 +377,38 @@ def test_the_last_message_is_continued(client: openai.OpenAI, ingot: Ingot) -> N
         bare.choices[0].message.content
         == client.completions.create(**asked, prompt=prompt).choices[0].text
     )
+
+
+def test_a_format_and_tools_go_together(client: openai.OpenAI) -> None:
+    """FAULTS C13: agents ask for both; an answer is a call, or follows the format."""
+    schema = {
+        "type": "object",
+        "properties": {"ok": {"type": "boolean"}},
+        "required": ["ok"],
+        "additionalProperties": False,
+    }
+    asked: dict[str, Any] = {
+        "model": "tiny",
+        "messages": SAID,
+        "tools": [TOOL],
+        "parallel_tool_calls": False,
+        "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}},
+    }
+    seen = set()
+    for seed in range(40):
+        message = client.chat.completions.create(**asked, seed=seed).choices[0].message
+        seen.add(bool(message.tool_calls))
+        if message.tool_calls:
+            arguments = message.tool_calls[0].function.arguments  # type: ignore[union-attr]
+            assert json.loads(arguments).keys() == {"width", "unit"}
+        else:
+            assert json.loads(message.content or "")["ok"] in (True, False)
+        if len(seen) == 2:
+            break
+    assert seen == {True, False}
+    forced = client.chat.completions.create(**asked, seed=1, tool_choice="required")
+    assert forced.choices[0].message.tool_calls
+    wrong = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "king"}}}
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.chat.completions.create(**asked | {"response_format": wrong})
+    assert refused.value.param == "response_format"

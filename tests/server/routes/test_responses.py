@@ -22,7 +22,6 @@ TOOL: dict[str, Any] = {
     },
     "strict": True,
 }
-JSON = {"type": "json_object"}
 ASKED: dict[str, Any] = {"model": "tiny", "input": "Write area.", "max_output_tokens": 20}
 
 
@@ -110,7 +109,6 @@ def test_a_schema(client: openai.OpenAI) -> None:
         ({"tools": [{"type": "web_search"}]}, "tools"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"tools": [TOOL], "tool_choice": {"type": "function", "name": "x"}}, "tool_choice"),
-        ({"tools": [TOOL], "tool_choice": "required", "text": {"format": JSON}}, "text"),
         ({"truncation": "auto"}, "truncation"),
         ({"background": True}, "background"),
         ({"conversation": "conv_1"}, "conversation"),

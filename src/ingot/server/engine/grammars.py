@@ -7,11 +7,13 @@ import json
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from ingot.errors import IngotError, UsageError
 from ingot.inference import Grammar
 from ingot.inference.request.grammar_compiler import GrammarCompiler, GrammarKind
 from ingot.inference.request.grammar_sequences import FollowedGrammar
+from ingot.inference.request.json_schema.prepare import prepare_schema
 from ingot.model.tokenizer import Tokenizer
 from ingot.server.engine.tools import call_grammar
 from ingot.server.http.errors import ApiError, from_ingot_error
@@ -35,6 +37,19 @@ _MAX_REST_S = 5.0
 
 Format = TextFormat | JsonObjectFormat | JsonSchemaFormat | SchemaFormat
 _Entry = tuple[GrammarKind, str, bool]
+_OBJECT = ('{"type": "object"}', True)
+
+
+@dataclass(frozen=True)
+class ChosenTools:
+    """The tools of an answer."""
+
+    allowed: Sequence[Tool]
+    """Those that may be called."""
+    required: Sequence[Tool]
+    """Those of which one must be called; empty if none must."""
+    many: bool
+    """Whether there may be more than one call."""
 
 
 class GrammarCache:
@@ -212,21 +227,64 @@ async def format_grammar(
         return None
     if isinstance(wanted, JsonObjectFormat):
         return await grammars.compile("json_object", "", field)
-    told = wanted.json_schema if isinstance(wanted, JsonSchemaFormat) else wanted
-    text, strict = json.dumps(told.schema_), told.strict is not False
+    text, strict = _schema_of(wanted)
     return await grammars.compile("json_schema", text, field, strict=strict)
 
 
-async def tool_grammar(tools: Sequence[Tool], grammars: TenantGrammars, *, many: bool) -> Grammar:
-    """Return the grammar of one call, or of one or more calls, of these tools.
+async def answer_grammar(
+    wanted: Format | None,
+    tools: ChosenTools,
+    grammars: TenantGrammars,
+    field: str,
+) -> Grammar | None:
+    """Return the grammar of an answer: of calls, of a format, or of either.
+
+    Args:
+        wanted: The format of a text; without effect where a call is required.
+        tools: Those that may and must be called.
+        grammars: The tenant's.
+        field: The request's field that holds ``wanted``.
 
     Raises:
-        ApiError: 400 where a schema of theirs is not good.
+        ApiError: 400 where a schema is not good.
+    """
+    if tools.required:
+        return await _tool_grammar(tools.required, grammars, many=tools.many)
+    alone = await format_grammar(wanted, grammars, field)  # also names what is wrong with it
+    if alone is None or not tools.allowed:
+        return alone
+    schema = _schema_of(wanted) if isinstance(wanted, JsonSchemaFormat | SchemaFormat) else _OBJECT
+    return await _tool_grammar(tools.allowed, grammars, many=tools.many, answer=schema)
+
+
+async def _tool_grammar(
+    tools: Sequence[Tool],
+    grammars: TenantGrammars,
+    *,
+    many: bool,
+    answer: tuple[str, bool] | None = None,
+) -> Grammar:
+    """Return the grammar of one call, or of one or more calls, of these tools.
+
+    Args:
+        tools: The tools.
+        grammars: The tenant's.
+        many: Whether there may be more than one call.
+        answer: JSON schema of what may be written instead, and whether it is strict.
     """
     told = [[tool.function.name, tool.function.parameters, tool.function.strict] for tool in tools]
-    return await grammars.compile(
-        "grammar", json.dumps([many, told]), "tools", make=lambda: call_grammar(tools, many=many)
-    )
+
+    def make() -> str:
+        schema = prepare_schema(answer[0], strict=answer[1]) if answer else None
+        return call_grammar(tools, many=many, answer=schema)
+
+    return await grammars.compile("grammar", json.dumps([many, told, answer]), "tools", make=make)
+
+
+def _schema_of(wanted: JsonSchemaFormat | SchemaFormat) -> tuple[str, bool]:
+    """Return a format's JSON schema, and whether it is strict."""
+    told = wanted.json_schema if isinstance(wanted, JsonSchemaFormat) else wanted
+    return json.dumps(told.schema_), told.strict is not False
 
 
 def _chosen(outputs: StructuredOutputs) -> tuple[GrammarKind, str]:

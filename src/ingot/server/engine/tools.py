@@ -13,6 +13,7 @@ from typing import Any
 
 from ingot.errors import UsageError
 from ingot.inference.request.grammar_compiler import with_space
+from ingot.inference.request.json_schema.keywords import Schema
 from ingot.inference.request.json_schema.prepare import prepare_schema
 from ingot.model.tool_text import CLOSING, OPENING
 from ingot.server.http.errors import ApiError
@@ -28,10 +29,15 @@ def described(tools: Iterable[Tool]) -> list[dict[str, Any]]:
     return [tool.model_dump(exclude_none=True) for tool in tools]
 
 
-def call_grammar(tools: Iterable[Tool], *, many: bool) -> str:
+def call_grammar(tools: Iterable[Tool], *, many: bool, answer: Schema | None = None) -> str:
     """Return the Lark grammar of one call, or of one or more, of these tools.
 
     Each tool's schema is a document of its own, so that ``#`` in it means itself.
+
+    Args:
+        tools: The tools.
+        many: Whether there may be more than one call.
+        answer: A prepared schema of what may be written instead of calls.
 
     Raises:
         UsageError: a schema cannot be enforced.
@@ -50,6 +56,9 @@ def call_grammar(tools: Iterable[Tool], *, many: bool) -> str:
         rules.append(f'call_{number}: {opening} arguments_{number} "}}"')
         rules.append(f"arguments_{number}: %json {json.dumps(with_space(schema))}")
     start = 'call ("\\n" call)*' if many else "call"
+    if answer is not None:
+        start = f"({start}) | answer"
+        rules.append(f"answer: %json {json.dumps(with_space(answer))}")
     call = f'"{OPENING}\\n" ({" | ".join(names)}) "\\n{CLOSING}"'
     return "\n".join([f"start: {start}", f"call: {call}", *rules]) + "\n"
 

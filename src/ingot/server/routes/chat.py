@@ -12,8 +12,8 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ingot.inference import Grammar, OutputDelta
-from ingot.server.engine.grammars import request_grammar, tool_grammar
+from ingot.inference import OutputDelta
+from ingot.server.engine.grammars import ChosenTools, answer_grammar, request_grammar
 from ingot.server.engine.model_registry import ServedModel
 from ingot.server.engine.prompts import conversation_of
 from ingot.server.engine.service import Service
@@ -55,12 +55,14 @@ def add_chat(router: Router, service: Service) -> None:
         prompt = await model.prompts.encode_conversation(http_request, conversation)
         if service.config.log_prompts:
             context.prompts = [model.ingot.tokenizer.decode(prompt)]
-        grammar: Grammar | None = None
-        if required:
-            many = request.parallel_tool_calls is not False
-            grammar = await tool_grammar(required, model.grammars.of(context.key_name), many=many)
-        elif request.has_grammar:
-            grammar = await request_grammar(request, model.grammars.of(context.key_name))
+        many = request.parallel_tool_calls is not False
+        tools = ChosenTools(conversation.tools, required, many)
+        grammars = model.grammars.of(context.key_name)
+        if request.structured_outputs is not None:
+            grammar = await request_grammar(request, grammars)
+        else:
+            form = request.response_format
+            grammar = await answer_grammar(form, tools, grammars, "response_format")
         space = model.loop.max_context - len(prompt)
         candidates = [
             request.sampling(
@@ -88,9 +90,8 @@ def _check(request: ChatRequest) -> None:
         wrong.append(("top_logprobs", "only goes with logprobs=true"))
     if request.parallel_tool_calls is False and not request.tools:
         wrong.append(("parallel_tool_calls", "needs tools"))
-    guided = request.response_format is not None and request.response_format.type != "text"
-    if guided and request.tool_choice not in (None, "none", "auto"):
-        wrong.append(("response_format", "contradicts tool_choice, which asks for a call"))
+    if request.structured_outputs and request.tool_choice not in (None, "none", "auto"):
+        wrong.append(("structured_outputs", "contradicts tool_choice, which asks for a call"))
     for name, problem in wrong:
         raise ApiError(400, f"{name} {problem}", param=name, code="invalid_value")
 

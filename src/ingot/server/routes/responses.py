@@ -7,9 +7,8 @@ from collections.abc import Callable
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ingot.inference import Grammar
 from ingot.server.access.request_context import RequestContext
-from ingot.server.engine.grammars import format_grammar, tool_grammar
+from ingot.server.engine.grammars import ChosenTools, answer_grammar
 from ingot.server.engine.prompts import Conversation, conversation_of
 from ingot.server.engine.response_store import StoredResponse
 from ingot.server.engine.service import Service
@@ -43,13 +42,10 @@ def add_responses(router: Router, service: Service) -> None:
         prompt = await model.prompts.encode_conversation(http_request, conversation, "input")
         if service.config.log_prompts:
             context.prompts = [model.ingot.tokenizer.decode(prompt)]
-        grammar: Grammar | None
-        if required:
-            many = request.parallel_tool_calls is not False
-            grammar = await tool_grammar(required, model.grammars.of(context.key_name), many=many)
-        else:
-            wanted = request.text.format if request.text else None
-            grammar = await format_grammar(wanted, model.grammars.of(context.key_name), "text")
+        many = request.parallel_tool_calls is not False
+        tools = ChosenTools(conversation.tools, required, many)
+        form = request.text.format if request.text else None
+        grammar = await answer_grammar(form, tools, model.grammars.of(context.key_name), "text")
         space = model.loop.max_context - len(prompt)
         params = request.sampling(
             0,
@@ -94,13 +90,6 @@ def _check(request: ResponsesRequest, service: Service) -> None:
         wrong.append(("store", "is true, but this server stores nothing; leave it out"))
     if request.stream_options is not None and not request.stream:
         wrong.append(("stream_options", "only goes with stream=true; leave it out"))
-    wanted = request.text.format if request.text else None
-    if (
-        wanted is not None
-        and wanted.type != "text"
-        and request.tool_choice not in (None, "none", "auto")
-    ):
-        wrong.append(("text", "asks for a format, but tool_choice for a call; leave one out"))
     for name, problem in wrong:
         raise ApiError(400, f"{name} {problem}", param=name, code="invalid_value")
 
