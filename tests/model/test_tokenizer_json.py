@@ -107,7 +107,9 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_structures_of_published_tokenizers_are_accepted(name: str) -> None:
     tokenizer = read(lambda content: content.update(PUBLISHED[name]))
-    assert tokenizer.encode("some words")
+    ids = tokenizer.encode("some words")
+    assert ids
+    assert Tokenizer.from_json(tokenizer.to_json()).encode("some words") == ids
 
 
 def test_merges_may_be_texts_or_pairs() -> None:

@@ -41,7 +41,7 @@ class Phases:
     training_digests: tuple[str, str]
     """SHA-256 over every weight before and after one update."""
     inference_digests: tuple[str, str]
-    """SHA-256 over every mapped weight before and after ``requests`` answers."""
+    """SHA-256 over every weight before and after ``requests`` answers."""
     requests: int
     weight_bytes: int
     """float32, as they are trained."""

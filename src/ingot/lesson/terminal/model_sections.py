@@ -88,7 +88,7 @@ def ask(display: Display, ingot: Path, model: Model) -> InferenceTrace:
     display.prompter.pause("the sealed model")
     display.line(
         f"Sealed: {len(manifest.tensors)} tensors under one digest, {manifest.digest[:16]}…, "
-        "mapped read-only."
+        "its weights in read-only memory."
     )
     asked = trace_inference(model, PROMPT, questions=_QUESTIONS)
     likeliest = ", ".join(f"{token!r} {share:.0%}" for token, share in asked.likeliest)
@@ -101,7 +101,7 @@ def ask(display: Display, ingot: Path, model: Model) -> InferenceTrace:
         f"{'the same' if same else 'another'}: {asked.digest_after[:16]}…; {asked.intact} of "
         f"{asked.tensors} tensors in memory are what was sealed."
     )
-    display.line("A write to a mapped weight:")
+    display.line("A write to a sealed weight:")
     display.line(asked.refusal, style="red")
     return asked
 
