@@ -1,6 +1,9 @@
 #!/bin/sh
 # Build the tests of the C++ code in one variant and run them:
-#   core_test.sh address|undefined|thread   under a sanitizer
+#   core_test.sh undefined|thread           under a sanitizer
+#   core_test.sh address                    under the address and undefined-behaviour sanitizers; then
+#                                           hostile calls from Python, FUZZ_SECONDS (60) long, with
+#                                           seed FUZZ_SEED (1)
 #   core_test.sh avx512                     the AVX-512 kernels, emulated on any x86-64 CPU;
 #                                           then the Python tests of the kernels on that build
 #   core_test.sh neon                       the NEON kernels, on an emulated 64-bit Arm CPU
@@ -31,7 +34,8 @@ case $variant in
   undefined | thread) sanitizer=$variant ;;
   address)  # ziglang has no runtime library for it; Debian's clang does
     need /usr/bin/clang++-19 clang-19 libclang-rt-19-dev libstdc++-12-dev
-    sanitizer=address
+    sanitizer=address,undefined
+    module=ON
     ;;
   avx512)
     need /usr/include/simde/x86/avx512.h libsimde-dev
@@ -73,6 +77,14 @@ case $variant in
     cd "$root"
     INGOT_EMULATED=$build PYTHONPATH=$root "$bin/pytest" -p tests.native.emulated \
       tests/native/test_kernels.py tests/training/native tests/training/compute/test_fused_modules.py
+    ;;
+  address)
+    # The harness counts memory, of which a long quarantine of freed blocks would take most.
+    cd "$root"
+    INGOT_EMULATED=$build LD_PRELOAD=$(clang++-19 -print-file-name=libclang_rt.asan-x86_64.so) \
+      ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=4:allocator_may_return_null=1 \
+      "$bin/python" -m tests.fuzz.harness --seconds "${FUZZ_SECONDS:-60}" --seed "${FUZZ_SEED:-1}" native_core
+    "$build/bf16_emulation_test"
     ;;
   *)
     [ ! -e "$build/bf16_emulation_test" ] || "$build/bf16_emulation_test"
