@@ -256,9 +256,11 @@ def _chosen(mask: bytes, rng: random.Random) -> int:
 
 
 def _short(message: str) -> bytes:
-    """Keep a message of the library to one line."""
+    """Keep a message of the library to one line that can be printed."""
     line = " ".join(message.replace("<non-verbose/>", "").split())
-    return (line if len(line) <= _MESSAGE_CHARACTERS else line[:_MESSAGE_CHARACTERS] + "…").encode()
+    line = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in line)
+    shown = line if len(line) <= _MESSAGE_CHARACTERS else line[:_MESSAGE_CHARACTERS] + "…"
+    return shown.encode(errors="replace")
 
 
 def _serve(connection: socket.socket, follower: Follower, limits: dict[str, Any]) -> None:

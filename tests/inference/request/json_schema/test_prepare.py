@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -240,6 +241,27 @@ def test_what_is_not_a_schema_is_refused_in_one_line(schema: Any) -> None:
 def test_what_is_not_json_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is not JSON"):
         prepare_schema(text)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"oneOf": [{"const": n} for n in range(3000)]},
+        {"oneOf": [{"properties": {"k": {"const": n}}, "type": "object"} for n in range(900)]},
+        {"anyOf": [{"oneOf": [{"minimum": n} for n in range(33)]}] * 90},
+        {"uniqueItems": True, "type": "array", "items": {"enum": list(range(9000))}},
+        {
+            "propertyNames": {"enum": [f"n{n}" for n in range(3000)]},
+            "additionalProperties": {"enum": list(range(3000))},
+        },
+    ],
+)
+def test_the_work_for_a_schema_and_its_result_stay_in_proportion(schema: Any) -> None:
+    """FAULTS A3, A6: no part of a schema is compared with all, or repeated for all."""
+    begun = time.process_time()
+    made = prepared(schema, strict=False)
+    assert time.process_time() - begun < 5
+    assert len(json.dumps(made)) < 3 * len(json.dumps(schema))
 
 
 def test_depth_is_limited() -> None:

@@ -55,4 +55,5 @@ Schema = dict[str, Any] | bool
 def refusal(keyword: str, path: str, problem: str, fix: str) -> UsageError:
     """Return the error for a keyword at ``path``, a JSON pointer to its schema."""
     shown = path if len(path) <= 120 else f"{path[:60]}…{path[-60:]}"
+    shown = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in shown)
     return UsageError(f'"{keyword}" at {shown} {problem}', where="json_schema", fix=fix)

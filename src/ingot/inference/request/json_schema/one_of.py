@@ -14,6 +14,7 @@ from typing import Any
 from ingot.inference.request.json_schema.keywords import TYPES, refusal
 from ingot.inference.request.json_schema.references import resolved
 
+_MAX_PAIRED = 32  # as every two of them are compared
 _FIX = "use anyOf, or give each a property with a const of its own"
 
 
@@ -47,7 +48,8 @@ def make_exclusive(root: dict[str, Any], *, strict: bool) -> dict[str, Any]:
 def _replace(schema: dict[str, Any], path: str, root: dict[str, Any], strict: bool) -> None:
     options = schema["oneOf"]
     told = [resolved(option, root) for option in options]
-    if not _all_disjoint(told, root) and not _require_discriminator(told) and strict:
+    apart = _list_apart(told) or _require_discriminator(told) or _all_disjoint(told, root)
+    if not apart and strict:
         raise refusal("oneOf", path, "has schemas that one value may match together", _FIX)
     if "anyOf" in schema:
         schema["allOf"] = [*schema.get("allOf", ()), {"anyOf": schema.pop("oneOf")}]
@@ -58,8 +60,21 @@ def _replace(schema: dict[str, Any], path: str, root: dict[str, Any], strict: bo
     schema.update(items)
 
 
+def _list_apart(schemas: list[Any]) -> bool:
+    """Return whether all list values, and no two the same; takes linear time."""
+    seen: set[str] = set()
+    for schema in schemas:
+        constants = _constants(schema)
+        if constants is None or not seen.isdisjoint(constants):
+            return False
+        seen |= constants
+    return True
+
+
 def _all_disjoint(options: list[Any], root: Any) -> bool:
-    return all(_disjoint(one, other, root) for one, other in itertools.combinations(options, 2))
+    return len(options) <= _MAX_PAIRED and all(
+        _disjoint(one, other, root) for one, other in itertools.combinations(options, 2)
+    )
 
 
 def _disjoint(one: Any, other: Any, root: Any) -> bool:
@@ -69,14 +84,13 @@ def _disjoint(one: Any, other: Any, root: Any) -> bool:
     if not isinstance(one, dict) or not isinstance(other, dict):
         return False
     return _types(one) == _types(other) == {"object"} and any(
-        _told_apart(one, other, name, root)
-        for name in {*one.get("required", ()), *other.get("required", ())}
+        _told_apart(one, other, name, root) for name in {*_required(one), *_required(other)}
     )
 
 
 def _told_apart(one: dict[str, Any], other: dict[str, Any], name: str, root: Any) -> bool:
     """Return whether a required property is of different constants or types in both."""
-    first, second = (schema.get("properties", {}).get(name) for schema in (one, other))
+    first, second = (_properties(schema).get(name) for schema in (one, other))
     if first is None or second is None:
         closed = one if first is None else other
         return closed.get("additionalProperties") is False and "patternProperties" not in closed
@@ -97,16 +111,13 @@ def _require_discriminator(options: list[Any]) -> bool:
     """Make a property required that tells all schemas apart; return whether there is one."""
     if not all(isinstance(one, dict) and _types(one) == {"object"} for one in options):
         return False
-    names = [one.get("properties", {}) for one in options]
+    names = [_properties(one) for one in options]
     for name in names[0]:
         if not all(name in properties for properties in names):
             continue
-        constants = [_constants(properties[name]) for properties in names]
-        if any(one is None for one in constants):
-            continue
-        if all(not a & b for a, b in itertools.combinations(constants, 2) if a and b):
+        if _list_apart([properties[name] for properties in names]):
             for one in options:
-                one["required"] = list(dict.fromkeys([*one.get("required", ()), name]))
+                one["required"] = list(dict.fromkeys([*_required(one), name]))
             return True
     return False
 
@@ -114,12 +125,12 @@ def _require_discriminator(options: list[Any]) -> bool:
 def _types(schema: dict[str, Any]) -> set[str]:
     """Return the types that a schema can match, as far as it says at once."""
     kind = schema.get("type")
-    if kind is None:
+    if not isinstance(kind, str | list):
         constants = schema.get("enum", [schema["const"]] if "const" in schema else None)
-        if constants is None:
+        if not isinstance(constants, list):
             return set(TYPES)
         return {_type_of(value) for value in constants}
-    kinds = {kind} if isinstance(kind, str) else set(kind)
+    kinds = {kind} if isinstance(kind, str) else {one for one in kind if isinstance(one, str)}
     return kinds | ({"integer"} if "number" in kinds else set())
 
 
@@ -139,7 +150,18 @@ def _constants(schema: Any) -> set[str] | None:
     if not isinstance(schema, dict):
         return None
     values = [schema["const"]] if "const" in schema else schema.get("enum")
-    return None if values is None else {_canonical(value) for value in values}
+    return {_canonical(value) for value in values} if isinstance(values, list) else None
+
+
+def _required(schema: dict[str, Any]) -> list[str]:
+    # A reference may lead to what is no schema; the compiler refuses it, not this.
+    names = schema.get("required")
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+
+
+def _properties(schema: dict[str, Any]) -> dict[str, Any]:
+    properties = schema.get("properties")
+    return properties if isinstance(properties, dict) else {}
 
 
 def _canonical(value: Any) -> str:

@@ -6,12 +6,15 @@ list, of a length, or of a pattern.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from typing import Any
 
 from ingot.inference.request.json_schema import keywords as kw
 from ingot.inference.request.json_schema.references import resolved
 
+_MAX_REPEATED = 16 << 10  # characters of values that are written once for each name
 _LENGTHS = {"minLength", "maxLength"}
 _KNOWN = {"type", "enum", "const", "pattern", "format", "$schema", "$id", "id", *_LENGTHS}
 
@@ -45,7 +48,7 @@ def _limited(schema: dict[str, Any], names: Any) -> dict[str, Any] | None:
     if not isinstance(names, dict):
         return None
     names = {name: value for name, value in names.items() if name not in kw.ANNOTATIONS}
-    if "anyOf" in names and all(
+    if isinstance(names.get("anyOf"), list) and all(
         isinstance(one, dict) and "const" in one and one.keys() <= {"const", "type"}
         for one in names["anyOf"]
     ):  # zod's union of literals
@@ -61,13 +64,26 @@ def _limited(schema: dict[str, Any], names: Any) -> dict[str, Any] | None:
         return None
     value = schema.get("additionalProperties", True)
     if told.keys() <= {"enum", "const"}:
-        allowed = [name for name in _named(told) if isinstance(name, str)]
-        limited = {name: properties.get(name, value) for name in allowed}
-        return schema | {"properties": limited, "additionalProperties": False}
+        return _one_of_names([name for name in _named(told) if isinstance(name, str)], schema)
     pattern = _pattern(told)
     if pattern is None or properties:
         return None
     return schema | {"patternProperties": {pattern: value}, "additionalProperties": False}
+
+
+def _one_of_names(names: list[str], schema: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the schema with a list of names; None where it would become too large."""
+    properties, value = schema.get("properties", {}), schema.get("additionalProperties", True)
+    closed = schema | {"additionalProperties": False}
+    if len(names) * len(json.dumps(value)) <= _MAX_REPEATED:
+        return closed | {"properties": {name: properties.get(name, value) for name in names}}
+    others = [re.escape(name) for name in dict.fromkeys(names) if name not in properties]
+    if not set(names).isdisjoint(schema.get("required", ())):
+        return None  # the compiler needs to know these by name
+    closed["properties"] = {name: properties[name] for name in names if name in properties}
+    if others:
+        closed["patternProperties"] = {f"^(?:{'|'.join(others)})$": value}
+    return closed
 
 
 def _types(names: dict[str, Any]) -> list[Any]:
@@ -77,13 +93,15 @@ def _types(names: dict[str, Any]) -> list[Any]:
 
 def _named(told: dict[str, Any]) -> list[Any]:
     named = told.get("enum", [told.get("const")])
+    if not isinstance(named, list):  # a reference led to what is no schema
+        return []
     return [name for name in named if "const" not in told or name == told["const"]]
 
 
 def _pattern(told: dict[str, Any]) -> str | None:
     if told.keys() <= {"pattern"}:
         return str(told["pattern"])
-    if told.keys() <= _LENGTHS:
+    if told.keys() <= _LENGTHS and all(isinstance(count, int) for count in told.values()):
         most = told.get("maxLength", "")
         return rf"^[\s\S]{{{told.get('minLength', 0)},{most}}}$"
     return None

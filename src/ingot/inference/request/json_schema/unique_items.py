@@ -66,5 +66,10 @@ def _values(items: Any) -> list[Any] | None:
     told = items.keys() - kw.ANNOTATIONS
     if not isinstance(values, list) or not told <= {"enum", "const", "type"}:
         return None
-    distinct = [value for index, value in enumerate(values) if value not in values[:index]]
-    return distinct if len(distinct) <= _MAX_VALUES else None
+    distinct: list[Any] = []
+    for value in values:
+        if value not in distinct:
+            distinct.append(value)
+        if len(distinct) > _MAX_VALUES:
+            return None
+    return distinct
