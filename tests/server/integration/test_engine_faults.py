@@ -19,7 +19,7 @@ from ingot.inference.executors.torch import TorchExecutor
 from ingot.server import Server, ServerConfig
 from ingot.server.engine.stream import OutputStream
 
-ASKED = {"model": "tiny", "prompt": "def", "max_tokens": 500, "ignore_eos": True}
+ASKED = {"model": "tiny", "prompt": "def", "max_tokens": 500, "ignore_eos": True, "temperature": 0}
 _DAMAGED = 200
 
 

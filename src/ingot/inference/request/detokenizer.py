@@ -44,7 +44,7 @@ class Detokenizer:
             token_id: The token.
             may_stop: Whether a stop text that ends within this token's text counts.
         """
-        return self._take(self._decoder.push(token_id), may_stop=may_stop)
+        return self._take(self._decoder.push(token_id), may_stop)
 
     def flush(self) -> str:
         """Return the text that was held back, at the end of the answer.
@@ -54,7 +54,7 @@ class Detokenizer:
         held, self._held = self._held, ""
         return held
 
-    def _take(self, text: str, *, may_stop: bool) -> str:
+    def _take(self, text: str, may_stop: bool) -> str:
         matcher = self._matcher
         if matcher is None:
             return text

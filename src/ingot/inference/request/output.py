@@ -52,6 +52,7 @@ class SequenceOutput:
         "_first_token",
         "_keeps_stop",
         "_last",
+        "_min_tokens",
         "_pooled",
         "_sequence",
         "_text",
@@ -76,6 +77,7 @@ class SequenceOutput:
         self._ends = frozenset(params.stop_token_ids)
         if not params.ignore_eos:
             self._ends |= {tokenizer.eos_id}
+        self._min_tokens = params.min_tokens
         self._keeps_stop = params.include_stop_str_in_output
         self.rules: TokenRules | None = None
         if utf8 is not None and not sequence.pooling:
@@ -122,7 +124,9 @@ class SequenceOutput:
         Raises:
             ServeError: none may be, or the grammar is too costly to follow further.
         """
-        grammar = None if self.grammar is None else self.grammar.mask()
+        if self.grammar is None:
+            return None if self.rules is None else self.rules.mask()
+        grammar = self.grammar.mask()
         return grammar if self.rules is None else self.rules.mask(grammar)
 
     def ends_with(self, token_id: int) -> bool:
@@ -225,7 +229,7 @@ class SequenceOutput:
         token_id = sampled.token_id
         if reason := self._ends_before(token_id):
             return StepOutput(_NOTHING, reason, 0)
-        if not self._follows_rules(token_id):
+        if self.rules is not None and not self._follows_rules(token_id):
             return StepOutput(_NOTHING, None, 0, again=True)
         text = self._keep(token_id)
         logprobs = () if sampled.logprob is None else (sampled.logprob,)
@@ -266,8 +270,9 @@ class SequenceOutput:
             self.penalties.append(token_id)
         if self.grammar is not None:
             self.grammar.accept(token_id)
-        may_stop = len(self._sequence.output_ids) > self._sequence.params.min_tokens
-        return self._text.push(token_id, may_stop=may_stop)
+        if self._min_tokens >= len(self._sequence.output_ids):
+            return self._text.push(token_id, may_stop=False)
+        return self._text.push(token_id)
 
     def _ends_after(self, token_id: int) -> FinishReason | None:
         """Return why the answer ends with its last token, or None."""

@@ -33,9 +33,11 @@ class TokenRules:
     """
 
     __slots__ = (
+        "_after",
         "_bad_words",
         "_base",
         "_ends",
+        "_is_plain",
         "_min_tokens",
         "_states",
         "_tables",
@@ -49,6 +51,7 @@ class TokenRules:
     ) -> None:
         params = sequence.params
         self._tables = tables
+        self._after = tables.states_after
         state, self.opened = tables.after_prompt(sequence.prompt_ids)
         """``opened``: bytes of a character that the prompt begins and the answer completes."""
         self._states = bytearray([state])
@@ -59,6 +62,8 @@ class TokenRules:
         self._tokens: list[int] = []
         """Tokens of the answer, kept where words are forbidden."""
         self._base = _base(params.allowed_token_ids, self._bad_words, vocabulary)
+        self._is_plain = self._base is None and not self._bad_words and not self._min_tokens
+        """Whether UTF-8 is the only rule, from the first token to the last."""
         self.retry = False
         """Whether the last token sampled was rejected, so that the next one is masked."""
 
@@ -74,7 +79,7 @@ class TokenRules:
             takes into account. Nothing has changed otherwise.
         """
         states = self._states
-        after = self._tables.after(states[-1], token_id)
+        after = self._after[states[-1]][token_id]
         if after == INVALID:
             if not masked and self._is_free:
                 self.retry = True
@@ -114,6 +119,8 @@ class TokenRules:
             ServeError: the request's own rules leave no token.
         """
         state = self._states[-1]
+        if self._is_plain and state == START and grammar is None and not self.retry:
+            return None  # nearly every row
         if grammar is None and self._is_free:
             return None
         strict = self._strict()

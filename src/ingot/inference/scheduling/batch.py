@@ -53,13 +53,16 @@ def _known_tokens(sequence: Sequence, start: int, end: int) -> Seq[int]:
 
 def _sampling_row(sequence: Sequence, output: SequenceOutput, position: int) -> SamplingRow:
     """Request the token at ``position`` from the current state."""
+    mask = output.mask()
+    # Only a masked token can be one that is sampled again.
+    again = mask is not None and output.retry
     return SamplingRow(
         sequence.params,
-        sequence.seed ^ _RETRY_SEED if output.retry else sequence.seed,
+        sequence.seed ^ _RETRY_SEED if again else sequence.seed,
         position,
         None,
         None if output.penalties is None else output.penalties.adjustment(),
-        output.mask(),
+        mask,
     )
 
 

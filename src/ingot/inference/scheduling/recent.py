@@ -46,9 +46,14 @@ class Recent(Generic[_Key, _Value]):
     def touch(self, key: _Key) -> _Value:
         """Return the entry of a key without putting it in use."""
         entry = self._used.get(key)
+        if entry is not None:
+            return entry
+        entry = self._resting.get(key)
         if entry is None:
-            entry = self._resting.pop(key) if key in self._resting else self._make()
+            entry = self._make()
             self._keep(key, entry)
+        else:
+            self._resting.move_to_end(key)
         return entry
 
     def rest(self, key: _Key) -> None:

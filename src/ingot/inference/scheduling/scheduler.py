@@ -131,18 +131,16 @@ class Scheduler:
 
     def _decodes(self) -> list[ScheduledChunk]:
         """Return a chunk for each running sequence with one token left to compute."""
-        size = self._cache.block_size
+        chunks: list[ScheduledChunk] = []
+        size, preemptions = self._cache.block_size, self.preemptions
         for sequence in list(self.running):
-            # A long list that seldom needs anything: most steps end at this comparison.
-            if sequence.length > size * len(sequence.block_table) and (
-                sequence.status is Status.RUNNING
-            ):
-                self._grow(sequence)
-        return [
-            ScheduledChunk(sequence, 1)
-            for sequence in self.running
-            if sequence.length - sequence.computed == 1
-        ]
+            if sequence.length - sequence.computed == 1 and sequence.status is Status.RUNNING:
+                if sequence.length > size * len(sequence.block_table):
+                    self._grow(sequence)
+                chunks.append(ScheduledChunk(sequence, 1))
+        if self.preemptions > preemptions:
+            return [chunk for chunk in chunks if chunk.sequence.status is Status.RUNNING]
+        return chunks
 
     def _grow(self, sequence: Sequence) -> None:
         """Allocate the block that a decode needs, preempting others or the sequence itself."""
