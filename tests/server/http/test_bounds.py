@@ -70,6 +70,7 @@ def test_trailers_count_as_head_bytes(narrow: Server, trailer: bytes) -> None:
         received = read_all(connection)
     assert received.startswith(b"HTTP/1.1 431")
     assert b'"code":"head_too_large"' in received
+    assert received.count(b"HTTP/1.1 ") == 1  # the route, which waited for the body, is silent
 
 
 def test_a_trailer_is_not_a_header(narrow: Server) -> None:

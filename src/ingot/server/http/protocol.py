@@ -22,6 +22,7 @@ from ingot.server.http.upgrade import without_offer
 _PIECE = 16_384  # bytes parsed before the counts are looked at
 _MAX_HEADERS = 256
 _MAX_PIPELINED = 64
+_LINGER_S = 0.1
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -284,16 +285,25 @@ class GuardedProtocol(HttpToolsProtocol):
     def _refuse(self, status: int, message: str, code: str) -> None:
         """Stop reading and close, after an error where one can be told."""
         self._deaf = True
+        self._stop_waiting()
         if self.transport.is_closing():
             return
-        if self._may_answer():
-            body = ApiError(status, message, code=code).body.to_json()
-            head = (
-                f"HTTP/1.1 {status} Refused\r\ncontent-type: application/json\r\n"
-                f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
-            )
-            self.transport.write(head.encode() + body)
-        self.transport.close()
+        if not self._may_answer():
+            self.transport.close()
+            return
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True  # the application must not answer as well
+            self.cycle.message_event.set()
+        body = ApiError(status, message, code=code).body.to_json()
+        head = (
+            f"HTTP/1.1 {status} Refused\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        # Not at once: closing before all is read resets the connection, and the client may lose
+        # the answer. It also makes one that does this in a loop wait most of the time.
+        self.flow.pause_reading()
+        self.loop.call_later(_LINGER_S, self.transport.close)
 
 
 _TOO_LONG = "the request's head is too long", "head_too_large"
