@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,17 @@ def test_a_file_of_the_largest_size_is_read_and_a_longer_one_refused(tmp_path: P
     assert read_regular(path, TrainingError, max_bytes=10) == b"0123456789"
     with pytest.raises(TrainingError, match="longer than 9 bytes"):
         read_regular(path, TrainingError, max_bytes=9)
+
+
+def test_a_large_limit_costs_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+    tracemalloc.start()
+    try:
+        read_regular(path, TrainingError, max_bytes=1 << 40)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_cannot_be_opened_is_one_line_with_the_fix(tmp_path: Path) -> None:

@@ -109,13 +109,18 @@ def read_regular(
     """Return the bytes of a regular file of at most ``max_bytes``.
 
     Raises:
-        IngotError: of the class ``error``; the file cannot be opened or read, or is longer.
+        IngotError: of the class ``error``; the file cannot be opened or read, is longer, or
+            grows meanwhile.
     """
     with open_regular(path, error, fix=fix) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > max_bytes:
+            raise error(f"is longer than {max_bytes:,} bytes", where=path, fix=fix)
         try:
-            data = file.read(max_bytes + 1)
+            # Python allocates as much as it is asked for before it reads.
+            data = file.read(size + 1)
         except OSError as cause:
             raise error(f"cannot be read ({cause.strerror})", where=path, fix=fix) from cause
-    if len(data) > max_bytes:
-        raise error(f"is longer than {max_bytes:,} bytes", where=path, fix=fix)
+    if len(data) > size:
+        raise error("grows while it is read", where=path, fix="try again when it is written")
     return data

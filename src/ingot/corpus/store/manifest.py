@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, model_validator
 
 from ingot.corpus.config import CorpusConfig, Weight
 from ingot.corpus.reading.report import explain
@@ -49,7 +49,7 @@ class SplitRecord(_Part):
     """Length of the documents in UTF-8."""
     tokens: int = Field(ge=1)
     """All ids, the end-of-text ones included: one first and one after each document."""
-    shards: tuple[ShardRecord, ...] = Field(min_length=1)
+    shards: Annotated[tuple[ShardRecord, ...], FailFast()] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
@@ -82,7 +82,7 @@ class SkippedRecord(_Part):
     """Documents and files left out for one reason."""
 
     count: Count
-    examples: tuple[str, ...]
+    examples: Annotated[tuple[str, ...], FailFast()]
 
 
 class BaselineRecord(_Part):
@@ -111,7 +111,7 @@ class CorpusManifest(_Part):
     skipped: dict[str, SkippedRecord]
     config: CorpusConfig
     sources_fingerprint: Sha256
-    sources: tuple[SourceRecord, ...] = ()
+    sources: Annotated[tuple[SourceRecord, ...], FailFast()] = ()
     """The sources in the order of their shards, if they are mixed by weight."""
     baseline: BaselineRecord | None = None
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field, TypeAdapter, ValidationError
 
 from ingot.corpus import Corpus, open_corpus
 from ingot.errors import ArtifactError, TrainingError, from_validation
@@ -59,7 +59,7 @@ class FineTuningRecord(RunRecord):
     """The record of a run on conversations or preference pairs."""
 
     kind: Literal["fine_tuning"] = "fine_tuning"
-    data: tuple[PathText, ...] = Field(min_length=1)
+    data: Annotated[tuple[PathText, ...], FailFast()] = Field(min_length=1)
     """The files, absolute."""
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field
 
 _SMOOTHING = 0.95  # weight of earlier losses in the reported training loss
 _MOST = (1 << 53) - 1  # integers above are not exact in every JSON reader
@@ -46,7 +46,8 @@ class RunState(BaseModel):
     """Updates skipped."""
     skipped_in_a_row: int = Field(0, ge=0, le=_MOST)
     """Non-finite updates since the last one that was applied."""
-    recent_losses: list[float] = []
+    # At the first wrong item: an error for each would take 200 times the file's size.
+    recent_losses: Annotated[list[float], FailFast()] = []
     """Losses that the guard compares the next one with, the latest last."""
     finished: bool = False
     """Whether the run has reached its end."""
