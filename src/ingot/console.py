@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 from ingot.api.training import Callbacks
+from ingot.corpus import Corpus
 from ingot.corpus import Progress as CorpusProgress
 from ingot.errors import Interrupted
 from ingot.interruption import stoppable
@@ -42,6 +43,7 @@ class ConsoleReporter:
             on_machine=self._machine,
             on_recipe=self._recipe,
             on_progress=self._progress,
+            on_corpus=self._corpus,
             on_event=self._event,
             interrupted=interrupted,
         )
@@ -97,6 +99,11 @@ class ConsoleReporter:
             if not self._console.is_terminal:
                 self.say(progress.phase)
         self._bars.update(task, completed=progress.done, total=progress.total)
+
+    def _corpus(self, corpus: Corpus) -> None:
+        self._stop_bars()
+        for line in corpus.manifest.left_out():
+            self.say(line)
 
     def _event(self, event: Event) -> None:
         match event:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ingot.corpus import Corpus
 from ingot.corpus import Progress as CorpusProgress
 from ingot.planning import Machine, Plan
 from ingot.training.config.recipe import Recipe
@@ -27,6 +28,8 @@ class Callbacks:
     """Called with the recipe before training, and with its plan if one was made."""
     on_progress: Callable[[CorpusProgress], None] = _ignore
     """Called with the progress of building a corpus."""
+    on_corpus: Callable[[Corpus], None] = _ignore
+    """Called with the corpus that was built, whose manifest tells what was left out of it."""
     on_event: Callable[[Event], None] = _ignore
     """Called with each event of the run."""
     interrupted: threading.Event = field(default_factory=threading.Event)

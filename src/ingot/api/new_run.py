@@ -22,7 +22,7 @@ from ingot.corpus import (
 from ingot.corpus import build_corpus as build
 from ingot.corpus.reading.hub import PREFIX
 from ingot.corpus.reading.inputs import STDIN
-from ingot.errors import CorpusError, RecipeError
+from ingot.errors import CorpusError, Interrupted, RecipeError
 from ingot.model import Tokenizer
 from ingot.planning import Machine, Plan, build_seconds, measure_machine, parse_seconds, plan
 from ingot.settings import merge_tables
@@ -38,6 +38,7 @@ from ingot.training.run_folder.run import (
     create_run,
     refuse_existing_run,
 )
+from ingot.training.run_folder.stopped import stopped_run
 
 
 def new_run(
@@ -185,9 +186,14 @@ def _corpus_in(
         raise RecipeError(
             "holds a corpus of another text or vocabulary", where=folder, fix="choose another --out"
         )
-    return build(
-        paths, folder, config, tokenizer=tokenizer, progress=callbacks.on_progress, files=files
-    )
+    try:
+        corpus = build(
+            paths, folder, config, tokenizer=tokenizer, progress=callbacks.on_progress, files=files
+        )
+    except Interrupted as stopped:
+        raise stopped_run(folder.parent) from stopped
+    callbacks.on_corpus(corpus)
+    return corpus
 
 
 def _require_readable(paths: list[Path]) -> None:

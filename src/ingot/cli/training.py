@@ -70,7 +70,7 @@ def data_build(
     """Read texts, train a tokenizer and write token shards; a killed build can be run again."""
     from ingot.api.training import build_corpus
     from ingot.console import report_to
-    from ingot.corpus import corpus_settings, make_config, parse_mix
+    from ingot.corpus import corpus_settings, make_config, parse_mix, stopped_build
 
     options = {
         "vocab_size": vocab_size,
@@ -81,10 +81,7 @@ def data_build(
     }
     config = make_config(**(options | corpus_settings(settings or [])))
 
-    stopped = Interrupted(
-        "the build was stopped", where=out, fix="run the same command again to resume"
-    )
-    with report_to(stderr(), lambda: stopped) as (_, callbacks):
+    with report_to(stderr(), partial(stopped_build, out)) as (_, callbacks):
         corpus = build_corpus(texts, out, config=config, callbacks=callbacks)
     manifest = corpus.manifest
     lines = [*manifest.left_out(), f"{out}: {manifest.summary()}"]

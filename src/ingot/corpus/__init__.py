@@ -4,6 +4,7 @@ from ingot.corpus.build.build import build_corpus, list_sources, sources_fingerp
 from ingot.corpus.build.compression_baseline import compressed_bits_per_byte
 from ingot.corpus.build.mixing import parse_mix
 from ingot.corpus.build.progress import Progress
+from ingot.corpus.build.staging import stopped_build
 from ingot.corpus.build.unique_documents import iter_documents
 from ingot.corpus.config import CorpusConfig, corpus_settings, make_config
 from ingot.corpus.reading.documents import Document
@@ -40,4 +41,5 @@ __all__ = [
     "parse_mix",
     "segments_of",
     "sources_fingerprint",
+    "stopped_build",
 ]

@@ -8,13 +8,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import BinaryIO
 
-from ingot.corpus.build.build_state import BuildState, what_is_kept
+from ingot.corpus.build.build_state import BuildState
 from ingot.corpus.build.compression_baseline import compressed_bits_per_byte, stored_text
 from ingot.corpus.build.first_pass import FirstPassResult, Work, run_first_pass
 from ingot.corpus.build.mixing import source_records, weights_in_order
 from ingot.corpus.build.progress import ProgressCallback, ProgressReporter
 from ingot.corpus.build.second_pass import changed, run_second_pass
-from ingot.corpus.build.staging import StagingDir, refuse_occupied, staging_dir, staging_of
+from ingot.corpus.build.staging import StagingDir, refuse_occupied, staging_dir, stopped_build
 from ingot.corpus.build.tokenizer_worker import train_tokenizer
 from ingot.corpus.build.writer import SourceTotals
 from ingot.corpus.config import CorpusConfig
@@ -35,7 +35,7 @@ from ingot.corpus.store.manifest import (
     SkippedRecord,
     content_digest,
 )
-from ingot.errors import CorpusError, IngotError, Interrupted
+from ingot.errors import CorpusError, IngotError
 from ingot.files import write_atomic
 from ingot.model.tokenizer import Tokenizer
 
@@ -89,10 +89,7 @@ def build_corpus(
             manifest = _build(sources, config, staging, tokenizer, progress, stdin, files)
             write_atomic(staging.result / MANIFEST, manifest.to_json())
     except KeyboardInterrupt as error:
-        kept = what_is_kept(staging_of(out).state_file)
-        raise Interrupted(
-            f"the build was stopped; {kept}", where=out, fix="run the same command again to resume"
-        ) from error
+        raise stopped_build(out) from error
     return open_corpus(out)
 
 
@@ -113,7 +110,8 @@ def _build(
     try:
         with _open_state(staging, fingerprint) as state:
             # A fetched dataset is worth keeping even before the first checkpoint.
-            staging.keep |= any(item.name.startswith(PREFIX) for item in inputs)
+            if not staging.keep and any(item.name.startswith(PREFIX) for item in inputs):
+                staging.keep_as("fetched text")
             work = Work(inputs, files, config, staging, state, ProgressReporter(progress))
             return _make(work, weights, fingerprint, tokenizer)
     except CorpusError:
@@ -251,7 +249,7 @@ def _stored_tokenizer(work: Work, first: FirstPassResult, given: Tokenizer | Non
         write_atomic(path, tokenizer.to_json().encode())
         work.state.put("tokenizer", True)
         work.state.commit()
-        work.staging.keep = True
+        work.staging.keep_as("first pass and tokenizer")
     return Tokenizer.from_file(path)
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from ingot.errors import CorpusError, IngotError, ResourceError
+from ingot.errors import CorpusError, ResourceError
 
 _CACHE_KIB = 64 << 10
 
@@ -97,28 +97,3 @@ class BuildState:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def what_is_kept(path: Path) -> str:
-    """Return what the state of a stopped build holds, as a clause for a user."""
-    if not path.exists():
-        return "nothing was kept, as it had just begun"
-    try:
-        with BuildState(path) as state:
-            first, second = state.get("first_pass"), state.get("second_pass")
-            trained = state.get("tokenizer")
-    except IngotError:
-        return "its state is damaged"
-    if second:
-        return f"kept: first pass, tokenizer and {_megabytes(second)} of tokenized text"
-    if trained:
-        return "kept: first pass and tokenizer"
-    if first:
-        return (
-            "kept: first pass" if first.get("done") else f"kept: {_megabytes(first)} of text read"
-        )
-    return "kept: fetched text"
-
-
-def _megabytes(state: dict[str, Any]) -> str:
-    return f"{state['report']['text_bytes'] / 1e6:,.1f} MB"

@@ -62,11 +62,11 @@ class Work:
         self._since = 0
         return True
 
-    def checkpoint(self, name: str, state: dict[str, Any]) -> None:
-        """Make the state of a pass durable, together with all tables."""
+    def checkpoint(self, name: str, state: dict[str, Any], kept: str) -> None:
+        """Make the state of a pass durable, together with all tables; ``kept`` says what it is."""
         self.state.put(name, state)
         self.state.commit()
-        self.staging.keep = True
+        self.staging.keep_as(kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,8 @@ def run_first_pass(work: Work, *, sampling: bool) -> FirstPassResult:
                 sample.add(document)
         work.progress.report("read", report.source_bytes, total)
         if work.due(document.size):
-            work.checkpoint("first_pass", _state(report, cursor, census))
+            kept = f"{report.text_bytes / 1e6:,.1f} MB of text read"
+            work.checkpoint("first_pass", _state(report, cursor, census), kept)
     if not report.documents:
         left_out = report.summary()
         raise CorpusError(
@@ -113,7 +114,8 @@ def run_first_pass(work: Work, *, sampling: bool) -> FirstPassResult:
             fix="give files or folders that hold UTF-8 text",
         )
     work.progress.report("read", total, total)
-    work.checkpoint("first_pass", {**_state(report, cursor, census), "done": True})
+    done = {**_state(report, cursor, census), "done": True}
+    work.checkpoint("first_pass", done, "first pass")
     return FirstPassResult(report, census.mode(), sample)
 
 

@@ -40,9 +40,11 @@ def run_second_pass(
                     writer.add(side, text, size, source)
             work.progress.report("tokenize", report.text_bytes, first.report.text_bytes)
             if work.due(document.size):
+                tokenized = f"{report.text_bytes / 1e6:,.1f} MB of tokenized text"
                 work.checkpoint(
                     "second_pass",
                     {"report": report.state(), "cursor": asdict(cursor), "writer": writer.sync()},
+                    f"first pass, tokenizer and {tokenized}",
                 )
         if report != first.report:
             raise changed(work)

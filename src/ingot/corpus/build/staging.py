@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingot.errors import CorpusError, ResourceError
+from ingot.errors import CorpusError, Interrupted, ResourceError
 from ingot.files import full_disk_named, sync_folder
 from ingot.folder_lock import file_locked
 
@@ -21,6 +21,7 @@ _SUFFIX = ".building"
 _LOCK = "lock"
 _RESULT = "result"
 _STATE = "build_state.sqlite"
+_KEPT = "kept"
 _ABANDONED_SECONDS = 7 * 24 * 3600
 
 
@@ -46,11 +47,24 @@ class StagingDir:
         """The SQLite file that holds the state of the build."""
         return self.path / _STATE
 
+    def keep_as(self, what: str) -> None:
+        """Keep the folder if the build stops, and say what it holds, such as ``first pass``."""
+        self.keep = True
+        (self.path / _KEPT).write_text(what)
+
+    def what_is_kept(self) -> str:
+        """Return what a stopped build has left, as a clause for a user; safe in any thread."""
+        try:
+            return f"kept: {(self.path / _KEPT).read_text()}"
+        except OSError:
+            return "nothing was kept, as it had just begun"
+
     def clear(self) -> None:
         """Remove what an earlier build left, except the lock and spooled input."""
         shutil.rmtree(self.result, ignore_errors=True)
         for leftover in self.path.glob(f"{self.state_file.name}*"):
             leftover.unlink()
+        (self.path / _KEPT).unlink(missing_ok=True)
         self.result.mkdir(exist_ok=True)
         self.keep = False
 
@@ -118,9 +132,15 @@ def staging_dir(out: Path) -> Iterator[StagingDir]:
                 shutil.rmtree(hidden, ignore_errors=True)
 
 
-def staging_of(out: Path) -> StagingDir:
-    """Return the staging folder of ``out``, which need not exist."""
-    return StagingDir(_hidden(out.absolute()))
+def stopped_build(out: Path) -> Interrupted:
+    """Return the error for a build of ``out`` that was stopped: what was kept, and how to resume.
+
+    Safe in any thread, also while the build goes on.
+    """
+    kept = StagingDir(_hidden(out.absolute())).what_is_kept()
+    return Interrupted(
+        f"the build was stopped; {kept}", where=out, fix="run the same command again to resume"
+    )
 
 
 def _hidden(out: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ingot.corpus import stopped_build
 from ingot.errors import Interrupted, TrainingError
 from ingot.training.run_folder import checkpoint
 from ingot.training.run_folder.run import RECORD
@@ -11,14 +12,13 @@ from ingot.training.run_folder.run import RECORD
 
 def stopped_run(path: Path) -> Interrupted:
     """Return the error for a run that was stopped: what its folder holds, and how to go on."""
-    again = "run the same command again"
+    # The default folder of a run is a new one each time.
+    again = f"run the same command again with --out {path}"
     if not (path / RECORD).exists():
         if (path / "corpus" / "corpus.json").exists():
             return Interrupted("stopped; the corpus is kept", where=path, fix=again)
         if (path / ".corpus.building").exists():
-            return Interrupted(
-                "stopped; what was built of the corpus is kept", where=path, fix=again
-            )
+            return Interrupted(stopped_build(path / "corpus").what, where=path, fix=again)
         return Interrupted("stopped before anything was kept", where=path, fix=again)
     resume = f"continue with: ingot resume {path}"
     found = checkpoint.folders(path)
