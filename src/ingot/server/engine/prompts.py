@@ -21,7 +21,13 @@ from ingot.server.engine.text_worker import TextWorker
 from ingot.server.engine.tools import described, select_tools
 from ingot.server.http.errors import ApiError
 from ingot.server.schemas.chat import ConversationFields, Tool
-from ingot.server.schemas.messages import AssistantMessage, Message, ToolCall, ToolMessage, text_of
+from ingot.server.schemas.messages import (
+    AssistantMessage,
+    Message,
+    TextPart,
+    ToolCall,
+    ToolMessage,
+)
 
 _MAX_INLINE_CHARACTERS = 1024  # encoded in 0.25 ms, less than it takes to start a thread's work
 
@@ -353,3 +359,13 @@ def _plain_call(call: ToolCall) -> dict[str, Any]:
 def _role(message: Message) -> str:
     """Return the role by the name that templates know: "developer" is OpenAI's newer "system"."""
     return "system" if message.role == "developer" else message.role
+
+
+def text_of(message: Message) -> str:
+    """Return what a message says, its parts joined."""
+    content = message.content
+    if content is None:
+        return (message.refusal if isinstance(message, AssistantMessage) else None) or ""
+    if isinstance(content, str):
+        return content
+    return "".join(part.text if isinstance(part, TextPart) else part.refusal for part in content)

@@ -12,7 +12,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ingot.inference import OutputDelta
+from ingot.inference import Grammar, OutputDelta
 from ingot.server.engine.grammars import ChosenTools, answer_grammar, request_grammar
 from ingot.server.engine.model_registry import ServedModel
 from ingot.server.engine.prompts import conversation_of
@@ -55,13 +55,13 @@ def add_chat(router: Router, service: Service) -> None:
         prompt = await model.prompts.encode_conversation(http_request, conversation)
         if service.config.log_prompts:
             context.prompts = [model.ingot.tokenizer.decode(prompt)]
-        many = request.parallel_tool_calls is not False
-        tools = ChosenTools(conversation.tools, required, many)
-        grammars = model.grammars.of(context.key_name)
+        grammar: Grammar | None = None
         if request.structured_outputs is not None:
-            grammar = await request_grammar(request, grammars)
-        else:
-            form = request.response_format
+            grammar = await request_grammar(request, model.grammars.of(context.key_name))
+        elif required or request.response_format is not None:
+            many = request.parallel_tool_calls is not False
+            tools = ChosenTools(conversation.tools, required, many)
+            form, grammars = request.response_format, model.grammars.of(context.key_name)
             grammar = await answer_grammar(form, tools, grammars, "response_format")
         space = model.loop.max_context - len(prompt)
         candidates = [

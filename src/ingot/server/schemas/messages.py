@@ -121,13 +121,3 @@ Message = Annotated[
     Instruction | UserMessage | AssistantMessage | ToolMessage, Field(discriminator="role")
 ]
 Messages = Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
-
-
-def text_of(message: Message) -> str:
-    """Return what a message says, its parts joined."""
-    content = message.content
-    if content is None:
-        return (message.refusal if isinstance(message, AssistantMessage) else None) or ""
-    if isinstance(content, str):
-        return content
-    return "".join(part.text if isinstance(part, TextPart) else part.refusal for part in content)
