@@ -207,18 +207,24 @@ class EngineLoop:
                 if not self._changed.wait(check_after_s):
                     self._engine.check_integrity()
                     check_after_s = None
-            self._admit_arriving()
-            for sequence in self._to_cancel:
-                self._engine.cancel(sequence)
-            self._to_cancel.clear()
-            if self._cancel_all:
-                self._engine.cancel_all()
+            arrived = len(self._arriving)
+            to_cancel, self._to_cancel = self._to_cancel, []
+            cancel_all = self._cancel_all
+        # Without the lock: the penalties of a long prompt take a while, and ``submit`` must not
+        # wait for them. What is cancelled arrived before, so it is enqueued by then.
+        self._admit_arriving(arrived)
+        for sequence in to_cancel:
+            self._engine.cancel(sequence)
+        if cancel_all:
+            self._engine.cancel_all()
         return True
 
-    def _admit_arriving(self) -> None:
-        for sequence in self._arriving:
-            self._engine.enqueue(sequence)
-        self._arriving.clear()
+    def _admit_arriving(self, count: int) -> None:
+        """Enqueue the first sequences that arrived; until then they count as arriving."""
+        for _ in range(count):
+            self._engine.enqueue(self._arriving[0])
+            with self._changed:
+                del self._arriving[0]
 
     def _fail(self, error: BaseException) -> None:
         """End every sequence with an error."""
@@ -226,7 +232,7 @@ class EngineLoop:
         with self._changed:
             # Under one lock, so that a submitted sequence is either ended here or refused.
             self._closing = True
-            self._admit_arriving()
+            self._admit_arriving(len(self._arriving))
         self._engine.abort(f"{kind}{error}")
 
 

@@ -176,7 +176,10 @@ def _base(
     if allowed is None and not single:
         return None
     bits = np.zeros(-(-vocabulary // 32) * 32, np.bool_)
-    bits[list(range(vocabulary)) if allowed is None else list(allowed)] = True
+    if allowed is None:
+        bits[:vocabulary] = True
+    else:
+        bits[list(allowed)] = True
     bits[single] = False
     return np.packbits(bits, bitorder="little").view(np.uint32)
 
