@@ -180,6 +180,17 @@ def test_a_bomb_ends_in_an_error_at_worst(
             assert state.accept(int(rng.choice(sorted(choices))))
 
 
+def test_hundreds_of_optional_properties_can_be_followed(
+    compiler: GrammarCompiler, tokenizer: Tokenizer
+) -> None:
+    """FAULTS C5: 75 were the most, and more failed after the answer had begun."""
+    names = [f"property_{n}" for n in range(400)]
+    schema = {"type": "object", "properties": {name: {"type": "integer"} for name in names}}
+    grammar = compiler.compile("json_schema", json.dumps({"type": "array", "items": schema}))
+    assert accepts(grammar, tokenizer, '[{"property_7": 1, "property_399": 2}, {}]')
+    assert not accepts(grammar, tokenizer, '[{"property_7": "1"}]')
+
+
 def test_a_grammar_that_crashes_the_library_is_refused_and_the_next_is_not(
     compiler: GrammarCompiler, tokenizer: Tokenizer
 ) -> None:

@@ -102,7 +102,7 @@ def test_a_call_that_is_cut_leaks_no_markup() -> None:
     """FAULTS C3: wherever the length ends the answer."""
     call = written_call("f", '{"x": "</tool_call>"}')
     whole = len(call) - len("\n</tool_call>")
-    for end in range(2, len(call)):
+    for end in range(1, len(call)):
         said, calls = read(list("Well. " + call[:end]), cut=True)
         assert (said.strip(), len(calls)) == ("Well.", int(end >= whole)), call[:end]
 
@@ -168,7 +168,7 @@ def test_arguments_are_passed_on_as_they_arrive() -> None:
 
 def test_a_streamed_call_that_is_cut_leaks_no_markup() -> None:
     call = written_call("f", '{"x": "</tool_call>"}')
-    for end in range(2, len(call)):
+    for end in range(1, len(call)):
         said, calls = read(list("Well. " + call[:end]), cut=True, streamed=("f",))
         assert said.strip() == "Well.", call[:end]
         begun = len('<tool_call>\n{"name": "f", "arguments": {')

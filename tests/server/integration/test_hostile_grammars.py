@@ -137,6 +137,21 @@ def processes() -> set[int]:
     return below
 
 
+def test_what_cannot_be_enforced_is_refused_unless_the_client_checks_it(
+    client: httpx.Client,
+) -> None:
+    """FAULTS C5: by name, and with 200 where the schema is not strict."""
+    schema = {"type": "array", "items": {"type": "boolean"}, "contains": {"const": True}}
+    for strict, status in ((None, 400), (True, 400), (False, 200)):
+        told = {"schema": schema | {"maxItems": 2}, "strict": strict}
+        wanted = {"type": "json_schema", "json_schema": told}
+        body = {"model": "tiny", "messages": SAID, "response_format": wanted}
+        answer = client.post(CHAT, json=body)
+        assert answer.status_code == status, answer.text
+        if status == 400:
+            assert '"contains" at #' in answer.json()["error"]["message"]
+
+
 def tool_call(client: httpx.Client, **fields: Any) -> Any:
     body = {"model": "tiny", "messages": SAID, "seed": 1} | fields
     answer = client.post(CHAT, json=body)

@@ -143,7 +143,7 @@ class ToolReader:
         """Return what was held back at the end of the answer.
 
         Args:
-            cut: Whether the answer ends for its length; then half a call is dropped.
+            cut: Whether the answer ends for its length; then what may be half a call is dropped.
         """
         held, self._held = self._held, ""
         begun, self._end = self._end, None
@@ -156,7 +156,7 @@ class ToolReader:
             call = self._call(held[len(OPENING) : begun.offset])
             if call and CLOSING.startswith(held[begun.offset :].strip()):
                 return call
-        if cut and (begun or (len(held) > 1 and OPENING.startswith(held.rstrip()))):
+        if cut and (begun or OPENING.startswith(held.rstrip())):
             return []
         plain = self._plain(held)
         return [plain] if plain else []

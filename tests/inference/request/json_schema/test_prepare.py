@@ -264,6 +264,14 @@ def test_the_work_for_a_schema_and_its_result_stay_in_proportion(schema: Any) ->
     assert len(json.dumps(made)) < 3 * len(json.dumps(schema))
 
 
+def test_optional_properties_are_limited_by_name() -> None:
+    """FAULTS C5: more than 75 failed after the answer had begun."""
+    many = {f"p{n}": {} for n in range(401)}
+    with pytest.raises(UsageError, match='"properties" at #/items has 401 that are not required'):
+        prepared({"items": {"properties": many}})
+    assert prepared({"items": {"properties": many, "required": ["p0"]}})
+
+
 def test_depth_is_limited() -> None:
     schema: Any = {}
     for _ in range(100):

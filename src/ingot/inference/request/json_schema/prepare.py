@@ -21,6 +21,7 @@ from ingot.inference.request.json_schema.references import used_definitions
 from ingot.inference.request.json_schema.unique_items import with_unique_items
 
 _MAX_DEPTH = 64
+_MAX_OPTIONAL = 400  # each is four items of the parser's row, which holds 2,000
 _CHECK = "leave it out and check the answer yourself"
 
 
@@ -156,6 +157,10 @@ class _Preparation:
             # The compiler counts members, and two of them may have one name.
             self._cannot("minProperties", path)
             del made["minProperties"]
+        names = made.get("properties", {}).keys() - set(made.get("required", ()))
+        if len(names) > _MAX_OPTIONAL:
+            problem = f"has {len(names)} that are not required, more than {_MAX_OPTIONAL}"
+            raise refusal("properties", path, problem, "require some, or nest them")
         self._combines |= "allOf" in made or "patternProperties" in made
         self._combines |= "multipleOf" in made and not made.keys().isdisjoint(
             {"anyOf", "oneOf", "$ref"}
