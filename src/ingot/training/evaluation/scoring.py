@@ -86,9 +86,15 @@ def _model(
 
 def _tokens(tokenizer: Tokenizer, texts: Sequence[Path]) -> tuple[_Tokens, int]:
     ids, size = [tokenizer.eos_id], 0
-    for document in iter_documents(texts, ReadReport()):
+    report = ReadReport()
+    for document in iter_documents(texts, report):
         ids += [*tokenizer.encode(document.text), tokenizer.eos_id]
         size += len(document.text.encode())
     if not size:
-        raise CorpusError("holds no text", where=texts[0], fix="name a file with text in it")
+        left_out = report.summary()
+        raise CorpusError(
+            f"holds no text{f': {left_out}' if left_out else ''}",
+            where=texts[0],
+            fix="name a file with text in it",
+        )
     return _Tokens(ids), size
