@@ -30,7 +30,7 @@ CacheFormat = Literal["bf16", "f32", "int8"]
 
 
 class NativeExecutor:
-    """Runs an ingot with the C++ core; only tokens that the tokenizer knows are ever drawn.
+    """Runs an ingot with the C++ core; only tokens that the tokenizer knows are sampled.
 
     A sequence's scores are the same bits whatever else is in its batch and however
     its prefill is cut.
@@ -94,7 +94,7 @@ class NativeExecutor:
             ) from error
 
     def step(self, inputs: Seq[ModelInput]) -> list[Result]:
-        """Run every input; return one entry for each, None where nothing was asked.
+        """Run every input; return one entry for each, None if it requested nothing.
 
         An input whose values are not finite, or whose mask allows no token, gives a ``Failure``.
 

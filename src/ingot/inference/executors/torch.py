@@ -163,7 +163,7 @@ class TorchExecutor:
             some = slice(first, first + _ROWS_AT_ONCE)
             logits = self._transformer.logits(hidden[self._integers(indices[some])])
             scores = logits[:, : self._vocabulary].float().cpu().numpy()
-            yield from map(_drawn, scores, rows[some])
+            yield from map(_sampled, scores, rows[some])
 
     def _integers(self, values: Seq[int] | np.ndarray) -> Tensor:
         return torch.as_tensor(values, dtype=torch.int64, device=self._device)
@@ -319,18 +319,18 @@ def _finite_rows(hidden: Tensor) -> NDArray[np.bool_] | None:
     return None if bool(finite.all()) else finite.cpu().numpy()
 
 
-def _drawn(scores: NDArray[np.float32], row: SamplingRow) -> SampledToken | Failure:
-    """Draw for one row; what is wrong with it concerns its own sequence alone."""
+def _sampled(scores: NDArray[np.float32], row: SamplingRow) -> SampledToken | Failure:
+    """Sample for one row; an error concerns its own sequence alone."""
     try:
         return draw(scores, row)
     except ServeError as error:
         return Failure(str(error))
 
 
-def _joined(drawn: Seq[SampledToken | Failure]) -> SampledToken | Failure:
+def _joined(sampled: Seq[SampledToken | Failure]) -> SampledToken | Failure:
     """Return the tokens of one input, the last one first; or its first failure."""
     tokens: list[SampledToken] = []
-    for one in drawn:
+    for one in sampled:
         if isinstance(one, Failure):
             return one
         tokens.append(one)
