@@ -11,7 +11,7 @@ namespace ingot {
 template <class Value>
 class Buffer {
  public:
-  // At least `count` values; what was there is lost when it has to grow. Not initialised.
+  // At least `count` values; uninitialized, and lost when the buffer has to grow.
   Value* at_least(int64_t count) {
     if (count > count_) {
       memory_.reset();

@@ -17,7 +17,7 @@ namespace ingot {
 namespace {
 
 #if defined(__x86_64__)
-// The compiler's own __builtin_cpu_supports() answers 0 to everything under ziglang: ask the CPU.
+// Under ziglang __builtin_cpu_supports() always returns 0, so the CPU itself is asked.
 struct Registers {
   uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
 };
@@ -30,7 +30,7 @@ Registers cpuid(uint32_t leaf, uint32_t part = 0) {
 
 bool bit(uint32_t word, int index) { return (word >> index) & 1; }
 
-// Which register files the operating system saves on a context switch.
+// The register files that the operating system saves on a context switch, as bits.
 uint32_t saved_state() {
   if (!bit(cpuid(1).ecx, 27)) return 0;  // OSXSAVE
   uint32_t low, high;

@@ -1,4 +1,4 @@
-// Which instruction set this CPU and its operating system can run.
+// Detection of the instruction sets that this CPU and its operating system can run.
 #pragma once
 
 #include <string>
@@ -8,7 +8,7 @@ namespace ingot {
 
 struct Kernels;
 
-// The kernels this machine can run, best first; portable is always there.
+// The kernels this machine can run, best first; portable is always among them.
 std::vector<const Kernels*> runnable_kernels();
 
 // The kernels to use: `name` if given ("portable", "avx2", "avx512", "avx512bf16", "neon"), else

@@ -1,4 +1,4 @@
-// What every instruction set provides. A table of these is all the rest of the core knows.
+// The kernels that each instruction set provides, as a table. The rest of the core knows only it.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 
 namespace ingot {
 
-inline constexpr int64_t kKeyTile = 16;  // tokens whose keys lie side by side in the cache
+inline constexpr int64_t kKeyTile = 16;  // tokens whose keys are interleaved in the cache
 inline constexpr int kMostQueries = 16;  // queries that one call of `attend` takes
 inline constexpr int64_t kSumUnit = 32;  // activations that share one entry of `sums`
 
@@ -33,11 +33,11 @@ enum class CacheFormat { bf16, f32, int8 };  // int8: codes with one scale a tok
 
 inline constexpr int64_t kWidestHead = 1024;
 
-// One query vector, already divided by the square root of its width.
+// One query vector, already divided by the square root of the head width.
 struct Query {
   const float* q;
   float* out;
-  int64_t position;  // it sees tokens 0 to position
+  int64_t position;  // it attends to tokens 0 to position
 };
 
 // Up to 16 queries of one sequence that share a key-value head.
@@ -52,31 +52,32 @@ struct Attention {
   const uint8_t* values;      // likewise: [tokens][head_dim]
   const uint8_t* key_scales;  // likewise, for int8: floats [tokens]
   const uint8_t* value_scales;
-  int64_t block_bytes;  // from one block to the next
-  int64_t window;       // tokens that a query sees, itself included; 0 for all
+  int64_t block_bytes;  // distance from one block to the next
+  int64_t window;       // tokens that a query attends to, itself included; 0 for all
 };
 
 struct Kernels {
   const char* name;
   Gemm gemm_bf16, gemm_int8, gemm_int4;
-  // x (inputs,) to codes (depth,), one scale, and sums (depth / 32,). A value that is not finite
-  // makes the scale NaN, so it shows in every output of the row.
+  // Quantizes x (inputs,) to codes (depth,), one scale, and sums (depth / 32,). A value that is not
+  // finite makes the scale NaN, and so every output of the row.
   void (*quantize)(const float* x, int64_t inputs, int64_t depth, int8_t* codes, float* scale,
                    int32_t* sums);
-  // out = x / rms(x) * gain (arXiv:1910.07467); x and out may be the same.
-  void (*rms_norm)(const float* x, const float* gain, int64_t width, float eps, float* out);
-  // Turns pairs (x[i], x[half + i]) by the angles given as cosines and sines (arXiv:2104.09864).
+  // out = x / rms(x) * weight (arXiv:1910.07467); x and out may be the same.
+  void (*rms_norm)(const float* x, const float* weight, int64_t width, float eps, float* out);
+  // Rotates each pair (x[i], x[half + i]) by an angle given as cosine and sine (arXiv:2104.09864).
   void (*rotate)(float* x, const float* cosines, const float* sines, int64_t half);
   // out = silu(gate) * up (arXiv:2002.05202); out may be gate.
   void (*swiglu)(const float* gate, const float* up, int64_t width, float* out);
-  // One key into its offset among 16 tokens, one value into its row; `scales` for int8 alone.
+  // Store one key, interleaved with those of 15 other tokens, and one value; `scales` for int8
+  // alone.
   void (*store_key)(const float* key, int64_t head_dim, CacheFormat format, int64_t token,
                     uint8_t* keys, uint8_t* scales);
   void (*store_value)(const float* value, int64_t head_dim, CacheFormat format, int64_t token,
                       uint8_t* values, uint8_t* scales);
   void (*attend)(const Attention& job);
-  // Runs `rounds` rounds of the byte product between registers; returns how many multiply-adds
-  // those were. For benchmarks.
+  // Multiplies bytes in registers for `rounds` rounds; returns the number of multiply-adds. For
+  // benchmarks.
   int64_t (*multiply_bytes)(int64_t rounds);
 };
 

@@ -3,8 +3,8 @@
 // The byte product of AVX2, maddubs, adds two products of unsigned by signed bytes into 16 bits
 // and saturates. Neither scheme below can reach that limit:
 //   int8: |weight| times the activation with the weight's sign: 2 * 127 * 127 = 32258 < 32768.
-//   int4: weight + 8 in [0, 15] times the activation: 2 * 15 * 127 = 3810, so even 8 of them add
-//         up in 16 bits; the surplus 8 * sum(activations) is taken off afterwards.
+//   int4: weight + 8 in [0, 15] times the activation: 2 * 15 * 127 = 3810, so the sum of
+//         even 8 fits into 16 bits; 8 * sum(activations) is subtracted afterwards.
 #include <immintrin.h>
 
 #include "kernels.h"
@@ -63,7 +63,7 @@ inline void int8_group(const uint8_t* weights, const int8_t* codes, int64_t dept
   }
 }
 
-// 32 inputs: 4 octets of 8, added up in 16 bits (8 * 3810 = 30480), then widened.
+// 32 inputs: 4 octets of 8, summed in 16 bits (8 * 3810 = 30480), then widened.
 template <int kRows>
 inline void int4_group(const uint8_t* weights, const int8_t* codes, int64_t depth, Range units,
                        Pair (&exact)[kRows]) {
@@ -138,7 +138,7 @@ void gemm_quantized(const Matrix& m, const Activations& x, Range rows, Range til
   }
 }
 
-// Values that the compiler cannot know, so that it leaves nothing out.
+// Hides values from the compiler, which would otherwise compute or remove the products.
 inline __m256i opaque(__m256i v) {
   __asm__ volatile("" : "+x"(v));
   return v;

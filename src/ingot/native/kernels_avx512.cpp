@@ -1,10 +1,11 @@
 // Kernels for AVX-512 with VNNI, and with BF16 where the CPU has it.
 //
 // VNNI's dpbusd adds four products of unsigned by signed bytes to 32 bits, exactly. Weights are the
-// unsigned operand (code + 128 or + 8), one register for 16 outputs by 4 inputs as they lie in the
-// tile; activations are the signed one, four of a row in every lane. The surplus, 128 or 8 times
-// the sum of the activations, is taken off beforehand. Registers hold the sums of 4 rows by 3 tiles
-// twice, exact for the group at hand and scaled for those before it; or of 8 by 3 for bfloat16.
+// unsigned operand (code + 128 or + 8), one register for 16 outputs by 4 inputs, in the
+// tile's layout; activations are the signed one, four of a row in every lane. Sums begin at minus
+// 128 or 8 times the sum of the activations. Registers hold the sums of 4 rows by 3 tiles twice:
+// exact for the current group, and scaled for the groups before it; or those of 8 by 3 for
+// bfloat16.
 #include "avx512.h"
 #include "buffer.h"
 #include "kernels.h"
@@ -18,7 +19,7 @@ constexpr int kMostRows = 8, kMostQuantizedRows = 4, kMostTiles = 3;
 
 inline __m512i load_bytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
 
-// Asks for weights before they are due: a processor's own foresight ends with each page.
+// Prefetches weights: hardware prefetching stops at the end of each page.
 inline void look_ahead(const uint8_t* weights) {
   constexpr int64_t kBytes = 2048;
   __builtin_prefetch(weights + kBytes, 0, 2);
@@ -84,7 +85,7 @@ inline void add_int4(const uint8_t* const (&weights)[kTiles], const int8_t* code
   }
 }
 
-// Asks for the lines that a block will write: they come while it adds up.
+// Prefetches the lines that a block will write, while it computes its sums.
 template <int kRows, int kTiles>
 inline void prefetch_out(const float* out, int64_t out_stride) {
   for (int r = 0; r < kRows; ++r)
@@ -187,8 +188,8 @@ void cover_rows(Range rows, Range tiles, Block&& block) {
   if constexpr (kRows > 1) cover_rows<kRows / 2>({row, rows.end}, tiles, block);
 }
 
-// Asks for the share of the tiles [tile, tile + kMostTiles) that falls to one block of rows of
-// `count`, so that they have come when their turn does.
+// Prefetches one block's share of the tiles [tile, tile + kMostTiles), which are computed next; the
+// blocks of `count` rows together prefetch all of them.
 inline void prefetch_tiles(const Matrix& m, Range tiles, int64_t tile, int64_t row, int64_t rows,
                            int64_t count) {
   const int64_t last = std::min(tiles.end, tile + kMostTiles);
@@ -202,12 +203,12 @@ inline void prefetch_tiles(const Matrix& m, Range tiles, int64_t tile, int64_t r
 template <WeightFormat kFormat>
 void gemm_quantized(const Matrix& m, const Activations& x, Range rows, Range tiles, float* out,
                     int64_t out_stride, bool add) {
-  // Three tiles stay in the first cache while all rows pass.
+  // Three tiles stay in the L1 cache for all rows.
   for (int64_t tile = tiles.begin; tile < tiles.end; tile += kMostTiles)
     cover_rows<kMostQuantizedRows>(
         rows, {tile, std::min(tiles.end, tile + kMostTiles)},
         [&]<int kRows, int kTiles>(int64_t row, int64_t at) {
-          // With fewer rows there is no time to fetch more than is looked ahead for.
+          // With fewer rows there is no time for more than look_ahead() prefetches.
           if (at == tile && rows.end - rows.begin > 2 * kMostQuantizedRows)
             prefetch_tiles(m, tiles, tile + kMostTiles, row - rows.begin, kRows,
                            rows.end - rows.begin);
@@ -230,7 +231,7 @@ void gemm_rounded(const Matrix& m, const Activations& x, Range rows, Range tiles
         });
 }
 
-// Values that the compiler cannot know, so that it leaves nothing out.
+// Hides values from the compiler, which would otherwise compute or remove the products.
 inline __m512i opaque(__m512i v) {
 #if !defined(INGOT_SIMDE)
   __asm__ volatile("" : "+v"(v));

@@ -1,8 +1,8 @@
 // Kernels for 64-bit Arm with the dot product of Armv8.2.
 //
 // sdot adds four products of signed bytes to each of four 32-bit sums, exactly; a tile's 16 outputs
-// are four registers. Weights come unsigned (code + 128 or + 8): int8 is turned signed by flipping
-// its top bit, int4 by taking off 8.
+// are four registers. Stored weights are unsigned (code + 128 or + 8): flipping the top bit makes
+// int8 signed, subtracting 8 makes int4 signed.
 #include <arm_neon.h>
 
 #include "kernels.h"
@@ -113,7 +113,7 @@ int64_t multiply_bytes(int64_t rounds) {
   for (int64_t i = 0; i < rounds; i += kSums)
     for (int32x4_t& sum : sums) {
       sum = vdotq_s32(sum, w, w);
-      __asm__ volatile("" : "+w"(sum));  // so that nothing is left out
+      __asm__ volatile("" : "+w"(sum));  // keeps the compiler from removing the products
     }
   return rounds * 16;
 }

@@ -1,4 +1,4 @@
-// Kernels in plain C++ for any CPU, and what the others are compared with.
+// Kernels in plain C++ for any CPU, with which the others are compared.
 #include "kernels.h"
 #include "vector_attention.h"
 #include "vector_kernels.h"

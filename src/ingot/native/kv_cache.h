@@ -1,4 +1,4 @@
-// The paged key-value cache: blocks of tokens, handed out by the scheduler in Python.
+// The paged key-value cache. The scheduler in Python assigns its blocks to sequences.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +9,7 @@
 namespace ingot {
 
 // Memory [layer][block][head][keys, values, scales of keys, scales of values], the scales for int8
-// alone; pages that were never written take no memory.
+// alone; pages that were never written occupy no memory.
 class KvCache {
  public:
   // Throws std::bad_alloc where the address space does not hold it.
@@ -24,7 +24,7 @@ class KvCache {
   int64_t block_size() const { return block_size_; }
   int64_t block_bytes() const { return heads_ * head_bytes_; }
 
-  // Of one layer and head, in block 0; the next block is block_bytes() further on.
+  // Of one layer and head, in block 0; block i is i * block_bytes() further.
   uint8_t* keys(int64_t layer, int64_t head) const {
     return memory_ + layer * blocks_ * block_bytes() + head * head_bytes_;
   }

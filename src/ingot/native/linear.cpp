@@ -6,8 +6,9 @@ namespace ingot {
 namespace {
 
 constexpr int64_t kWorkPerTask = int64_t{1} << 16;  // bytes of weights times blocks of 4 rows
-constexpr int64_t kTasksPerThread = 4;              // so that a slow thread can be helped
-constexpr int64_t kRowBytes = int64_t{192} << 10;   // activations that stay in the L2 cache
+constexpr int64_t kTasksPerThread =
+    4;  // more than one, so that others take over from a slow thread
+constexpr int64_t kRowBytes = int64_t{192} << 10;  // activations that stay in the L2 cache
 
 }  // namespace
 

@@ -1,4 +1,4 @@
-// A matrix product shared out among threads.
+// A matrix product on all threads.
 #pragma once
 
 #include "buffer.h"
@@ -7,12 +7,12 @@
 
 namespace ingot {
 
-// Rows of activations prepared for a matrix, with the memory they lie in.
+// Rows of activations prepared for a matrix, with their memory.
 class PreparedRows {
  public:
-  // Makes room for `rows` rows of a matrix's inputs; set() fills them.
+  // Allocates `rows` rows of a matrix's inputs; set() fills them.
   void resize(const Matrix& matrix, int64_t rows);
-  // Prepares one row from floats (inputs,). Different rows may be set at the same time.
+  // Prepares one row from floats (inputs,). Threads may set different rows at the same time.
   void set(const Kernels& kernels, int64_t row, const float* x);
   Activations view() const;
 

@@ -19,7 +19,7 @@ template <class Work>
 double least_seconds(int repeats, Work&& work) {
   using Clock = std::chrono::steady_clock;
   double least = std::numeric_limits<double>::infinity();
-  for (int i = 0; i <= repeats; ++i) {  // the first run only warms up
+  for (int i = 0; i <= repeats; ++i) {  // the first run only fills caches
     const auto start = Clock::now();
     work();
     const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
@@ -44,7 +44,7 @@ double seconds_to_read(int64_t bytes, int threads, int repeats) {
       Words total[4] = {};
       for (int64_t at = part * kPart; at < (part + 1) * kPart; at += 4 * sizeof(Words))
         for (int lane = 0; lane < 4; ++lane) {
-          // As the kernels do: the processor's own prefetching stops at the end of a page.
+          // As the kernels do: hardware prefetching stops at the end of a page.
           __builtin_prefetch(from + at + kAhead + lane * static_cast<int64_t>(sizeof(Words)));
           Words words;
           std::memcpy(&words, from + at + lane * static_cast<int64_t>(sizeof(Words)),
@@ -52,7 +52,8 @@ double seconds_to_read(int64_t bytes, int threads, int repeats) {
           total[lane] += words;
         }
       const Words all = total[0] + total[1] + total[2] + total[3];
-      sums[static_cast<size_t>(part)] = all[0] ^ all[7];  // so that the loads are not left out
+      sums[static_cast<size_t>(part)] =
+          all[0] ^ all[7];  // keeps the compiler from removing the loads
     });
   });
 }

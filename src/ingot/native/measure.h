@@ -1,4 +1,4 @@
-// What this machine can do, and what the kernels make of it; for benchmarks alone.
+// Measurements of the machine's limits and of the kernels, for benchmarks alone.
 #pragma once
 
 #include "attention.h"
@@ -12,7 +12,7 @@ namespace ingot {
 // Reading `bytes` of memory once.
 double seconds_to_read(int64_t bytes, int threads, int repeats);
 
-// `rows` rows of activations times a matrix, preparation left out.
+// `rows` rows of activations times a matrix, without their preparation.
 double seconds_to_multiply(const Matrix& matrix, int64_t rows, const Kernels& kernels, int threads,
                            int repeats);
 
@@ -20,7 +20,7 @@ double seconds_to_multiply(const Matrix& matrix, int64_t rows, const Kernels& ke
 double seconds_to_attend(const HeadShape& heads, CacheFormat format, int64_t context,
                          int64_t sequences, const Kernels& kernels, int threads, int repeats);
 
-// Multiply-adds of bytes a second, from registers to registers: what no product can pass.
+// Multiply-adds of bytes a second, from registers to registers: the limit of every product.
 double most_byte_products(const Kernels& kernels, int threads);
 
 }  // namespace ingot

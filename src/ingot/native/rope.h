@@ -1,4 +1,4 @@
-// Rotary position embedding's angles.
+// The angles of the rotary position embedding.
 #pragma once
 
 #include <cstdint>

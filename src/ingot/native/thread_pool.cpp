@@ -113,8 +113,8 @@ bool ThreadPool::take_one() {
   const uint64_t seen = ticket_.load(std::memory_order_acquire);
   if (next_of(seen) >= count_of(seen)) return false;
   const uint64_t mine = ticket_.fetch_add(1, std::memory_order_acq_rel);
-  // Valid only by the word we took: a job cannot end, nor its fields change, while an index that
-  // was validly claimed is unfinished.
+  // Only the claimed word tells whether the index is valid. Where it is, the job cannot end, nor
+  // its fields change, before this index is finished.
   if (next_of(mine) >= count_of(mine)) return false;
   run_task(static_cast<int64_t>(next_of(mine)));
   finished_.fetch_add(1, std::memory_order_release);

@@ -1,5 +1,5 @@
-// Sixteen floats at once, in the compiler's own vector types: no intrinsics, so the same source is
-// two AVX2 registers, one AVX-512 register or four of SSE2. Each kernels_*.cpp includes this and
+// Vectors of sixteen floats in the compiler's vector types: without intrinsics, so the same source
+// is two AVX2 registers, one AVX-512 register or four of SSE2. Each kernels_*.cpp includes this and
 // compiles it with its own flags; the unnamed namespace keeps the copies apart.
 #pragma once
 
@@ -60,7 +60,7 @@ inline float load_one(const uint16_t* p) {
 }
 
 // a * b + c. Rounded once where the CPU has the instruction; the portable kernels round twice,
-// for a call of the library's fma would cost fifty times as much.
+// because a call of the library's fma takes fifty times as long.
 inline F32x16 multiply_add(F32x16 a, F32x16 b, F32x16 c) {
 #if (defined(__FMA__) || defined(__aarch64__)) && __has_builtin(__builtin_elementwise_fma)
   return __builtin_elementwise_fma(a, b, c);
@@ -72,7 +72,7 @@ inline F32x16 multiply_add(F32x16 a, F32x16 b, F32x16 c) {
 #endif
 }
 
-// Rounded once on every CPU: where integer results must come out alike on all of them.
+// Rounded once on every CPU, for results that must be equal on all of them.
 inline float fused(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 
 inline F32x16 select(I32x16 mask, F32x16 yes, F32x16 no) {
@@ -80,7 +80,7 @@ inline F32x16 select(I32x16 mask, F32x16 yes, F32x16 no) {
 }
 inline F32x16 larger(F32x16 a, F32x16 b) { return select(a > b, a, b); }
 
-// In one fixed order: halves, quarters, eighths, pairs.
+// Sums in one fixed order: halves, quarters, eighths, pairs.
 inline float sum(F32x16 v) {
   float a[16];
   store(a, v);

@@ -11,8 +11,8 @@
 namespace ingot {
 namespace {
 
-// Tokens between two rescalings. Spans begin at fixed positions, so a query's sums have one order
-// whatever input or batch it came in.
+// Tokens between two rescalings. Spans begin at fixed positions, so a query's sums have one order,
+// whatever the chunk or batch.
 inline constexpr int64_t kSpan = 64;
 inline constexpr float kLowest = -3.0e38f;
 
@@ -21,7 +21,7 @@ Value* row_of(uint8_t* memory, int64_t index) {
   return reinterpret_cast<Value*>(memory) + index;
 }
 
-// A head's codes, with the scale in its offset.
+// The quantized vector of a head; its scale is stored at once.
 struct HeadCodes {
   HeadCodes(const float* x, int64_t head_dim, int64_t token, uint8_t* scales) {
     int32_t sums[kWidestHead / kSumUnit];
@@ -65,8 +65,8 @@ void store_value(const float* value, int64_t head_dim, CacheFormat format, int64
     *row_of<uint16_t>(values, token * head_dim + k) = round_bf16(value[k]);
 }
 
-// How many vectors of 16 a query works on at a time: enough sums in flight to hide the latency of
-// an addition, few enough to stay in registers. Which sums lie side by side changes none of them.
+// Vectors of 16 that a query works on at a time: enough sums in flight to hide the latency of an
+// addition, few enough to stay in registers. Their number changes no sum.
 #if defined(__AVX512F__)
 template <int kCount>
 inline constexpr int kVectors = 4;
@@ -75,14 +75,14 @@ template <int kCount>
 inline constexpr int kVectors = kCount <= 2 ? 2 : 1;
 #endif
 
-// Where 16 keys that lie side by side begin, and their scales for int8.
+// The start of 16 interleaved keys, and their scales for int8.
 template <class Value>
 struct KeyTile {
   const Value* keys;
   const float* scales;
 };
 
-// Where the keys and values of some tokens lie, at most kSpan.
+// The addresses of the keys and values of at most kSpan tokens.
 template <class Value>
 struct Span {
   void find(const Attention& job, int64_t first, int64_t last) {
@@ -109,8 +109,9 @@ struct Span {
   [[maybe_unused]] float value_scales[kSpan];
 };
 
-// Asks for a line that the next span will read. Blocks lie anywhere in memory, and a processor's
-// own foresight ends with each page; a line for each that is used leaves both the time they need.
+// Prefetches a cache line of the next span. Blocks lie anywhere in memory, and hardware prefetching
+// stops at the end of each page. One line is requested for each that is read, which spreads the
+// requests evenly.
 template <class Value>
 inline void prefetch(const Value* next) {
   __builtin_prefetch(next, 0, 2);
@@ -192,8 +193,8 @@ void add_values(const Query* queries, const float* weights, const float* rescale
   }
 }
 
-// Turns a span's scores into weights, zero outside tokens [from, position]; updates the running
-// maximum and total, and returns the factor by which what was added before must shrink.
+// Replaces a span's scores by softmax weights, zero outside tokens [from, position]. Updates the
+// running maximum and total, and returns the factor for what earlier spans have added.
 inline float softmax_span(float* scores, int64_t first, int64_t from, int64_t position,
                           float& highest, float& total) {
   static_assert(kSpan == 64);
@@ -220,7 +221,7 @@ inline float softmax_span(float* scores, int64_t first, int64_t from, int64_t po
   return factor;
 }
 
-// The first token that a query sees.
+// The first token that a query attends to.
 inline int64_t seen_from(const Attention& job, const Query& query) {
   return job.window > 0 ? std::max<int64_t>(0, query.position + 1 - job.window) : 0;
 }

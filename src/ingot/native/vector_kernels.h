@@ -14,7 +14,7 @@ inline void put(float* out, F32x16 v, int64_t count, bool add) {
   store(out, add ? load(out, count) + v : v, count);
 }
 
-// A block of kRows x kTiles in registers. Each output adds up its inputs in order, whatever the
+// A block of kRows x kTiles in registers. Each output sums its inputs in order, whatever the
 // block, so a row's bits do not depend on the rows beside it.
 template <int kRows, int kTiles>
 void gemm_bf16_block(const Matrix& m, const float* x, int64_t tile, float* out, int64_t out_stride,
@@ -72,7 +72,8 @@ void gemm_bf16(const Matrix& m, const Activations& x, Range rows, Range tiles, f
 
 void quantize(const float* x, int64_t inputs, int64_t depth, int8_t* codes, float* scale,
               int32_t* sums) {
-  // As integers, so that infinities and NaN come out on top instead of vanishing.
+  // Compared as integers, in which infinities and NaN are the largest; a maximum of floats would
+  // drop a NaN.
   I32x16 top = {};
   for (int64_t k = 0; k < inputs; k += 16) {
     const I32x16 bits = (I32x16)load(x + k, inputs - k) & 0x7FFFFFFF;
@@ -102,7 +103,7 @@ void quantize(const float* x, int64_t inputs, int64_t depth, int8_t* codes, floa
   }
 }
 
-void rms_norm(const float* x, const float* gain, int64_t width, float eps, float* out) {
+void rms_norm(const float* x, const float* weight, int64_t width, float eps, float* out) {
   F32x16 squares = {};
   for (int64_t i = 0; i < width; i += 16) {
     const F32x16 v = load(x + i, width - i);
@@ -110,7 +111,7 @@ void rms_norm(const float* x, const float* gain, int64_t width, float eps, float
   }
   const float factor = 1.0f / std::sqrt(sum(squares) / static_cast<float>(width) + eps);
   for (int64_t i = 0; i < width; i += 16)
-    store(out + i, load(x + i, width - i) * factor * load(gain + i, width - i), width - i);
+    store(out + i, load(x + i, width - i) * factor * load(weight + i, width - i), width - i);
 }
 
 void rotate(float* x, const float* cosines, const float* sines, int64_t half) {
