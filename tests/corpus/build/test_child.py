@@ -93,5 +93,6 @@ def test_nothing_is_imported_from_the_current_folder(
     elsewhere.mkdir()
     (elsewhere / "json.py").write_text("raise SystemExit('imported from the current folder')")
     monkeypatch.chdir(elsewhere)
+    handler = signal.getsignal(signal.SIGINT)
     assert Path(run_in_child(module, [], "it")).is_relative_to(sys.base_prefix)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler

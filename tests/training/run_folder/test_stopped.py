@@ -19,7 +19,9 @@ def test_what_is_kept_is_told_at_each_stage(
     """FAULTS D4: a line on what was kept, with the command that goes on."""
     assert "stopped before anything was kept" in str(stopped_run(tmp_path / "none"))
     (tmp_path / "part" / ".corpus.building").mkdir(parents=True)
-    assert "what was built of the corpus is kept" in str(stopped_run(tmp_path / "part"))
+    assert "nothing was kept, as it had just begun" in str(stopped_run(tmp_path / "part"))
+    (tmp_path / "part" / ".corpus.building" / "kept").write_text("the first pass")
+    assert "kept: the first pass" in str(stopped_run(tmp_path / "part"))
     (tmp_path / "part" / "corpus").mkdir()
     (tmp_path / "part" / "corpus" / "corpus.json").touch()
     assert "the corpus is kept" in str(stopped_run(tmp_path / "part"))
