@@ -19,8 +19,8 @@ needs_kernels = pytest.mark.skipif(
 )
 
 
-def exact(x: Tensor, gain: Tensor, angles: tuple[Tensor, Tensor] | None) -> Tensor:
-    normed = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + EPS) * gain
+def exact(x: Tensor, weight: Tensor, angles: tuple[Tensor, Tensor] | None) -> Tensor:
+    normed = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + EPS) * weight
     return normed if angles is None else rotate(normed, *angles)
 
 
@@ -42,38 +42,38 @@ def test_it_gives_what_exact_arithmetic_gives(
 ) -> None:
     random = torch.Generator().manual_seed(seed)
     x = (3 * torch.randn(*shape, width, generator=random)).to(kind).requires_grad_()
-    gain = torch.randn(width, generator=random).requires_grad_()
-    by_out = torch.randn(*shape, width, generator=random).bfloat16()
+    weight = torch.randn(width, generator=random).requires_grad_()
+    grad_out = torch.randn(*shape, width, generator=random).bfloat16()
     angles = None
     if rotated != "not" and width % 32 == 0:
         sizes = shape[1:2] if rotated == "all windows alike" else shape[:2]
         turn = torch.rand(*sizes, 1, width // 2, generator=random) * 7
         angles = (turn.cos(), turn.sin())
-    mine = norm(x, gain, EPS) if angles is None else norm_and_rotate(x, gain, EPS, angles)
+    mine = norm(x, weight, EPS) if angles is None else norm_and_rotate(x, weight, EPS, angles)
     assert mine.dtype is torch.bfloat16
-    doubles = [t.detach().double().requires_grad_() for t in (x, gain)]
+    doubles = [t.detach().double().requires_grad_() for t in (x, weight)]
     doubled = None if angles is None else (angles[0].double(), angles[1].double())
     right = exact(*doubles, doubled)
     assert close(mine, right, 4e-3)
-    by_x, by_gain = torch.autograd.grad(mine, (x, gain), by_out)
-    right_by_x, right_by_gain = torch.autograd.grad(right, doubles, by_out.double())
-    assert by_x.dtype is kind
-    assert close(by_x, right_by_x, 4e-3 if kind is torch.bfloat16 else 1e-5)
-    assert close(by_gain, right_by_gain, 1e-4)
+    grad_x, grad_weight = torch.autograd.grad(mine, (x, weight), grad_out)
+    right_by_x, right_by_gain = torch.autograd.grad(right, doubles, grad_out.double())
+    assert grad_x.dtype is kind
+    assert close(grad_x, right_by_x, 4e-3 if kind is torch.bfloat16 else 1e-5)
+    assert close(grad_weight, right_by_gain, 1e-4)
 
 
 @needs_kernels
 def test_the_number_of_threads_changes_no_bit() -> None:
     random = torch.Generator().manual_seed(0)
     x = torch.randn(2, 500, 384, generator=random).requires_grad_()
-    gain = torch.randn(384, generator=random).requires_grad_()
+    weight = torch.randn(384, generator=random).requires_grad_()
     threads = torch.get_num_threads()
     found = []
     try:
         for count in (1, 3):
             torch.set_num_threads(count)
-            y = norm(x, gain, EPS)
-            found.append([y, *torch.autograd.grad(y.float().square().sum(), (x, gain))])
+            y = norm(x, weight, EPS)
+            found.append([y, *torch.autograd.grad(y.float().square().sum(), (x, weight))])
     finally:
         torch.set_num_threads(threads)
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
@@ -93,14 +93,14 @@ def test_pytorch_finds_the_operator_well_formed() -> None:
     x = torch.randn(2, 3, 2, 32).requires_grad_()
     turn = torch.rand(3, 1, 16)
     for angles in ((None, None), (turn.cos(), turn.sin())):
-        gain = torch.ones(32, requires_grad=True)
-        torch.library.opcheck(torch.ops.ingot.norm.default, (x, gain, *angles, EPS))
+        weight = torch.ones(32, requires_grad=True)
+        torch.library.opcheck(torch.ops.ingot.norm.default, (x, weight, *angles, EPS))
 
 
 def arrays(rows: int = 4, width: int = 32) -> dict[str, Any]:
     return {
         "x": np.ones((rows, width), np.float32),
-        "gain": np.ones(width, np.float32),
+        "weight": np.ones(width, np.float32),
         "eps": EPS,
         "cosines": np.ones((2, width // 2), np.float32),
         "sines": np.zeros((2, width // 2), np.float32),
@@ -113,7 +113,7 @@ def arrays(rows: int = 4, width: int = 32) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"gain": np.ones(31, np.float32)}, "gain does not fit"),
+        ({"weight": np.ones(31, np.float32)}, "weight does not fit"),
         ({"sines": None}, "cosines or sines alone"),
         ({"sines": np.zeros((2, 15), np.float32)}, "angles do not fit"),
         ({"heads": 3}, "heads do not divide"),

@@ -42,24 +42,24 @@ class Kernels:
         values: _Bits,
         starts: NDArray[np.int32] | None,
         totals: _Floats,
-        by_mixed: _Bits,
-        by_queries: _Bits,
-        by_keys: _Bits,
-        by_values: _Bits,
+        grad_mixed: _Bits,
+        grad_queries: _Bits,
+        grad_keys: _Bits,
+        grad_values: _Bits,
     ) -> None:
         """Write the gradients by queries, keys and values from the one by what was mixed."""
 
     def norm(
         self,
         x: _Floats | _Bits,
-        gain: _Floats,
+        weight: _Floats,
         eps: float,
         cosines: _Floats | None,
         sines: _Floats | None,
         heads: int,
         out: _Bits,
     ) -> None:
-        """Write x (rows, width) over its root mean square, times the gain; then rotated.
+        """Write x (rows, width) over its root mean square, times the weight; then rotated.
 
         The angles (count, width / 2) hold for ``heads`` rows each, and from the first again.
         """
@@ -67,13 +67,13 @@ class Kernels:
     def norm_back(
         self,
         x: _Floats | _Bits,
-        gain: _Floats,
+        weight: _Floats,
         eps: float,
         cosines: _Floats | None,
         sines: _Floats | None,
         heads: int,
-        by_out: _Bits,
-        by_x: _Floats | _Bits,
-        by_gain: _Floats,
+        grad_out: _Bits,
+        grad_x: _Floats | _Bits,
+        grad_weight: _Floats,
     ) -> None:
-        """Write the gradients by x, of its dtype, and by the gain."""
+        """Write the gradients by x, of its dtype, and by the weight."""

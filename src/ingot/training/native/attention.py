@@ -67,17 +67,17 @@ def _like_attend(
 
 @torch.library.custom_op("ingot::attend_backward", mutates_args=(), device_types="cpu")
 def _attend_backward(
-    q: Tensor, k: Tensor, v: Tensor, starts: Tensor | None, totals: Tensor, by_mixed: Tensor
+    q: Tensor, k: Tensor, v: Tensor, starts: Tensor | None, totals: Tensor, grad_mixed: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients by q, k and v from the one by what was mixed."""
     gradients: tuple[Tensor, Tensor, Tensor] = _like_attend_backward(
-        q, k, v, starts, totals, by_mixed
+        q, k, v, starts, totals, grad_mixed
     )
     kernels().attend_back(
         *map(bits, (q, k, v)),
         _array(starts),
         totals.numpy(),
-        bits(by_mixed),
+        bits(grad_mixed),
         *map(bits, gradients),
     )
     return gradients
@@ -95,9 +95,9 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
     ctx.mark_non_differentiable(output[1])
 
 
-def _backward(ctx: Any, by_mixed: Tensor, _by_totals: Tensor) -> tuple[Tensor | None, ...]:
-    by_q, by_k, by_v = _attend_backward(*ctx.saved_tensors, by_mixed)
-    return by_q, by_k, by_v, None
+def _backward(ctx: Any, grad_mixed: Tensor, _by_totals: Tensor) -> tuple[Tensor | None, ...]:
+    grad_q, grad_k, grad_v = _attend_backward(*ctx.saved_tensors, grad_mixed)
+    return grad_q, grad_k, grad_v, None
 
 
 _attend.register_autograd(_backward, setup_context=_keep)

@@ -107,8 +107,8 @@ void score(const Rows& queries, const Block& block, const Word* key_tiles, int64
 // Scratch memory of one thread.
 struct Scratch {
   Buffer<Word> key_tiles, key_pairs, value_tiles, value_pairs;
-  Buffer<Word> query_pairs, mixed_pairs, weight_pairs, slope_pairs;
-  Buffer<float> scores, slopes, rows, key_sums, value_sums;
+  Buffer<Word> query_pairs, mixed_pairs, weight_pairs, grad_pairs;
+  Buffer<float> scores, grad_scores, rows, key_sums, value_sums;
   Buffer<uint16_t> rounded;
 };
 
@@ -166,19 +166,19 @@ void forward_block(const Part& part, const Block& block, const Rows& queries, Sc
 
 // Turns scores and the weights' gradients of rows r and r + 1 into weights and the scores' own
 // gradients; rows past the block's count as zero.
-struct Slopes {
+struct GradRows {
   const Block& block;
   float scale;
   const float* totals;  // of the block's first row
   int64_t stride;       // of all that follows
-  float *scores, *slopes;
+  float *scores, *grad_scores;
   uint16_t* rounded;
-  Word *weight_pairs, *slope_pairs;
+  Word *weight_pairs, *grad_pairs;
 
   // Weights into `scores`; returns the sum of weight times gradient.
   float weigh(int64_t r) const {
     float* const s = scores + r * stride;
-    const float* const g = slopes + r * stride;
+    const float* const g = grad_scores + r * stride;
     F32x16 total = {};
     for (int64_t t = block.begin; t < block.end; t += 16) {
       const F32x16 raw = masked(block, r, t, s, scale);
@@ -193,15 +193,15 @@ struct Slopes {
     const bool both = r + 1 < block.rows;
     const float first = weigh(r), second = both ? weigh(r + 1) : 0.0f;
     for (int64_t t = block.begin; t < block.end; t += 16) {
-      F32x16 weight[2] = {}, slope[2] = {};
+      F32x16 weight[2] = {}, grad_score[2] = {};
       for (int i = 0; i < 1 + both; ++i) {
         const int64_t at = (r + i) * stride + t;
         weight[i] = load(scores + at);
-        slope[i] = weight[i] * (load(slopes + at) - (i ? second : first)) * scale;
-        store_rounded(rounded + at, slope[i]);
+        grad_score[i] = weight[i] * (load(grad_scores + at) - (i ? second : first)) * scale;
+        store_rounded(rounded + at, grad_score[i]);
       }
       store_words(weight_pairs + r / 2 * stride + t, weight[0], weight[1]);
-      store_words(slope_pairs + r / 2 * stride + t, slope[0], slope[1]);
+      store_words(grad_pairs + r / 2 * stride + t, grad_score[0], grad_score[1]);
     }
   }
 };
@@ -210,14 +210,14 @@ void backward_block(const Part& part, const Block& block, const Rows& queries, c
                     Scratch& own, float scale, const float* totals, uint16_t* query_gradients) {
   const int64_t width = part.shape.width, stride = up_to_16(part.shape.tokens);
   float* const scores = own.scores.at_least(kQueriesAtOnce * stride);
-  float* const slopes = own.slopes.at_least(kQueriesAtOnce * stride);
-  uint16_t* const rounded_slopes = own.rounded.at_least(kQueriesAtOnce * stride);
+  float* const grad_scores = own.grad_scores.at_least(kQueriesAtOnce * stride);
+  uint16_t* const rounded_grads = own.rounded.at_least(kQueriesAtOnce * stride);
   Word* const weight_pairs = own.weight_pairs.at_least(kQueriesAtOnce / 2 * stride);
-  Word* const slope_pairs = own.slope_pairs.at_least(kQueriesAtOnce / 2 * stride);
+  Word* const grad_pairs = own.grad_pairs.at_least(kQueriesAtOnce / 2 * stride);
   score(queries, block, own.key_tiles.get(), width, scores, stride);
-  score(mixed, block, own.value_tiles.get(), width, slopes, stride);
-  const Slopes rows{block,  scale,          totals + block.first, stride,     scores,
-                    slopes, rounded_slopes, weight_pairs,         slope_pairs};
+  score(mixed, block, own.value_tiles.get(), width, grad_scores, stride);
+  const GradRows rows{block,       scale,         totals + block.first, stride,    scores,
+                      grad_scores, rounded_grads, weight_pairs,         grad_pairs};
   for (int64_t r = 0; r < block.rows; r += 2) rows.differentiate(r);
 
   Word* const query_pairs = own.query_pairs.at_least(kQueriesAtOnce / 2 * width);
@@ -227,11 +227,11 @@ void backward_block(const Part& part, const Block& block, const Rows& queries, c
   const int64_t tokens = block.end - block.begin, pairs = (block.rows + 1) / 2;
   multiply({weight_pairs + block.begin, 1, stride}, {mixed_pairs, width, 16}, tokens, width / 16,
            pairs, {own.value_sums.get() + block.begin * width, width, true});
-  multiply({slope_pairs + block.begin, 1, stride}, {query_pairs, width, 16}, tokens, width / 16,
+  multiply({grad_pairs + block.begin, 1, stride}, {query_pairs, width, 16}, tokens, width / 16,
            pairs, {own.key_sums.get() + block.begin * width, width, true});
 
   float* const sums = own.rows.at_least(kQueriesAtOnce * width);
-  multiply({words(rounded_slopes + block.begin), stride / 2, 1},
+  multiply({words(rounded_grads + block.begin), stride / 2, 1},
            {own.key_pairs.get() + block.begin / 2 * width, width, 16}, block.rows, width / 16,
            tokens / 2, {sums, width, false});
   for (int64_t r = 0; r < block.rows; ++r)

@@ -63,13 +63,14 @@ AttentionInput input_of(const Heads& queries, const Heads& keys, const Heads& va
 }
 
 template <class Value>
-NormShape checked_norm(const Array<const Value, 2>& x, float eps, const Array<const float, 1>& gain,
-                       const Angles& cosines, const Angles& sines, int64_t heads) {
+NormShape checked_norm(const Array<const Value, 2>& x, float eps,
+                       const Array<const float, 1>& weight, const Angles& cosines,
+                       const Angles& sines, int64_t heads) {
   const auto rows = static_cast<int64_t>(x.shape(0)), width = static_cast<int64_t>(x.shape(1));
   demand(supported(), "this CPU has no products of bfloat16");
   demand(width > 0 && width % (cosines ? 32 : 16) == 0,
          "a row is a multiple of 16 wide, of 32 where it is rotated");
-  demand(static_cast<int64_t>(gain.shape(0)) == width, "the gain does not fit the rows");
+  demand(static_cast<int64_t>(weight.shape(0)) == width, "the weight does not fit the rows");
   demand(cosines.has_value() == sines.has_value(), "there are cosines or sines alone");
   demand(heads > 0 && rows % heads == 0, "the heads do not divide the rows");
   if (cosines)
@@ -93,29 +94,29 @@ class TrainingKernels {
   explicit TrainingKernels(int threads) : pool_(*new ThreadPool(threads)) {}
 
   template <class Value>
-  void norm(const Array<const Value, 2>& x, const Array<const float, 1>& gain, float eps,
+  void norm(const Array<const Value, 2>& x, const Array<const float, 1>& weight, float eps,
             const Angles& cosines, const Angles& sines, int64_t heads,
             const Array<uint16_t, 2>& out) {
-    const NormShape shape = checked_norm(x, eps, gain, cosines, sines, heads);
+    const NormShape shape = checked_norm(x, eps, weight, cosines, sines, heads);
     demand(alike<2>(x, out), "the output has the wrong shape");
     nb::gil_scoped_release released;
     const std::lock_guard<std::mutex> turn(mutex_);
-    norm_forward(pool_, shape, x.data(), gain.data(), rotation_of(cosines, sines, heads),
+    norm_forward(pool_, shape, x.data(), weight.data(), rotation_of(cosines, sines, heads),
                  out.data());
   }
 
   template <class Value>
-  void norm_back(const Array<const Value, 2>& x, const Array<const float, 1>& gain, float eps,
+  void norm_back(const Array<const Value, 2>& x, const Array<const float, 1>& weight, float eps,
                  const Angles& cosines, const Angles& sines, int64_t heads,
-                 const Array<const uint16_t, 2>& by_out, const Array<Value, 2>& by_x,
-                 const Array<float, 1>& by_gain) {
-    const NormShape shape = checked_norm(x, eps, gain, cosines, sines, heads);
-    demand(alike<2>(x, by_out) && alike<2>(x, by_x) && by_gain.shape(0) == gain.shape(0),
+                 const Array<const uint16_t, 2>& grad_out, const Array<Value, 2>& grad_x,
+                 const Array<float, 1>& grad_weight) {
+    const NormShape shape = checked_norm(x, eps, weight, cosines, sines, heads);
+    demand(alike<2>(x, grad_out) && alike<2>(x, grad_x) && grad_weight.shape(0) == weight.shape(0),
            "a gradient has the wrong shape");
     nb::gil_scoped_release released;
     const std::lock_guard<std::mutex> turn(mutex_);
-    norm_backward(pool_, shape, x.data(), gain.data(), rotation_of(cosines, sines, heads),
-                  by_out.data(), by_x.data(), by_gain.data());
+    norm_backward(pool_, shape, x.data(), weight.data(), rotation_of(cosines, sines, heads),
+                  grad_out.data(), grad_x.data(), grad_weight.data());
   }
 
   void attend(const Heads& queries, const Heads& keys, const Heads& values, const Starts& starts,
@@ -130,17 +131,18 @@ class TrainingKernels {
   }
 
   void attend_back(const Heads& queries, const Heads& keys, const Heads& values,
-                   const Starts& starts, const Array<const float, 3>& totals, const Heads& by_mixed,
-                   const HeadsOut& by_queries, const HeadsOut& by_keys, const HeadsOut& by_values) {
+                   const Starts& starts, const Array<const float, 3>& totals,
+                   const Heads& grad_mixed, const HeadsOut& grad_queries, const HeadsOut& grad_keys,
+                   const HeadsOut& grad_values) {
     const AttentionShape shape = checked_shape(queries, keys, values, starts);
-    demand(alike<4>(by_mixed, queries) && alike<4>(by_queries, queries) &&
-               alike<4>(by_keys, keys) && alike<4>(by_values, keys),
+    demand(alike<4>(grad_mixed, queries) && alike<4>(grad_queries, queries) &&
+               alike<4>(grad_keys, keys) && alike<4>(grad_values, keys),
            "a gradient has the wrong shape");
     check_totals(shape, totals);
     nb::gil_scoped_release released;
     const std::lock_guard<std::mutex> turn(mutex_);
     attend_backward(pool_, shape, input_of(queries, keys, values, starts), totals.data(),
-                    {by_mixed.data(), by_queries.data(), by_keys.data(), by_values.data()});
+                    {grad_mixed.data(), grad_queries.data(), grad_keys.data(), grad_values.data()});
   }
 
  private:
@@ -165,12 +167,12 @@ template <class Value>
 void bind_norm(nb::class_<ingot::TrainingKernels>& kernels) {
   kernels
       .def("norm", &ingot::TrainingKernels::norm<Value>, nb::arg("x").noconvert(),
-           nb::arg("gain").noconvert(), "eps"_a, nb::arg("cosines").noconvert().none(),
+           nb::arg("weight").noconvert(), "eps"_a, nb::arg("cosines").noconvert().none(),
            nb::arg("sines").noconvert().none(), "heads"_a, nb::arg("out").noconvert())
       .def("norm_back", &ingot::TrainingKernels::norm_back<Value>, nb::arg("x").noconvert(),
-           nb::arg("gain").noconvert(), "eps"_a, nb::arg("cosines").noconvert().none(),
-           nb::arg("sines").noconvert().none(), "heads"_a, nb::arg("by_out").noconvert(),
-           nb::arg("by_x").noconvert(), nb::arg("by_gain").noconvert());
+           nb::arg("weight").noconvert(), "eps"_a, nb::arg("cosines").noconvert().none(),
+           nb::arg("sines").noconvert().none(), "heads"_a, nb::arg("grad_out").noconvert(),
+           nb::arg("grad_x").noconvert(), nb::arg("grad_weight").noconvert());
 }
 
 }  // namespace
@@ -188,8 +190,8 @@ NB_MODULE(_kernels, m) {
       .def("attend_back", &TrainingKernels::attend_back, nb::arg("queries").noconvert(),
            nb::arg("keys").noconvert(), nb::arg("values").noconvert(),
            nb::arg("starts").noconvert().none(), nb::arg("totals").noconvert(),
-           nb::arg("by_mixed").noconvert(), nb::arg("by_queries").noconvert(),
-           nb::arg("by_keys").noconvert(), nb::arg("by_values").noconvert());
+           nb::arg("grad_mixed").noconvert(), nb::arg("grad_queries").noconvert(),
+           nb::arg("grad_keys").noconvert(), nb::arg("grad_values").noconvert());
   bind_norm<float>(kernels);
   bind_norm<uint16_t>(kernels);
 }

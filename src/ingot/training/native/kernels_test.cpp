@@ -63,11 +63,11 @@ void test_attention(ThreadPool& pool, const AttentionShape& s, bool bounded) {
     for (size_t i = 0; i < starts.size(); ++i)
       starts[i] = static_cast<int32_t>(random() % (i % static_cast<size_t>(s.tokens) + 1));
   const AttentionInput input{q.data(), k.data(), v.data(), bounded ? starts.data() : nullptr};
-  Bits mixed(q.size()), by_q(q.size()), by_k(k.size()), by_v(v.size());
+  Bits mixed(q.size()), grad_q(q.size()), grad_k(k.size()), grad_v(v.size());
   std::vector<float> totals(static_cast<size_t>(s.windows * s.query_heads * s.tokens));
   attend_forward(pool, s, input, {mixed.data(), totals.data()});
   attend_backward(pool, s, input, totals.data(),
-                  {by.data(), by_q.data(), by_k.data(), by_v.data()});
+                  {by.data(), grad_q.data(), grad_k.data(), grad_v.data()});
 
   std::vector<double> out(q.size()), dq(q.size()), dk(k.size()), dv(v.size());
   const double scale = 1 / std::sqrt(static_cast<double>(s.width));
@@ -88,19 +88,19 @@ void test_attention(ThreadPool& pool, const AttentionShape& s, bool bounded) {
           return sum;
         };
         const int64_t first = starts[static_cast<size_t>(b * s.tokens + i)];
-        std::vector<double> p, slope;
+        std::vector<double> p, grad_weights;
         double total = 0, mean = 0;
         for (int64_t t = first; t <= i; ++t)
           p.push_back(std::exp(dot(q, row(i), k, key(t)) * scale));
         for (const double weight : p) total += weight;
         for (double& weight : p) weight /= total;
         for (int64_t t = first; t <= i; ++t) {
-          slope.push_back(dot(by, row(i), v, key(t)));
-          mean += slope.back() * p[static_cast<size_t>(t - first)];
+          grad_weights.push_back(dot(by, row(i), v, key(t)));
+          mean += grad_weights.back() * p[static_cast<size_t>(t - first)];
         }
         for (int64_t t = first; t <= i; ++t) {
           const double weight = p[static_cast<size_t>(t - first)];
-          const double ds = weight * (slope[static_cast<size_t>(t - first)] - mean) * scale;
+          const double ds = weight * (grad_weights[static_cast<size_t>(t - first)] - mean) * scale;
           for (size_t d = 0; d < static_cast<size_t>(w); ++d) {
             out[row(i) + d] += weight * number(v[key(t) + d]);
             dv[key(t) + d] += weight * number(by[row(i) + d]);
@@ -110,10 +110,10 @@ void test_attention(ThreadPool& pool, const AttentionShape& s, bool bounded) {
         }
       }
   demand(close(mixed, out), "what is mixed");
-  demand(close(by_v, dv), "the gradient by values");
+  demand(close(grad_v, dv), "the gradient by values");
   if (s.tokens == 1) return;  // there the other gradients are zero
-  demand(close(by_q, dq), "the gradient by queries");
-  demand(close(by_k, dk), "the gradient by keys");
+  demand(close(grad_q, dq), "the gradient by queries");
+  demand(close(grad_k, dk), "the gradient by keys");
 }
 
 template <class Value>
@@ -122,20 +122,20 @@ void test_norm(ThreadPool& pool, const std::vector<Value>& x, int64_t width, boo
   const int64_t rows = size / width, half = width / 2, heads = 2, count = 2;
   std::mt19937 random(3);
   const Bits by = random_bits(random, size), drawn = random_bits(random, width);
-  std::vector<float> gain, cosines, sines, by_gain(static_cast<size_t>(width));
-  for (const uint16_t bits : drawn) gain.push_back(static_cast<float>(number(bits)));
+  std::vector<float> weight, cosines, sines, grad_weight(static_cast<size_t>(width));
+  for (const uint16_t bits : drawn) weight.push_back(static_cast<float>(number(bits)));
   for (int64_t i = 0; i < count * half; ++i) {
     cosines.push_back(std::cos(static_cast<float>(i)));
     sines.push_back(std::sin(static_cast<float>(i)));
   }
   const Rotation rotation{rotated ? cosines.data() : nullptr, sines.data(), count, heads};
   Bits out(x.size());
-  std::vector<Value> by_x(x.size());
-  norm_forward(pool, {rows, width, 1e-6f}, x.data(), gain.data(), rotation, out.data());
-  norm_backward(pool, {rows, width, 1e-6f}, x.data(), gain.data(), rotation, by.data(), by_x.data(),
-                by_gain.data());
+  std::vector<Value> grad_x(x.size());
+  norm_forward(pool, {rows, width, 1e-6f}, x.data(), weight.data(), rotation, out.data());
+  norm_backward(pool, {rows, width, 1e-6f}, x.data(), weight.data(), rotation, by.data(),
+                grad_x.data(), grad_weight.data());
 
-  std::vector<double> y(x.size()), dx(x.size()), dgain(static_cast<size_t>(width));
+  std::vector<double> y(x.size()), dx(x.size()), dweight(static_cast<size_t>(width));
   for (int64_t row = 0; row < rows; ++row) {
     const auto at = [&](int64_t i) { return static_cast<size_t>(row * width + i); };
     double squares = 0, mean = 0;
@@ -147,22 +147,22 @@ void test_norm(ThreadPool& pool, const std::vector<Value>& x, int64_t width, boo
       const auto angle = static_cast<size_t>(row / heads % count * half + i % half);
       const double c = rotated ? cosines[angle] : 1, s = rotated ? sines[angle] : 0;
       const double sign = i < half ? -1 : 1;
-      y[at(i)] = r * (number(x[at(i)]) * gain[one] * c +
-                      sign * number(x[at(static_cast<int64_t>(other))]) * gain[other] * s);
+      y[at(i)] = r * (number(x[at(i)]) * weight[one] * c +
+                      sign * number(x[at(static_cast<int64_t>(other))]) * weight[other] * s);
       g[one] = number(by[at(i)]) * c - sign * number(by[at(static_cast<int64_t>(other))]) * s;
     }
     for (int64_t i = 0; i < width; ++i) {
       const size_t one = static_cast<size_t>(i);
-      dgain[one] += g[one] * number(x[at(i)]) * r;
-      mean += g[one] * gain[one] * number(x[at(i)]) * r / static_cast<double>(width);
+      dweight[one] += g[one] * number(x[at(i)]) * r;
+      mean += g[one] * weight[one] * number(x[at(i)]) * r / static_cast<double>(width);
     }
     for (int64_t i = 0; i < width; ++i)
-      dx[at(i)] = r * (g[static_cast<size_t>(i)] * gain[static_cast<size_t>(i)] -
+      dx[at(i)] = r * (g[static_cast<size_t>(i)] * weight[static_cast<size_t>(i)] -
                        number(x[at(i)]) * r * mean);
   }
   demand(close(out, y), "what is normalised");
-  demand(close(by_x, dx), "the gradient by what is normalised");
-  demand(close(by_gain, dgain), "the gradient by the gain");
+  demand(close(grad_x, dx), "the gradient by what is normalised");
+  demand(close(grad_weight, dweight), "the gradient by the weight");
 }
 
 }  // namespace

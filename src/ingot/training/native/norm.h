@@ -22,13 +22,14 @@ struct Rotation {
 
 // out (rows, width), bfloat16.
 template <class Value>
-void norm_forward(ThreadPool& pool, const NormShape& shape, const Value* x, const float* gain,
+void norm_forward(ThreadPool& pool, const NormShape& shape, const Value* x, const float* weight,
                   const Rotation& rotation, uint16_t* out);
 
-// The gradients by x, of its kind, and by the gain, from the one by `out`. The same bits whatever
+// The gradients by x, of its kind, and by the weight, from the one by `out`. The same bits whatever
 // the number of threads.
 template <class Value>
-void norm_backward(ThreadPool& pool, const NormShape& shape, const Value* x, const float* gain,
-                   const Rotation& rotation, const uint16_t* by_out, Value* by_x, float* by_gain);
+void norm_backward(ThreadPool& pool, const NormShape& shape, const Value* x, const float* weight,
+                   const Rotation& rotation, const uint16_t* grad_out, Value* grad_x,
+                   float* grad_weight);
 
 }  // namespace ingot

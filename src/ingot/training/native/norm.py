@@ -1,7 +1,7 @@
 """RMSNorm in one pass each way, with the rotation of queries and keys, on CPUs with kernels for it.
 
-Each pass reads a row once from memory and rounds to bfloat16 once, and the gain's gradient is added
-up on the way; PyTorch takes several passes, and compiled ones add it up column by column.
+Each pass reads a row once from memory and rounds to bfloat16 once, and the weight's gradient is
+added up on the way; PyTorch takes several passes, and compiled ones add it up column by column.
 Sources: RMSNorm, arXiv:1910.07467; rotary position embedding, arXiv:2104.09864.
 """
 
@@ -17,26 +17,26 @@ from torch import Tensor
 from ingot.training.native import bits, kernels
 
 
-def norm(x: Tensor, gain: Tensor, eps: float) -> Tensor:
+def norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """Normalise the last dimension of x, float32 or bfloat16; the result is bfloat16."""
-    normed: Tensor = _norm(x, gain, None, None, eps)
+    normed: Tensor = _norm(x, weight, None, None, eps)
     return normed
 
 
-def norm_and_rotate(x: Tensor, gain: Tensor, eps: float, angles: tuple[Tensor, Tensor]) -> Tensor:
+def norm_and_rotate(x: Tensor, weight: Tensor, eps: float, angles: tuple[Tensor, Tensor]) -> Tensor:
     """Normalise x (..., T, heads, K), then turn its pairs by cosines and sines (..., T, 1, K/2)."""
-    turned: Tensor = _norm(x, gain, *angles, eps)
-    return turned
+    rotated: Tensor = _norm(x, weight, *angles, eps)
+    return rotated
 
 
 @torch.library.custom_op("ingot::norm", mutates_args=(), device_types="cpu")
 def _norm(
-    x: Tensor, gain: Tensor, cosines: Tensor | None, sines: Tensor | None, eps: float
+    x: Tensor, weight: Tensor, cosines: Tensor | None, sines: Tensor | None, eps: float
 ) -> Tensor:
-    out: Tensor = _like_norm(x, gain, cosines, sines, eps)
+    out: Tensor = _like_norm(x, weight, cosines, sines, eps)
     kernels().norm(
         _rows(x),
-        _gain(gain),
+        _norm_weight(weight),
         eps,
         *_angles(cosines, sines),
         _heads(x, cosines),
@@ -47,7 +47,7 @@ def _norm(
 
 @_norm.register_fake
 def _like_norm(
-    x: Tensor, _gain: Tensor, _cosines: Tensor | None, _sines: Tensor | None, _eps: float
+    x: Tensor, _weight: Tensor, _cosines: Tensor | None, _sines: Tensor | None, _eps: float
 ) -> Tensor:
     return x.new_empty(x.shape, dtype=torch.bfloat16)
 
@@ -55,37 +55,37 @@ def _like_norm(
 @torch.library.custom_op("ingot::norm_backward", mutates_args=(), device_types="cpu")
 def _norm_backward(
     x: Tensor,
-    gain: Tensor,
+    weight: Tensor,
     cosines: Tensor | None,
     sines: Tensor | None,
     eps: float,
-    by_out: Tensor,
+    grad_out: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Return the gradients by x and by the gain."""
-    by_x, by_gain = _like_norm_backward(x, gain, cosines, sines, eps, by_out)
+    """Return the gradients by x and by the weight."""
+    grad_x, grad_weight = _like_norm_backward(x, weight, cosines, sines, eps, grad_out)
     kernels().norm_back(
         _rows(x),
-        _gain(gain),
+        _norm_weight(weight),
         eps,
         *_angles(cosines, sines),
         _heads(x, cosines),
-        _rows(by_out),
-        _rows(by_x),
-        by_gain.numpy(),
+        _rows(grad_out),
+        _rows(grad_x),
+        grad_weight.numpy(),
     )
-    return by_x, by_gain
+    return grad_x, grad_weight
 
 
 @_norm_backward.register_fake
 def _like_norm_backward(
     x: Tensor,
-    gain: Tensor,
+    weight: Tensor,
     _cosines: Tensor | None,
     _sines: Tensor | None,
     _eps: float,
     _by_out: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    return x.new_empty(x.shape), gain.new_empty(gain.shape)
+    return x.new_empty(x.shape), weight.new_empty(weight.shape)
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
@@ -93,9 +93,9 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: A
     ctx.eps = inputs[4]
 
 
-def _backward(ctx: Any, by_out: Tensor) -> tuple[Tensor | None, ...]:
-    by_x, by_gain = _norm_backward(*ctx.saved_tensors, ctx.eps, by_out)
-    return by_x, by_gain, None, None, None
+def _backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
+    grad_x, grad_weight = _norm_backward(*ctx.saved_tensors, ctx.eps, grad_out)
+    return grad_x, grad_weight, None, None, None
 
 
 _norm.register_autograd(_backward, setup_context=_keep)
@@ -106,9 +106,9 @@ def _rows(x: Tensor) -> NDArray[np.float32] | NDArray[np.uint16]:
     return bits(rows) if x.dtype is torch.bfloat16 else rows.detach().numpy()
 
 
-def _gain(gain: Tensor) -> NDArray[np.float32]:
+def _norm_weight(weight: Tensor) -> NDArray[np.float32]:
     # Copied: FSDP2 frees a gathered weight's memory, which it cannot once NumPy has seen it.
-    return gain.detach().clone().numpy()
+    return weight.detach().clone().numpy()
 
 
 def _heads(x: Tensor, cosines: Tensor | None) -> int:

@@ -11,7 +11,7 @@ namespace {
 void put(float* out, F32x16 x) { store(out, x); }
 void put(uint16_t* out, F32x16 x) { store_rounded(out, x); }
 
-// Rows that one thread takes at a time and whose gain's gradients are added up first: what fits
+// Rows that one thread takes at a time and whose weight's gradients are added up first: what fits
 // into its second cache. It depends on the width alone, and so do the sums.
 int64_t rows_at_once(const NormShape& shape) {
   return std::max<int64_t>(1, (int64_t{1} << 16) / shape.width);
@@ -50,7 +50,7 @@ void rotate_pairs(const Rotation& rotation, int64_t row, int64_t half, float dir
 }  // namespace
 
 template <class Value>
-void norm_forward(ThreadPool& pool, const NormShape& shape, const Value* x, const float* gain,
+void norm_forward(ThreadPool& pool, const NormShape& shape, const Value* x, const float* weight,
                   const Rotation& rotation, uint16_t* out) {
   for_rows(pool, shape, [&](int64_t, int64_t begin, int64_t end) {
     thread_local Buffer<float> scratch;
@@ -59,7 +59,7 @@ void norm_forward(ThreadPool& pool, const NormShape& shape, const Value* x, cons
       const Value* const from = x + row * shape.width;
       const float scale = inverse_rms(shape, from);
       for (int64_t k = 0; k < shape.width; k += 16)
-        store(y + k, load_cached(from + k) * scale * load(gain + k));
+        store(y + k, load_cached(from + k) * scale * load(weight + k));
       if (rotation.cosines) rotate_pairs(rotation, row, shape.width / 2, 1.0f, y);
       for (int64_t k = 0; k < shape.width; k += 16)
         store_rounded(out + row * shape.width + k, load(y + k));
@@ -68,8 +68,9 @@ void norm_forward(ThreadPool& pool, const NormShape& shape, const Value* x, cons
 }
 
 template <class Value>
-void norm_backward(ThreadPool& pool, const NormShape& shape, const Value* x, const float* gain,
-                   const Rotation& rotation, const uint16_t* by_out, Value* by_x, float* by_gain) {
+void norm_backward(ThreadPool& pool, const NormShape& shape, const Value* x, const float* weight,
+                   const Rotation& rotation, const uint16_t* grad_out, Value* grad_x,
+                   float* grad_weight) {
   const int64_t width = shape.width, step = rows_at_once(shape);
   const int64_t parts = (shape.rows + step - 1) / step;
   Buffer<float> memory;
@@ -81,27 +82,27 @@ void norm_backward(ThreadPool& pool, const NormShape& shape, const Value* x, con
     std::fill_n(own, width, 0.0f);
     for (int64_t row = begin; row < end; ++row) {
       const Value* const from = x + row * width;
-      for (int64_t k = 0; k < width; k += 16) store(g + k, load_bf16(by_out + row * width + k));
+      for (int64_t k = 0; k < width; k += 16) store(g + k, load_bf16(grad_out + row * width + k));
       if (rotation.cosines) rotate_pairs(rotation, row, width / 2, -1.0f, g);
       const float scale = inverse_rms(shape, from);
       F32x16 product = {};
       for (int64_t k = 0; k < width; k += 16) {
-        const F32x16 normed = load_cached(from + k) * scale, slope = load(g + k);
-        store(own + k, multiply_add(slope, normed, load(own + k)));
-        const F32x16 scaled = slope * load(gain + k);
+        const F32x16 normed = load_cached(from + k) * scale, grad = load(g + k);
+        store(own + k, multiply_add(grad, normed, load(own + k)));
+        const F32x16 scaled = grad * load(weight + k);
         product = multiply_add(scaled, normed, product);
         store(g + k, scaled);
       }
       const float mean = sum(product) / static_cast<float>(width);
       for (int64_t k = 0; k < width; k += 16) {
         const F32x16 normed = load_cached(from + k) * scale;
-        put(by_x + row * width + k, (load(g + k) - normed * mean) * scale);
+        put(grad_x + row * width + k, (load(g + k) - normed * mean) * scale);
       }
     }
   });
-  std::fill_n(by_gain, width, 0.0f);
+  std::fill_n(grad_weight, width, 0.0f);
   for (int64_t part = 0; part < parts; ++part)
-    for (int64_t k = 0; k < width; ++k) by_gain[k] += sums[part * width + k];
+    for (int64_t k = 0; k < width; ++k) grad_weight[k] += sums[part * width + k];
 }
 
 template void norm_forward(ThreadPool&, const NormShape&, const float*, const float*,
