@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,6 +65,28 @@ def test_a_file_is_not_a_folder(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="choose another --folder"):
         DemoFolder(path, 20.0)
     assert path.read_text() == "mine"
+
+
+def test_a_run_that_another_process_trains_is_left_alone(demo: Path) -> None:
+    """FAULTS D3."""
+    before, folder = tree(demo), DemoFolder(demo, 40.0)
+    hold = (
+        "import sys; from pathlib import Path; from ingot.errors import UsageError;"
+        "from ingot.folder_lock import folder_locked\n"
+        "with folder_locked(Path(sys.argv[1]), UsageError, 'is being trained'):"
+        " print(flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(demo)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(UsageError, match=f"is being trained.*process {holder.pid}"):
+            folder.clear(open_run(demo))
+        holder.kill()
+    assert {name: data for name, data in tree(demo).items() if name != ".lock"} == before
+    folder.clear(open_run(demo))  # the lock of a killed process is in nobody's way
+    assert not folder.has_run
 
 
 def test_its_own_run_is_removed_whole_and_a_crash_leaves_nothing_in_the_way(demo: Path) -> None:

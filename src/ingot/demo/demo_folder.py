@@ -15,12 +15,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ingot.artifact import open_ingot
 from ingot.errors import ArtifactError, UsageError, from_validation
 from ingot.files import write_atomic
-from ingot.folder_lock import LOCK
+from ingot.folder_lock import LOCK, folder_locked
 from ingot.training.run_folder.run import RECIPE, RECORD, TOKENIZER, Run, edited_recipe
 
 _MARKER = "demo.json"
+_KEPT = frozenset({_MARKER, LOCK})
 _RUN_FILES = frozenset(
-    {RECORD, RECIPE, TOKENIZER, LOCK, "corpus", "checkpoints", "metrics.jsonl", "tensorboard"}
+    {RECORD, RECIPE, TOKENIZER, "corpus", "checkpoints", "metrics.jsonl", "tensorboard"}
 )
 
 
@@ -83,12 +84,16 @@ class DemoFolder:
             run: The run, if one was begun.
 
         Raises:
-            UsageError: the folder holds a file of the user's, or the user changed the run;
-                nothing was removed.
+            UsageError: the folder holds a file of the user's, the user changed the run, or
+                another process trains it; nothing was removed.
         """
+        with folder_locked(self.path, UsageError, "is being trained"):
+            self._clear(run)
+
+    def _clear(self, run: Run | None) -> None:
         where, fix = self.path, "remove the folder yourself, or choose another --folder"
         names = {path.name for path in self.path.iterdir()}
-        for name in sorted(name for name in names if not _is_of_run(name) and name != _MARKER):
+        for name in sorted(name for name in names if not _is_of_run(name) and name not in _KEPT):
             raise UsageError(
                 "was not made by ingot demo, so the folder is left as it is",
                 where=where / name,
