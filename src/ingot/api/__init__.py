@@ -1,4 +1,4 @@
-"""Python API: training and inference, one module for each phase.
+"""The Python API: one module for training, one for inference, and their parts.
 
 A phase is imported when it is first used: loading an ingot does not import PyTorch.
 """

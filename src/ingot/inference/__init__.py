@@ -1,4 +1,4 @@
-"""Phase 2, inference: batched generation from a frozen model; imports no PyTorch."""
+"""Phase 2, inference: batched generation from a sealed model."""
 
 from ingot.inference.config import EngineConfig
 from ingot.inference.engine import Engine, QueueFull

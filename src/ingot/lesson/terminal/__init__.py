@@ -1,1 +1,1 @@
-"""The lesson in the terminal: scenes, drawing and questions."""
+"""The lesson in the terminal: sections, drawing and questions."""

@@ -1,1 +1,1 @@
-"""Access control: API keys, admission, rate limits and the tracing of a request."""
+"""Access control: API keys, admission, rate limits, requests in flight and their tracing."""

@@ -1,1 +1,1 @@
-"""The server side of the engine: loaded models, mailboxes to their threads, output streams."""
+"""Between routes and engine: served models, prompts, grammars, output streams, responses."""

@@ -1,1 +1,1 @@
-"""Run monitoring: events, metrics, trackers, plots and cost."""
+"""Run monitoring: events, metrics, trackers, plots, the live view and the list of runs."""
