@@ -67,6 +67,12 @@ def freeze_random(out: Path, config: ModelConfig, tokenizer: Tokenizer, kind: Fo
         else np.ones(size, np.float32)
         for name, size in config.tensor_shapes().items()
     }
+    # A trained model hardly ever breaks a character, random weights in a vocabulary of single
+    # bytes at every second token, and each is sampled again: scores of zero are never the highest.
+    broken = [i for i in range(tokenizer.vocab_size) if "\ufffd" in tokenizer.decode([i])]
+    weights["lm_head.weight" if "lm_head.weight" in weights else "model.embed_tokens.weight"][
+        broken
+    ] = 0
     # int4 with 64 inputs a scale: 4.5 bits a weight, as llama.cpp's Q4_0 has.
     group = 64 if kind == "int4" else None
     quantized = None if kind == "bf16" else round_model(weights, config, Scheme(kind, group))
