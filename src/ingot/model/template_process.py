@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import selectors
 import subprocess
-import sys
 import threading
-import time
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ingot.errors import ArtifactError, ResourceError, UsageError
+from ingot.worker_process import end_worker, exchange, start_worker
 
 _WORKER = Path(__file__).with_name("template_worker.py")
 _PATIENCE = 30.0  # seconds beyond the worker's own limit, as a loaded machine may be slow
-_READ = 1 << 16
 
 
 class TemplateProcess:
@@ -73,23 +68,13 @@ class TemplateProcess:
 
     def _start(self) -> subprocess.Popen[bytes]:
         try:
-            process = subprocess.Popen(  # noqa: S603  our own script, no shell
-                [sys.executable, "-I", str(_WORKER)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env={},
-                start_new_session=True,  # Ctrl-C in a terminal is not meant for it
-            )
+            process = start_worker(_WORKER)
         except OSError as error:
             raise ResourceError(
                 f"cannot start a process for it ({error.strerror})", where=self._where
             ) from error
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                os.set_blocking(pipe.fileno(), False)
         self._process = process
-        self._finalizer = weakref.finalize(self, _end, process)
+        self._finalizer = weakref.finalize(self, end_worker, process)
         self._exchange(process, self._setup)
         return process
 
@@ -101,7 +86,7 @@ class TemplateProcess:
     def _exchange(self, process: subprocess.Popen[bytes], data: bytes) -> dict[str, Any]:
         """Send one line and return the reply; raise the error that it reports."""
         try:
-            line = _converse(process, data, time.monotonic() + self._seconds + _PATIENCE)
+            line = exchange(process, data, self._seconds + _PATIENCE, _is_whole)
         except BaseException:
             self._stop()
             raise
@@ -128,37 +113,6 @@ class TemplateProcess:
         )
 
 
-def _converse(process: subprocess.Popen[bytes], data: bytes, deadline: float) -> bytes | None:
-    """Write ``data`` and read one line; None if the process is gone or the deadline passes."""
-    if process.stdin is None or process.stdout is None:
-        return None
-    stdin, stdout = process.stdin.fileno(), process.stdout.fileno()
-    unsent, received = memoryview(data), bytearray()
-    with selectors.DefaultSelector() as ready:
-        ready.register(stdin, selectors.EVENT_WRITE)
-        ready.register(stdout, selectors.EVENT_READ)
-        while (left := deadline - time.monotonic()) > 0:
-            for key, _ in ready.select(left):
-                if key.fd == stdin:
-                    try:
-                        unsent = unsent[os.write(stdin, unsent) :]
-                    except BrokenPipeError:
-                        return None
-                    if not unsent:
-                        ready.unregister(stdin)
-                else:
-                    block = os.read(stdout, _READ)
-                    received += block
-                    if not block or block.endswith(b"\n"):
-                        return bytes(received) if block else None
-    return None
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            with contextlib.suppress(OSError):
-                pipe.close()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=5)
+def _is_whole(received: bytearray) -> bool:
+    """Tell whether a reply, which is one line, is there."""
+    return received.endswith(b"\n")

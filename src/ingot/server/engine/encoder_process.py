@@ -6,13 +6,8 @@ Python objects does not, and a thread of low priority that holds the GIL holds u
 
 from __future__ import annotations
 
-import contextlib
-import os
-import selectors
 import subprocess
-import sys
 import threading
-import time
 import weakref
 from pathlib import Path
 
@@ -21,10 +16,11 @@ from numpy.typing import NDArray
 
 from ingot.errors import ArtifactError, ResourceError
 from ingot.model import Tokenizer
+from ingot.worker_process import end_worker, exchange, start_worker
 
 _WORKER = Path(__file__).with_name("encoder_worker.py")
 _PATIENCE_S = 120.0  # a megabyte takes 1.5 s, and ten times as long where all CPUs are busy
-_READ = 1 << 18
+_LENGTH = 8  # bytes of the length in front of a message
 
 
 class EncoderProcess:
@@ -76,23 +72,13 @@ class EncoderProcess:
 
     def _start(self) -> subprocess.Popen[bytes]:
         try:
-            process = subprocess.Popen(  # noqa: S603  our own script, no shell
-                [sys.executable, "-I", str(_WORKER)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env={},
-                start_new_session=True,  # Ctrl-C in a terminal is not meant for it
-            )
+            process = start_worker(_WORKER)
         except OSError as error:
             raise ResourceError(
                 f"cannot start a process for it ({error.strerror})", where="tokenizer.json"
             ) from error
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                os.set_blocking(pipe.fileno(), False)
         self._process = process
-        self._finalizer = weakref.finalize(self, _end, process)
+        self._finalizer = weakref.finalize(self, end_worker, process)
         _converse(process, [self._setup, b""])  # an empty text, to learn that it works
         return process
 
@@ -104,41 +90,12 @@ class EncoderProcess:
 
 def _converse(process: subprocess.Popen[bytes], messages: list[bytes]) -> bytes | None:
     """Send messages and return the answer; None if the process is gone or takes too long."""
-    if process.stdin is None or process.stdout is None:
-        return None
-    stdin, stdout = process.stdin.fileno(), process.stdout.fileno()
-    unsent = memoryview(b"".join(len(m).to_bytes(8, "little") + m for m in messages))
-    received = bytearray()
-    deadline = time.monotonic() + _PATIENCE_S
-    with selectors.DefaultSelector() as ready:
-        ready.register(stdin, selectors.EVENT_WRITE)
-        ready.register(stdout, selectors.EVENT_READ)
-        while (left := deadline - time.monotonic()) > 0:
-            for key, _ in ready.select(left):
-                if key.fd == stdin:
-                    try:
-                        unsent = unsent[os.write(stdin, unsent) :]
-                    except BrokenPipeError:
-                        return None
-                    if not unsent:
-                        ready.unregister(stdin)
-                    continue
-                block = os.read(stdout, _READ)
-                received += block
-                if not block:
-                    return None
-                if len(received) >= 8 and len(received) - 8 == int.from_bytes(
-                    received[:8], "little"
-                ):
-                    return bytes(received[8:])
-    return None
+    data = b"".join(len(message).to_bytes(_LENGTH, "little") + message for message in messages)
+    reply = exchange(process, data, _PATIENCE_S, _is_whole)
+    return None if reply is None else reply[_LENGTH:]
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            with contextlib.suppress(OSError):
-                pipe.close()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=5)
+def _is_whole(received: bytearray) -> bool:
+    """Tell whether a message is there, behind its length."""
+    length = int.from_bytes(received[:_LENGTH], "little")
+    return len(received) >= _LENGTH and len(received) - _LENGTH == length
