@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ingot.cli.inference import Executor, Threads, Weights
+from ingot.cli.inference import Executor, Seed, Temperature, Threads, TopP, Weights
 from ingot.cli.options import IngotFolder
 
 if TYPE_CHECKING:
@@ -73,13 +73,9 @@ def chat(
     ingot: IngotFolder,
     system: Annotated[str, typer.Option(help="Instructions, before all messages.")] = "",
     max_tokens: Annotated[int, typer.Option(help="Most tokens of an answer.")] = 512,
-    temperature: Annotated[float, typer.Option(help="Sampling temperature; 0 is greedy.")] = 0.8,
-    top_p: Annotated[
-        float, typer.Option(help="Sample from the most probable tokens that hold this share.")
-    ] = 1.0,
-    seed: Annotated[
-        int | None, typer.Option(help="Seed of the sampling: the same seed gives the same text.")
-    ] = None,
+    temperature: Temperature = 0.8,
+    top_p: TopP = 1.0,
+    seed: Seed = None,
     executor: Executor = "auto",
     weights: Weights = "stored",
     threads: Threads = None,

@@ -24,6 +24,15 @@ Threads = Annotated[
 ]
 
 
+Temperature = Annotated[float, typer.Option(help="Sampling temperature; 0 is greedy.")]
+TopP = Annotated[
+    float, typer.Option(help="Sample from the most probable tokens that hold this share.")
+]
+Seed = Annotated[
+    int | None, typer.Option(help="Seed of the sampling: the same seed gives the same text.")
+]
+
+
 @app.command(epilog="Example: **ingot verify demo.ingot --live http://127.0.0.1:8000**")
 def verify(
     ingot: IngotFolder,
@@ -54,19 +63,15 @@ def generate(
     ingot: IngotFolder,
     prompt: Annotated[str, typer.Argument(help="Text to continue; - reads stdin.")],
     max_tokens: Annotated[int, typer.Option(help="Most tokens to generate.")] = 128,
-    temperature: Annotated[float, typer.Option(help="Sampling temperature; 0 is greedy.")] = 0.8,
-    top_p: Annotated[
-        float, typer.Option(help="Sample from the most probable tokens that hold this share.")
-    ] = 1.0,
+    temperature: Temperature = 0.8,
+    top_p: TopP = 1.0,
     top_k: Annotated[
         int, typer.Option(help="Sample from this many of the most probable tokens; 0: all.")
     ] = 0,
     min_p: Annotated[
         float, typer.Option(help="Least probability, relative to the most probable token.")
     ] = 0.0,
-    seed: Annotated[
-        int | None, typer.Option(help="Seed of the sampling: the same seed gives the same text.")
-    ] = None,
+    seed: Seed = None,
     stop: Annotated[
         list[str] | None, typer.Option(help="Text that ends the generation; may be repeated.")
     ] = None,
