@@ -213,7 +213,7 @@ def waiting_share(store: TokenStore, steps: int, *, prefetch: bool) -> float:
 
 
 def measure_memory(report: Report, folder: Path, sizes: Sizes, *, quick: bool) -> None:
-    """Build a corpus in a process of its own and add its peak resident memory."""
+    """Build a corpus in a separate process and add its peak resident memory."""
     source = folder / "text"
     write_text(source, sizes.memory_bytes, seed=2)
     done = subprocess.run(  # noqa: S603  our own interpreter and script

@@ -1,7 +1,7 @@
 """What hostile clients cost a bystander: the rate of a stream alone, and beside each load.
 
 ``python -m benchmarks.hostile [--quick] [--json FILE] [--only LOAD ...]``. The loads are those of
-``benchmarks.hostile_loads``; each comes from a process of its own, which shares the machine's CPUs
+``benchmarks.hostile_loads``; each comes from a separate process, which shares the machine's CPUs
 with the server and so adds to what it costs. The model has random weights, and a chat template
 that would write 16 million characters.
 """

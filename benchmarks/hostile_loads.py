@@ -1,4 +1,4 @@
-"""Loads of hostile clients, each sent from a process of its own until it is ended.
+"""Loads of hostile clients, each sent from a separate process until it is ended.
 
 ``python -m benchmarks.hostile_loads NAME URL MODEL KEY ...`` (run by ``benchmarks.hostile``).
 """

@@ -1,4 +1,4 @@
-"""Servers and models for benchmarks; each server is a process of its own."""
+"""Servers and models for benchmarks; each server is a separate process."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ QUICK = Sizes(1, 48, 300, 1.5, (1, 64), 400, 3.0, 4.0)
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A server in a process of its own."""
+    """A server in a separate process."""
 
     url: str
     model: str

@@ -75,7 +75,7 @@ class Costs:
 
 
 def measure_costs(machine: Machine, *, quick: bool) -> Costs:
-    """Train models of many sizes, each in a process of its own so that its memory can be told."""
+    """Train models of many sizes, each in a separate process so that its memory can be told."""
     keep = 2 if quick else 4
     width, context, windows = _BASE
     training, inference = _counted_flops()
@@ -137,7 +137,7 @@ def _alone(width: int, context: int, windows: int) -> Cost:
 
 
 def _measure(width: int, context: int, windows: int) -> Cost:
-    """Run in a process of its own."""
+    """Run in a separate process."""
     before = _most_memory()
     config = _config(width, context)
     precision = Precision.choose()

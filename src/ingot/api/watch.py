@@ -83,7 +83,7 @@ def watch(folder: Path, callbacks: Callbacks, *, port: int = 0) -> Iterator[RunM
 
 
 class _Served:
-    """One ingot, served by a process of its own: training and inference never meet."""
+    """One ingot, served by a separate process: training and inference never meet."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None

@@ -30,7 +30,7 @@ _GRACE_S = 5.0
 
 
 class EngineLoop:
-    """An engine in a thread of its own; every method is thread-safe.
+    """An engine in a separate thread; every method is thread-safe.
 
     Args:
         engine: Owned by the loop, which closes it when it ends.

@@ -58,7 +58,7 @@ class EncodedChat:
 class ChatTemplate:
     """Jinja template from messages to text; close it, or use it as a context manager.
 
-    It is rendered by a process of its own, in Jinja's sandbox, with limits of
+    It is rendered by a separate process, in Jinja's sandbox, with limits of
     time, memory and length. Besides ``messages`` and ``add_generation_prompt``
     a template sees ``eos_token`` and an empty ``bos_token``. It behaves as
     under transformers' ``apply_chat_template``.

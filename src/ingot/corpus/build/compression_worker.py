@@ -1,4 +1,4 @@
-"""Measuring of the compression in a process of its own; run by ``compressed_bits_per_byte``."""
+"""Measuring of the compression in a separate process; run by ``compressed_bits_per_byte``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training of a tokenizer in a process of its own; run by ``train_tokenizer``."""
+"""Training of a tokenizer in a separate process; run by ``train_tokenizer``."""
 
 from __future__ import annotations
 

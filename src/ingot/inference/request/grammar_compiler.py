@@ -1,6 +1,6 @@
 """Compiler of JSON schemas, regular expressions and grammars, by llguidance.
 
-A grammar is used only if a process of its own compiles it and follows it at random within
+A grammar is used only if a separate process compiles it and follows it at random within
 limits of size, time, memory and the library's own measures of work. A grammar that crashes,
 hangs or takes too much there is refused, and nothing else notices.
 """

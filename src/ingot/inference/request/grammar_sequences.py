@@ -1,4 +1,4 @@
-"""Positions of answers in their grammars, which a process of its own computes."""
+"""Positions of answers in their grammars, which a separate process computes."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class FrozenWeight:
 
 
 def write_in_another_process(weight: float, other: float) -> str:
-    """Let a process of its own write through a pointer; return how the kernel ended it.
+    """Let a separate process write through a pointer; return how the kernel ended it.
 
     Raises:
         IngotError: it lived on.

@@ -97,9 +97,7 @@ def frozen_weight(display: Display, given: FrozenWeightExample) -> None:
     other = float(given.weight) + 0.05
     display.line(f">>> weight[0] = {other:g}")
     display.line(frozen.try_to_write(other), style="red")
-    display.line(
-        "By force, in a process of its own, through a pointer past all of Python's checks:"
-    )
+    display.line("By force, in a separate process, through a pointer past all of Python's checks:")
     display.line(
         f"the kernel ended that process: {write_in_another_process(float(given.weight), other)}",
         style="red",

@@ -18,7 +18,7 @@ _LEAST_PRIORITY = 19  # the thread takes processor time that training leaves
 
 
 class Saver:
-    """Writes one checkpoint at a time in a thread of its own.
+    """Writes one checkpoint at a time in a separate thread.
 
     A checkpoint asked for while another is being written waits for that one, so there
     is never more than one copy of the model in memory.
