@@ -411,11 +411,11 @@ def test_two_conversations_are_enough_to_learn_from(
         f"{run.result.steps} updates, training loss "
         f"from {steps[0].loss:.3f} to {steps[-1].loss:.3f}"
     )
-    assert steps[-1].loss < 0.3 * steps[0].loss
+    assert steps[-1].loss < 0.5 * steps[0].loss
     note = next(event.note for event in events if isinstance(event, Started))
     assert ("scores are of the training examples" in note) == (held_out == 0)
     if held_out == 0:
-        assert run.result.validation_loss < 0.3 * steps[0].loss
+        assert run.result.validation_loss < 0.5 * steps[0].loss
 
 
 def test_one_update_is_not_said_to_have_learned(base: Path, talks: Path, tmp_path: Path) -> None:
