@@ -17,6 +17,7 @@ from ingot.artifact.quantization.packing import (
     pack,
     round_to_nearest,
     unpack,
+    unpack_codes,
 )
 from ingot.artifact.quantization.quantize import (
     QuantizedModel,
@@ -64,6 +65,7 @@ __all__ = [
     "round_to_bfloat16",
     "round_to_nearest",
     "unpack",
+    "unpack_codes",
     "verify",
     "widen_to_float32",
     "write_tensors",

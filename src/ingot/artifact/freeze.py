@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -25,17 +19,20 @@ from ingot.artifact.format.manifest import (
     REQUIRED_FILES,
     TOKENIZER,
     TOKENIZER_CONFIG,
-    WEIGHTS,
     Dtype,
-    FileRecord,
     Manifest,
     Provenance,
     TensorRecord,
     is_weights,
 )
-from ingot.artifact.format.publish import publish
-from ingot.artifact.format.tensor_reader import DTYPES
-from ingot.artifact.format.tensor_writer import RawTensor, write_tensors
+from ingot.artifact.format.publish import publish, temporary_beside
+from ingot.artifact.format.shards import (
+    SHARD_BYTES,
+    to_json,
+    write_new,
+    write_small,
+    write_weights,
+)
 from ingot.artifact.ingot import Ingot
 from ingot.artifact.quantization.packing import LAYOUT, LAYOUT_VERSION
 from ingot.artifact.quantization.quantize import QuantizedModel
@@ -44,9 +41,6 @@ from ingot.errors import ArtifactError, UsageError
 from ingot.files import full_disk_named, sync_folder
 from ingot.model.config import ModelConfig
 from ingot.model.tokenizer import Tokenizer
-
-SHARD_BYTES = 4_000_000_000
-"""Largest file of weights, unless one tensor alone is larger."""
 
 
 def freeze(  # noqa: PLR0913 (all but four have defaults)
@@ -94,10 +88,10 @@ def freeze(  # noqa: PLR0913 (all but four have defaults)
         stored = quantized_tensors(tensors, config, quantized)
     small = _texts(config, tokenizer, dtype, quantized)
     try:
-        with full_disk_named(out), _temporary_beside(out) as folder:
-            files, digests = _write_weights(stored, folder, shard_bytes)
+        with full_disk_named(out), temporary_beside(out) as folder:
+            files, digests = write_weights(stored, folder, shard_bytes)
             for name, text in small.items():
-                files[name] = _write_small(folder / name, text)
+                files[name] = write_small(folder / name, text)
             manifest = Manifest.seal(
                 dtype=dtype,
                 quantization=quantization_of(quantized) if quantized else None,
@@ -173,20 +167,9 @@ def check_target(out: Path, *, overwrite: bool) -> None:
         )
 
 
-@contextmanager
-def _temporary_beside(out: Path) -> Iterator[Path]:
-    """Make a folder beside ``out``, on the same file system; remove it if the block fails."""
-    folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
-    try:
-        yield folder
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-
-
 def _finish(folder: Path, manifest: Manifest) -> None:
     """Write the manifest, last of all, and make every file read-only."""
-    _write(folder / MANIFEST, manifest.to_json())
+    write_new(folder / MANIFEST, manifest.to_json())
     for path in folder.iterdir():
         path.chmod(0o444)
     folder.chmod(0o755)
@@ -203,69 +186,8 @@ def _texts(
     if quantized is not None:  # so that other programs say what they cannot read
         described["quantization_config"] = {"quant_method": f"ingot-{LAYOUT}-v{LAYOUT_VERSION}"}
     return {
-        CONFIG: _json(described),
-        GENERATION_CONFIG: _json(generation),
+        CONFIG: to_json(described),
+        GENERATION_CONFIG: to_json(generation),
         TOKENIZER: tokenizer.to_json().encode(),
         TOKENIZER_CONFIG: tokenizer.hf_config(config.max_position_embeddings).encode(),
     }
-
-
-def _write_weights(
-    stored: Mapping[str, RawTensor], folder: Path, shard_bytes: int
-) -> tuple[dict[str, FileRecord], dict[str, str]]:
-    """Write the tensors in one file or in shards; return the files' records and tensor digests."""
-    sizes = {
-        name: DTYPES[raw.dtype].itemsize * math.prod(raw.shape) for name, raw in stored.items()
-    }
-    groups = _plan_shards(sizes, shard_bytes)
-    files: dict[str, FileRecord] = {}
-    digests: dict[str, str] = {}
-    weight_map: dict[str, str] = {}
-    for number, names in enumerate(groups, start=1):
-        file = WEIGHTS
-        if len(groups) > 1:
-            file = f"model-{number:05d}-of-{len(groups):05d}.safetensors"
-        written = write_tensors(
-            folder / file,
-            {name: stored[name] for name in names},
-            {"format": "pt"},  # transformers 4 refuses files without it
-        )
-        files[file] = FileRecord(bytes=written.file_bytes, sha256=written.file_sha256)
-        digests |= written.tensor_sha256
-        weight_map |= dict.fromkeys(names, file)
-    if len(groups) > 1:
-        index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map}
-        files[INDEX] = _write_small(folder / INDEX, _json(index))
-    return files, digests
-
-
-def _plan_shards(sizes: Mapping[str, int], limit: int) -> list[list[str]]:
-    """Split tensors, in order, into groups of at most ``limit`` bytes or one tensor each."""
-    groups: list[list[str]] = [[]]
-    filled = 0
-    for name, size in sizes.items():
-        if groups[-1] and filled + size > limit:
-            groups.append([])
-            filled = 0
-        groups[-1].append(name)
-        filled += size
-    return groups
-
-
-def _write_small(path: Path, data: bytes) -> FileRecord:
-    """Write one small file of the new folder and return its record."""
-    _write(path, data)
-    return FileRecord(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a new file durably."""
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _json(value: Mapping[str, object]) -> bytes:
-    """Return readable JSON that is the same for the same value."""
-    return json.dumps(value, indent=2).encode() + b"\n"

@@ -12,6 +12,7 @@ from ingot.artifact import (
     pack,
     round_to_nearest,
     unpack,
+    unpack_codes,
 )
 
 KINDS: tuple[WeightFormat, ...] = ("bf16", "int8", "int4")
@@ -38,6 +39,18 @@ def test_unpacking_gives_back_what_was_packed(
     assert tiles.shape == shape.tiles
     assert kind == "bf16" or scales.shape == shape.scales
     np.testing.assert_array_equal(unpack(shape, tiles, scales), matrix.dequantized())
+    found = unpack_codes(shape, tiles, scales)
+    np.testing.assert_array_equal(found.codes, matrix.codes)
+    np.testing.assert_array_equal(found.scales.ravel(), matrix.scales.ravel())
+
+
+def test_scales_of_int4_are_float16_numbers_but_for_the_smallest() -> None:
+    weights = drawn(8, 64, 3)
+    weights[0, :32] *= 1e-6
+    scales = round_to_nearest(weights, "int4", 32).scales
+    half = scales.astype(np.float16).astype(np.float32)
+    np.testing.assert_array_equal(half[1:], scales[1:])
+    assert half[0, 0] != scales[0, 0] != 0
 
 
 @pytest.mark.parametrize(("kind", "step"), [("int8", 1 / 127), ("int4", 1 / 7)])

@@ -7,6 +7,8 @@ import errno
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ingot.files import sync_folder
@@ -14,6 +16,17 @@ from ingot.files import sync_folder
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _UNSUPPORTED = {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP}
+
+
+@contextmanager
+def temporary_beside(out: Path) -> Iterator[Path]:
+    """Make a folder beside ``out``, on the same file system; remove it if the block fails."""
+    folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def publish(finished: Path, target: Path) -> None:

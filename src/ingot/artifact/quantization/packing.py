@@ -141,7 +141,8 @@ def best_scales(
     """Return a scale for each row of ``part`` (rows, group).
 
     int4 tries some limits below the largest weight, met by the code 7 or by -8, and takes
-    the one of least squared error, each input weighed by its ``importance`` (group,).
+    the one of least squared error, each input weighed by its ``importance`` (group,). Its scales
+    are float16 numbers, so that formats with scales of 16 bits hold the same weights.
     """
     highest = np.abs(part).max(axis=1)
     if kind == "int8":
@@ -154,7 +155,7 @@ def best_scales(
     exact, rounded = np.empty_like(part), np.empty(part.shape, dtype=np.float32)
     for limit in (highest / 7, signed / -8):
         for shrink in _SHRINKS:
-            scale = np.where(usable, shrink * limit, 1).astype(np.float32)
+            scale = _as_half(np.where(usable, shrink * limit, 1).astype(np.float32))
             # As nearest_codes and dequantizing do, without new memory for each of the 38 scales.
             np.divide(part, scale[:, None], out=exact)
             np.rint(exact, out=exact)
@@ -166,6 +167,14 @@ def best_scales(
             better = usable & (error < least)
             best[better], least[better] = scale[better], error[better]
     return best
+
+
+def _as_half(scales: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Round scales to float16, but for those that it holds with fewer bits than others."""
+    size = np.abs(scales)
+    normal = (size >= np.finfo(np.float16).tiny) & (size <= np.finfo(np.float16).max)
+    half = np.where(normal, scales, 1).astype(np.float16)
+    return np.where(normal, half.astype(np.float32), scales)
 
 
 def pack(
@@ -217,6 +226,13 @@ def unpack(
     shape: PackedShape, tiles: NDArray[Any], scales: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Return the weights (outputs, inputs) of packed tiles, exactly as the core sees them."""
+    return unpack_codes(shape, tiles, scales).dequantized()
+
+
+def unpack_codes(
+    shape: PackedShape, tiles: NDArray[Any], scales: NDArray[np.float32]
+) -> QuantizedMatrix:
+    """Return the codes and scales of packed tiles: what ``pack`` was given."""
     if shape.kind == "int4":
         low, high = tiles & 15, tiles >> 4
         tiles = np.stack((low, high), axis=2)  # (tiles, eights, 2, 16, 4)
@@ -225,10 +241,13 @@ def unpack(
         flat = tiles.transpose(0, 2, 1, 3)
     flat = flat.reshape(-1, shape.depth)[: shape.outputs, : shape.inputs]
     if shape.kind == "bf16":
-        return widen_to_float32(np.ascontiguousarray(flat))
-    codes = flat.astype(np.int16) - (LARGEST_CODE[shape.kind] + 1)
+        empty = np.empty((0, 0), dtype=np.float32)
+        return QuantizedMatrix(shape.kind, 0, np.ascontiguousarray(flat), empty)
+    # Subtracting modulo 256 gives the code as a signed byte.
+    codes = (flat - np.uint8(LARGEST_CODE[shape.kind] + 1)).view(np.int8)
     by_output = scales.transpose(0, 2, 1).reshape(-1, shape.scales[1])[: shape.outputs]
-    return _times_scales(codes, by_output, shape.group)
+    groups = groups_of(shape.inputs, shape.group)  # the tiles may be padded to one more
+    return QuantizedMatrix(shape.kind, shape.group, codes, by_output[:, :groups])
 
 
 def _grouped(weights: NDArray[np.float32], group: int) -> NDArray[np.float32]:
