@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +13,7 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from ingot.server.access.api_keys import Key
+from ingot.server.schemas.identifiers import new_id
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
@@ -95,7 +95,7 @@ def open_context(scope: Scope) -> RequestContext:
     sent = dict(headers)
     own_id = sent.get(b"x-request-id", b"")
     context = RequestContext(
-        id=own_id.decode() if _SANE_ID.fullmatch(own_id) else uuid.uuid4().hex,
+        id=own_id.decode() if _SANE_ID.fullmatch(own_id) else new_id(),
         method=scope["method"],
         path=scope["path"],
         traceparent=sent[b"traceparent"].decode("latin-1") if b"traceparent" in sent else None,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import uuid
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
@@ -16,6 +15,7 @@ import orjson
 
 from ingot.model.tool_text import CLOSING, OPENING
 from ingot.server.schemas.chat import CalledFunction, MadeToolCall
+from ingot.server.schemas.identifiers import new_id
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _OUTSIDE = re.compile(r'["{}\[\]]')
@@ -268,7 +268,7 @@ class ToolReader:
 
 
 def _new_id() -> str:
-    return f"call_{uuid.uuid4().hex[:24]}"
+    return new_id("call_")[:29]
 
 
 def _members(text: str) -> dict[str, tuple[object, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -40,6 +39,7 @@ from ingot.server.schemas.chat import (
     FinishReason,
     MadeToolCall,
 )
+from ingot.server.schemas.identifiers import new_id
 
 
 def add_chat(router: Router, service: Service) -> None:
@@ -106,7 +106,7 @@ class ChatWriter:
         self._prompt = prompt
         self._read = 0  # prompt tokens whose log-probabilities are written
         self._model = model
-        self._id = f"chatcmpl-{uuid.uuid4().hex}"
+        self._id = new_id("chatcmpl-")
         self._created = int(time.time())
         choices = range(request.n or 1)
         tokenizer = model.ingot.tokenizer

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, cast
 
@@ -33,6 +32,7 @@ from ingot.server.schemas.completions import (
     Logprobs,
     ScoredChoice,
 )
+from ingot.server.schemas.identifiers import new_id
 
 
 def add_completions(router: Router, service: Service) -> None:
@@ -90,7 +90,7 @@ class CompletionWriter:
         self._request = request
         self._prompts = prompts
         self._model = model
-        self._id = f"cmpl-{uuid.uuid4().hex}"
+        self._id = new_id("cmpl-")
         self._created = int(time.time())
         count = 0 if request.logprobs is None else len(prompts) * request.candidates_per_prompt
         self._logprobs = [LogprobsWriter(model.ingot.tokenizer) for _ in range(count)]

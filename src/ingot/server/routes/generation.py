@@ -7,7 +7,7 @@ import contextlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import orjson
 from starlette.requests import ClientDisconnect
@@ -139,6 +139,12 @@ class UsageCounter:
 class Writer(Protocol):
     """Writes answers in the form of one route. Each event is complete, with its framing."""
 
+    def collect(self, index: int, delta: OutputDelta) -> None:
+        """Take log-probabilities or the embedding of sequence ``index``, in their order.
+
+        They are the large parts of a whole body, which is made ahead, piece by piece.
+        """
+
     def whole(self, answers: list[OutputDelta], counter: UsageCounter) -> bytes:
         """Return the body of an answer that is not streamed."""
 
@@ -153,14 +159,6 @@ class Writer(Protocol):
 
     def fault(self, error: ApiError) -> bytes:
         """Return the event that ends a stream with an error."""
-
-
-@runtime_checkable
-class Collector(Protocol):
-    """A writer that makes the large parts of a body ahead, piece by piece."""
-
-    def collect(self, index: int, delta: OutputDelta) -> None:
-        """Take log-probabilities or the embedding of sequence ``index``, in their order."""
 
 
 class GenerationResponse(Response):
@@ -268,7 +266,7 @@ class GenerationResponse(Response):
 
     async def _collected(self, index: int, delta: OutputDelta) -> OutputDelta:
         """Have the writer take what is large in a delta; return the rest of it."""
-        if not isinstance(self._writer, Collector):
+        if not (delta.logprobs or delta.prompt_logprobs or delta.embedding is not None):
             return delta
         for part in scored_parts(delta):
             self._writer.collect(index, part)

@@ -26,6 +26,7 @@ from ingot.server.http.errors import ApiError
 from ingot.server.routes.generation import UsageCounter, server_sent_event
 from ingot.server.routes.logprobs import LogprobsWriter
 from ingot.server.schemas.chat import ChatTokenLogprob
+from ingot.server.schemas.identifiers import new_id
 from ingot.server.schemas.response_body import (
     AnswerCall,
     AnswerMessage,
@@ -239,7 +240,7 @@ class _OpenMessage:
     def begin(self) -> None:
         """Begin a message without text."""
         self.open = True
-        self.id = f"msg_{uuid.uuid4().hex}"
+        self.id = new_id("msg_")
         self.texts, self.scored = [], []
 
 
@@ -247,7 +248,7 @@ class _OpenCall:
     """The call that is being written."""
 
     def __init__(self, begun: CallBegun) -> None:
-        self.id = f"fc_{uuid.uuid4().hex}"
+        self.id = new_id("fc_")
         self.arguments: list[str] = []
         self._begun = begun
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,6 +12,7 @@ from ingot.server.config import ServerConfig
 from ingot.server.engine.response_store import ResponseStore, StoredResponse
 from ingot.server.http.errors import ApiError
 from ingot.server.routes.request_body import check_entries
+from ingot.server.schemas.identifiers import new_id
 from ingot.server.schemas.messages import (
     MAX_TOOLS,
     AssistantMessage,
@@ -143,7 +143,7 @@ def _referred(reference: ItemReference, store: ResponseStore, owner: str) -> Ite
 
 def _stored(item: Item) -> dict[str, Any]:
     fields = item.model_dump(by_alias=True, exclude_none=True)
-    fields.setdefault("id", f"{_PREFIXES[item.type]}_{uuid.uuid4().hex}")
+    fields.setdefault("id", new_id(f"{_PREFIXES[item.type]}_"))
     fields.setdefault("status", "completed")
     if isinstance(item, MessageItem) and isinstance(item.content, str):
         kind = "output_text" if item.role == "assistant" else "input_text"
