@@ -36,16 +36,22 @@ _MARKS_AND_SLASH = r" ?[^\s\p{L}\p{N}]+[\r\n/]*|" + _SPACES
 _WORD = rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+"
 _NAME = rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*"
 
+GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+LLAMA3_PATTERN = rf"{_SHORT}|{_LETTERS}|\p{{N}}{{1,3}}|{_MARKS}"  # and GPT-4
+QWEN2_PATTERN = rf"{_SHORT}|{_LETTERS}|\p{{N}}|{_MARKS}"  # and Qwen 3
+GPT4O_PATTERN = rf"{_WORD}{_SHORT}?|{_NAME}{_SHORT}?|\p{{N}}{{1,3}}|{_MARKS_AND_SLASH}"
+TEKKEN_PATTERN = rf"{_WORD}|{_NAME}|\p{{N}}|{_MARKS_AND_SLASH}"  # Mistral Nemo
+
 # A regular expression can take time exponential in the text's length, and no limit of its size
 # prevents it: these are the ones whose time is known to be linear.
 PATTERNS = frozenset(
     {
         split_pattern(),  # Ingot's own
-        r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",  # GPT-2
-        rf"{_SHORT}|{_LETTERS}|\p{{N}}{{1,3}}|{_MARKS}",  # GPT-4, Llama 3
-        rf"{_SHORT}|{_LETTERS}|\p{{N}}|{_MARKS}",  # Qwen 2 to 3
-        rf"{_WORD}{_SHORT}?|{_NAME}{_SHORT}?|\p{{N}}{{1,3}}|{_MARKS_AND_SLASH}",  # GPT-4o
-        rf"{_WORD}|{_NAME}|\p{{N}}|{_MARKS_AND_SLASH}",  # Mistral Nemo
+        GPT2_PATTERN,
+        LLAMA3_PATTERN,
+        QWEN2_PATTERN,
+        GPT4O_PATTERN,
+        TEKKEN_PATTERN,
         r"[0-9][0-9][0-9]",  # Falcon
         r"\p{N}{1,3}",  # DeepSeek-V3, in three steps
         "[一-龥\u3040-ゟ\u30a0-ヿ]+",
