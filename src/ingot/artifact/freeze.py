@@ -28,7 +28,7 @@ from ingot.artifact.format.manifest import (
 from ingot.artifact.format.publish import publish, temporary_beside
 from ingot.artifact.format.shards import (
     SHARD_BYTES,
-    to_json,
+    json_bytes,
     write_new,
     write_small,
     write_weights,
@@ -186,8 +186,8 @@ def _texts(
     if quantized is not None:  # so that other programs say what they cannot read
         described["quantization_config"] = {"quant_method": f"ingot-{LAYOUT}-v{LAYOUT_VERSION}"}
     return {
-        CONFIG: to_json(described),
-        GENERATION_CONFIG: to_json(generation),
+        CONFIG: json_bytes(described),
+        GENERATION_CONFIG: json_bytes(generation),
         TOKENIZER: tokenizer.to_json().encode(),
         TOKENIZER_CONFIG: tokenizer.hf_config(config.max_position_embeddings).encode(),
     }

@@ -55,7 +55,7 @@ def write_weights(
         weight_map |= dict.fromkeys(names, file)
     if len(groups) > 1:
         index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map}
-        files[INDEX] = write_small(folder / INDEX, to_json(index))
+        files[INDEX] = write_small(folder / INDEX, json_bytes(index))
     return files, digests
 
 
@@ -91,6 +91,6 @@ def write_new(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def to_json(value: Mapping[str, object]) -> bytes:
+def json_bytes(value: Mapping[str, object]) -> bytes:
     """Return readable JSON that is the same for the same value."""
     return json.dumps(value, indent=2).encode() + b"\n"
