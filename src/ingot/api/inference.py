@@ -6,14 +6,14 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from ingot.api.verify_live import verify_live
-from ingot.artifact import Ingot, Manifest, chat_template_source, open_ingot
+from ingot.artifact import Ingot, Manifest, TrustedKeys, chat_template_source, open_ingot
 from ingot.artifact import verify as verify_ingot
 from ingot.errors import ServeError, UsageError
 from ingot.inference import (
@@ -196,7 +196,13 @@ class Model:
 
 
 def verify(
-    path: PathLike, *, live: str | None = None, model: str | None = None, key: str | None = None
+    path: PathLike,
+    *,
+    live: str | None = None,
+    model: str | None = None,
+    key: str | None = None,
+    signed_by: Sequence[PathLike] = (),
+    signature: PathLike | None = None,
 ) -> Manifest:
     """Check every digest of an ingot, and those of the weights that a server holds in memory.
 
@@ -205,16 +211,22 @@ def verify(
         live: Address of a server that serves it, such as ``http://127.0.0.1:8000``.
         model: Name of the model there; the name of the ingot's folder by default.
         key: API key of that server, if it requires one.
+        signed_by: PEM files of public keys, of which one must have signed the ingot.
+        signature: The signature file; ``PATH.sig`` beside the ingot by default.
 
     Returns:
         The manifest, with the digest of every tensor.
 
     Raises:
-        ArtifactError: a digest differs; the file or tensor is named.
+        ArtifactError: a digest differs; the file or tensor is named. Or the ingot is not signed as
+            required.
+        UsageError: a key is of no use, or a signature is given without a key.
         ServeError: the server does not answer.
     """
     path = Path(path)
-    manifest = verify_ingot(path)
+    if signature is not None and not signed_by:
+        raise UsageError("needs a public key", where="signature", fix="add --key public.pem")
+    manifest = verify_ingot(path, _trusted(signed_by, signature))
     if live is not None:
         verify_live(live, model or path.absolute().name.removesuffix(".ingot"), manifest, key)
     return manifest
@@ -227,6 +239,7 @@ def load(
     weights: Weights = "stored",
     engine: EngineConfig | None = None,
     verify: bool = True,
+    signed_by: Sequence[PathLike] = (),
 ) -> Model:
     """Open an ingot, check every digest, make its weights read-only and start an engine.
 
@@ -239,9 +252,11 @@ def load(
             quantized.
         engine: Limits and the size of the key-value cache.
         verify: Read and check the weights' digests.
+        signed_by: PEM files of public keys, of which one must have signed the ingot
+            (``PATH.sig`` beside it); with none, no signature is looked for.
 
     Raises:
-        ArtifactError: the ingot is missing, malformed or fails a digest.
+        ArtifactError: the ingot is missing, malformed, fails a digest or is not signed as required.
         UsageError: ``executor`` or ``weights`` is unknown, not installed, or not for this ingot.
     """
     if executor not in get_args(ExecutorName):
@@ -255,9 +270,20 @@ def load(
             fix="use stored, bf16, int8 or int4",
         )
     config = engine or EngineConfig()
-    ingot = open_ingot(Path(path), verify=verify)
+    if signed_by and not verify:
+        raise UsageError(
+            "must be true where a signature is required", where="verify", fix="leave it out"
+        )
+    ingot = open_ingot(Path(path), verify=verify, trusted=_trusted(signed_by))
     runner = _executor(executor, weights, ingot, config)
     return Model(ingot, EngineLoop(Engine(runner, ingot.tokenizer, config)))
+
+
+def _trusted(keys: Sequence[PathLike], signature: PathLike | None = None) -> TrustedKeys | None:
+    """Read public keys; without any, no signature is required."""
+    if not keys:
+        return None
+    return TrustedKeys.read([Path(key) for key in keys], Path(signature) if signature else None)
 
 
 def native_core_is_built() -> bool:
@@ -322,6 +348,7 @@ def serve(
     executor: ExecutorName = "auto",
     weights: Weights = "stored",
     engine: EngineConfig | None = None,
+    signed_by: Sequence[PathLike] = (),
     **settings: Any,
 ) -> Server:
     """Return a server for loaded models.
@@ -337,6 +364,8 @@ def serve(
         executor: Runs ingots that are loaded while the server runs.
         weights: Format of their weights in memory, see ``load``.
         engine: Limits of their engines.
+        signed_by: PEM files of public keys, of which one must have signed each of those; with none,
+            no signature is looked for. ``load`` takes them for the first ones.
         settings: Fields of ``ServerConfig`` that override ``config``, such as ``port=8080``.
 
     Raises:
@@ -348,7 +377,9 @@ def serve(
 
     def load_another(path: Path, chosen: Weights) -> tuple[Ingot, EngineLoop]:
         in_memory = weights if chosen == "stored" else chosen
-        loaded = load(path, executor=executor, weights=in_memory, engine=engine)
+        loaded = load(
+            path, executor=executor, weights=in_memory, engine=engine, signed_by=signed_by
+        )
         return loaded.ingot, loaded.loop
 
     if settings:

@@ -29,6 +29,12 @@ from ingot.artifact.quantization.quantize import (
     parse_scheme,
     round_model,
 )
+from ingot.artifact.signing.signature import (
+    TrustedKeys,
+    read_private_key,
+    signature_path,
+    write_signature,
+)
 from ingot.artifact.verify import verify
 
 __all__ = [
@@ -48,6 +54,7 @@ __all__ = [
     "SealedBuffer",
     "StoredTensor",
     "TensorRecord",
+    "TrustedKeys",
     "WeightFormat",
     "chat_template_source",
     "check_patterns",
@@ -60,13 +67,16 @@ __all__ = [
     "pack",
     "packed_tensors",
     "parse_scheme",
+    "read_private_key",
     "read_tensors",
     "round_model",
     "round_to_bfloat16",
     "round_to_nearest",
+    "signature_path",
     "unpack",
     "unpack_codes",
     "verify",
     "widen_to_float32",
+    "write_signature",
     "write_tensors",
 ]

@@ -24,6 +24,7 @@ from ingot.artifact.format.tensor_reader import LoadedTensors, StoredTensor, Ten
 from ingot.artifact.quantization.bfloat16 import widen_to_float32
 from ingot.artifact.quantization.packing import PackedShape, unpack
 from ingot.artifact.quantization.quantize import fused_matrices, packed_shapes
+from ingot.artifact.signing.signature import TrustedKeys, check_signature
 from ingot.errors import ArtifactError
 from ingot.model.config import ModelConfig
 from ingot.model.tokenizer import Tokenizer
@@ -157,7 +158,7 @@ class LoadedWeights(dict[str, StoredTensor]):
                 file.discard(name)
 
 
-def open_ingot(path: Path, *, verify: bool = True) -> Ingot:
+def open_ingot(path: Path, *, verify: bool = True, trusted: TrustedKeys | None = None) -> Ingot:
     """Open an ingot for use.
 
     Config and tokenizer are parsed from the very bytes that were hashed. Weights are read when
@@ -167,14 +168,18 @@ def open_ingot(path: Path, *, verify: bool = True) -> Ingot:
         path: The folder; a link to it is followed, links inside it are refused.
         verify: Hash the weights when they are read. Without it the manifest, the other files,
             and the structure and size of the weights are still checked.
+        trusted: Keys of which one must have signed the ingot; None requires no signature. It is
+            checked before any file but the manifest is read.
 
     Raises:
-        ArtifactError: it is missing or malformed, or a file other than weights fails its digest;
-            the message names the first file or tensor concerned.
+        ArtifactError: it is missing or malformed, is not signed as required, or a file other than
+            weights fails its digest; the message names the first file or tensor concerned.
     """
     path = Path(path)
     with Folder(path) as folder:
         manifest = checks.read_manifest(folder)
+        if trusted is not None:
+            check_signature(path, manifest, trusted)
         small = checks.read_small_files(folder, manifest)
         config = ModelConfig.from_hf(
             parse_object(small[CONFIG], where=path / CONFIG), where=path / CONFIG

@@ -41,19 +41,40 @@ def verify(
         typer.Option(help="Also have the server at this address hash the weights in its memory."),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Name of the model on that server.")] = None,
+    key: Annotated[
+        list[Path] | None,
+        typer.Option(help="PEM file of a public key that must have signed it; may be repeated."),
+    ] = None,
+    signature: Annotated[
+        Path | None, typer.Option(help="The signature, if it is not INGOT.sig beside the ingot.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Check every digest of an ingot; name the first file or tensor that differs."""
+    """Check every digest of an ingot, and its signature; name the first file that differs."""
     from ingot.api import inference
 
-    key = os.environ.get("INGOT_API_KEY")
-    manifest = inference.verify(ingot, live=live, model=model, key=key)
+    manifest = inference.verify(
+        ingot,
+        live=live,
+        model=model,
+        key=os.environ.get("INGOT_API_KEY"),
+        signed_by=key or (),
+        signature=signature,
+    )
     said = f"{ingot}: verified, {len(manifest.tensors)} tensors, digest {manifest.digest}"
+    if key:
+        said += f"\n{ingot}: signed with the key of {' or '.join(map(str, key))}"
     if live is not None:
         said += f"\n{live}: serves the same weights"
     say(
         json,
-        {"ingot": str(ingot), "digest": manifest.digest, "verified": True, "live": live},
+        {
+            "ingot": str(ingot),
+            "digest": manifest.digest,
+            "verified": True,
+            "signed": bool(key),
+            "live": live,
+        },
         said,
     )
 
@@ -152,6 +173,13 @@ def serve(
         bool,
         typer.Option(help="Let everyone list and cancel all requests of a public server."),
     ] = False,
+    require_signature: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="PUBLIC.pem",
+            help="Load only ingots signed with this key; may be repeated for one of several.",
+        ),
+    ] = None,
     executor: Executor = "auto",
     weights: Weights = "stored",
     threads: Threads = None,
@@ -196,6 +224,7 @@ def serve(
                     executor=executor,  # type: ignore[arg-type]
                     weights=weights,  # type: ignore[arg-type]
                     engine=engine,
+                    signed_by=require_signature or (),
                 )
             )
             for name, path in named.items()
@@ -209,6 +238,7 @@ def serve(
             executor=executor,  # type: ignore[arg-type]
             weights=weights,  # type: ignore[arg-type]
             engine=engine,
+            signed_by=require_signature or (),
         )
         announcement = (
             f"serving {', '.join(ingots)} ({model.digest[:12]}) at {server.url}; Ctrl-C stops"

@@ -1,0 +1,1 @@
+"""Signatures of ingots in the format of OpenSSF Model Signing 1.0."""

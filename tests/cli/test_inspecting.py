@@ -1,0 +1,110 @@
+"""``ingot sign`` and ``verify --key``; servers that load signed ingots only."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import ingot
+from ingot.api.ingots import sign
+from ingot.artifact import signature_path
+from ingot.errors import ArtifactError, UsageError
+from ingot.server.access.api_keys import make_key
+from tests.artifact.resealing import copy_writable
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@dataclass(frozen=True)
+class Keys:
+    private: Path
+    public: Path
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    """Made as docs/signing.md says."""
+    folder = tmp_path_factory.mktemp("keys")
+    for command in (
+        "openssl ecparam -genkey -name prime256v1 -noout -out private.pem",
+        "openssl pkey -in private.pem -pubout -out public.pem",
+    ):
+        subprocess.run(command.split(), cwd=folder, check=True)
+    return Keys(folder / "private.pem", folder / "public.pem")
+
+
+@pytest.fixture
+def mine(sealed: Path, tmp_path: Path) -> Path:
+    return copy_writable(sealed, tmp_path / "mine.ingot")
+
+
+def test_sign_and_verify(here: Cli, mine: Path, keys: Keys) -> None:
+    assert "mine.ingot.sig is missing" in here("verify", mine, "--key", keys.public, code=6).stderr
+    said = here("sign", mine, "--key", keys.private, "--json").stdout
+    assert json.loads(said) == {"ingot": str(mine), "signature": f"{mine}.sig"}
+    said = here("verify", mine, "--key", keys.public).stdout
+    assert f"{mine}: signed with the key of {keys.public}\n" in said
+    assert json.loads(here("verify", mine, "--key", keys.public, "--json").stdout)["signed"]
+    assert not json.loads(here("verify", mine, "--json").stdout)["signed"]
+    said = here("sign", mine, "--key", keys.private, code=2).stderr
+    assert said == f"error: {mine}.sig: exists already; name another file, or add --overwrite\n"
+
+
+def test_a_signature_elsewhere(here: Cli, mine: Path, keys: Keys, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "of mine"
+    here("sign", mine, "--key", keys.private, "--signature", elsewhere)
+    here("verify", mine, "--key", keys.public, "--signature", elsewhere)
+    said = here("verify", mine, "--signature", elsewhere, code=2).stderr
+    assert said == "error: signature: needs a public key; add --key public.pem\n"
+
+
+def test_a_server_refuses_what_is_not_signed(cli: Cli, mine: Path, keys: Keys) -> None:
+    said = cli("serve", mine, "--port", "0", "--require-signature", keys.public, code=6).stderr
+    assert "is not signed: mine.ingot.sig is missing" in said
+    said = cli("serve", mine, "--port", "0", "--require-signature", keys.private, code=2).stderr
+    assert "is a private key where the public one belongs" in said
+
+
+def test_a_running_server_refuses_it_too(mine: Path, keys: Keys, tmp_path: Path) -> None:
+    sign(mine, keys.private)
+    other = copy_writable(mine, tmp_path / "other.ingot")
+    key, entry = make_key("operator")
+    (tmp_path / "keys.toml").write_text(f"{entry}admin = true\n")
+
+    def put(url: str, path: Path) -> dict[str, object]:
+        body = json.dumps({"path": str(path), "model": "other"}).encode()
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
+        request = urllib.request.Request(f"{url}/admin/ingots", body, headers)
+        with urllib.request.urlopen(request) as answer:
+            return dict(json.load(answer))
+
+    with (
+        ingot.load(mine, signed_by=[keys.public]) as model,
+        ingot.serve(
+            model, port=0, signed_by=[keys.public], api_keys=tmp_path / "keys.toml"
+        ) as server,
+    ):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            put(server.url, other)
+        assert "is not signed: other.ingot.sig is missing" in refused.value.read().decode()
+        signature_path(other).write_bytes(signature_path(mine).read_bytes())
+        assert put(server.url, other)
+
+
+def test_a_required_signature_is_not_weakened(mine: Path, keys: Keys) -> None:
+    sign(mine, keys.private)
+    with pytest.raises(UsageError, match="must be true where a signature is required"):
+        ingot.load(mine, signed_by=[keys.public], verify=False)
+    weights = mine / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(ArtifactError, match="does not match its digest"):
+        ingot.load(mine, signed_by=[keys.public])
