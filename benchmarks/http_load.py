@@ -170,7 +170,7 @@ async def closed_loop(
     Args:
         url: Where the server answers.
         clients: How many there are.
-        seconds: For how long they go on.
+        seconds: How long they ask.
         fields: Makes request number n.
     """
     end = time.perf_counter() + seconds

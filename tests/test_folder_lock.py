@@ -100,7 +100,7 @@ def test_a_folder_that_was_there_stays(tmp_path: Path) -> None:
     assert list((tmp_path / "empty").iterdir()) == []
 
 
-def test_a_lock_that_its_holder_removes_meanwhile_is_taken_anew(
+def test_a_lock_that_its_holder_removes_meanwhile_is_taken_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who locks a file that has been removed would be alone with a lock that nobody sees."""

@@ -231,7 +231,7 @@ def test_refuses_missing_and_extra_tensors(
 ) -> None:
     with pytest.raises(ArtifactError, match=f"^{NAME}: is missing"):
         freeze_to(tmp_path / "a", tensors={n: w for n, w in weights.items() if n != NAME})
-    with pytest.raises(ArtifactError, match=r"^lm_head\.weight: is no tensor"):
+    with pytest.raises(ArtifactError, match=r"^lm_head\.weight: is not a tensor"):
         freeze_to(tmp_path / "a", tensors={**weights, "lm_head.weight": weights[NAME]})
     assert list(tmp_path.iterdir()) == []
 

@@ -34,7 +34,7 @@ def command(program: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name)
-def test_a_client_calls_tools_streams_and_goes_on(url: str, program: Path) -> None:
+def test_a_client_calls_tools_streams_and_continues(url: str, program: Path) -> None:
     """FAULTS C1 and C13: every client's second turn."""
     ended = subprocess.run(
         [*command(program), url],

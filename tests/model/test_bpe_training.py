@@ -57,9 +57,7 @@ def test_ordinary_text_gives_the_same_tokenizer_as_without_bounds() -> None:
     ],
     ids=["letters", "spaces", "lines", "punctuation", "Chinese"],
 )
-def test_a_long_run_is_learnt_from_in_bounded_time(
-    text: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_run_is_counted_in_bounded_time(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """FAULTS D5: training was quadratic in the longest run; these took hours or did not end."""
     tokenizer = Tokenizer.train([text], 300)
     assert tokenizer.decode(tokenizer.encode(text)) == text

@@ -135,7 +135,7 @@ pieces = st.lists(
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(pieces, min_size=1, max_size=4))
-def test_nobody_can_speak_as_somebody_else(template: ChatTemplate, contents: list[str]) -> None:
+def test_no_role_can_speak_as_another(template: ChatTemplate, contents: list[str]) -> None:
     talk = [{"role": "user", "content": content} for content in contents]
     ids = template.encode(TOKENIZER, talk, add_generation_prompt=False)
     said, turn = [], []

@@ -52,7 +52,7 @@ def ingot(ingot_path: Path) -> Iterator[Ingot]:
 
 @pytest.fixture(scope="session")
 def make_engine(ingot: Ingot) -> Callable[[], EngineLoop]:
-    """Start an engine of its own; whoever asks closes it."""
+    """Start an engine of its own; the caller closes it."""
 
     def make() -> EngineLoop:
         return EngineLoop(Engine(TorchExecutor(ingot), ingot.tokenizer))

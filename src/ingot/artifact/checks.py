@@ -204,7 +204,7 @@ class _Part(NamedTuple):
         return digest.hexdigest() if digests else "", finite
 
     def fault(self, manifest: Manifest, digest: str, finite: bool) -> ArtifactError | None:
-        """Return what is wrong with what was found."""
+        """Return the error for a digest that differs or values that are not finite."""
         subject = f"tensor {self.tensor!r} does" if self.tensor else "does"
         record = manifest.tensors[self.tensor] if self.tensor else manifest.files[self.file]
         if digest and digest != record.sha256:

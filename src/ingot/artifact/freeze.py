@@ -124,7 +124,7 @@ def _check_inputs(
     """Refuse weights or a tokenizer that do not fit the config."""
     shapes = config.tensor_shapes()
     for name in sorted(tensors.keys() - shapes.keys()):
-        raise ArtifactError("is no tensor of this model", where=name)
+        raise ArtifactError("is not a tensor of this model", where=name)
     for name, shape in shapes.items():
         if name not in tensors:
             raise ArtifactError("is missing from the weights", where=name)

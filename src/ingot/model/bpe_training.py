@@ -16,7 +16,7 @@ from tokenizers.models import BPE
 from ingot.model.text_pieces import text_pieces
 
 LONGEST_RUN = 128
-"""Longest run of letters, of punctuation or of white space that is learnt from as one word."""
+"""Longest run of letters, of punctuation or of white space that training counts as one word."""
 DISTINCT_BYTES = 4 << 20
 """Bytes of distinct words at which no more text is read; training takes some 80 times as much."""
 

@@ -4,7 +4,7 @@
 if("$ENV{INGOT_CXX}" STREQUAL "system")
   return()
 endif()
-# try_compile() reads this file again in a fresh project: hand it what was found.
+# try_compile() reads this file again in a fresh project: hand it the compiler that was found.
 list(APPEND CMAKE_TRY_COMPILE_PLATFORM_VARIABLES INGOT_ZIG_FOLDER INGOT_ZIG_TARGET)
 if(INGOT_ZIG_TARGET) # another machine than this one, such as aarch64-linux-musl
   set(CMAKE_SYSTEM_NAME Linux)

@@ -15,7 +15,7 @@ from benchmarks.peers.drivers.conversation import converse
 class OneEach:
     def __init__(self, sequences):
         self.left = {}
-        print("what a peer prints is no answer")
+        print("what a peer prints is not an answer")
     def add(self, ids, answer):
         number = len(self.left) + 1
         self.left[number] = answer

@@ -143,7 +143,7 @@ def every_event(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("small_steps", "every_event")
 @pytest.mark.parametrize(("phase", "share"), [("read", 0.8), ("tokenize", 0.5), ("tokenize", 0.9)])
-def test_a_build_that_is_stopped_is_kept_and_goes_on(
+def test_a_build_that_is_stopped_is_kept_and_continues(
     tmp_path: Path, sources: list[Path], phase: str, share: float
 ) -> None:
     out = tmp_path / "out" / "corpus"

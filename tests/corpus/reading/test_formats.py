@@ -189,7 +189,7 @@ def test_parquet_that_would_fill_the_memory_is_refused(
 def test_a_line_of_countless_values_is_refused(tmp_path: Path, read: Read) -> None:
     """FAULTS B5: parsed, small values take far more memory than the file."""
     path = tmp_path / "a.jsonl"
-    commas = '"' + "," * (2 << 20) + '"'  # in a text they are no values
+    commas = '"' + "," * (2 << 20) + '"'  # in a text they are not values
     path.write_text(f'{{"text": {commas}}}\n{{"text": "x", "more": [{"0," * (1 << 20)}0]}}\n')
     with pytest.raises(CorpusError, match=r"a\.jsonl:2: holds more than 1,048,576 values"):
         read(path)

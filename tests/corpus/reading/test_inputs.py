@@ -126,7 +126,7 @@ def test_waiting_for_stdin_ends_with_ctrl_c(tmp_path: Path, config: CorpusConfig
         command,
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        # Whoever runs the tests in the background has it ignored, and children inherit that.
+        # A shell that runs the tests in the background has it ignored, and children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     ) as process:
         assert process.stdin is not None

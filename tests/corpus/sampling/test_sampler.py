@@ -105,7 +105,7 @@ def test_seeds_differ_and_repeat(counting: Callable[[int], TokenStore]) -> None:
     batch=st.integers(1, 90),
     seed=st.integers(0, 1000),
 )
-def test_any_stop_goes_on_with_the_same_stream(
+def test_any_stop_continues_with_the_same_stream(
     counting: Callable[[int], TokenStore], tokens: int, before: int, batch: int, seed: int
 ) -> None:
     store = counting(tokens)

@@ -16,7 +16,7 @@ def test_every_user_gets_every_token(model: Model, together: bool, cached: bool)
     assert (timing.answers, timing.tokens) == (2, 12)
     assert after.generated_tokens - before.generated_tokens == 12
     assert after.cached_tokens == before.cached_tokens  # of no question asked before
-    again = sum(range(6)) * 2  # each answer's own tokens, read anew for each that follows
+    again = sum(range(6)) * 2  # each answer's own tokens, read again for each that follows
     read = 26 if cached else 26 * 6 + again
     assert after.prefill_tokens - before.prefill_tokens == read
     assert 0 < timing.first_token_seconds < timing.seconds

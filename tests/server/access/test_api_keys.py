@@ -101,7 +101,7 @@ def test_a_reload_takes_new_keys_and_keeps_the_old_where_the_file_is_bad(tmp_pat
 
 @pytest.mark.parametrize("mode", [0o602, 0o620, 0o666, 0o777])
 def test_a_file_that_others_may_write_is_refused(tmp_path: Path, mode: int) -> None:
-    """FAULTS B6: whoever can write it can add a key."""
+    """FAULTS B6: a user who can write it can add a key."""
     path = write(tmp_path / "keys.toml", make_key("a")[1])
     keys = Keys(path)
     path.chmod(mode)

@@ -143,7 +143,7 @@ def test_a_further_name_can_be_added(served: Served, other_path: Path) -> None:
     assert [answer["model"] for answer in answers] == ["tiny", "second"]
 
 
-def test_a_corrupt_ingot_is_refused_and_the_old_one_goes_on(
+def test_a_corrupt_ingot_is_refused_and_the_old_one_serves(
     served: Served, other_path: Path, tmp_path: Path
 ) -> None:
     bad = tmp_path / "bad.ingot"

@@ -29,7 +29,7 @@ def test_the_one_that_waited_longest_makes_room() -> None:
     assert limit.admit(first)
     assert limit.admit(second)
     limit.busy(first)
-    limit.waiting(first)  # waits anew, so for less time than the second
+    limit.waiting(first)  # waits again, so for less time than the second
     assert limit.admit(third)
     assert (first.closed, second.closed) == (False, True)
     assert len(limit) == 2

@@ -88,7 +88,9 @@ def test_a_request_leaves_one_line_without_its_text_unless_asked(
     assert (SECRET in path.read_text()) == log_prompts
 
 
-def test_a_server_goes_on_where_its_log_cannot_be_written(ingot: Ingot, engine: EngineLoop) -> None:
+def test_a_server_continues_where_its_log_cannot_be_written(
+    ingot: Ingot, engine: EngineLoop
+) -> None:
     server = Server(
         ingot, engine, ServerConfig(port=0, log_requests=True, log_file=Path("/dev/full"))
     )

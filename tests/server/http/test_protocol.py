@@ -55,7 +55,7 @@ def test_blank_lines_between_requests_do_not_hold_a_connection(impatient: Server
     assert closed.startswith(b"HTTP/1.1 408") or closed == b""
 
 
-def test_a_body_that_goes_on_after_its_answer_does_not_hold_a_connection(
+def test_a_body_that_continues_after_its_answer_does_not_hold_a_connection(
     impatient: Server,
 ) -> None:
     with connect(impatient) as connection:
@@ -108,7 +108,7 @@ def test_a_kept_connection_has_the_same_deadline_for_each_head(impatient: Server
         for _ in range(2):
             connection.sendall(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
             assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
-            time.sleep(0.4)  # idle for longer than a head may take, which is no fault
+            time.sleep(0.4)  # idle for longer than a head may take, which is not a fault
         connection.sendall(b"GET /health HT")
         assert read_all(connection).startswith(b"HTTP/1.1 408")
 

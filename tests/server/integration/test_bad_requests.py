@@ -1,4 +1,4 @@
-"""Every wrong request gets one clear error in OpenAI's shape, and the server goes on."""
+"""Every wrong request gets one clear error in OpenAI's shape, and the server continues."""
 
 from __future__ import annotations
 

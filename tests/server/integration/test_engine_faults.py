@@ -103,7 +103,7 @@ class PartlyDamagedExecutor(TorchExecutor):
 
 
 def test_scores_that_are_not_finite_fail_one_request(ingot: Ingot) -> None:
-    """FAULTS A9: one bad row is an error of its request; the server goes on."""
+    """FAULTS A9: one bad row is an error of its request; the server continues."""
     executor = PartlyDamagedExecutor(ingot)
     for http in serve(ingot, EngineLoop(Engine(executor, ingot.tokenizer))):
         good = {**ASKED, "max_tokens": 3, "prompt": [1, 2], "logit_bias": {f"{_DAMAGED}": -100}}

@@ -154,7 +154,7 @@ TEMPLATES = {
 
 
 def with_template(ingot: Ingot, template: str, folder: Path) -> Path:
-    """Freeze the model anew with this chat template, its digests right."""
+    """Freeze the model again with this chat template, its digests right."""
     weights = {
         name: np.zeros(shape, np.float32) for name, shape in ingot.config.tensor_shapes().items()
     }

@@ -91,7 +91,7 @@ POSITIONS: dict[str, Callable[[Any], tuple[str, dict[str, Any]]]] = {
 
 @pytest.mark.parametrize("position", POSITIONS.values(), ids=POSITIONS)
 def test_a_schema_that_crashes_the_library_is_refused(client: httpx.Client, position: Any) -> None:
-    """FAULTS A10: in every position a 400, and the server goes on."""
+    """FAULTS A10: in every position a 400, and the server continues."""
     for schema in (CRASHES, {"enum": [1, -9223372036854775296]}, {"items": CRASHES}):
         route, body = position(schema)
         answer = client.post(route, json={"model": "tiny"} | body)

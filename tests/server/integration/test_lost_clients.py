@@ -49,7 +49,7 @@ class Gate:
         self._open.clear()
 
     def generated_after_opening(self, wait_until: Wait) -> int:
-        """Let the engine go on until it is idle; return the tokens that it generates."""
+        """Let the engine run until it is idle; return the tokens that it generates."""
         before = self._engine.stats().generated_tokens
         self._open.set()
         wait_until(lambda: is_idle(self._engine))

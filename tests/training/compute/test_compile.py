@@ -49,7 +49,7 @@ def test_cut_weights_are_not_compiled(recipe: MakeRecipe) -> None:
     ],
     ids=["plain", "documents", "recomputed"],
 )
-def test_a_compiled_run_learns_the_same_and_goes_on_to_the_bit(
+def test_a_compiled_run_learns_the_same_and_continues_to_the_bit(
     recipe: MakeRecipe, new_run: NewRun, watch: Any, sections: dict[str, dict[str, Any]]
 ) -> None:
     eager = new_run(recipe(**sections), "eager")

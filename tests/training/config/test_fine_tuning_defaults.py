@@ -1,4 +1,4 @@
-"""Going on from an ingot, from the first file to the next ingot: text, talks, preferences."""
+"""Training from an ingot, from the first file to the next ingot: text, talks, preferences."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def losses(events: list[Event]) -> list[float]:
     return [event.loss for event in events if isinstance(event, Stepped)]
 
 
-def test_more_text_goes_on_where_the_ingot_was(base: Path, source: Path, tmp_path: Path) -> None:
+def test_more_text_continues_where_the_ingot_was(base: Path, source: Path, tmp_path: Path) -> None:
     events, callbacks = watched()
     settings = ["run.steps=10", *QUICK]
     run = training.train(
@@ -101,7 +101,7 @@ def test_more_text_goes_on_where_the_ingot_was(base: Path, source: Path, tmp_pat
 
 
 @pytest.mark.parametrize("lora", [False, True])
-def test_talks_are_learnt(base: Path, talks: Path, tmp_path: Path, lora: bool) -> None:
+def test_talks_are_learned(base: Path, talks: Path, tmp_path: Path, lora: bool) -> None:
     events, callbacks = watched()
     settings = ["run.epochs=6", "run.evaluations=3", "batch.sequences=4"]
     settings += ["lora.rank=4", "optimizer.adapter_lr=0.01"] if lora else []
@@ -172,7 +172,7 @@ def test_preferences_move_the_model(base: Path, pairs: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("task", ["chat", pytest.param("preference", marks=pytest.mark.long)])
-def test_an_interrupted_run_goes_on_to_the_bit(
+def test_an_interrupted_run_continues_to_the_bit(
     base: Path, talks: Path, pairs: Path, tmp_path: Path, task: Any
 ) -> None:
     data = talks if task == "chat" else pairs

@@ -26,7 +26,7 @@ def test_sizes_of_batches_change_nothing() -> None:
     assert whole.epoch == parts.epoch == pytest.approx(4.7)
 
 
-def test_it_goes_on_where_a_state_was_taken() -> None:
+def test_it_continues_where_a_state_was_taken() -> None:
     first = walk()
     for taken in (3, 7, 10, 14):
         first.take(taken)

@@ -66,7 +66,7 @@ def test_arrays_are_read_beside_jsonl(tmp_path: Path) -> None:
         ("[{}", r"a\.json\[1\]: is not valid JSON \(expected ',', found the end of the file\)"),
         ("[{},]", r"a\.json\[1\]: is missing, not an object"),
         ("[{} {}]", r"a\.json\[1\]: is not valid JSON \(expected ',', found '\{'\)"),
-        ("[{}]x", r"a\.json: goes on after its array"),
+        ("[{}]x", r"a\.json: continues after its array"),
         ("[[1]]", r"a\.json\[0\]: is a list, not an object"),
         ("[1]", r"a\.json\[0\]: is a number, not an object"),
         ('[{"a": }]', r"a\.json\[0\]: is not valid JSON"),

@@ -67,7 +67,7 @@ def test_a_plain_text_is_continued_twice(
     )
 
 
-def test_a_template_that_ends_otherwise_than_it_goes_on_is_refused(
+def test_a_template_that_ends_otherwise_than_it_continues_is_refused(
     write: Any, tokenizer: Tokenizer
 ) -> None:
     source = (

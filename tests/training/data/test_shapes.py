@@ -187,7 +187,7 @@ def test_tools_are_described_as_they_are_to_a_served_model(as_text: bool) -> Non
     ],
 )
 def test_what_has_no_shape_is_named_with_an_example(record: Any, problem: str) -> None:
-    """FAULTS D12: unknown shapes are named with what was found and what is accepted."""
+    """FAULTS D12: unknown shapes are named, with what is accepted."""
     with pytest.raises(CorpusError, match=problem) as caught:
         conversation_of(Record(record, "x:1"))
     assert caught.value.fix

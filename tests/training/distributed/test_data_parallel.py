@@ -1,4 +1,4 @@
-"""Two processes train one model: the same losses as one process, and either goes on with it."""
+"""Two processes train one model: the same losses as one process, and either resumes it."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_two_processes_are_as_good_as_one(
     assert state.validation_loss == pytest.approx(result.validation_loss, rel=1e-4)
 
 
-def test_a_run_goes_on_in_another_number_of_processes(
+def test_a_run_continues_in_another_number_of_processes(
     recipe: Callable[..., Recipe], new_run: Callable[..., Run], watch: Any
 ) -> None:
     length = {"steps": 8, "evaluations": 2, "precision": "float32"}

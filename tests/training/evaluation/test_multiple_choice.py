@@ -108,7 +108,7 @@ def test_a_line_that_is_no_question_is_named(
     assert caught.value.fix
 
 
-def test_what_was_learnt_is_answered(write: Any) -> None:
+def test_what_was_learned_is_answered(write: Any) -> None:
     """Train on the right answers alone, then ask; the untrained model guesses."""
     path = write(*questions())
     rows = [

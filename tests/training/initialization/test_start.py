@@ -43,7 +43,7 @@ def test_the_sealed_weights_are_taken_up(
         torch.testing.assert_close(start.weights[name], tensor, rtol=tolerance, atol=0)
 
 
-def test_training_goes_on(new_model: NewModel, seal: Callable[..., Path]) -> None:
+def test_training_resumes(new_model: NewModel, seal: Callable[..., Path]) -> None:
     ids = np.arange(120).reshape(4, 30)
     batch = Batch(ids, None, None)
 

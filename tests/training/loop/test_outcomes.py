@@ -62,7 +62,7 @@ def test_late_outcomes_are_the_same_to_the_bit(
 
 
 @pytest.mark.usefixtures("late")
-def test_an_update_that_is_no_number_is_left_out_although_that_is_learnt_late(
+def test_an_update_that_is_not_finite_is_left_out_although_that_is_known_late(
     recipe: MakeRecipe, new_run: NewRun, watched: Any
 ) -> None:
     run = new_run(recipe(run={"steps": 12, "evaluations": 1, "samples": 0}))
@@ -110,7 +110,7 @@ def test_the_batch_that_is_saved_is_that_of_the_update_told_of(
 
 
 @pytest.mark.usefixtures("late")
-def test_a_spike_that_is_rolled_back_is_never_learnt_late(
+def test_a_spike_that_is_rolled_back_is_never_known_late(
     recipe: MakeRecipe, new_run: NewRun, watched: Any
 ) -> None:
     guard = {"spike_window": 8, "spike_score": 20.0, "on_spike": "roll_back"}

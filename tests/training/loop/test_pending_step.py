@@ -20,7 +20,7 @@ def test_an_outcome_is_what_the_device_computed(loss: float, finite: bool, spike
     verdict = Verdict(torch.tensor(finite), torch.tensor(spike))
     on_device = torch.tensor(loss, dtype=torch.float32)
     step = PendingStep(RunState(step=7), 0.5, BATCH, on_device, torch.tensor(3.0), verdict)
-    on_device.fill_(-1.0)  # the device goes on; the outcome is a copy
+    on_device.fill_(-1.0)  # the device continues; the outcome is a copy
     outcome = step.wait()
     assert outcome.loss == pytest.approx(torch.tensor(loss).item(), rel=0, nan_ok=True)
     assert (outcome.gradient_norm, outcome.finite, outcome.spike) == (3.0, finite, spike)

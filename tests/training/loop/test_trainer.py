@@ -88,7 +88,7 @@ def test_another_seed_is_another_run(recipe: MakeRecipe, new_run: NewRun, watch:
     assert losses(one) != losses(other)
 
 
-def test_an_interrupted_run_goes_on_to_the_bit(
+def test_an_interrupted_run_continues_to_the_bit(
     recipe: MakeRecipe, new_run: NewRun, watch: Any
 ) -> None:
     whole, parts = new_run(recipe(), "whole"), new_run(recipe(), "parts")
@@ -217,7 +217,7 @@ def test_a_budget_too_small_for_one_update_is_refused(
     assert len(watched.of(Stepped)) <= 2
 
 
-def test_an_update_that_is_no_number_is_left_out_and_the_run_goes_on(
+def test_an_update_that_is_not_finite_is_left_out_and_the_run_continues(
     recipe: MakeRecipe, new_run: NewRun, watched: Any
 ) -> None:
     """A weight is damaged for two updates: neither is made, and nothing of them stays behind."""
@@ -334,7 +334,7 @@ Trainer(open_run(Path(sys.argv[1])), lambda event: print(type(event).__name__, f
 @pytest.mark.parametrize(
     "kills", [3, pytest.param(30, marks=[pytest.mark.long, pytest.mark.timeout(900)])]
 )
-def test_a_killed_run_goes_on_to_the_bit(
+def test_a_killed_run_continues_to_the_bit(
     recipe: MakeRecipe, new_run: NewRun, watch: Any, kills: int
 ) -> None:
     """SIGKILL at random moments, the writing of checkpoints included."""

@@ -97,7 +97,7 @@ def test_packed_answers_lose_what_each_loses_alone(
     torch.testing.assert_close(objective.loss(model, batch, CPU), total, rtol=1e-5, atol=1e-5)
 
 
-def test_it_goes_on_where_its_state_was_taken(
+def test_it_continues_where_its_state_was_taken(
     objective: FineTuning, examples: Examples, tokenizer: Tokenizer
 ) -> None:
     for _ in range(3):
@@ -117,7 +117,7 @@ def test_other_examples_are_refused_on_resume(
         other.restore(objective.state())
 
 
-def test_answers_are_learnt(
+def test_answers_are_learned(
     objective: FineTuning, tokenizer: Tokenizer, new_model: Callable[..., Transformer]
 ) -> None:
     model = new_model()

@@ -91,7 +91,7 @@ def test_a_short_run_learns_more_from_it(
 def test_it_gives_way_to_the_tokens(
     recipe: Callable[..., Recipe], new_run: Callable[..., Run], watch: Any
 ) -> None:
-    """Once its epochs are over a run goes on as one that never had soft labels would."""
+    """Once its epochs are over a run continues as one that never had soft labels would."""
     settings = {"task": {"ngram_order": 2, "ngram_epochs": 1e-9}}
     with_it, without = new_run(recipe(**settings), "with"), new_run(recipe(), "without")
     results = [watch().train(run) for run in (with_it, without)]

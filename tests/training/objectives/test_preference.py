@@ -115,7 +115,7 @@ def test_the_model_is_only_read(new_model: NewModel, new_objective: NewObjective
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_it_goes_on_where_its_state_was_taken(
+def test_it_continues_where_its_state_was_taken(
     new_model: NewModel, new_objective: NewObjective
 ) -> None:
     first = new_objective(new_model())

@@ -26,7 +26,7 @@ def test_batches_are_the_samplers_sequences(corpus: Corpus) -> None:
     assert objective.epoch == sampler.epoch > 0
 
 
-def test_it_goes_on_where_its_state_was_taken(corpus: Corpus) -> None:
+def test_it_continues_where_its_state_was_taken(corpus: Corpus) -> None:
     objective = Pretraining(sampler_of(corpus), eos_id=None)
     objective.next_batch()
     state, expected = objective.state(), objective.next_batch().ids

@@ -90,7 +90,7 @@ def test_weight_decay_leaves_norms_and_tables_alone() -> None:
 
 
 @pytest.mark.parametrize("method", ["muon", "adamw"])
-def test_restored_state_goes_on_to_the_bit(method: str) -> None:
+def test_restored_state_continues_to_the_bit(method: str) -> None:
     config = OptimizerConfig(method=method)  # type: ignore[arg-type]
     one, other = model_with_gradients(), model_with_gradients()
     first = Optimizer(one, config)

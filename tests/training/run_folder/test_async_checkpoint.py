@@ -20,7 +20,7 @@ def test_what_is_written_is_what_was_there_when_it_was_asked_for(tmp_path: Path)
     saver = Saver(tmp_path, keep=2)
     tensors = weights(1.0)
     assert saver.save(RunState(step=1), tensors, tensors) is None
-    tensors["w"].fill_(2.0)  # training goes on meanwhile
+    tensors["w"].fill_(2.0)  # training continues meanwhile
     folder = saver.wait()
     assert folder == checkpoint.latest(tmp_path)
     assert checkpoint.step_of(folder) == 1
@@ -29,7 +29,7 @@ def test_what_is_written_is_what_was_there_when_it_was_asked_for(tmp_path: Path)
     assert saver.wait() is None
 
 
-def test_writing_takes_its_time_unless_somebody_waits(
+def test_writing_takes_its_time_unless_a_caller_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ingot.training.run_folder.async_checkpoint._SPREAD_S", 1000.0)

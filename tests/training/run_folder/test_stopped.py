@@ -16,7 +16,7 @@ def test_what_is_kept_is_told_at_each_stage(
     watched: Any,
     tmp_path: Path,
 ) -> None:
-    """FAULTS D4: a line on what was kept, with the command that goes on."""
+    """FAULTS D4: a line on what was kept, with the command that resumes."""
     assert "stopped before anything was kept" in str(stopped_run(tmp_path / "none"))
     (tmp_path / "part" / ".corpus.building").mkdir(parents=True)
     assert "nothing was kept, as it had just begun" in str(stopped_run(tmp_path / "part"))

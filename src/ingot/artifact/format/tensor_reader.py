@@ -307,5 +307,5 @@ def _check_entry(name: str, entry: object, where: object) -> None:
 
 
 def _are_sizes(value: object) -> bool:
-    """Tell whether this is a list of whole numbers from 0 up; true and false are no numbers."""
+    """Tell whether this is a list of whole numbers from 0 up; true and false are not numbers."""
     return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)

@@ -135,7 +135,7 @@ def staging_dir(out: Path) -> Iterator[StagingDir]:
 def stopped_build(out: Path) -> Interrupted:
     """Return the error for a build of ``out`` that was stopped: what was kept, and how to resume.
 
-    Safe in any thread, also while the build goes on.
+    Safe in any thread, also while the build runs.
     """
     kept = StagingDir(_hidden(out.absolute())).what_is_kept()
     return Interrupted(

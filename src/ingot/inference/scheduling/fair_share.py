@@ -2,8 +2,8 @@
 
 Running sequences are ranked within their tenant, by priority and then by admission. Across
 tenants the rank decides first, so each tenant's best sequence comes before any tenant's second
-one: whoever runs most gives way first. Admissions are numbered once and for all, so a sequence
-gives way only to those before it, which end, and none is preempted forever.
+one: the tenant that runs most gives way first. Admissions are numbered once and for all, so a
+sequence gives way only to those before it, which end, and none is preempted forever.
 """
 
 from __future__ import annotations

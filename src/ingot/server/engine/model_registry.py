@@ -94,7 +94,7 @@ class ServedModel:
         self.ingot.close()
 
     def close_processes(self) -> None:
-        """End the processes of its chat template and its grammars, where there are any."""
+        """End the processes of its encoder, its chat template and its grammars, where they run."""
         if "prompts" in self.__dict__:
             self.prompts.close()
         if "grammars" in self.__dict__:

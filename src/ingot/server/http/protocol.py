@@ -175,7 +175,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Go on with the next request, and read no further while others wait."""
+        """Continue with the next request, and stop reading while others wait."""
         super().on_response_complete()
         if self.pipeline:
             self.flow.pause_reading()

@@ -14,6 +14,6 @@ _random = random.Random(secrets.randbits(256))
 def new_id(prefix: str = "") -> str:
     """Return an identifier, ``prefix`` and 128 random bits in hexadecimal.
 
-    Unique, but not secret: whoever has seen many can predict the next.
+    Unique, but not secret: a client that has seen many can predict the next.
     """
     return f"{prefix}{_random.getrandbits(128):032x}"

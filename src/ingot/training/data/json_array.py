@@ -42,7 +42,7 @@ def read_array(stream: BinaryIO, path: Path) -> Iterator[tuple[dict[str, Any], s
         number += 1
     text.expect("]", f"{path}")
     if text.peek():
-        raise CorpusError("goes on after its array", where=path, fix="remove what follows")
+        raise CorpusError("continues after its array", where=path, fix="remove what follows")
 
 
 class _Text:

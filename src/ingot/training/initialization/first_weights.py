@@ -14,19 +14,19 @@ from ingot.training.initialization.warm_start import warm_start
 from ingot.training.run_folder.run import Run
 
 
-def load_start(run: Run, model: Transformer, *, goes_on: bool) -> Start | None:
+def load_start(run: Run, model: Transformer, *, resumes: bool) -> Start | None:
     """Load the ingot that a run begins from into its model, where its weights are still needed.
 
     Args:
         run: The run.
         model: Its model.
-        goes_on: Whether the run has a checkpoint.
+        resumes: Whether the run has a checkpoint.
 
     Raises:
         TrainingError: it is another ingot than the run began from, or does not fit the model.
     """
     task = run.recipe.task
-    if task.start is None or (goes_on and task.kind != "preference"):
+    if task.start is None or (resumes and task.kind != "preference"):
         return None
     start = start_from(Path(task.start))
     if start.digest != run.record.parent:
@@ -50,7 +50,7 @@ def first_weights(
         text: What a warm start counts; None where the task has no plain text.
     """
     if start is not None:
-        return f"going on from {start.path} ({start.digest[:12]})"
+        return f"starting from {start.path} ({start.digest[:12]})"
     model.initialise(seeded(run))
     if not run.recipe.run.warm_start or text is None:
         return "random weights"

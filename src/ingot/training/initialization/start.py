@@ -1,4 +1,4 @@
-"""Starting weights from an ingot, for going on with a sealed model."""
+"""Starting weights from an ingot, for training that begins with a sealed model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FREE = "max_position_embeddings"  # rotary positions have no weights, so any co
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """A model to go on from."""
+    """A model to start from."""
 
     path: Path
     config: ModelConfig

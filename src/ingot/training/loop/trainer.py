@@ -81,7 +81,7 @@ class Trainer:
         self._model = Transformer(run.model_config).to(self._precision.device)
         self._model.tokens = run.tokenizer.vocab_size
         fuse(self._model, self._precision)
-        self._start = load_start(run, self._model, goes_on=bool(self._found))
+        self._start = load_start(run, self._model, resumes=bool(self._found))
         self._task = open_task(run, self._model, self._precision)
         if run.recipe.lora is not None:
             # Of a run that resumes, the checkpoint holds the adapter's weights.

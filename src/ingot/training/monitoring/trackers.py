@@ -33,7 +33,7 @@ class Tracker(Protocol):
 def open_trackers(
     run: Path, config: WandbConfig, recipe: Mapping[str, Any], *, from_step: int
 ) -> list[Tracker]:
-    """Open the trackers of a run; curves go on at ``from_step``.
+    """Open the trackers of a run; curves continue at ``from_step``.
 
     Raises:
         UsageError: Weights & Biases is asked for and not installed.

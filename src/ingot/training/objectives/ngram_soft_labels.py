@@ -125,7 +125,7 @@ def _sharpen(expected: NDArray[np.float64], order: _Order, keys: Ids, rows: Ids,
         seen: The token that did follow in each, to be left out of the counts.
     """
     found = np.searchsorted(order.contexts, keys).clip(0, len(order.contexts) - 1)
-    known = (order.contexts[found] == keys) & (order.totals[found] > 1)  # itself is no evidence
+    known = (order.contexts[found] == keys) & (order.totals[found] > 1)  # itself is not evidence
     found, rows, seen = found[known], rows[known], seen[known]
     kinds = order.kinds[found]
     owner = np.repeat(np.arange(len(found)), kinds)

@@ -22,10 +22,10 @@ class Objective(Protocol):
         """Return the loss, a float32 scalar: summed over what ``batch.weight`` counts, no mean."""
 
     def state(self) -> dict[str, int]:
-        """Return what ``restore`` needs to go on with the very next batch."""
+        """Return what ``restore`` needs to resume with the very next batch."""
 
     def restore(self, state: Mapping[str, int]) -> None:
-        """Go on where ``state`` was taken.
+        """Resume where ``state`` was taken.
 
         Raises:
             CorpusError: the state is malformed, or belongs to other data or settings.

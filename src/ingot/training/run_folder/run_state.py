@@ -106,7 +106,7 @@ class RunState(BaseModel):
         return self.model_copy(update={"sha256": dict(sha256)})
 
     def following(self, recipe: Mapping[str, Any]) -> RunState:
-        """Go on with a recipe; a run that has finished another one is open again."""
+        """Resume with a recipe; a run that has finished another one is open again."""
         return self.model_copy(update={"recipe": dict(recipe), "finished": False})
 
     def as_finished(self) -> RunState:

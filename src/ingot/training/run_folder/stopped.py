@@ -11,7 +11,7 @@ from ingot.training.run_folder.run import RECORD
 
 
 def stopped_run(path: Path) -> Interrupted:
-    """Return the error for a run that was stopped: what its folder holds, and how to go on."""
+    """Return the error for a run that was stopped: what its folder holds, and how to resume."""
     # The default folder of a run is a new one each time.
     again = f"run the same command again with --out {path}"
     if not (path / RECORD).exists():

@@ -47,7 +47,7 @@ class Movie(TypedDict, total=False):
 
 
 class Address(BaseModel):
-    """Where somebody lives."""
+    """Where a person lives."""
 
     street: str
     zip_code: Annotated[str, Field(pattern=r"^\d{5}$")]

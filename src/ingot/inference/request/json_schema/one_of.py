@@ -154,7 +154,7 @@ def _constants(schema: Any) -> set[str] | None:
 
 
 def _required(schema: dict[str, Any]) -> list[str]:
-    # A reference may lead to what is no schema; the compiler refuses it, not this.
+    # A reference may lead to what is not a schema; the compiler refuses it, not this.
     names = schema.get("required")
     return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
@@ -165,7 +165,7 @@ def _properties(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _canonical(value: Any) -> str:
-    """Return one text for all forms of a value: 1.0 is 1, and the order of names is no matter."""
+    """Return one text for all forms of a value: 1.0 is 1, in any order of names."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, list):

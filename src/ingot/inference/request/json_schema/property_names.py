@@ -93,7 +93,7 @@ def _types(names: dict[str, Any]) -> list[Any]:
 
 def _named(told: dict[str, Any]) -> list[Any]:
     named = told.get("enum", [told.get("const")])
-    if not isinstance(named, list):  # a reference led to what is no schema
+    if not isinstance(named, list):  # a reference led to what is not a schema
         return []
     return [name for name in named if "const" not in told or name == told["const"]]
 
