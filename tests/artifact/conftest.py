@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ingot.artifact import Provenance, freeze
 from ingot.model import ModelConfig, Tokenizer
+from ingot.model.rope import RopeConfig
 from tests.artifact.resealing import Edit, copy_writable, write_manifest
 
 Weights = dict[str, NDArray[np.float32]]
@@ -26,7 +27,7 @@ def config() -> ModelConfig:
         num_key_value_heads=2,
         head_dim=8,
         max_position_embeddings=64,
-        rope_theta=50_000.0,
+        rope=RopeConfig(50_000.0),
     )
 
 

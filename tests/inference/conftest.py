@@ -14,6 +14,7 @@ from ingot.inference import Engine, EngineConfig, OutputDelta, SamplingParams
 from ingot.inference.executors.base import ModelInput
 from ingot.inference.request.sequence import SampledToken
 from ingot.model import ModelConfig, Tokenizer
+from ingot.model.rope import RopeConfig
 
 CONTEXT = 128
 TEXT = "def area(width, height):\n    return width * height\n" * 4 + "the quick brown fox é " * 8
@@ -95,7 +96,7 @@ def config() -> ModelConfig:
         num_key_value_heads=2,
         head_dim=8,
         max_position_embeddings=CONTEXT,
-        rope_theta=50_000.0,
+        rope=RopeConfig(50_000.0),
     )
 
 

@@ -7,6 +7,7 @@ import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from ingot.model import ModelConfig
+from ingot.model.config_json import to_json
 from ingot.model.transformer import Transformer
 
 SHAPES: dict[str, Any] = {
@@ -34,7 +35,7 @@ def random_model(*, tied: bool, window: int | None = None) -> Transformer:
 def test_logits_are_those_of_transformers(tied: bool, window: int | None) -> None:
     model = random_model(tied=tied, window=window)
     reference = Qwen3ForCausalLM(
-        Qwen3Config(**model.config.to_hf(eos_token_id=0, dtype="float32"))
+        Qwen3Config(**to_json(model.config, eos_token_id=0, dtype="float32"))
     ).eval()
     missing, unexpected = reference.load_state_dict(model.state_dict(), strict=False)
     assert missing == (["lm_head.weight"] if tied else [])

@@ -40,6 +40,7 @@ from ingot.artifact.stored_weights import plain_tensors, quantization_of, quanti
 from ingot.errors import ArtifactError, UsageError
 from ingot.files import full_disk_named, sync_folder
 from ingot.model.config import ModelConfig
+from ingot.model.config_json import to_json
 from ingot.model.tokenizer import Tokenizer
 
 
@@ -182,7 +183,7 @@ def _texts(
     """Return the files that go beside the weights, as Hugging Face lays them out."""
     eos = tokenizer.eos_id
     generation = {"bos_token_id": eos, "eos_token_id": eos, "pad_token_id": eos, "do_sample": True}
-    described = config.to_hf(eos_token_id=eos, dtype=dtype)
+    described = to_json(config, eos_token_id=eos, dtype=dtype)
     if quantized is not None:  # so that other programs say what they cannot read
         described["quantization_config"] = {"quant_method": f"ingot-{LAYOUT}-v{LAYOUT_VERSION}"}
     return {

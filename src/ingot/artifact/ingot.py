@@ -27,6 +27,7 @@ from ingot.artifact.quantization.quantize import fused_matrices, packed_shapes
 from ingot.artifact.signing.signature import TrustedKeys, check_signature
 from ingot.errors import ArtifactError
 from ingot.model.config import ModelConfig
+from ingot.model.config_json import from_json
 from ingot.model.tokenizer import Tokenizer
 from ingot.strict_json import parse_object
 
@@ -181,9 +182,7 @@ def open_ingot(path: Path, *, verify: bool = True, trusted: TrustedKeys | None =
         if trusted is not None:
             check_signature(path, manifest, trusted)
         small = checks.read_small_files(folder, manifest)
-        config = ModelConfig.from_hf(
-            parse_object(small[CONFIG], where=path / CONFIG), where=path / CONFIG
-        )
+        config = from_json(parse_object(small[CONFIG], where=path / CONFIG), where=path / CONFIG)
         checks.check_shapes(config, manifest, path / MANIFEST)
         tokenizer = _tokenizer(small[TOKENIZER], config, path / TOKENIZER)
         files = checks.open_weights(folder, manifest, path)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ingot.errors import UsageError
 from ingot.model.config import ModelConfig
 
 
@@ -72,8 +73,8 @@ class Rotary(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        exponents = torch.arange(0, config.head_dim, 2, dtype=torch.float32) / config.head_dim
-        frequencies = 1.0 / config.rope_theta**exponents
+        found, _ = config.rope.frequencies(config.rotary_dim, config.max_position_embeddings)
+        frequencies = torch.from_numpy(found).to(torch.get_default_device(), torch.float32)
         positions = torch.arange(config.max_position_embeddings, dtype=torch.float32)
         angles = torch.outer(positions, frequencies)
         self.register_buffer("cos", angles.cos(), persistent=False)
@@ -171,6 +172,9 @@ class Transformer(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        if config.variants:
+            name, value = next(iter(config.variants.items()))
+            raise UsageError(f"{value!r} is not supported yet", where=f"model.{name}")
         self.config = config
         self.tokens = config.vocab_size
         """Tokens that logits are computed for; fewer than the embedding's rows where it is padded.

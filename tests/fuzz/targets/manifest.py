@@ -13,6 +13,7 @@ import orjson
 
 from ingot.artifact import FileRecord, Manifest, Provenance, TensorRecord
 from ingot.model import ModelConfig
+from ingot.model.config_json import from_json, to_json
 from ingot.strict_json import parse_object
 from tests.fuzz.mutate import dump, hostile_value, mutate_bytes, mutate_json
 
@@ -34,7 +35,7 @@ def examples() -> Sequence[bytes]:
         },
         provenance=Provenance(recipe={"run": {"seed": 1}}, seed=1, tokens=5, flops=1e9),
     )
-    return [manifest.to_json(), dump(_CONFIG.to_hf(eos_token_id=0, dtype="bfloat16"))]
+    return [manifest.to_json(), dump(to_json(_CONFIG, eos_token_id=0, dtype="bfloat16"))]
 
 
 def make(random: Random) -> bytes:
@@ -66,7 +67,7 @@ def _sealed(content: Any) -> bytes:
 
 def attempt(data: bytes) -> None:
     if b'"architectures"' in data:
-        config = ModelConfig.from_hf(parse_object(data, where="config.json"))
+        config = from_json(parse_object(data, where="config.json"))
         orjson.dumps(vars(config))
         config.training_flops(config.max_position_embeddings)
     else:

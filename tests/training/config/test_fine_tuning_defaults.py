@@ -254,7 +254,7 @@ def test_documents_kept_apart_are_another_loss(corpus: Corpus, tmp_path: Path) -
         settings = ["run.steps=3", f"task.separate_documents={apart}", "run.warm_start=false"]
         settings += ["batch.context=2048", "model.hidden_size=16", "optimizer.method=adamw"]
         settings += ["model.num_hidden_layers=1", "model.num_attention_heads=1"]
-        settings += ["model.num_key_value_heads=1", "run.evaluations=1", "batch.sequences=1"]
+        settings += ["model.num_key_value_heads=1", "run.evaluations=1", "batch.sequences=4"]
         training.train(corpus.path, out=tmp_path / apart, settings=settings, callbacks=callbacks)
         lost.append(losses(events))
     assert lost[0][0] == pytest.approx(lost[1][0], rel=1e-6)  # at first no block does anything

@@ -21,6 +21,7 @@ from ingot.inference.executors.base import (
 from ingot.inference.executors.native_weights import NativeWeights
 from ingot.inference.executors.sampling import none_allowed, not_finite
 from ingot.inference.request.sequence import SampledToken, TokenLogprob
+from ingot.model.config import ModelConfig
 from ingot.native import CacheShape, LayerWeights, Model, ModelShape, ModelWeights
 
 KEY_TILE = 16
@@ -48,7 +49,8 @@ class NativeExecutor:
         window: Tokens that each token attends to, itself included; None takes the model's own.
 
     Raises:
-        UsageError: an argument out of range, or INGOT_ISA names kernels that cannot run here.
+        UsageError: an argument out of range, a model that the core does not compute, or INGOT_ISA
+            names kernels that cannot run here.
         ResourceError: not enough memory for weights or cache.
     """
 
@@ -72,6 +74,7 @@ class NativeExecutor:
                 where="block_size",
                 fix=f"use {KEY_TILE}",
             )
+        _check_supported(ingot.config)
         self.config = ingot.config
         self.block_size = block_size
         self.num_blocks = num_blocks or EngineConfig(block_size=block_size).blocks_for(self.config)
@@ -157,6 +160,16 @@ def _failure(failure: native.Failure) -> Failure:
     return Failure(str(not_finite("some values", failure.position)))
 
 
+def _check_supported(config: ModelConfig) -> None:
+    """Refuse a model that the core would compute wrongly."""
+    for name, value in config.variants.items():
+        raise UsageError(
+            f"{value!r} is not supported by the native core",
+            where=f"model.{name}",
+            fix="choose the torch executor",
+        )
+
+
 def _shape(ingot: Ingot, window: int | None) -> ModelShape:
     """Return the model's sizes as the core names them."""
     config = ingot.config
@@ -167,7 +180,7 @@ def _shape(ingot: Ingot, window: int | None) -> ModelShape:
         key_heads=config.num_key_value_heads,
         head_dim=config.head_dim,
         positions=config.max_position_embeddings,
-        rope_theta=config.rope_theta,
+        rope_theta=config.rope.rope_theta,
         norm_eps=config.rms_norm_eps,
         sampled_vocabulary=ingot.tokenizer.vocab_size,
         window=window or config.sliding_window or 0,

@@ -21,7 +21,6 @@ _SIZES = (
     "num_attention_heads",
     "num_key_value_heads",
     "head_dim",
-    "rope_theta",
     "tie_word_embeddings",
     "sliding_window",
 )
@@ -55,7 +54,7 @@ def tuning_tables(
         if updates < _LEAST_UPDATES:
             length = {"steps": _LEAST_UPDATES}
     return {
-        "model": {name: sizes[name] for name in _SIZES},
+        "model": {name: sizes[name] for name in _SIZES} | {"rope_theta": config.rope.rope_theta},
         "batch": {"context": config.max_position_embeddings, "sequences": sequences},
         "optimizer": rates,
         "run": {"warm_start": False, **length},

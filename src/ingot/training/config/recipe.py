@@ -14,6 +14,7 @@ from ingot.corpus.config import LEAST_CONTEXT
 from ingot.errors import RecipeError
 from ingot.files import write_atomic
 from ingot.model.config import ModelConfig
+from ingot.model.rope import RopeConfig
 from ingot.settings import Settings, check_tables, parse_settings, read_toml
 from ingot.training.config.cost import CostConfig
 from ingot.training.config.guard import GuardConfig
@@ -71,8 +72,9 @@ class ModelRecipe(_Section):
                 where="model.vocab_size",
                 fix=f"give at least {tokens}, or leave it out",
             )
-        sizes = self.model_dump(exclude={"vocab_size"})
-        return ModelConfig(vocab_size=rows, max_position_embeddings=context, **sizes)
+        sizes = self.model_dump(exclude={"vocab_size", "rope_theta"})
+        rope = RopeConfig(self.rope_theta)
+        return ModelConfig(vocab_size=rows, max_position_embeddings=context, rope=rope, **sizes)
 
 
 class BatchRecipe(_Section):

@@ -82,7 +82,7 @@ def lay_induction(model: Transformer, generator: torch.Generator) -> int:
 
 def _layout(config: ModelConfig) -> _Layout | None:
     half = config.head_dim // 2
-    frequencies = config.rope_theta ** (-torch.arange(half) / half)
+    frequencies = config.rope.rope_theta ** (-torch.arange(half) / half)
     fast = int((frequencies > _FAST).sum())
     slow = int((frequencies * config.max_position_embeddings < _SLOW).sum())
     pairs = min(_CODE // 2, slow, config.hidden_size // 10)
