@@ -25,6 +25,10 @@ class EngineConfig(BaseModel):
     """Most tokens run in one step, decodes and prefill together: the token budget."""
     max_sequences: _Count = 64
     """Most sequences running at once; no more than ``max_step_tokens``."""
+    tenant_share: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Part of the engine's time that one API key may add to steps that it shares with other keys,
+    beyond half a second that it saves up. A key that has no more to run than another is not
+    limited. 1 sets no limit."""
     max_waiting: _Count = 1024
     """Most sequences waiting to run; more are refused. One API key alone may fill 8/9 of it."""
     max_waiting_tokens: Annotated[int, Field(ge=1)] = 16_000_000

@@ -63,6 +63,7 @@ class Engine:
             max_step_tokens=config.max_step_tokens,
             max_sequences=config.max_sequences,
             max_context=self.max_context,
+            tenant_share=config.tenant_share,
         )
         self._speculator = (
             Speculator(config.speculation, config.max_step_tokens, self._cache)
@@ -211,7 +212,9 @@ class Engine:
         returned = time.monotonic()
         for (chunk, _), result in zip(work, results, strict=True):
             self._take(chunk, result, returned)
-        self._count(called - began, returned - called, time.monotonic() - returned)
+        ended = time.monotonic()
+        self._count(called - began, returned - called, ended - returned)
+        self._scheduler.charge([chunk for chunk, _ in work], ended - began)
         return True
 
     def abort(self, reason: str) -> None:

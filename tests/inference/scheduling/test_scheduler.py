@@ -19,6 +19,7 @@ def sequence(
     *,
     priority: int = 0,
     tenant: str = "",
+    user: str = "",
     first: int = 1,
     tenant_priority: int = 0,
 ) -> Sequence:
@@ -29,7 +30,9 @@ def sequence(
         params,
         0,
         lambda _: None,
-        RequestOptions(priority=priority, tenant=tenant, tenant_priority=tenant_priority),
+        RequestOptions(
+            priority=priority, tenant=tenant, user=user, tenant_priority=tenant_priority
+        ),
     )
 
 
@@ -94,13 +97,55 @@ def test_no_more_run_than_allowed() -> None:
 
 
 def test_none_is_admitted_without_blocks_for_all_of_its_prompt() -> None:
-    room, first, second, third = scheduler(blocks=5), sequence(12), sequence(12), sequence(2)
+    room, first, second, third = scheduler(blocks=5), sequence(12), sequence(12), sequence(12)
     for one in (first, second, third):
         room.add(one)
     assert step(room) == {first: 12}
-    assert list(room.waiting) == [second, third], "nobody overtakes"
     room.finish(first)
-    assert step(room) == {second: 12, third: 2}
+    assert step(room) == {second: 12}
+    assert list(room.waiting) == [third]
+
+
+def test_others_pass_a_large_request_that_waits_for_blocks() -> None:
+    """FAULTS A2: one request that does not fit yet holds up nobody behind it."""
+    room, first, large = scheduler(blocks=7), sequence(12), sequence(20)
+    small = [sequence(2, user="a"), sequence(2, user="a"), sequence(2, tenant="b")]
+    for one in (first, large, *small):
+        room.add(one)
+    assert step(room) == {first: 12, small[0]: 2, small[2]: 2}, "a tenant each, then the next"
+    assert step(room) == {first: 1, small[0]: 1, small[1]: 2, small[2]: 1}
+    assert list(room.waiting) == [large]
+
+
+def test_a_large_request_is_passed_a_bounded_number_of_times() -> None:
+    """FAULTS A2: small requests without end do not starve one that needs many blocks."""
+    room, large = scheduler(blocks=8), sequence(28)
+    room.add(sequence(8, 20))
+    step(room)
+    room.add(large)
+    passed = 0
+    for _ in range(200):
+        room.add(sequence(2, 1))
+        for one in step(room):
+            if len(one.output_ids) == one.params.max_tokens:
+                passed += one.params.max_tokens == 1
+                room.finish(one)
+        if large.status is Status.RUNNING:
+            break
+    assert large.status is Status.RUNNING
+    assert passed <= 32
+
+
+def test_nobody_passes_what_was_preempted() -> None:
+    room = scheduler(blocks=3)
+    old, young = sequence(4, 20), sequence(4, 20)
+    for one in (old, young):
+        room.add(one)
+    for _ in range(2):
+        step(room)
+    assert young.status is Status.WAITING
+    room.add(sequence(2))
+    assert step(room) == {old: 1}
 
 
 def test_the_youngest_makes_room_and_starts_again_in_front() -> None:

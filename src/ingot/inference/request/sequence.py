@@ -119,6 +119,10 @@ class Sequence:
     """Tokens charged to its tenant; the prompt at once, when it first ran."""
     admission: int | None = None
     """Serial number of its first admission, kept when it is preempted; None before."""
+    turn: int = 0
+    """Serial number of its last turn, where the sequences of its tenant take turns."""
+    passed: int = 0
+    """How often another was admitted before it because it did not fit."""
     status: Status = Status.WAITING
     tenant_priority: int = field(init=False)
     """The option of this name, or ``AGED``."""

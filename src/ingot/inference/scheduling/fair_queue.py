@@ -9,8 +9,9 @@ written (``least_served``), and no priority waits forever (``levels``).
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ingot.inference.request.sequence import AGED, Sequence
 from ingot.inference.scheduling.least_served import LeastServed
@@ -76,8 +77,19 @@ class FairQueue:
             return min(heads, key=_age)
         return self._classes[self._levels.best()].first()
 
+    def candidates(self, most: int) -> list[Sequence]:
+        """Return up to ``most`` sequences of the best priorities, in about the order of turns.
+
+        First the next one of each tenant, by the service it received, then their second ones.
+        """
+        if not self._count:
+            return []
+        one = self._classes[self._levels.best()]
+        lines = [one.tenants[name].candidates(most) for name in one.order.least(most)]
+        return _alternate(lines, most)
+
     def pop(self, sequence: Sequence) -> None:
-        """Remove the sequence that ``first`` returned, and count its turn.
+        """Remove the sequence that ``first`` returned, and count its turn; ``charge`` it after.
 
         A sequence whose turn came by ageing keeps the best priority from here on, so that the
         flood it waited for cannot preempt it.
@@ -85,6 +97,10 @@ class FairQueue:
         level, priority = sequence.tenant_priority, sequence.priority
         tenant = self._classes[level].tenants[sequence.options.tenant]
         aged_class, aged_request = self._levels.turn(level), tenant.levels.turn(priority)
+        if not aged_class:
+            self._classes[level].order.chosen(sequence.options.tenant)
+        if not aged_request:
+            tenant.priorities[priority].users.chosen(sequence.options.user)
         self.remove(sequence)
         if aged_class:
             sequence.tenant_priority = AGED
@@ -184,6 +200,11 @@ class _Tenant:
         """Return the sequence that waits longest."""
         return min((one.oldest() for one in self.priorities.used()), key=_age)
 
+    def candidates(self, most: int) -> list[Sequence]:
+        """Return up to ``most`` sequences of the best priority: of each user the next first."""
+        one = self.priorities[self.levels.best()]
+        return _alternate([one.lines[name] for name in one.users.least(most)], most)
+
     def line(self, sequence: Sequence) -> OrderedDict[Sequence, None]:
         """Return the line that a sequence joins, and count it."""
         self.count += 1
@@ -220,6 +241,12 @@ class _Priority:
     def oldest(self) -> Sequence:
         """Return the sequence that waits longest."""
         return min((next(iter(line)) for line in self.lines.values()), key=_age)
+
+
+def _alternate(lines: Iterable[Iterable[Sequence]], most: int) -> list[Sequence]:
+    """Return up to ``most`` sequences: the first of each line, then the second of each."""
+    rounds = itertools.chain.from_iterable(itertools.zip_longest(*lines))
+    return list(itertools.islice(filter(None, rounds), most))
 
 
 def _age(sequence: Sequence) -> int:

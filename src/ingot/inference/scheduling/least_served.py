@@ -2,7 +2,7 @@
 
 Virtual token counters (VTC, arXiv:2401.00588): each name has a counter of its service, and
 the one with the lowest counter is next. A name that starts to wait begins no lower than the
-one last chosen, so being idle saves up nothing.
+one last chosen did, so being idle saves up nothing.
 """
 
 from __future__ import annotations
@@ -72,8 +72,19 @@ class LeastServed:
             elif self._served[name] > counter:
                 heapq.heapreplace(self._order, self._entry(name))
             else:
-                self._floor = max(self._floor, counter)
                 return name
+
+    def chosen(self, name: str) -> None:
+        """Note that a name was served, before it is charged for that.
+
+        Who starts to wait meanwhile begins there, and so comes before the name's next turn
+        (the virtual time of start-time fair queueing, P. Goyal et al., SIGCOMM 1996).
+        """
+        self._floor = max(self._floor, self._served.get(name, 0.0))
+
+    def least(self, most: int) -> list[str]:
+        """Return up to ``most`` waiting names, the one that was served least first; O(n)."""
+        return heapq.nsmallest(most, self._waiting, key=lambda name: (self._served[name], name))
 
     def _entry(self, name: str) -> tuple[float, int, str]:
         return self._served[name], next(self._serials), name

@@ -8,7 +8,8 @@ long prompt never delays the answers in progress.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
@@ -17,6 +18,12 @@ from ingot.inference.request.sequence import Sequence, Status
 from ingot.inference.scheduling import fair_share
 from ingot.inference.scheduling.fair_queue import READ_COST, WRITE_COST, FairQueue
 from ingot.inference.scheduling.kv_cache import KVCache
+from ingot.inference.scheduling.tenant_share import TenantShare
+
+_PASSES = 32
+"""How many may be admitted before a sequence that does not fit yet."""
+_CANDIDATES = 8
+"""How many sequences are tried in its place."""
 
 
 @dataclass(slots=True, eq=False)
@@ -41,18 +48,27 @@ class Scheduler:
         max_step_tokens: The token budget of a step.
         max_sequences: Maximum running sequences; at most ``max_step_tokens``.
         max_context: Maximum tokens of one sequence.
+        tenant_share: See ``TenantShare``.
     """
 
     def __init__(
-        self, cache: KVCache, *, max_step_tokens: int, max_sequences: int, max_context: int
+        self,
+        cache: KVCache,
+        *,
+        max_step_tokens: int,
+        max_sequences: int,
+        max_context: int,
+        tenant_share: float = 1.0,
     ) -> None:
         self._cache = cache
+        self._shares = TenantShare(tenant_share, max_step_tokens)
         self._max_step_tokens = max_step_tokens
         self._max_sequences = max_sequences
         self._max_context = max_context
         self._admissions = itertools.count()
-        self._blocked: tuple[Sequence, int, int] | None = None
-        """The sequence that last failed to fit, with the free and cached blocks at that time.
+        self._blocked: tuple[Sequence, int, int, int] | None = None
+        """The sequence that last failed to fit, with the queue's length and the free and cached
+        blocks at that time.
 
         While these stay the same, trying again would fail again."""
         self.waiting = FairQueue()
@@ -88,20 +104,28 @@ class Scheduler:
 
     def schedule(self) -> list[ScheduledChunk]:
         """Choose the work of the next step, and allocate the blocks it needs."""
+        self._shares.begin()
         if self.waiting:
             self._admit_by_preemption()
-        chunks = self._decodes()
+        newcomer = self._newcomer()
+        chunks = self._decodes(newcomer)
         budget = self._max_step_tokens - len(chunks)
-        prefills = self._prefills(budget) if len(chunks) < len(self.running) else []
+        prefills = self._prefills(budget, newcomer) if len(chunks) < len(self.running) else []
         chunks += prefills
         budget -= sum(chunk.count for chunk in prefills)
+        admitted: list[ScheduledChunk] = []
         while budget and (sequence := self._admit()):
-            chunks.append(
-                ScheduledChunk(sequence, min(sequence.length - sequence.computed, budget))
-            )
-            budget -= chunks[-1].count
-        _extend(prefills, budget)
-        return chunks
+            admitted.append(ScheduledChunk(sequence, 0))
+            budget -= self._extend(admitted[-1:], budget)
+        self._extend(prefills, budget)
+        return chunks + [chunk for chunk in admitted if chunk.count]
+
+    def charge(self, chunks: Iterable[ScheduledChunk], seconds: float) -> None:
+        """Record how long a step with these chunks took."""
+        tokens = Counter[str]()
+        for chunk in chunks:
+            tokens[chunk.sequence.options.tenant] += chunk.count + len(chunk.drafts)
+        self._shares.charge(tokens, seconds)
 
     def finish(self, sequence: Sequence) -> None:
         """Remove a sequence from the queue or the batch, and free its blocks."""
@@ -129,12 +153,23 @@ class Scheduler:
             self.waiting.charge(sequence, WRITE_COST * written)
             sequence.charged = sequence.computed
 
-    def _decodes(self) -> list[ScheduledChunk]:
-        """Return a chunk for each running sequence with one token left to compute."""
+    def _newcomer(self) -> Sequence | None:
+        """Return the sequence whose turn it is, if it can be admitted in this step."""
+        first = self.waiting.first() if len(self.running) < self._max_sequences else None
+        if first is None or self._blocked == self._attempt(first) or not self._cache.fits(first):
+            return None
+        return first
+
+    def _attempt(self, first: Sequence) -> tuple[Sequence, int, int, int]:
+        """Return what decides whether a sequence can be admitted."""
+        return first, len(self.waiting), self._cache.free_blocks, self._cache.cached_blocks
+
+    def _decodes(self, newcomer: Sequence | None) -> list[ScheduledChunk]:
+        """Return a chunk for each running sequence that decodes in this step."""
         chunks: list[ScheduledChunk] = []
         size, preemptions = self._cache.block_size, self.preemptions
-        for sequence in list(self.running):
-            if sequence.length - sequence.computed == 1 and sequence.status is Status.RUNNING:
+        for sequence in self._shares.choose_decodes(self.running, newcomer):
+            if sequence.status is Status.RUNNING:
                 if sequence.length > size * len(sequence.block_table):
                     self._grow(sequence)
                 chunks.append(ScheduledChunk(sequence, 1))
@@ -150,7 +185,7 @@ class Scheduler:
             if victim is sequence:
                 return
 
-    def _prefills(self, budget: int) -> list[ScheduledChunk]:
+    def _prefills(self, budget: int, newcomer: Sequence | None) -> list[ScheduledChunk]:
         """Return chunks of the running prefills, with an equal share of the budget per tenant.
 
         A tenant that waits for admission counts as one of them: otherwise another's long
@@ -160,20 +195,15 @@ class Scheduler:
         for sequence in self.running:
             if sequence.length - sequence.computed > 1:
                 prefills.setdefault(sequence.options.tenant, []).append(sequence)
-        first = self.waiting.first()
-        newcomer = first is not None and (
-            first.options.tenant not in prefills and self._has_room(first)
-        )
-        share = budget // max(len(prefills) + newcomer, 1)
+        comes = newcomer is not None and newcomer.options.tenant not in prefills
+        share = budget // max(len(prefills) + comes, 1)
         chunks: list[ScheduledChunk] = []
         for sequences in prefills.values():
-            left = share
-            for sequence in sequences:
-                count = min(sequence.length - sequence.computed, left)
-                chunks.append(ScheduledChunk(sequence, count))
-                left -= count
-        if not newcomer:
-            _extend(chunks, budget - sum(chunk.count for chunk in chunks))
+            own = [ScheduledChunk(sequence, 0) for sequence in sequences]
+            budget -= self._extend(own, share)
+            chunks += own
+        if not comes:
+            self._extend(chunks, budget)
         return [chunk for chunk in chunks if chunk.count]
 
     def _admit_by_preemption(self) -> None:
@@ -213,33 +243,52 @@ class Scheduler:
         self.preemptions += 1
 
     def _admit(self) -> Sequence | None:
-        """Admit the sequence whose turn it is, if all of its tokens fit."""
-        if len(self.running) >= self._max_sequences:
+        """Admit the sequence whose turn it is, or one behind it that may pass it.
+
+        Others pass a sequence of a tenant that may run nothing in this step, and one that does
+        not fit: that one ``_PASSES`` times, and then nobody until it is admitted. Nobody passes
+        one that was preempted: what runs needed its blocks.
+        """
+        first = self.waiting.first() if len(self.running) < self._max_sequences else None
+        if first is None:
             return None
-        sequence = self.waiting.first()
-        if sequence is None:
-            return None
-        attempt = sequence, self._cache.free_blocks, self._cache.cached_blocks
-        if self._blocked == attempt:
-            return None
-        if not self._cache.admit(sequence):
-            self._blocked = attempt
-            return None
+        limited = self._shares.left(first) <= 0
+        if not limited:
+            if self._blocked == self._attempt(first):
+                return None
+            if self._cache.admit(first):
+                self.running.append(first)  # before it leaves the queue; see ``_preempt``
+                self.waiting.pop(first)
+                return self._start(first)
+            self._blocked = self._attempt(first)
+            if first.passed >= _PASSES or first.admission is not None:
+                return None
+        for other in self.waiting.candidates(_CANDIDATES):
+            if other is not first and self._shares.left(other) > 0 and self._cache.admit(other):
+                self.running.append(other)
+                self.waiting.remove(other)
+                first.passed += not limited
+                return self._start(other)
+        return None
+
+    def _start(self, sequence: Sequence) -> Sequence:
+        """Charge a sequence that was admitted, the first time, and let it run."""
         if sequence.cached_tokens is None:
             sequence.cached_tokens = sequence.computed
             sequence.charged = sequence.length
             self.waiting.charge(sequence, READ_COST * (sequence.length - sequence.computed))
             sequence.admission = next(self._admissions)
         sequence.status = Status.RUNNING
-        self.running.append(sequence)
-        self.waiting.pop(sequence)
         return sequence
 
-
-def _extend(chunks: list[ScheduledChunk], budget: int) -> None:
-    """Spend a budget on more tokens of prefills, in order."""
-    for chunk in chunks:
-        remaining = chunk.sequence.length - chunk.sequence.computed
-        more = min(remaining - chunk.count, budget)
-        chunk.count += more
-        budget -= more
+    def _extend(self, chunks: list[ScheduledChunk], budget: int) -> int:
+        """Spend a budget on more tokens of prompts, in order; return the tokens spent."""
+        spent = 0
+        for chunk in chunks:
+            sequence = chunk.sequence
+            remaining = sequence.length - sequence.computed - chunk.count
+            more = max(min(remaining, budget - spent, self._shares.left(sequence)), 0)
+            self._shares.use(sequence, more)
+            chunk.count += more
+            spent += more
+        return spent
