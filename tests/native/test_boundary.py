@@ -15,11 +15,14 @@ from hypothesis import strategies as st
 
 from ingot.native import (
     CacheShape,
+    LayerShape,
     LayerWeights,
     Matrix,
     Model,
     ModelShape,
     ModelWeights,
+    Norm,
+    RopeTable,
     SampledToken,
     packed_sizes,
 )
@@ -50,15 +53,33 @@ def matrix(outputs: int, inputs: int) -> Matrix:
 
 def parts() -> dict[str, Any]:
     """Arguments of a small model."""
-    norm, head_norm = np.ones(HIDDEN, np.float32), np.ones(8, np.float32)
+    ones = np.ones(HIDDEN, np.float32)
     layer = LayerWeights(
-        norm, head_norm, head_norm, norm, matrix(32, HIDDEN), matrix(16, 16), matrix(24, 16),
-        matrix(16, 12),
-    )  # fmt: skip
+        qkv=matrix(32, HIDDEN),
+        output=matrix(HIDDEN, 16),
+        gate_up=matrix(24, HIDDEN),
+        down=matrix(HIDDEN, 12),
+        attention_norm=Norm(ones),
+        feed_forward_norm=Norm(ones),
+        query_norm=ones[:8],
+        key_norm=ones[:8],
+    )
     embedding = matrix(VOCABULARY, HIDDEN)
+    shape = ModelShape(
+        hidden=HIDDEN,
+        feed_forward=12,
+        query_heads=2,
+        key_heads=1,
+        head_dim=8,
+        positions=CONTEXT,
+        norm_eps=1e-6,
+        sampled_vocabulary=VOCABULARY - 2,
+        rope_tables=[RopeTable(ones[:4])],
+        layers=[LayerShape(), LayerShape(window=9)],
+    )
     return {
-        "shape": ModelShape(HIDDEN, 12, 2, 1, 8, CONTEXT, 1e4, 1e-6, VOCABULARY - 2),
-        "weights": ModelWeights(embedding, embedding, norm, [layer, layer]),
+        "shape": shape,
+        "weights": ModelWeights(embedding, embedding, Norm(ones), [layer, layer]),
         "cache": CacheShape("bf16", BLOCKS, 16),
     }
 
@@ -199,28 +220,103 @@ def test_penalties_that_are_not_finite_are_refused(
             model.step([model_input(), model_input(sampling=row(adjustment=changed))])
 
 
-@settings(max_examples=200, deadline=None)
+def vectors() -> st.SearchStrategy[Any]:
+    return st.integers(0, 99).map(lambda size: np.zeros(size, np.float32))
+
+
+# Records within records, made of any values.
+any_rope_table = st.builds(RopeTable, vectors() | anything, anything)
+any_layer_shape = st.builds(LayerShape, anything, anything)
+any_norm = st.builds(Norm, vectors() | anything, vectors() | anything)
+part = anything | any_rope_table | any_layer_shape | any_norm | vectors()
+record = part | st.lists(part, max_size=3)
+
+
+@settings(max_examples=400, deadline=None)
 @given(st.data())
 def test_any_value_in_any_field_of_a_model(data: st.DataObject) -> None:
     """FAULTS B7: sizes that overflow, weights that are None, arrays of other types."""
     made = parts()
     name = data.draw(st.sampled_from(sorted(made)))
     field = data.draw(st.sampled_from(made[name]._fields))
-    value = data.draw(anything)
-    made[name] = made[name]._replace(**{field: value})
+    made[name] = made[name]._replace(**{field: data.draw(record)})
     built = run_or_refused(lambda: Model(**made, threads=1))
     if built is not None:
         built.step([model_input()])
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.sampled_from(LayerWeights._fields), anything | st.integers(0, 99).map(np.zeros))
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(LayerWeights._fields), record | st.integers(0, 99).map(np.zeros))
 def test_any_value_in_any_field_of_a_layer(field: str, value: Any) -> None:
     """FAULTS B7: None as a matrix was a null pointer."""
     made = parts()
     [first, second] = made["weights"].layers
     made["weights"] = made["weights"]._replace(layers=[first, second._replace(**{field: value})])
-    with pytest.raises(ValueError, match=field):
+    built = run_or_refused(lambda: Model(**made, threads=1))
+    if built is not None:  # a vector of the right width, or a norm or bias that it has not
+        assert value is None or isinstance(value, np.ndarray | Norm)
+        built.step([model_input()])
+
+
+@pytest.mark.parametrize("field", LayerWeights._fields)
+def test_a_layers_field_of_another_type_is_refused_by_name(field: str) -> None:
+    for value in ("text", np.zeros(3)):
+        made = parts()
+        layers = [layer._replace(**{field: value}) for layer in made["weights"].layers]
+        made["weights"] = made["weights"]._replace(layers=layers)
+        with pytest.raises(ValueError, match=f"field ({field}|weight) "):
+            Model(**made, threads=1)
+
+
+WIDE, NAN = np.ones(5, np.float32), np.array([np.nan], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"head_dim": 7}, "field query_norm|head width"),
+        ({"query_heads": 2**62}, "field query_norm|out of range"),
+        ({"rope_tables": [RopeTable(WIDE)]}, "wider than a head"),
+        ({"rope_tables": [RopeTable(WIDE[:0])]}, "empty"),
+        ({"rope_tables": [RopeTable(NAN)]}, "frequency is not finite"),
+        ({"rope_tables": [RopeTable(WIDE[:4], float("nan"))]}, "factor is not finite"),
+        ({"rope_tables": [RopeTable(WIDE[:4])] * 65}, "more than 64"),
+        ({"rope_tables": []}, "rope table does not exist"),
+        ({"layers": [LayerShape(rope_table=1)] * 2}, "rope table does not exist"),
+        ({"layers": [LayerShape(rope_table=-2)] * 2}, "rope table does not exist"),
+        ({"layers": [LayerShape(window=-1)] * 2}, "window"),
+        ({"layers": [LayerShape()]}, "number of layers"),
+        ({"norm": "layer"}, "bias"),
+        ({"norm": "batch"}, "field norm"),
+        ({"head_norm": "none"}, "field query_norm|norms of queries"),
+        ({"head_norm": "projection"}, "field query_norm has the wrong width"),
+        ({"gated": False}, "gate_up"),
+        ({"activation": "relu"}, "field activation"),
+    ],
+)
+def test_a_shape_that_does_not_fit_is_refused(changed: dict[str, Any], message: str) -> None:
+    made = parts()
+    made["shape"] = made["shape"]._replace(**changed)
+    with pytest.raises(ValueError, match=message):
+        Model(**made, threads=1)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"final_norm": None}, "no final norm"),
+        ({"final_norm": Norm(None)}, "field final_norm"),  # type: ignore[arg-type]
+        ({"final_norm": Norm(np.ones(HIDDEN, "f4"), np.ones(HIDDEN, "f4"))}, "bias"),
+        ({"positions": (CONTEXT - 1, HIDDEN)}, "positions"),
+        ({"head": (VOCABULARY, HIDDEN + 1)}, "head"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(changed: dict[str, Any], message: str) -> None:
+    made = parts()
+    for name in {"positions", "head"} & changed.keys():
+        changed = {name: matrix(*changed[name])}
+    made["weights"] = made["weights"]._replace(**changed)
+    with pytest.raises(ValueError, match=message):
         Model(**made, threads=1)
 
 

@@ -5,7 +5,15 @@ It imports nothing else of Ingot. ``INGOT_ISA`` names the kernels to use (``port
 """
 
 from ingot.native import _core
-from ingot.native.records import CacheShape, LayerWeights, ModelShape, ModelWeights
+from ingot.native.records import (
+    CacheShape,
+    LayerShape,
+    LayerWeights,
+    ModelShape,
+    ModelWeights,
+    Norm,
+    RopeTable,
+)
 
 # Not `from ingot.native._core import …`: import-linter sees no compiled modules and would take
 # that for an import of the whole package.
@@ -19,18 +27,20 @@ measure_attend = _core.measure_attend
 measure_multiply = _core.measure_multiply
 measure_peak = _core.measure_peak
 measure_read = _core.measure_read
-pack = _core.pack
 packed_sizes = _core.packed_sizes
 uniform = _core.uniform
 
 __all__ = [
     "CacheShape",
     "Failure",
+    "LayerShape",
     "LayerWeights",
     "Matrix",
     "Model",
     "ModelShape",
     "ModelWeights",
+    "Norm",
+    "RopeTable",
     "SampleError",
     "SampledToken",
     "kernels",
@@ -38,7 +48,6 @@ __all__ = [
     "measure_multiply",
     "measure_peak",
     "measure_read",
-    "pack",
     "packed_sizes",
     "uniform",
 ]

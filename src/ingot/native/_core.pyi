@@ -18,19 +18,6 @@ def kernels() -> list[str]:
 def packed_sizes(weight_format: str, outputs: int, inputs: int, group: int) -> tuple[int, int]:
     """Return the bytes of tiles and the number of scales; ``group`` is ignored for bf16."""
 
-def pack(
-    weight_format: str,
-    source: NDArray[np.uint16],
-    group: int,
-    *,
-    tiles: NDArray[np.uint8],
-    scales: NDArray[np.float32],
-) -> None:
-    """Pack bfloat16 bits (outputs, inputs) as bf16, int8 or int4.
-
-    Raises ``ValueError`` where a value to be quantized is not finite.
-    """
-
 def measure_read(size: int, threads: int, repeats: int) -> float:
     """Return the least seconds of reading so much memory once."""
 

@@ -15,16 +15,23 @@ struct HeadShape {
   int64_t width;
 };
 
+// One layer's attention: to what, from what.
+struct AttentionJob {
+  int64_t layer;
+  int64_t window;  // tokens that each token attends to, itself included; 0 for all
+  const float* q;  // (rows, stride), the query heads first
+  int64_t stride;
+  float* out;  // (rows, heads * width)
+};
+
 // The grouping of a batch's queries for the kernel; made once a step, used in every layer.
 class AttentionPlan {
  public:
-  // `window` is the number of tokens that each token attends to, itself included; 0 for all.
-  AttentionPlan(const Batch& batch, const HeadShape& shape, int64_t window);
+  AttentionPlan(const Batch& batch, const HeadShape& shape);
 
-  // q (rows, stride) holds the query heads first; out (rows, heads * width). The keys and values
-  // of the batch's own tokens must be in the cache already.
-  void run(const Kernels& kernels, ThreadPool& pool, const KvCache& cache, int64_t layer,
-           const float* q, int64_t stride, float* out) const;
+  // The keys and values of the batch's own tokens must be in the cache already.
+  void run(const Kernels& kernels, ThreadPool& pool, const KvCache& cache,
+           const AttentionJob& job) const;
 
  private:
   // A few rows of one input. With the query heads of one key head they fill one call of the kernel.
@@ -32,13 +39,13 @@ class AttentionPlan {
     const ModelInput* input;
     int64_t first_row, rows, first_position;
   };
-  void run_item(const Kernels& kernels, const KvCache& cache, int64_t layer, const WorkItem& item,
-                int64_t head, const float* q, int64_t stride, float* out) const;
+  // Whether there is more to do than waking a thread takes.
+  bool worth_sharing(int64_t window) const;
+  void run_item(const Kernels& kernels, const KvCache& cache, const AttentionJob& job,
+                const WorkItem& item, int64_t head) const;
 
   HeadShape shape_;
-  int64_t window_;
   std::vector<WorkItem> work_items_;
-  double work_ = 0;  // multiply-adds; a double, because a long context overflows an integer
 };
 
 }  // namespace ingot

@@ -29,6 +29,8 @@ class Field {
     if (!key_) throw nanobind::python_error();
   }
 
+  const char* name() const { return name_; }
+
   nanobind::object of(nanobind::handle object) const {
     PyObject* const value = PyObject_GetAttr(object.ptr(), key_);
     if (value) return nanobind::steal(value);

@@ -1,4 +1,4 @@
-// Packed matrices in Python: packing, and views of packed memory.
+// Packed matrices in Python: views of packed memory.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
@@ -18,9 +18,6 @@ using namespace nb::literals;
 
 namespace ingot {
 namespace {
-
-template <class Value>
-using Writable = nb::ndarray<Value, nb::numpy, nb::device::cpu, nb::c_contig, nb::ndim<1>>;
 
 WeightFormat weight_format(const std::string& name) {
   if (name == "bf16") return WeightFormat::bf16;
@@ -60,16 +57,6 @@ std::pair<int64_t, int64_t> sizes_for_python(const std::string& format, int64_t 
   return {sizes.weights, sizes.scales};
 }
 
-void pack_into(const std::string& format, Array<uint16_t, nb::ndim<2>> source, int64_t group,
-               Writable<uint8_t> tiles, Writable<float> scales) {
-  const auto outputs = static_cast<int64_t>(source.shape(0));
-  const auto inputs = static_cast<int64_t>(source.shape(1));
-  check_memory(checked_sizes(format, outputs, inputs, group), tiles, scales);
-  check_aligned(source, "source");
-  nb::gil_scoped_release released;
-  pack(weight_format(format), source.data(), outputs, inputs, group, tiles.data(), scales.data());
-}
-
 nb::object multiply_rows(const PackedMatrix& packed, Array<float, nb::ndim<2>> x,
                          const std::string& kernels_name, int threads) {
   const Matrix& m = packed.matrix;
@@ -103,8 +90,6 @@ nb::object to_numpy(std::unique_ptr<std::vector<float>> values, int64_t rows, in
 
 void bind_matrix(nb::module_& m) {
   m.def("packed_sizes", &sizes_for_python, "weight_format"_a, "outputs"_a, "inputs"_a, "group"_a);
-  m.def("pack", &pack_into, "weight_format"_a, nb::arg("source").noconvert(), "group"_a,
-        nb::kw_only(), nb::arg("tiles").noconvert(), nb::arg("scales").noconvert());
   nb::class_<PackedMatrix>(m, "Matrix")
       .def(nb::new_(&make_matrix), nb::kw_only(), "weight_format"_a, "outputs"_a, "inputs"_a,
            "group"_a, nb::arg("tiles").noconvert(), nb::arg("scales").noconvert())

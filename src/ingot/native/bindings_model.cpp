@@ -6,7 +6,6 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
-#include <limits>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -15,6 +14,7 @@
 
 #include "bindings.h"
 #include "bindings_fields.h"
+#include "bindings_weights.h"
 #include "isa.h"
 #include "model.h"
 
@@ -49,88 +49,14 @@ class Running {
   NativeModel& self_;
 };
 
-float float_field(const Field& field, nb::handle object) {
-  const auto value = field.as<double>(object);
-  // Compared before the conversion; NaN passes, for the model to refuse.
-  if (value > std::numeric_limits<float>::max() || value < -std::numeric_limits<float>::max())
-    field.refuse();
-  return static_cast<float>(value);
-}
-
-// Reads weights and notes what must be kept alive for them.
-class WeightReader {
- public:
-  explicit WeightReader(std::vector<nb::object>& kept_alive) : kept_alive_(kept_alive) {}
-
-  ModelWeights read(nb::handle weights, int64_t hidden, int64_t head_dim) {
-    static const Field embedding("embedding"), head("head"), final_norm("final_norm"),
-        layers("layers");
-    ModelWeights read{.embedding = matrix(embedding, weights),
-                      .head = matrix(head, weights),
-                      .final_norm = norm(final_norm, weights, hidden),
-                      .layers = {}};
-    for (nb::handle item : nb::tuple(layers.of(weights)))
-      read.layers.push_back(layer(item, hidden, head_dim));
-    return read;
-  }
-
- private:
-  LayerWeights layer(nb::handle weights, int64_t hidden, int64_t head_dim) {
-    static const Field attention_norm("attention_norm"), query_norm("query_norm"),
-        key_norm("key_norm"), feed_forward_norm("feed_forward_norm"), qkv("qkv"), output("output"),
-        gate_up("gate_up"), down("down");
-    return {.attention_norm = norm(attention_norm, weights, hidden),
-            .query_norm = norm(query_norm, weights, head_dim),
-            .key_norm = norm(key_norm, weights, head_dim),
-            .feed_forward_norm = norm(feed_forward_norm, weights, hidden),
-            .qkv = matrix(qkv, weights),
-            .output = matrix(output, weights),
-            .gate_up = matrix(gate_up, weights),
-            .down = matrix(down, weights)};
-  }
-
-  Matrix matrix(const Field& field, nb::handle weights) {
-    const nb::object value = field.of(weights);
-    const PackedMatrix* packed = nullptr;
-    if (!nb::try_cast(value, packed) || !packed) field.refuse();  // None is a null pointer
-    kept_alive_.push_back(packed->tiles);
-    kept_alive_.push_back(packed->scales);
-    return packed->matrix;
-  }
-
-  const float* norm(const Field& field, nb::handle weights, int64_t width) {
-    const auto values = field.array<float>(weights);
-    if (static_cast<int64_t>(values.size()) != width)
-      throw std::invalid_argument("a norm has the wrong width");
-    kept_alive_.push_back(nb::cast(values));
-    return values.data();
-  }
-
-  std::vector<nb::object>& kept_alive_;
-};
-
 NativeModel* make_model(nb::handle shape, nb::handle weights, nb::handle cache,
                         const std::string& kernels, int threads, bool pinned) {
-  static const Field hidden("hidden"), feed_forward("feed_forward"), query_heads("query_heads"),
-      key_heads("key_heads"), head_dim("head_dim"), positions("positions"),
-      rope_theta("rope_theta"), norm_eps("norm_eps"), sampled_vocabulary("sampled_vocabulary"),
-      window("window"), format("format"), blocks("blocks"), block_size("block_size");
+  static const Field format("format"), blocks("blocks"), block_size("block_size");
   auto made = std::make_unique<NativeModel>();
-  made->hidden = hidden.as<int64_t>(shape);
-  const HeadShape heads{.queries = query_heads.as<int64_t>(shape),
-                        .keys = key_heads.as<int64_t>(shape),
-                        .width = head_dim.as<int64_t>(shape)};
-  ModelWeights read = WeightReader(made->kept_alive).read(weights, made->hidden, heads.width);
-  const ModelShape model_shape{.vocabulary = read.embedding.outputs,
-                               .hidden = made->hidden,
-                               .feed_forward = feed_forward.as<int64_t>(shape),
-                               .layers = static_cast<int64_t>(read.layers.size()),
-                               .positions = positions.as<int64_t>(shape),
-                               .heads = heads,
-                               .rope_theta = float_field(rope_theta, shape),
-                               .norm_eps = float_field(norm_eps, shape),
-                               .sampled_vocabulary = sampled_vocabulary.as<int64_t>(shape),
-                               .window = window.as<int64_t>(shape)};
+  ModelShape model_shape = read_shape(shape);
+  made->hidden = model_shape.hidden;
+  ModelWeights read = read_weights(weights, model_shape, made->kept_alive);
+  model_shape.vocabulary = read.embedding.outputs;
   const CacheShape cache_shape{.format = cache_format(format.as<std::string>(cache)),
                                .blocks = blocks.as<int64_t>(cache),
                                .block_size = block_size.as<int64_t>(cache)};

@@ -5,13 +5,12 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
-#include <memory>
 #include <random>
 #include <stdexcept>
 #include <thread>
 #include <vector>
 
+#include "core_test_model.h"
 #include "isa.h"
 #include "linear.h"
 #include "model.h"
@@ -24,76 +23,6 @@ void demand(bool condition, const char* what) {
   std::fprintf(stderr, "failed: %s\n", what);
   std::exit(1);
 }
-
-std::vector<uint16_t> random_bits(std::mt19937& random, int64_t count) {
-  std::normal_distribution<float> normal;
-  std::vector<uint16_t> bits(static_cast<size_t>(count));
-  for (uint16_t& value : bits) {
-    const float drawn = normal(random);
-    uint32_t word;
-    std::memcpy(&word, &drawn, sizeof(word));
-    value = static_cast<uint16_t>(word >> 16);
-  }
-  return bits;
-}
-
-// A matrix with the memory it lies in.
-struct OwnMatrix {
-  OwnMatrix(WeightFormat format, const std::vector<uint16_t>& bits, int64_t outputs, int64_t inputs,
-            int64_t group) {
-    const PackedSizes sizes = packed_sizes(format, outputs, inputs, group);
-    uint8_t* const at = tiles.at_least(sizes.weights);
-    float* const factors = scales.at_least(sizes.scales);
-    pack(format, bits.data(), outputs, inputs, group, at, factors);
-    matrix = view_packed(format, outputs, inputs, group, at, factors);
-  }
-  Buffer<uint8_t> tiles;
-  Buffer<float> scales;
-  Matrix matrix;
-};
-
-// A small model of sizes that fill no vector evenly, with the memory it lies in.
-class TinyModel {
- public:
-  TinyModel(WeightFormat format, CacheFormat cache, const Kernels& kernels, int threads,
-            int64_t window = 0, int32_t nan_token = -1) {
-    const HeadShape heads{4, 2, 10};
-    const ModelShape shape{.vocabulary = 77,
-                           .hidden = 36,
-                           .feed_forward = 51,
-                           .layers = 2,
-                           .positions = 200,
-                           .heads = heads,
-                           .rope_theta = 10000.0f,
-                           .norm_eps = 1e-6f,
-                           .sampled_vocabulary = 70,
-                           .window = window};
-    ModelWeights weights;
-    weights.head = matrix(format, shape.vocabulary, shape.hidden);
-    weights.embedding = matrix(format, shape.vocabulary, shape.hidden, nan_token);
-    weights.final_norm = norm_weights();
-    for (int64_t i = 0; i < shape.layers; ++i)
-      weights.layers.push_back({norm_weights(), norm_weights(), norm_weights(), norm_weights(),
-                                matrix(format, 80, 36), matrix(format, 36, 40),
-                                matrix(format, 102, 36), matrix(format, 36, 51)});
-    model_ = std::make_unique<Model>(shape, weights, CacheShape{cache, 20, 32}, kernels, threads);
-  }
-  Model& operator*() { return *model_; }
-  Model* operator->() { return model_.get(); }
-
- private:
-  Matrix matrix(WeightFormat format, int64_t outputs, int64_t inputs, int32_t nan_row = -1) {
-    auto bits = random_bits(random_, outputs * inputs);
-    if (nan_row >= 0) std::fill_n(bits.begin() + nan_row * inputs, inputs, uint16_t{0x7FC0});
-    return matrices_.emplace_back(format, bits, outputs, inputs, 32).matrix;
-  }
-  const float* norm_weights() const { return ones_.data(); }
-
-  std::mt19937 random_{1};
-  std::vector<OwnMatrix> matrices_;
-  std::vector<float> ones_ = std::vector<float>(64, 1.0f);
-  std::unique_ptr<Model> model_;
-};
 
 ModelInput input(const std::vector<int32_t>& tokens, int64_t start, int64_t count,
                  const std::vector<int32_t>& blocks) {
@@ -113,8 +42,8 @@ ModelInput input(const std::vector<int32_t>& tokens, int64_t start, int64_t coun
   return made;
 }
 
-void test_cuts(WeightFormat format, CacheFormat cache, const Kernels& kernels) {
-  TinyModel whole(format, cache, kernels, 1), cut(format, cache, kernels, 3);
+void test_cuts(const Kind& kind, const Kernels& kernels) {
+  TinyModel whole(kind, kernels, 1), cut(kind, kernels, 3);
   std::vector<int32_t> tokens(150), other(150);
   for (int i = 0; i < 150; ++i) tokens[i] = (i * 31) % 77, other[i] = (i * 17) % 77;
   const std::vector<int32_t> blocks{3, 1, 19, 0, 7}, others{2, 4, 5, 6, 8};
@@ -128,6 +57,37 @@ void test_cuts(WeightFormat format, CacheFormat cache, const Kernels& kernels) {
   demand(cut->step({}).sampled.empty(), "an empty batch samples something");
 }
 
+// Each family of models has the same bits however its sequences are cut and batched.
+void test_families(const Kernels& kernels) {
+  for (const WeightFormat format : {WeightFormat::bf16, WeightFormat::int8}) {
+    test_cuts({.format = format, .head_norm = HeadNorm::none, .biases = true}, kernels);  // Qwen 2
+    test_cuts({.format = format,  // OLMo 2 and 3
+               .head_norm = HeadNorm::projection,
+               .norm_before = false,
+               .norm_after = true,
+               .layers = {{9, 0}, {0, 1}, {40, 0}}},
+              kernels);
+    test_cuts({.format = format,  // Gemma 3
+               .activation = Activation::gelu_tanh,
+               .norm_after = true,
+               .layers = {{17, 1}, {0, 0}}},
+              kernels);
+    test_cuts({.format = format,  // Phi 4, with layers that rotate nothing as SmolLM 3 has
+               .head_norm = HeadNorm::none,
+               .rope_half = 3,
+               .layers = {{0, 0}, {0, -1}, {0, 1}}},
+              kernels);
+    test_cuts({.format = format,  // GPT-2
+               .norm = NormKind::layer,
+               .head_norm = HeadNorm::none,
+               .activation = Activation::gelu_tanh,
+               .gated = false,
+               .biases = true,
+               .learned_positions = true},
+              kernels);
+  }
+}
+
 // Integer products have the bits of the portable kernels, those of floats come close.
 void test_products(const Kernels& kernels) {
   std::mt19937 random(5);
@@ -136,12 +96,11 @@ void test_products(const Kernels& kernels) {
     const int64_t outputs = 1 + random() % 130, inputs = 1 + random() % 300,
                   rows = 1 + random() % 20;
     const int64_t group = 32 << (random() % 3);
-    const auto bits = random_bits(random, outputs * inputs);
     std::normal_distribution<float> normal;
     std::vector<float> x(static_cast<size_t>(rows * inputs));
     for (float& value : x) value = round % 4 ? normal(random) : (random() % 2 ? 1.0f : -1.0f);
     for (const WeightFormat format : {WeightFormat::bf16, WeightFormat::int8, WeightFormat::int4}) {
-      const OwnMatrix own(format, bits, outputs, inputs, group);
+      const OwnMatrix own(format, random, outputs, inputs, group);
       std::vector<float> results[2];
       for (const Kernels* one : {&portable_kernels(), &kernels}) {
         std::vector<float>& out = results[one == &kernels];
@@ -162,7 +121,7 @@ void test_products(const Kernels& kernels) {
 
 // Several rows, masks, adjustments, forced tokens, hidden states, a window: everything at once.
 void test_rows(const Kernels& kernels) {
-  TinyModel model(WeightFormat::int8, CacheFormat::int8, kernels, 3, 21);
+  TinyModel model({.cache = CacheFormat::int8, .window = 21}, kernels, 3);
   std::vector<int32_t> tokens(90);
   for (int i = 0; i < 90; ++i) tokens[i] = (i * 13) % 77;
   const std::vector<int32_t> blocks{3, 1, 19}, others{5, 6, 7};
@@ -185,7 +144,7 @@ void test_rows(const Kernels& kernels) {
 }
 
 void test_refusals(const Kernels& kernels) {
-  TinyModel model(WeightFormat::int8, CacheFormat::bf16, kernels, 2);
+  TinyModel model({}, kernels, 2);
   const std::vector<int32_t> good{1, 2}, bad{1, 77}, blocks{0}, wrong{20};
   std::vector<ModelInput> all{input(bad, 0, 2, blocks), input(good, 0, 2, wrong),
                               input(good, 0, 2, {}), input(good, 0, 0, blocks)};
@@ -222,7 +181,7 @@ void test_refusals(const Kernels& kernels) {
 
 // A row that is not finite fails its own input, and changes no bit of the others.
 void test_failures(CacheFormat cache, const Kernels& kernels) {
-  TinyModel model(WeightFormat::bf16, cache, kernels, 3, 0, 5);
+  TinyModel model({.format = WeightFormat::bf16, .cache = cache, .nan_token = 5}, kernels, 3);
   const std::vector<int32_t> good{1, 2, 3, 4}, bad{1, 5, 3, 4}, blocks{0}, others{1}, third{2};
   const auto expected = model->logits({{input(good, 0, 4, blocks)}});
   for (int round = 0; round < 2; ++round) {  // the second finds what the first left in the cache
@@ -292,7 +251,7 @@ void test_yielding() {
 }
 
 void test_two_models(const Kernels& kernels) {
-  const auto run = [&] { test_cuts(WeightFormat::int8, CacheFormat::bf16, kernels); };
+  const auto run = [&] { test_cuts({}, kernels); };
   std::thread other(run);
   run();
   other.join();
@@ -306,8 +265,9 @@ int main() {
   for (const Kernels* kernels : runnable_kernels()) {
     for (const WeightFormat format : {WeightFormat::bf16, WeightFormat::int8, WeightFormat::int4})
       for (const CacheFormat cache : {CacheFormat::bf16, CacheFormat::f32, CacheFormat::int8})
-        test_cuts(format, cache, *kernels);
+        test_cuts({.format = format, .cache = cache}, *kernels);
     std::printf("%s\n", kernels->name);
+    test_families(*kernels);
     test_products(*kernels);
     test_rows(*kernels);
     test_refusals(*kernels);

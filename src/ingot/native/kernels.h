@@ -29,6 +29,8 @@ struct Activations {
 using Gemm = void (*)(const Matrix& matrix, const Activations& x, Range rows, Range tiles,
                       float* out, int64_t out_stride, bool add);
 
+enum class Activation { silu, gelu_tanh };
+
 enum class CacheFormat { bf16, f32, int8 };  // int8: codes with one scale a token and head
 
 inline constexpr int64_t kWidestHead = 1024;
@@ -65,10 +67,16 @@ struct Kernels {
                    int32_t* sums);
   // out = x / rms(x) * weight (arXiv:1910.07467); x and out may be the same.
   void (*rms_norm)(const float* x, const float* weight, int64_t width, float eps, float* out);
+  // out = (x - mean) / standard deviation * weight + bias (arXiv:1607.06450); x and out may be the
+  // same.
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, int64_t width,
+                     float eps, float* out);
   // Rotates each pair (x[i], x[half + i]) by an angle given as cosine and sine (arXiv:2104.09864).
   void (*rotate)(float* x, const float* cosines, const float* sines, int64_t half);
-  // out = silu(gate) * up (arXiv:2002.05202); out may be gate.
-  void (*swiglu)(const float* gate, const float* up, int64_t width, float* out);
+  // out = activation(x) * factors (arXiv:2002.05202), or activation(x) where `factors` is null;
+  // out may be x. gelu_tanh is the approximation by tanh of arXiv:1606.08415.
+  void (*activate)(Activation activation, const float* x, const float* factors, int64_t width,
+                   float* out);
   // Store one key, interleaved with those of 15 other tokens, and one value; `scales` for int8
   // alone.
   void (*store_key)(const float* key, int64_t head_dim, CacheFormat format, int64_t token,

@@ -43,11 +43,6 @@ struct PackedSizes {
 };
 PackedSizes packed_sizes(WeightFormat format, int64_t outputs, int64_t inputs, int64_t group);
 
-// Packs `source` (outputs, inputs) of bfloat16 bits; the quantized formats round to nearest.
-// Throws std::invalid_argument where a value to be quantized is not finite.
-void pack(WeightFormat format, const uint16_t* source, int64_t outputs, int64_t inputs,
-          int64_t group, uint8_t* weights, float* scales);
-
 // A view of packed memory as a matrix.
 Matrix view_packed(WeightFormat format, int64_t outputs, int64_t inputs, int64_t group,
                    const uint8_t* weights, const float* scales);

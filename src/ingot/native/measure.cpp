@@ -97,11 +97,12 @@ double seconds_to_attend(const HeadShape& heads, CacheFormat format, int64_t con
                             .block_table = std::span(tables).subspan(
                                 static_cast<size_t>(i * blocks), static_cast<size_t>(blocks))});
   }
-  const AttentionPlan plan(batch, heads, 0);
+  const AttentionPlan plan(batch, heads);
   const int64_t width = heads.queries * heads.width;
   std::vector<float> q(static_cast<size_t>(sequences * width), 0.1f), out(q.size());
-  return least_seconds(repeats,
-                       [&] { plan.run(kernels, pool, cache, 0, q.data(), width, out.data()); });
+  const AttentionJob job{
+      .layer = 0, .window = 0, .q = q.data(), .stride = width, .out = out.data()};
+  return least_seconds(repeats, [&] { plan.run(kernels, pool, cache, job); });
 }
 
 double most_byte_products(const Kernels& kernels, int threads) {

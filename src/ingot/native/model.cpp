@@ -1,7 +1,6 @@
 #include "model.h"
 
 #include <cmath>
-#include <stdexcept>
 #include <utility>
 
 #include "finite.h"
@@ -11,47 +10,11 @@ namespace {
 
 constexpr int64_t kMinRowsToShare = 8;  // fewer take less time than waking a thread
 constexpr int64_t kMaxScoredRows = 64;  // rows whose scores are in memory at a time
-// Bounds that no model comes near and that keep every product of sizes within 64 bits.
-constexpr int64_t kMaxSize = int64_t{1} << 26;
-constexpr int64_t kMaxPositions = int64_t{1} << 31;
-constexpr int64_t kMaxBlockSize = int64_t{1} << 20;
 
-void demand(bool condition, const char* what) {
-  if (!condition) throw std::invalid_argument(what);
-}
-
-void demand_matrix(const Matrix& m, int64_t outputs, int64_t inputs, const char* name) {
-  if (m.outputs != outputs || m.inputs != inputs)
-    throw std::invalid_argument(std::string("the matrix ") + name + " has the wrong shape");
-}
-
-void check_shapes(const ModelShape& s, const ModelWeights& w, const CacheShape& cache) {
-  const HeadShape& h = s.heads;
-  for (const int64_t size : {s.vocabulary, s.hidden, s.feed_forward, s.layers, h.queries, h.keys})
-    demand(size > 0 && size <= kMaxSize, "a size of the model is out of range");
-  demand(s.positions > 0 && s.positions <= kMaxPositions, "the context is out of range");
-  demand(h.queries % h.keys == 0, "the query heads do not share the key heads evenly");
-  demand(h.width > 0 && h.width <= kWidestHead && h.width % 2 == 0,
-         "the head width is not even, or above 1024");
-  demand(s.window >= 0 && s.window <= kMaxPositions, "the window is out of range");
-  // Written so that NaN fails too.
-  demand(s.rope_theta > 0 && std::isfinite(s.rope_theta), "rope_theta is not finite or not > 0");
-  demand(s.norm_eps >= 0 && std::isfinite(s.norm_eps), "norm_eps is not finite or negative");
-  demand(s.sampled_vocabulary > 0 && s.sampled_vocabulary <= s.vocabulary,
-         "the sampled vocabulary is out of range");
-  demand(cache.blocks > 0 && cache.blocks <= kMaxPositions && cache.block_size > 0 &&
-             cache.block_size <= kMaxBlockSize && cache.block_size % kKeyTile == 0,
-         "the cache needs at least one block, of a multiple of 16 tokens");
-  demand(static_cast<int64_t>(w.layers.size()) == s.layers, "the number of layers is wrong");
-  const int64_t q = h.queries * h.width, kv = h.keys * h.width;
-  demand_matrix(w.embedding, s.vocabulary, s.hidden, "embedding");
-  demand_matrix(w.head, s.vocabulary, s.hidden, "head");
-  for (const LayerWeights& layer : w.layers) {
-    demand_matrix(layer.qkv, q + 2 * kv, s.hidden, "qkv");
-    demand_matrix(layer.output, s.hidden, q, "output");
-    demand_matrix(layer.gate_up, 2 * s.feed_forward, s.hidden, "gate_up");
-    demand_matrix(layer.down, s.hidden, s.feed_forward, "down");
-  }
+// x += y, where there is a y.
+void add(float* x, const float* y, int64_t width) {
+  if (!y) return;
+  for (int64_t i = 0; i < width; ++i) x[i] += y[i];
 }
 
 }  // namespace
@@ -62,9 +25,9 @@ Model::Model(const ModelShape& shape, ModelWeights weights, const CacheShape& ca
       weights_(std::move(weights)),
       kernels_(kernels),
       pool_(threads, pinned),
-      cache_(cache.format, shape.layers, cache.blocks, cache.block_size, shape.heads.keys,
-             shape.heads.width),
-      rope_(shape.heads.width, shape.rope_theta) {}
+      cache_(cache.format, static_cast<int64_t>(shape.layers.size()), cache.blocks,
+             cache.block_size, shape.heads.keys, shape.heads.width),
+      ropes_(shape.rope_tables.begin(), shape.rope_tables.end()) {}
 
 // Calls task(i) for each i in [0, count), on all threads where there are enough.
 template <class Task>
@@ -82,15 +45,15 @@ void Model::forward(const Batch& batch) {
   check(batch, {shape_.vocabulary, shape_.sampled_vocabulary, shape_.positions, cache_.blocks(),
                 cache_.block_size()});
   embed(batch);
-  const AttentionPlan plan(batch, shape_.heads, shape_.window);
-  for (int64_t i = 0; i < shape_.layers; ++i) {
-    attend(weights_.layers[static_cast<size_t>(i)], i, batch, plan);
-    feed_forward(weights_.layers[static_cast<size_t>(i)]);
+  const AttentionPlan plan(batch, shape_.heads);
+  for (size_t i = 0; i < weights_.layers.size(); ++i) {
+    attend(static_cast<int64_t>(i), batch, plan);
+    feed_forward(weights_.layers[i]);
   }
 }
 
 void Model::embed(const Batch& batch) {
-  const int64_t half = rope_.half(), d = shape_.hidden;
+  const int64_t d = shape_.hidden;
   input_of_row_.clear();
   first_row_.clear();
   for (size_t i = 0; i < batch.inputs.size(); ++i) {
@@ -100,90 +63,131 @@ void Model::embed(const Batch& batch) {
   }
   rows_ = static_cast<int64_t>(input_of_row_.size());
   float* const residual = residual_.at_least(rows_ * d);
-  normed_.at_least(rows_ * d);
-  float* const cosines = cosines_.at_least(rows_ * half);
-  float* const sines = sines_.at_least(rows_ * half);
+  float* const normed = normed_.at_least(rows_ * d);
+  for (Rope& rope : ropes_) rope.resize(rows_);
   each_row(rows_, [&](int64_t row) {
     const auto i = static_cast<size_t>(input_of_row_[static_cast<size_t>(row)]);
     const ModelInput& input = batch.inputs[i];
-    const int64_t offset = row - first_row_[i];
-    unpack_row(weights_.embedding, input.token_ids[static_cast<size_t>(offset)],
-               residual + row * d);
-    rope_.angles(input.start + offset, cosines + row * half, sines + row * half);
+    const int64_t offset = row - first_row_[i], position = input.start + offset;
+    float* const x = residual + row * d;
+    unpack_row(weights_.embedding, input.token_ids[static_cast<size_t>(offset)], x);
+    if (weights_.positions.outputs) {
+      unpack_row(weights_.positions, position, normed + row * d);
+      add(x, normed + row * d, d);
+    }
+    for (Rope& rope : ropes_) rope.set(row, position);
   });
 }
 
-void Model::attend(const LayerWeights& layer, int64_t index, const Batch& batch,
-                   const AttentionPlan& plan) {
-  const int64_t d = shape_.hidden, stride = layer.qkv.outputs;
+void Model::normalize(const NormWeights& norm, const float* x, float* out) const {
+  if (!norm.bias) return kernels_.rms_norm(x, norm.weight, shape_.hidden, shape_.norm_eps, out);
+  kernels_.layer_norm(x, norm.weight, norm.bias, shape_.hidden, shape_.norm_eps, out);
+}
+
+void Model::prepare_residual(const Matrix& matrix, const NormWeights& norm) {
+  const int64_t d = shape_.hidden;
+  prepared_.resize(matrix, rows_);
+  each_row(rows_, [&](int64_t row) {
+    const float* const x = residual_.get() + row * d;
+    if (!norm.weight) return prepared_.set(kernels_, row, x);
+    float* const normed = normed_.get() + row * d;
+    normalize(norm, x, normed);
+    prepared_.set(kernels_, row, normed);
+  });
+}
+
+void Model::add_to_residual(const Matrix& matrix, const float* bias, const NormWeights& norm) {
+  if (!bias && !norm.weight)
+    return multiply(kernels_, pool_, matrix, prepared_, rows_, residual_.get(), true);
+  const int64_t d = shape_.hidden;
+  float* const added = normed_.get();  // whose rows have been prepared, which copies them
+  multiply(kernels_, pool_, matrix, prepared_, rows_, added, false);
+  each_row(rows_, [&](int64_t row) {
+    float* const x = added + row * d;
+    add(x, bias, d);
+    if (norm.weight) normalize(norm, x, x);
+    add(residual_.get() + row * d, x, d);
+  });
+}
+
+void Model::attend(int64_t index, const Batch& batch, const AttentionPlan& plan) {
+  const LayerWeights& layer = weights_.layers[static_cast<size_t>(index)];
+  const int64_t stride = layer.qkv.outputs;
   const int64_t mixed_width = shape_.heads.queries * shape_.heads.width;
   float* const qkv = qkv_.at_least(rows_ * stride);
   float* const mixed = mixed_.at_least(rows_ * mixed_width);
-  prepared_.resize(layer.qkv, rows_);
-  each_row(rows_, [&](int64_t row) {
-    float* const normed = normed_.get() + row * d;
-    kernels_.rms_norm(residual_.get() + row * d, layer.attention_norm, d, shape_.norm_eps, normed);
-    prepared_.set(kernels_, row, normed);
-  });
+  prepare_residual(layer.qkv, layer.attention_norm);
   multiply(kernels_, pool_, layer.qkv, prepared_, rows_, qkv, false);
   each_row(rows_, [&](int64_t row) {
     const auto i = static_cast<size_t>(input_of_row_[static_cast<size_t>(row)]);
-    store_keys_and_values(layer, index, batch.inputs[i], row, row - first_row_[i]);
+    store_keys_and_values(index, batch.inputs[i], row, row - first_row_[i]);
   });
-  plan.run(kernels_, pool_, cache_, index, qkv, stride, mixed);
+  plan.run(kernels_, pool_, cache_,
+           {.layer = index,
+            .window = shape_.layers[static_cast<size_t>(index)].window,
+            .q = qkv,
+            .stride = stride,
+            .out = mixed});
   prepared_.resize(layer.output, rows_);
   each_row(rows_, [&](int64_t row) { prepared_.set(kernels_, row, mixed + row * mixed_width); });
-  multiply(kernels_, pool_, layer.output, prepared_, rows_, residual_.get(), true);
+  add_to_residual(layer.output, layer.output_bias, layer.attention_output_norm);
 }
 
-// Normalizes and rotates a row's query and key heads, and stores its keys and values in the cache.
-void Model::store_keys_and_values(const LayerWeights& layer, int64_t index, const ModelInput& input,
-                                  int64_t row, int64_t offset) {
+// Makes a row's queries ready for attention, and stores its keys and values in the cache.
+void Model::store_keys_and_values(int64_t index, const ModelInput& input, int64_t row,
+                                  int64_t offset) {
+  const LayerWeights& layer = weights_.layers[static_cast<size_t>(index)];
+  const int64_t table = shape_.layers[static_cast<size_t>(index)].rope_table;
+  const Rope* const rope = table < 0 ? nullptr : &ropes_[static_cast<size_t>(table)];
   const HeadShape& h = shape_.heads;
-  const int64_t half = rope_.half(), position = input.start + offset;
-  const float* const cosines = cosines_.get() + row * half;
-  const float* const sines = sines_.get() + row * half;
   float* const q = qkv_.get() + row * layer.qkv.outputs;
   float* const k = q + h.queries * h.width;
   float* const v = k + h.keys * h.width;
+  add(q, layer.query_bias, h.queries * h.width);
+  add(k, layer.key_bias, h.keys * h.width);
+  add(v, layer.value_bias, h.keys * h.width);
+  norm_and_rotate(q, h.queries, layer.query_norm, rope, row);
+  norm_and_rotate(k, h.keys, layer.key_norm, rope, row);
   const float scale = 1.0f / std::sqrt(static_cast<float>(h.width));
-  for (int64_t head = 0; head < h.queries; ++head) {
-    float* const x = q + head * h.width;
-    kernels_.rms_norm(x, layer.query_norm, h.width, shape_.norm_eps, x);
-    kernels_.rotate(x, cosines, sines, half);
-    for (int64_t i = 0; i < h.width; ++i) x[i] *= scale;
-  }
+  for (int64_t i = 0; i < h.queries * h.width; ++i) q[i] *= scale;
+  const int64_t position = input.start + offset, inside = position % cache_.block_size();
   const int64_t block = input.block_table[static_cast<size_t>(position / cache_.block_size())];
-  const int64_t inside = position % cache_.block_size(), at = block * cache_.block_bytes();
+  const int64_t at = block * cache_.block_bytes();
   for (int64_t head = 0; head < h.keys; ++head) {
-    float* const x = k + head * h.width;
-    kernels_.rms_norm(x, layer.key_norm, h.width, shape_.norm_eps, x);
-    kernels_.rotate(x, cosines, sines, half);
-    kernels_.store_key(x, h.width, cache_.format(), inside, cache_.keys(index, head) + at,
-                       cache_.key_scales(index, head) + at);
+    kernels_.store_key(k + head * h.width, h.width, cache_.format(), inside,
+                       cache_.keys(index, head) + at, cache_.key_scales(index, head) + at);
     kernels_.store_value(v + head * h.width, h.width, cache_.format(), inside,
                          cache_.values(index, head) + at, cache_.value_scales(index, head) + at);
   }
 }
 
+void Model::norm_and_rotate(float* heads, int64_t count, const float* norm, const Rope* rope,
+                            int64_t row) const {
+  const int64_t width = shape_.heads.width;
+  if (shape_.head_norm == HeadNorm::projection)
+    kernels_.rms_norm(heads, norm, count * width, shape_.norm_eps, heads);
+  for (int64_t head = 0; head < count; ++head) {
+    float* const x = heads + head * width;
+    if (shape_.head_norm == HeadNorm::head) kernels_.rms_norm(x, norm, width, shape_.norm_eps, x);
+    if (rope) kernels_.rotate(x, rope->cosines(row), rope->sines(row), rope->half());
+  }
+}
+
 void Model::feed_forward(const LayerWeights& layer) {
-  const int64_t d = shape_.hidden, f = shape_.feed_forward;
-  float* const gate_up = gate_up_.at_least(rows_ * 2 * f);
-  prepared_.resize(layer.gate_up, rows_);
-  each_row(rows_, [&](int64_t row) {
-    float* const normed = normed_.get() + row * d;
-    kernels_.rms_norm(residual_.get() + row * d, layer.feed_forward_norm, d, shape_.norm_eps,
-                      normed);
-    prepared_.set(kernels_, row, normed);
-  });
+  const int64_t f = shape_.feed_forward, width = layer.gate_up.outputs;
+  float* const gate_up = gate_up_.at_least(rows_ * width);
+  prepare_residual(layer.gate_up, layer.feed_forward_norm);
   multiply(kernels_, pool_, layer.gate_up, prepared_, rows_, gate_up, false);
   prepared_.resize(layer.down, rows_);
   each_row(rows_, [&](int64_t row) {
-    float* const gate = gate_up + row * 2 * f;
-    kernels_.swiglu(gate, gate + f, f, gate);
-    prepared_.set(kernels_, row, gate);
+    float* const first = gate_up + row * width;
+    float* const up = shape_.gated ? first + f : first;
+    add(first, layer.gate_bias, f);
+    add(up, layer.up_bias, f);
+    kernels_.activate(shape_.activation, first, shape_.gated ? up : nullptr, f, first);
+    prepared_.set(kernels_, row, first);
   });
-  multiply(kernels_, pool_, layer.down, prepared_, rows_, residual_.get(), true);
+  add_to_residual(layer.down, layer.down_bias, layer.feed_forward_output_norm);
 }
 
 template <class Use>
@@ -203,8 +207,8 @@ void Model::score(const Batch& batch, Use&& use) {
     prepared_.resize(weights_.head, count);
     each_row(count, [&](int64_t i) {
       float* const normed = normed_.get() + i * d;
-      kernels_.rms_norm(residual_.get() + scored[static_cast<size_t>(first + i)] * d,
-                        weights_.final_norm, d, shape_.norm_eps, normed);
+      normalize(weights_.final_norm, residual_.get() + scored[static_cast<size_t>(first + i)] * d,
+                normed);
       prepared_.set(kernels_, i, normed);
     });
     multiply(kernels_, pool_, weights_.head, prepared_, count, logits_.get(), false);
@@ -269,8 +273,7 @@ std::vector<float> Model::states(int64_t first, int64_t count) {
   const int64_t d = shape_.hidden;
   std::vector<float> out(static_cast<size_t>(count * d));
   each_row(count, [&](int64_t i) {
-    kernels_.rms_norm(residual_.get() + (first + i) * d, weights_.final_norm, d, shape_.norm_eps,
-                      out.data() + i * d);
+    normalize(weights_.final_norm, residual_.get() + (first + i) * d, out.data() + i * d);
   });
   return out;
 }

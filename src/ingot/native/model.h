@@ -1,8 +1,7 @@
-// The frozen transformer: one call runs a whole batch (Qwen3, arXiv:2505.09388).
+// The frozen transformer: one call runs a whole batch. Qwen3's (arXiv:2505.09388), with the
+// switches of model_shape.h.
 #pragma once
 
-#include <memory>
-#include <string>
 #include <vector>
 
 #include "attention.h"
@@ -11,40 +10,11 @@
 #include "kernels.h"
 #include "kv_cache.h"
 #include "linear.h"
-#include "matrix.h"
+#include "model_shape.h"
 #include "rope.h"
 #include "thread_pool.h"
 
 namespace ingot {
-
-struct ModelShape {
-  int64_t vocabulary, hidden, feed_forward, layers, positions;
-  HeadShape heads;
-  float rope_theta, norm_eps;
-  int64_t sampled_vocabulary;  // only tokens below this are sampled: embeddings may be padded
-  int64_t window = 0;          // tokens that each token attends to, itself included; 0 for all
-};
-
-// Norm weights are (hidden,) or, for the two head norms, (head width,), in float. Each matrix may
-// have another format.
-struct LayerWeights {
-  const float *attention_norm, *query_norm, *key_norm, *feed_forward_norm;
-  Matrix qkv;  // query heads, key heads, value heads
-  Matrix output;
-  Matrix gate_up;  // gates, then ups
-  Matrix down;
-};
-
-struct ModelWeights {
-  Matrix embedding, head;
-  const float* final_norm;
-  std::vector<LayerWeights> layers;
-};
-
-struct CacheShape {
-  CacheFormat format;
-  int64_t blocks, block_size;
-};
 
 // Why an input of a step has no result. It concerns its own sequence alone.
 struct Failure {
@@ -83,11 +53,17 @@ class Model {
   // Computes the last hidden state of every token, before the final norm, into residual_.
   void forward(const Batch& batch);
   void embed(const Batch& batch);
-  void attend(const LayerWeights& layer, int64_t index, const Batch& batch,
-              const AttentionPlan& plan);
-  void store_keys_and_values(const LayerWeights& layer, int64_t index, const ModelInput& input,
-                             int64_t first_row, int64_t offset);
+  void attend(int64_t index, const Batch& batch, const AttentionPlan& plan);
+  void store_keys_and_values(int64_t index, const ModelInput& input, int64_t row, int64_t offset);
+  // Normalizes and rotates a row's query or key heads.
+  void norm_and_rotate(float* heads, int64_t count, const float* norm, const Rope* rope,
+                       int64_t row) const;
   void feed_forward(const LayerWeights& layer);
+  // Prepares all rows of the residual stream, normalized where there is a norm, for a matrix.
+  void prepare_residual(const Matrix& matrix, const NormWeights& norm);
+  // residual_ += norm(prepared rows * matrix + bias), the norm and the bias where there are any.
+  void add_to_residual(const Matrix& matrix, const float* bias, const NormWeights& norm);
+  void normalize(const NormWeights& norm, const float* x, float* out) const;
   // Computes the scores of all sampling rows, some at a time, and calls use(first, count) while
   // those of rows [first, first + count) are in logits_.
   template <class Use>
@@ -102,11 +78,11 @@ class Model {
   const Kernels& kernels_;
   ThreadPool pool_;
   KvCache cache_;
-  Rope rope_;
+  std::vector<Rope> ropes_;
   int64_t rows_ = 0;
   std::vector<int64_t> input_of_row_, first_row_;
   PreparedRows prepared_;
-  Buffer<float> residual_, normed_, qkv_, mixed_, gate_up_, cosines_, sines_, logits_;
+  Buffer<float> residual_, normed_, qkv_, mixed_, gate_up_, logits_;
 };
 
 }  // namespace ingot

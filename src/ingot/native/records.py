@@ -7,7 +7,7 @@ the engine's own objects.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,37 +16,83 @@ if TYPE_CHECKING:
     from ingot.native import _core
 
 
+class RopeTable(NamedTuple):
+    """A rotary position embedding (arXiv:2104.09864) of the first dimensions of each head."""
+
+    frequencies: NDArray[np.float32]
+    """Radians a position of each pair (x[i], x[half + i]): (half,), at most half a head."""
+    factor: float = 1.0
+    """Multiplies cosines and sines."""
+
+
+class LayerShape(NamedTuple):
+    """How one layer attends."""
+
+    window: int = 0
+    """Tokens that each token attends to, itself included; 0 for all."""
+    rope_table: int = 0
+    """Index in ``ModelShape.rope_tables``; -1 rotates nothing."""
+
+
 class ModelShape(NamedTuple):
-    """Sizes of the transformer that its weights do not tell."""
+    """Sizes of the transformer that its weights do not tell, and how its family differs."""
 
     hidden: int
     feed_forward: int
     query_heads: int
     key_heads: int
     head_dim: int
+    """Even, at most 1024."""
     positions: int
     """Tokens of the longest context."""
-    rope_theta: float
     norm_eps: float
     sampled_vocabulary: int
     """Only tokens below this are sampled; the embedding may have more rows."""
-    window: int = 0
-    """Tokens that each token attends to, itself included; 0 for all."""
+    rope_tables: Sequence[RopeTable]
+    layers: Sequence[LayerShape]
+    norm: Literal["rms", "layer"] = "rms"
+    """RMSNorm (arXiv:1910.07467), or LayerNorm (arXiv:1607.06450), whose norms have a bias."""
+    head_norm: Literal["none", "head", "projection"] = "head"
+    """What RMS norms of queries and keys run over: each head, or all heads of a token."""
+    activation: Literal["silu", "gelu_tanh"] = "silu"
+    gated: bool = True
+    """Whether a gate multiplies the ups (arXiv:2002.05202)."""
+
+
+class Norm(NamedTuple):
+    """The weights of a norm, each (hidden,)."""
+
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32] | None = None
 
 
 class LayerWeights(NamedTuple):
-    """One layer: norm weights in float32, (hidden,) or (head_dim,), and packed matrices."""
+    """One layer: packed matrices, then norms and biases in float32, None where it has none."""
 
-    attention_norm: NDArray[np.float32]
-    query_norm: NDArray[np.float32]
-    key_norm: NDArray[np.float32]
-    feed_forward_norm: NDArray[np.float32]
     qkv: _core.Matrix
     """Query heads, key heads, value heads."""
     output: _core.Matrix
     gate_up: _core.Matrix
-    """Gates, then ups."""
+    """Gates, then ups; ups alone without a gate."""
     down: _core.Matrix
+    attention_norm: Norm | None = None
+    """Of the input of attention."""
+    attention_output_norm: Norm | None = None
+    """Of what attention adds to the residual stream."""
+    feed_forward_norm: Norm | None = None
+    feed_forward_output_norm: Norm | None = None
+    query_norm: NDArray[np.float32] | None = None
+    """(head_dim,) or (query_heads * head_dim,), as ``ModelShape.head_norm`` says."""
+    key_norm: NDArray[np.float32] | None = None
+    """(head_dim,) or (key_heads * head_dim,)."""
+    query_bias: NDArray[np.float32] | None = None
+    """Like the others, one for each output."""
+    key_bias: NDArray[np.float32] | None = None
+    value_bias: NDArray[np.float32] | None = None
+    output_bias: NDArray[np.float32] | None = None
+    gate_bias: NDArray[np.float32] | None = None
+    up_bias: NDArray[np.float32] | None = None
+    down_bias: NDArray[np.float32] | None = None
 
 
 class ModelWeights(NamedTuple):
@@ -54,8 +100,10 @@ class ModelWeights(NamedTuple):
 
     embedding: _core.Matrix
     head: _core.Matrix
-    final_norm: NDArray[np.float32]
+    final_norm: Norm
     layers: Sequence[LayerWeights]
+    positions: _core.Matrix | None = None
+    """A learned embedding of each position, (positions, hidden), added to the tokens'."""
 
 
 class CacheShape(NamedTuple):

@@ -4,18 +4,18 @@
 
 namespace ingot {
 
-Rope::Rope(int64_t head_dim, float theta) {
-  for (int64_t i = 0; i < head_dim; i += 2) {
-    const float exponent = static_cast<float>(i) / static_cast<float>(head_dim);
-    frequencies_.push_back(1.0f / std::pow(theta, exponent));
-  }
+void Rope::resize(int64_t rows) {
+  cosines_.at_least(rows * half());
+  sines_.at_least(rows * half());
 }
 
-void Rope::angles(int64_t position, float* cosines, float* sines) const {
-  for (size_t i = 0; i < frequencies_.size(); ++i) {
-    const float angle = static_cast<float>(position) * frequencies_[i];
-    cosines[i] = std::cos(angle);
-    sines[i] = std::sin(angle);
+void Rope::set(int64_t row, int64_t position) {
+  float* const cosines = cosines_.get() + row * half();
+  float* const sines = sines_.get() + row * half();
+  for (int64_t i = 0; i < half(); ++i) {
+    const float angle = static_cast<float>(position) * table_.frequencies[static_cast<size_t>(i)];
+    cosines[i] = std::cos(angle) * table_.factor;
+    sines[i] = std::sin(angle) * table_.factor;
   }
 }
 

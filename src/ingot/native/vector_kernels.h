@@ -114,6 +114,30 @@ void rms_norm(const float* x, const float* weight, int64_t width, float eps, flo
     store(out + i, load(x + i, width - i) * factor * load(weight + i, width - i), width - i);
 }
 
+// x - mean in the first `count` lanes, zero in the others.
+inline F32x16 centered(const float* x, float mean, int64_t count) {
+  const I32x16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  const auto inside = static_cast<int32_t>(std::min<int64_t>(count, 16));
+  return select(lane < inside, load(x, count) - mean, F32x16{});
+}
+
+void layer_norm(const float* x, const float* weight, const float* bias, int64_t width, float eps,
+                float* out) {
+  F32x16 values = {}, squares = {};
+  for (int64_t i = 0; i < width; i += 16) values += load(x + i, width - i);
+  const float mean = sum(values) / static_cast<float>(width);
+  for (int64_t i = 0; i < width; i += 16) {
+    const F32x16 v = centered(x + i, mean, width - i);
+    squares = multiply_add(v, v, squares);
+  }
+  const float factor = 1.0f / std::sqrt(sum(squares) / static_cast<float>(width) + eps);
+  for (int64_t i = 0; i < width; i += 16) {
+    const F32x16 v = centered(x + i, mean, width - i) * factor;
+    store(out + i, multiply_add(v, load(weight + i, width - i), load(bias + i, width - i)),
+          width - i);
+  }
+}
+
 void rotate(float* x, const float* cosines, const float* sines, int64_t half) {
   for (int64_t i = 0; i < half; i += 16) {
     const int64_t n = half - i;
@@ -124,11 +148,28 @@ void rotate(float* x, const float* cosines, const float* sines, int64_t half) {
   }
 }
 
-void swiglu(const float* gate, const float* up, int64_t width, float* out) {
+// x / (1 + e^-x), and the same of a polynomial: x / (1 + e^-2u) = x (1 + tanh u) / 2.
+template <Activation kActivation>
+inline F32x16 activated(F32x16 x) {
+  F32x16 to = x;
+  if constexpr (kActivation == Activation::gelu_tanh)
+    to = multiply_add(x * x * 0.044715f, x, x) * 1.59576912f;  // 2 sqrt(2 / pi)
+  return x / (exponential(-to) + 1.0f);
+}
+
+template <Activation kActivation>
+void activate_as(const float* x, const float* factors, int64_t width, float* out) {
   for (int64_t i = 0; i < width; i += 16) {
-    const F32x16 g = load(gate + i, width - i);
-    store(out + i, g / (exponential(-g) + 1.0f) * load(up + i, width - i), width - i);
+    F32x16 value = activated<kActivation>(load(x + i, width - i));
+    if (factors) value *= load(factors + i, width - i);
+    store(out + i, value, width - i);
   }
+}
+
+void activate(Activation activation, const float* x, const float* factors, int64_t width,
+              float* out) {
+  if (activation == Activation::silu) return activate_as<Activation::silu>(x, factors, width, out);
+  activate_as<Activation::gelu_tanh>(x, factors, width, out);
 }
 
 }  // namespace

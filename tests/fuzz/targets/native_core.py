@@ -190,20 +190,39 @@ def build(fields: Fields) -> None:
 
 
 def _parts(fields: Fields) -> dict[str, Any]:
-    def norm(width: int) -> Any:
+    random = fields.random
+    family = random.choice(("qwen", "olmo", "gemma", "gpt"))
+
+    def vector(width: int) -> Any:
         return fields(lambda: np.ones(width, np.float32))
 
+    def norm(exists: bool = True) -> Any:
+        bias = vector(HIDDEN) if family == "gpt" else fields(lambda: None)
+        return fields(lambda: native.Norm(vector(HIDDEN), bias) if exists else None)
+
     def layer() -> native.LayerWeights:
+        biased = {
+            name: vector(width)
+            for name, width in (("query_bias", 16), ("key_bias", 8), ("value_bias", 8))
+            if family == "gpt"
+        }
+        if family != "gpt":
+            wide = family == "olmo"
+            biased |= {"query_norm": vector(16 if wide else 8), "key_norm": vector(8)}
         return native.LayerWeights(
-            norm(HIDDEN),
-            norm(8),
-            norm(8),
-            norm(HIDDEN),
-            _matrix(fields, 32, HIDDEN),
-            _matrix(fields, HIDDEN, 16),
-            _matrix(fields, 24, HIDDEN),
-            _matrix(fields, HIDDEN, 12),
+            qkv=_matrix(fields, 32, HIDDEN),
+            output=_matrix(fields, HIDDEN, 16),
+            gate_up=_matrix(fields, 12 if family == "gpt" else 24, HIDDEN),
+            down=_matrix(fields, HIDDEN, 12),
+            attention_norm=norm(family != "olmo"),
+            attention_output_norm=norm(family in ("olmo", "gemma")),
+            feed_forward_norm=norm(family != "olmo"),
+            feed_forward_output_norm=norm(family in ("olmo", "gemma")),
+            **biased,
         )
+
+    def layer_shape() -> native.LayerShape:
+        return native.LayerShape(fields.integer(0, 20), fields(lambda: random.choice((-1, 0, 1))))
 
     embedding = _matrix(fields, VOCABULARY, HIDDEN)
     shape = native.ModelShape(
@@ -213,15 +232,22 @@ def _parts(fields: Fields) -> dict[str, Any]:
         key_heads=fields(lambda: 1),
         head_dim=fields(lambda: 8),
         positions=fields(lambda: CONTEXT),
-        rope_theta=fields.number(1e4),
         norm_eps=fields.number(1e-6),
         sampled_vocabulary=fields(lambda: VOCABULARY - 2),
-        window=fields.integer(0, 20),
+        rope_tables=fields(
+            lambda: [native.RopeTable(vector(half), fields.number(1.0)) for half in (4, 3)]
+        ),
+        layers=fields(lambda: [layer_shape(), layer_shape()]),
+        norm=fields(lambda: "layer" if family == "gpt" else "rms"),
+        head_norm=fields(lambda: {"gpt": "none", "olmo": "projection"}.get(family, "head")),
+        activation=fields(lambda: random.choice(("silu", "gelu_tanh"))),
+        gated=fields(lambda: family != "gpt"),
     )
+    positions = _matrix(fields, CONTEXT, HIDDEN) if family == "gpt" else None
     return {
         "shape": shape,
         "weights": native.ModelWeights(
-            embedding, embedding, norm(HIDDEN), fields(lambda: [layer(), layer()])
+            embedding, embedding, norm(), fields(lambda: [layer(), layer()]), positions
         ),
         "cache": native.CacheShape(
             fields(lambda: fields.random.choice(("bf16", "f32", "int8"))),
@@ -258,16 +284,7 @@ def matrix(fields: Fields) -> None:
     size, scales = native.packed_sizes(kind, fields(lambda: outputs), fields(lambda: inputs), group)
     if size + 4 * scales > 1 << 20:  # sizes that only another could give memory to
         return
-    tiles, factors = np.zeros(size, np.uint8), np.zeros(scales, np.float32)
-    bits = np.frombuffer(random.randbytes(2 * outputs * inputs), np.uint16)
-    source = (bits & 0xBFFF).reshape(outputs, inputs)  # finite
-    native.pack(
-        kind,
-        fields(lambda: source),
-        group,
-        tiles=fields(lambda: tiles),
-        scales=fields(lambda: factors),
-    )
+    tiles, factors = np.frombuffer(random.randbytes(size), np.uint8), np.ones(scales, np.float32)
     made = native.Matrix(
         weight_format=kind,
         outputs=outputs,

@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from ingot.artifact import Ingot, Provenance, freeze, open_ingot
-from ingot.errors import UsageError
 from ingot.inference import SamplingParams
 from ingot.inference.executors.base import HiddenStates, ModelInput, SamplingRow
 from ingot.inference.executors.native import NativeExecutor
@@ -208,14 +207,3 @@ def test_hidden_states_are_those_after_the_last_norm(ingot: Ingot) -> None:
     states = np.concatenate((before.states, after.states))
     assert states.dtype == np.float32
     np.testing.assert_allclose(states, expected, atol=1e-3)
-
-
-def test_a_model_that_the_core_does_not_compute_is_refused(
-    config: ModelConfig, tokenizer: Tokenizer, tmp_path: Path
-) -> None:
-    other = dataclasses.replace(config, qk_norm="none")
-    with (
-        open_ingot(frozen(other, tokenizer, tmp_path)) as opened,
-        pytest.raises(UsageError, match=r"model\.qk_norm: 'none' .*; choose the torch executor"),
-    ):
-        NativeExecutor(opened)

@@ -110,8 +110,8 @@ def test_every_weight_lies_in_sealed_memory(
         assert executor.step([ModelInput([1, 2, 3], 0, [0], ROW)]) == before
     held = executor._weights
     arrays = [array for _, *both in held._matrices.values() for array in both if array.size]
-    arrays += held._norms.values()
-    assert len(held._norms) == 4 * config.num_hidden_layers + 1
+    arrays += held._vectors.values()
+    assert len(held._vectors) == 4 * config.num_hidden_layers + 1
     lines = [line.split() for line in Path("/proc/self/maps").read_text().splitlines()]
     ranges = [[*(int(end, 16) for end in line[0].split("-")), line[1]] for line in lines]
     for array in arrays:

@@ -107,16 +107,19 @@ def fused_matrices(config: ModelConfig) -> dict[str, tuple[str, ...]]:
     """Return what is multiplied at once: a name, and the tensors whose outputs it holds in turn.
 
     Queries, keys and values read the same input, and so do gates and ups: one product serves
-    each. The names are those of the tensors without ``.weight``.
+    each. The names are those of the tensors without ``.weight``. Tables of vectors are named too.
     """
     fused: dict[str, tuple[str, ...]] = {"model.embed_tokens": ("model.embed_tokens.weight",)}
+    if config.position_embedding == "learned":
+        fused["model.position_embeddings"] = ("model.position_embeddings.weight",)
+    mlp_parts = ("gate", "up") if config.gated_mlp else ("up",)
     for layer in range(config.num_hidden_layers):
         attention, mlp = f"model.layers.{layer}.self_attn", f"model.layers.{layer}.mlp"
         fused[f"{attention}.qkv_proj"] = tuple(
             f"{attention}.{part}_proj.weight" for part in ("q", "k", "v")
         )
         fused[f"{attention}.o_proj"] = (f"{attention}.o_proj.weight",)
-        fused[f"{mlp}.gate_up_proj"] = (f"{mlp}.gate_proj.weight", f"{mlp}.up_proj.weight")
+        fused[f"{mlp}.gate_up_proj"] = tuple(f"{mlp}.{part}_proj.weight" for part in mlp_parts)
         fused[f"{mlp}.down_proj"] = (f"{mlp}.down_proj.weight",)
     if not config.tie_word_embeddings:
         fused["lm_head"] = ("lm_head.weight",)
@@ -151,7 +154,7 @@ def packed_tensors(
 
 
 def _is_gain(shape: tuple[int, ...]) -> bool:
-    """Tell a norm's weights, which stay float32, from a matrix."""
+    """Tell a norm's weights or a bias, which stay float32, from a matrix."""
     return len(shape) == 1
 
 

@@ -18,11 +18,11 @@ from ingot.inference.executors.base import (
     Result,
     SamplingRow,
 )
+from ingot.inference.executors.native_records import model_shape, model_weights
 from ingot.inference.executors.native_weights import NativeWeights
 from ingot.inference.executors.sampling import none_allowed, not_finite
 from ingot.inference.request.sequence import SampledToken, TokenLogprob
-from ingot.model.config import ModelConfig
-from ingot.native import CacheShape, LayerWeights, Model, ModelShape, ModelWeights
+from ingot.native import CacheShape, Model
 
 KEY_TILE = 16
 """A cache block holds a multiple of this many tokens: their keys lie side by side."""
@@ -49,8 +49,7 @@ class NativeExecutor:
         window: Tokens that each token attends to, itself included; None takes the model's own.
 
     Raises:
-        UsageError: an argument out of range, a model that the core does not compute, or INGOT_ISA
-            names kernels that cannot run here.
+        UsageError: an argument out of range, or INGOT_ISA names kernels that cannot run here.
         ResourceError: not enough memory for weights or cache.
     """
 
@@ -74,15 +73,14 @@ class NativeExecutor:
                 where="block_size",
                 fix=f"use {KEY_TILE}",
             )
-        _check_supported(ingot.config)
         self.config = ingot.config
         self.block_size = block_size
         self.num_blocks = num_blocks or EngineConfig(block_size=block_size).blocks_for(self.config)
         try:
             self._weights = NativeWeights(ingot, weights)
             self.model = Model(
-                shape=_shape(ingot, window),
-                weights=_model_weights(ingot, self._weights),
+                shape=model_shape(self.config, ingot.tokenizer.vocab_size, window),
+                weights=model_weights(self.config, self._weights),
                 cache=CacheShape(kv_cache, self.num_blocks, block_size),
                 kernels=os.environ.get("INGOT_ISA", ""),
                 threads=threads or 0,
@@ -158,57 +156,3 @@ def _failure(failure: native.Failure) -> Failure:
     if failure.reason is native.SampleError.NONE_ALLOWED:
         return Failure(str(none_allowed(failure.position)))
     return Failure(str(not_finite("some values", failure.position)))
-
-
-def _check_supported(config: ModelConfig) -> None:
-    """Refuse a model that the core would compute wrongly."""
-    for name, value in config.variants.items():
-        raise UsageError(
-            f"{value!r} is not supported by the native core",
-            where=f"model.{name}",
-            fix="choose the torch executor",
-        )
-
-
-def _shape(ingot: Ingot, window: int | None) -> ModelShape:
-    """Return the model's sizes as the core names them."""
-    config = ingot.config
-    return ModelShape(
-        hidden=config.hidden_size,
-        feed_forward=config.intermediate_size,
-        query_heads=config.num_attention_heads,
-        key_heads=config.num_key_value_heads,
-        head_dim=config.head_dim,
-        positions=config.max_position_embeddings,
-        rope_theta=config.rope.rope_theta,
-        norm_eps=config.rms_norm_eps,
-        sampled_vocabulary=ingot.tokenizer.vocab_size,
-        window=window or config.sliding_window or 0,
-    )
-
-
-def _model_weights(ingot: Ingot, weights: NativeWeights) -> ModelWeights:
-    """Return the weights as the core names them."""
-    embedding = weights.matrix("model.embed_tokens")
-    tied = ingot.config.tie_word_embeddings
-    layers = range(ingot.config.num_hidden_layers)
-    return ModelWeights(
-        embedding=embedding,
-        head=embedding if tied else weights.matrix("lm_head"),
-        final_norm=weights.norm("model.norm.weight"),
-        layers=[_layer_weights(weights, f"model.layers.{layer}") for layer in layers],
-    )
-
-
-def _layer_weights(weights: NativeWeights, prefix: str) -> LayerWeights:
-    """Return one layer's norm weights and matrices."""
-    return LayerWeights(
-        attention_norm=weights.norm(f"{prefix}.input_layernorm.weight"),
-        query_norm=weights.norm(f"{prefix}.self_attn.q_norm.weight"),
-        key_norm=weights.norm(f"{prefix}.self_attn.k_norm.weight"),
-        feed_forward_norm=weights.norm(f"{prefix}.post_attention_layernorm.weight"),
-        qkv=weights.matrix(f"{prefix}.self_attn.qkv_proj"),
-        output=weights.matrix(f"{prefix}.self_attn.o_proj"),
-        gate_up=weights.matrix(f"{prefix}.mlp.gate_up_proj"),
-        down=weights.matrix(f"{prefix}.mlp.down_proj"),
-    )

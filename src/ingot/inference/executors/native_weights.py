@@ -69,11 +69,11 @@ class NativeWeights:
         wanted: WeightFormat = "bf16" if kind == "stored" else kind
         self._exact = self._quantized or (wanted == "bf16" and ingot.manifest.dtype == "bfloat16")
         self._matrices: dict[str, _Stored]
-        self._norms: dict[str, NDArray[np.float32]]
-        norms = [name for name, shape in shapes.items() if len(shape) == 1]
+        self._vectors: dict[str, NDArray[np.float32]]
+        vectors = [name for name, shape in shapes.items() if len(shape) == 1]
         loaded = ingot.load()
         if self._quantized:
-            self._matrices, self._norms = _in_place(loaded, ingot.packed_shapes, norms)
+            self._matrices, self._vectors = _in_place(loaded, ingot.packed_shapes, vectors)
         else:
             group = 0 if wanted == "bf16" else Scheme(wanted).group_of(wanted)
             packed = {
@@ -82,7 +82,7 @@ class NativeWeights:
                 )
                 for name, parts in self._fused.items()
             }
-            self._matrices, self._norms = _packed(loaded, packed, self._fused, norms)
+            self._matrices, self._vectors = _packed(loaded, packed, self._fused, vectors)
 
     def matrix(self, name: str) -> Matrix:
         """Return a matrix by its name in ``fused_matrices``."""
@@ -96,14 +96,14 @@ class NativeWeights:
             scales=scales,
         )
 
-    def norm(self, name: str) -> NDArray[np.float32]:
-        """Return a norm's weights as float32."""
-        return self._norms[name]
+    def vector(self, name: str) -> NDArray[np.float32]:
+        """Return a norm's weights or a bias as float32."""
+        return self._vectors[name]
 
     def close(self) -> None:
         """Forget what was handed out; its memory is freed when the last other user ends."""
         self._matrices = {}
-        self._norms = {}
+        self._vectors = {}
 
     def digests(self) -> dict[str, str]:
         """Return the SHA-256 of each of the ingot's tensors, worked out from what was handed out.
@@ -124,13 +124,13 @@ class NativeWeights:
             ends = np.cumsum([self._outputs[part] for part in self._fused[name]])
             for part, rows in zip(self._fused[name], np.split(bits, ends[:-1]), strict=True):
                 found[part] = _sha256(rows)
-        for name, values in list(self._norms.items()):
+        for name, values in list(self._vectors.items()):
             found[name] = _sha256(values if self._quantized else round_to_bfloat16(values))
         return found
 
 
 def _in_place(
-    loaded: LoadedWeights, shapes: dict[str, PackedShape], norms: Sequence[str]
+    loaded: LoadedWeights, shapes: dict[str, PackedShape], vectors: Sequence[str]
 ) -> tuple[dict[str, _Stored], dict[str, NDArray[np.float32]]]:
     """Return a quantized ingot's weights where they lie; those that are not aligned are copied."""
     names = [
@@ -140,7 +140,7 @@ def _in_place(
             [f"{matrix}.tiles", f"{matrix}.scales"] if shape.group else [f"{matrix}.tiles"]
         )
     ]
-    found = {name: np.frombuffer(loaded[name].data, dtype=np.uint8) for name in (*names, *norms)}
+    found = {name: np.frombuffer(loaded[name].data, dtype=np.uint8) for name in (*names, *vectors)}
     found |= _sealed(
         {
             name: (values.size, _copy_of(values))
@@ -157,14 +157,14 @@ def _in_place(
         )
         for name, shape in shapes.items()
     }
-    return matrices, {name: found[name].view(np.float32) for name in norms}
+    return matrices, {name: found[name].view(np.float32) for name in vectors}
 
 
 def _packed(
     loaded: LoadedWeights,
     shapes: dict[str, PackedShape],
     fused: dict[str, tuple[str, ...]],
-    norms: Sequence[str],
+    vectors: Sequence[str],
 ) -> tuple[dict[str, _Stored], dict[str, NDArray[np.float32]]]:
     """Return weights packed into one stretch of sealed memory; ``loaded`` is used up."""
 
@@ -176,7 +176,7 @@ def _packed(
 
         return fill
 
-    def norm(name: str) -> _Fill:
+    def vector(name: str) -> _Fill:
         def fill(memory: NDArray[np.uint8]) -> None:
             memory.view(np.float32)[:] = _float32(loaded[name])
 
@@ -192,10 +192,10 @@ def _packed(
         name: (shape.tile_bytes + 4 * shape.scale_count, matrix(name))
         for name, shape in shapes.items()
     }
-    wanted |= {name: (4 * loaded[name].shape[0], norm(name)) for name in norms}
+    wanted |= {name: (4 * loaded[name].shape[0], vector(name)) for name in vectors}
     found = _sealed(wanted)
     matrices = {name: (shape, *_split(found[name], name)) for name, shape in shapes.items()}
-    return matrices, {name: found[name].view(np.float32) for name in norms}
+    return matrices, {name: found[name].view(np.float32) for name in vectors}
 
 
 def _sealed(wanted: dict[str, tuple[int, _Fill]]) -> dict[str, NDArray[np.uint8]]:
