@@ -17,6 +17,7 @@ from ingot.errors import IngotError
 from ingot.process import set_openmp_spin
 
 if TYPE_CHECKING:
+    from ingot.api.importing import import_model
     from ingot.api.inference import GenerationResult, Model, load, serve, verify
     from ingot.api.training import (
         Callbacks,
@@ -45,6 +46,7 @@ _LAZY = {
         "resume",
         "train",
     ),
+    "ingot.api.importing": ("import_model",),
     "ingot.api.inference": ("GenerationResult", "Model", "load", "serve", "verify"),
     "ingot.corpus": ("CorpusConfig",),
     "ingot.inference": ("EngineConfig",),
@@ -64,6 +66,7 @@ __all__ = [
     "evaluate",
     "evaluate_choices",
     "freeze",
+    "import_model",
     "load",
     "resume",
     "serve",

@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
+from ingot.api.importing import as_ingot
 from ingot.api.verify_live import verify_live
 from ingot.artifact import Ingot, Manifest, TrustedKeys, chat_template_source, open_ingot
 from ingot.artifact import verify as verify_ingot
@@ -244,7 +245,8 @@ def load(
     """Open an ingot, check every digest, make its weights read-only and start an engine.
 
     Args:
-        path: The ingot.
+        path: The ingot; or a model of another program, which is imported into a cache first
+            (``ingot.api.importing.as_ingot``).
         executor: "native" runs the C++ core, "torch" runs PyTorch; "auto" takes the core where
             it was built, else PyTorch.
         weights: "stored" computes with the ingot's own weights; "bf16", "int8" or "int4" rounds
@@ -274,7 +276,7 @@ def load(
         raise UsageError(
             "must be true where a signature is required", where="verify", fix="leave it out"
         )
-    ingot = open_ingot(Path(path), verify=verify, trusted=_trusted(signed_by))
+    ingot = open_ingot(as_ingot(path), verify=verify, trusted=_trusted(signed_by))
     runner = _executor(executor, weights, ingot, config)
     return Model(ingot, EngineLoop(Engine(runner, ingot.tokenizer, config)))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from ingot.api.callbacks import Callbacks
+from ingot.api.importing import as_ingot
 from ingot.api.new_run import new_run
 from ingot.artifact import (
     Ingot,
@@ -96,7 +97,7 @@ def train(
         recipe: A TOML file whose keys override the choices.
         settings: ``{"run.steps": 100}`` or ``["run.steps=100"]``; they override both. The keys
             are those of ``ingot settings``.
-        start: An ingot to fine-tune.
+        start: An ingot to fine-tune, or a model of another program, which is imported first.
         task: ``"text"``, ``"chat"`` or ``"preference"``.
         callbacks: Functions to call during the work.
 
@@ -115,7 +116,7 @@ def train(
         run = open_run(Path(workers.broadcast_object(None) or ""))
         return _run(run, callbacks, workers, begun)
     folder = Path(out) if out else new_folder()
-    chosen_task = {"start": str(Path(start).resolve()) if start else None, "kind": task}
+    chosen_task = {"start": str(as_ingot(start).resolve()) if start else None, "kind": task}
     given = merge_tables(
         read_recipe(Path(recipe)) if recipe else {},
         parse_overrides(settings),

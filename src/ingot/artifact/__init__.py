@@ -1,7 +1,7 @@
 """The ingot: a sealed, immutable, verifiable model; freezing, quantization, verification."""
 
 from ingot.artifact.chat_template import chat_template_source
-from ingot.artifact.format.manifest import FileRecord, Manifest, Provenance, TensorRecord
+from ingot.artifact.format.manifest import FileRecord, Manifest, Origin, Provenance, TensorRecord
 from ingot.artifact.format.sealed_memory import SealedBuffer
 from ingot.artifact.format.tensor_reader import DTYPES, LoadedTensors, StoredTensor, read_tensors
 from ingot.artifact.format.tensor_writer import RawTensor, write_tensors
@@ -45,6 +45,7 @@ __all__ = [
     "LoadedTensors",
     "LoadedWeights",
     "Manifest",
+    "Origin",
     "PackedShape",
     "Provenance",
     "QuantizedMatrix",

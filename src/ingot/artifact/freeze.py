@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +55,7 @@ def freeze(  # noqa: PLR0913 (all but four have defaults)
     quantized: QuantizedModel | None = None,
     overwrite: bool = False,
     shard_bytes: int = SHARD_BYTES,
+    confirm: Callable[[], None] = lambda: None,
 ) -> Ingot:
     """Seal a model: write and digest it in one pass, and only then put it at ``out``.
 
@@ -62,7 +63,8 @@ def freeze(  # noqa: PLR0913 (all but four have defaults)
     ``out`` before.
 
     Args:
-        tensors: float32 weights, by the names and shapes of ``config.tensor_shapes()``.
+        tensors: float32 weights, by the names and shapes of ``config.tensor_shapes()``; each is
+            looked up once, when it is written.
         config: Sizes of the model.
         tokenizer: At most ``config.vocab_size`` tokens.
         out: The folder to make; its parent must exist.
@@ -71,6 +73,7 @@ def freeze(  # noqa: PLR0913 (all but four have defaults)
         quantized: The matrices as codes and scales, which are then stored instead, packed.
         overwrite: Replace an ingot that is at ``out`` already.
         shard_bytes: Largest file of weights; past it they are split.
+        confirm: Called when all is written; nothing is put at ``out`` if it raises.
 
     Returns:
         The new ingot, open.
@@ -110,6 +113,7 @@ def freeze(  # noqa: PLR0913 (all but four have defaults)
             _finish(folder, manifest)
             with Folder(folder) as written:
                 weights = open_weights(written, manifest, out)
+            confirm()
             publish(folder, out)
     except OSError as error:
         raise UsageError(
@@ -126,14 +130,8 @@ def _check_inputs(
     shapes = config.tensor_shapes()
     for name in sorted(tensors.keys() - shapes.keys()):
         raise ArtifactError("is not a tensor of this model", where=name)
-    for name, shape in shapes.items():
-        if name not in tensors:
-            raise ArtifactError("is missing from the weights", where=name)
-        tensor = tensors[name]
-        if tensor.shape != shape:
-            raise ArtifactError(f"has shape {tensor.shape}, not {shape}", where=name)
-        if tensor.dtype != np.float32:
-            raise ArtifactError(f"has dtype {tensor.dtype}, not float32", where=name)
+    for name in sorted(shapes.keys() - tensors.keys()):
+        raise ArtifactError("is missing from the weights", where=name)
     if tokenizer.vocab_size > config.vocab_size:
         raise ArtifactError(
             f"the tokenizer has {tokenizer.vocab_size} tokens, the model only {config.vocab_size}",

@@ -23,7 +23,7 @@ _PIECE = 1 << 20  # values converted at a time, so that freezing needs no second
 def plain_tensors(tensors: Weights, config: ModelConfig, dtype: Dtype) -> dict[str, RawTensor]:
     """Describe every tensor as it is stored; each is converted while it is written."""
     return {
-        name: RawTensor(STORED_DTYPE[dtype], shape, _converted(name, tensors[name], dtype))
+        name: RawTensor(STORED_DTYPE[dtype], shape, _converted(name, tensors, shape, dtype))
         for name, shape in config.tensor_shapes().items()
     }
 
@@ -38,7 +38,7 @@ def quantized_tensors(
     for name, (dtype, shape) in packed_tensors(config, kinds).items():
         if name in tensors:
             data: NDArray[np.float32] | Iterator[NDArray[np.generic]] = _converted(
-                name, tensors[name], "float32"
+                name, tensors, shape, "float32"
             )
         else:
             matrix, _, part = name.rpartition(".")
@@ -63,9 +63,17 @@ def quantization_of(quantized: QuantizedModel) -> Quantization:
 
 
 def _converted(
-    name: str, tensor: NDArray[np.float32], dtype: Dtype
+    name: str, tensors: Weights, shape: tuple[int, ...], dtype: Dtype
 ) -> Iterator[NDArray[np.generic]]:
-    """Yield a tensor's values in their stored dtype, refusing any that are not finite in it."""
+    """Yield a tensor's values in their stored dtype, refusing any that are not finite in it.
+
+    The tensor is looked up when the first value is asked for: it may be read from a file then.
+    """
+    tensor = tensors[name]
+    if tensor.shape != shape:
+        raise ArtifactError(f"has shape {tensor.shape}, not {shape}", where=name)
+    if tensor.dtype != np.float32:
+        raise ArtifactError(f"has dtype {tensor.dtype}, not float32", where=name)
     flat = np.ascontiguousarray(tensor, dtype="<f4").reshape(-1)
     for start in range(0, flat.size, _PIECE):
         piece = flat[start : start + _PIECE]

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ingot.cli.inference import Executor, Seed, Temperature, Threads, TopP, Weights
-from ingot.cli.options import IngotFolder
+from ingot.cli.options import Model, note
 
 if TYPE_CHECKING:
-    from ingot.api.inference import Model
+    from ingot.api import inference
 
 app = typer.Typer()
 
@@ -30,7 +30,7 @@ class Conversation:
         sampling: Fields of ``SamplingParams``.
     """
 
-    def __init__(self, model: Model, system: str, sampling: dict[str, Any]) -> None:
+    def __init__(self, model: inference.Model, system: str, sampling: dict[str, Any]) -> None:
         self._model, self._sampling = model, sampling
         self._first = [{"role": "system", "content": system}] if system else []
         self._turns: list[dict[str, str]] = []
@@ -70,7 +70,7 @@ class Conversation:
 
 @app.command(epilog='Example: **ingot chat talker.ingot --system "Answer briefly."**')
 def chat(
-    ingot: IngotFolder,
+    ingot: Model,
     system: Annotated[str, typer.Option(help="Instructions, before all messages.")] = "",
     max_tokens: Annotated[int, typer.Option(help="Most tokens of an answer.")] = 512,
     temperature: Temperature = 0.8,
@@ -81,6 +81,7 @@ def chat(
     threads: Threads = None,
 ) -> None:
     """Converse with an ingot through its chat template; each line of stdin is a message."""
+    from ingot.api.importing import as_ingot
     from ingot.api.inference import load
     from ingot.inference import EngineConfig
 
@@ -91,13 +92,13 @@ def chat(
         "seed": seed,
     }
     with load(  # it checks executor and weights
-        ingot,
+        as_ingot(ingot, note),
         executor=executor,  # type: ignore[arg-type]
         weights=weights,  # type: ignore[arg-type]
         engine=EngineConfig(threads=threads),
     ) as model:
         if not model.knows_conversations:
-            _note(
+            note(
                 "this model was trained on plain text, not on conversations: expect it to continue "
                 "text rather than to answer; fine-tune it with: "
                 f"ingot train talks.jsonl --from {ingot} --task chat"
@@ -108,7 +109,7 @@ def chat(
 def _converse(conversation: Conversation) -> None:
     """Answer each line of stdin until its end."""
     if sys.stdin.isatty():
-        _note(_HELP)
+        note(_HELP)
         # Ctrl-C stops an answer here, and not the process.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     while (text := _next_message()) is not None:
@@ -117,14 +118,14 @@ def _converse(conversation: Conversation) -> None:
         if text == "/new":
             conversation.clear()
         elif text.startswith("/") and sys.stdin.isatty():
-            _note(_HELP)
+            note(_HELP)
         elif text:
             _answer(conversation, text)
 
 
 def _answer(conversation: Conversation, text: str) -> None:
     """Print an answer as it is generated; Ctrl-C stops it, or ends a chat that is not typed."""
-    pieces = conversation.ask(text, _note)
+    pieces = conversation.ask(text, note)
     try:
         for piece in pieces:
             sys.stdout.write(piece)
@@ -151,8 +152,3 @@ def _next_message() -> str | None:
             return "/help"
     line = sys.stdin.readline()
     return line.strip() if line else None
-
-
-def _note(text: str) -> None:
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ingot.cli.options import IngotFolder, Json, Port, say
+from ingot.cli.options import IngotFolder, Json, Model, Port, note, say
 
 app = typer.Typer()
 
@@ -81,7 +81,7 @@ def verify(
 
 @app.command(epilog='Example: **ingot generate demo.ingot "def main(" --max-tokens 64**')
 def generate(
-    ingot: IngotFolder,
+    ingot: Model,
     prompt: Annotated[str, typer.Argument(help="Text to continue; - reads stdin.")],
     max_tokens: Annotated[int, typer.Option(help="Most tokens to generate.")] = 128,
     temperature: Temperature = 0.8,
@@ -110,6 +110,7 @@ def generate(
     json: Json = False,
 ) -> None:
     """Continue a prompt, or answer it if the model was trained on conversations."""
+    from ingot.api.importing import as_ingot
     from ingot.api.inference import load
     from ingot.inference import EngineConfig
 
@@ -125,7 +126,7 @@ def generate(
     }
     engine = EngineConfig(threads=threads)
     with load(  # it checks executor and weights
-        ingot,
+        as_ingot(ingot, note),
         executor=executor,  # type: ignore[arg-type]
         weights=weights,  # type: ignore[arg-type]
         engine=engine,
@@ -152,7 +153,8 @@ def serve(
     ingots: Annotated[
         list[str],
         typer.Argument(
-            help="Ingots: folders, or NAME=FOLDER to name the model.", metavar="INGOT..."
+            help="Ingots, or what ingot import takes; NAME=FOLDER names the model.",
+            metavar="INGOT...",
         ),
     ],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -195,6 +197,7 @@ def serve(
 ) -> None:
     """Serve ingots through the OpenAI API and a web page, until Ctrl-C."""
     from ingot.api import inference
+    from ingot.api.importing import as_ingot
     from ingot.server import listen, named_paths, read_settings
 
     named = named_paths(ingots)
@@ -220,7 +223,7 @@ def serve(
         models = {
             name: opened.enter_context(
                 inference.load(  # it checks executor and weights
-                    path,
+                    as_ingot(path, note),
                     executor=executor,  # type: ignore[arg-type]
                     weights=weights,  # type: ignore[arg-type]
                     engine=engine,

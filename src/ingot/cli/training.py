@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from ingot.cli.options import Json, Overwrite, RunFolder, say, stderr
+from ingot.cli.options import Json, Overwrite, RunFolder, note, say, stderr
 from ingot.errors import Interrupted, UsageError
 from ingot.interruption import stoppable
 
@@ -101,7 +101,10 @@ def train(
     budget: Annotated[str | None, typer.Option(help="Wall time, such as 90s, 10m, 2h.")] = None,
     recipe: Annotated[Path | None, typer.Option(help="A recipe file (TOML).")] = None,
     settings: Settings = None,
-    start: Annotated[Path | None, typer.Option("--from", help="Ingot to fine-tune.")] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option("--from", help="Ingot to fine-tune, or what ingot import takes."),
+    ] = None,
     task: Annotated[
         str | None, typer.Option(metavar="text|chat|preference", help="Objective of the training.")
     ] = None,
@@ -113,9 +116,12 @@ def train(
 ) -> None:
     """Train a model within a time budget; everything else is chosen by measuring the machine."""
     from ingot.api import training
+    from ingot.api.importing import as_ingot
     from ingot.console import report_to
 
     out = out or training.new_folder()
+    if start is not None:
+        start = as_ingot(start, note)
     with (
         report_to(stderr(), partial(training.stopped_run, out)) as (reporter, callbacks),
         _watched(reporter, out, callbacks, watch),

@@ -126,6 +126,25 @@ class Quantization(_Record):
     matrices: dict[str, MatrixRecord]
 
 
+class Origin(_Record):
+    """The model of another program that an ingot was imported from. What is not known is None."""
+
+    source: _Text
+    """Name of the folder or file, or ``hf:ORG/NAME``."""
+    family: _Text
+    """Its architecture, as transformers' ``model_type``: "llama", "gemma3_text", ..."""
+    revision: _Text | None = None
+    """Commit of the repository on the hub."""
+    license: _Text | None = None
+    """What its card says, such as "apache-2.0"."""
+    base_model: _Text | None = None
+    """The model that it was made from, by its card."""
+    files: dict[_Text, FileRecord] = Field(min_length=1, max_length=10_000)
+    """Size and SHA-256 of every file that was read."""
+    adapter: dict[_Text, FileRecord] | None = Field(default=None, max_length=10)
+    """Those of the adapter that was merged."""
+
+
 class Provenance(_Record):
     """Where a model came from. What is not known is None."""
 
@@ -150,6 +169,8 @@ class Provenance(_Record):
     """The same loss in bits per byte of held-out text; does not depend on the tokenizer."""
     parent: Sha256 | None = None
     """Digest of the ingot it was made from."""
+    origin: Origin | None = None
+    """The foreign model that it was imported from; left out of the file where there is none."""
 
     @field_validator("recipe")
     @classmethod
@@ -250,8 +271,10 @@ class Manifest(_Record):
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _fields(self) -> dict[str, JsonValue]:
-        """Return what is written: an ingot that is not quantized does not mention it."""
+        """Return what is written: what most ingots lack is not mentioned where it is absent."""
         fields = self.model_dump(mode="json")
         if self.quantization is None:
             del fields["quantization"]
+        if self.provenance.origin is None:
+            del fields["provenance"]["origin"]
         return fields

@@ -170,6 +170,27 @@ class TensorFile:
             self._read_into(chunk, offset)
             yield chunk
 
+    def read(self, name: str, rows: tuple[int, int] | None = None) -> NDArray[Any]:
+        """Return a copy of one tensor in ordinary memory; BF16 comes as its ``uint16`` bits.
+
+        Args:
+            name: The tensor.
+            rows: First and last (exclusive) index along its first axis; None takes all.
+
+        Raises:
+            ArtifactError: the file was cut short meanwhile, or cannot be read.
+        """
+        entry = self.entries[name]
+        shape, start, stop = entry.shape, entry.start, entry.stop
+        if rows is not None:
+            first, last = rows
+            row_bytes = (stop - start) // shape[0]
+            start, stop = start + first * row_bytes, start + last * row_bytes
+            shape = (last - first, *shape[1:])
+        array = np.empty(shape, dtype=DTYPES[entry.dtype])
+        self._read_into(array.reshape(-1).view(np.uint8).data, start)
+        return array
+
     def load(self) -> LoadedTensors:
         """Return a copy of the tensors in sealed memory. Each byte is read once.
 

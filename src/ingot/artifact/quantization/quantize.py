@@ -164,14 +164,13 @@ def fuse(tensors: Mapping[str, NDArray[np.float32]], parts: tuple[str, ...]) -> 
     Raises:
         ArtifactError: names the first tensor with such a value.
     """
-    for part in parts:
-        if not np.isfinite(tensors[part]).all():
+    matrices = [tensors[part] for part in parts]  # each is looked up once: it may be read then
+    for part, matrix in zip(parts, matrices, strict=True):
+        if not np.isfinite(matrix).all():
             raise ArtifactError(
                 "has values that are not finite", where=part, fix="freeze an earlier checkpoint"
             )
-    if len(parts) == 1:
-        return tensors[parts[0]]
-    return np.concatenate([tensors[part] for part in parts])
+    return matrices[0] if len(matrices) == 1 else np.concatenate(matrices)
 
 
 def round_model(

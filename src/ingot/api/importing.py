@@ -1,0 +1,106 @@
+"""Importing from Python: models of other programs in, ingots out. Needs no PyTorch."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ingot.artifact import Ingot, Scheme, WeightFormat, check_target, parse_scheme
+from ingot.artifact.format.manifest import CONFIG, MANIFEST, Dtype
+from ingot.artifact.import_ import (
+    OpenedModel,
+    SourceName,
+    cached_ingot,
+    fetch,
+    is_hub_name,
+    open_folder,
+    remember,
+    remembered,
+)
+
+PathLike = str | os.PathLike[str]
+Say = Callable[[str], None]
+
+_log = logging.getLogger(__name__)
+
+
+def import_model(
+    source: PathLike,
+    out: PathLike,
+    *,
+    dtype: Dtype = "bfloat16",
+    quantize: Scheme | WeightFormat | None = None,
+    adapter: PathLike | None = None,
+    overwrite: bool = False,
+) -> Ingot:
+    """Make an ingot of a model of another program; return it, open, for use in a ``with``.
+
+    Args:
+        source: A Hugging Face folder, or a model of the hub as ``hf:ORG/NAME[@REVISION]``.
+        out: The ingot to make.
+        dtype: Number format to store: "bfloat16" or "float32".
+        quantize: What to store matrices as, such as ``"int8"``, rounded to nearest.
+        adapter: A PEFT adapter to merge, as a folder or a name on the hub.
+        overwrite: Replace an ingot that is at ``out``.
+
+    Raises:
+        ArtifactError: the model is of no known family, a key or tensor of it is not understood, a
+            file is malformed, or the hub cannot be reached.
+        UsageError: ``out`` exists already, or its parent does not.
+        ResourceError: the disk is full.
+    """
+    scheme = parse_scheme(quantize, None, ()) if isinstance(quantize, str) else quantize
+    check_target(Path(out), overwrite=overwrite)  # before a download
+    with opened_model(source, adapter=adapter) as opened:
+        return opened.seal(Path(out), dtype=dtype, scheme=scheme, overwrite=overwrite)
+
+
+@contextmanager
+def opened_model(source: PathLike, *, adapter: PathLike | None = None) -> Iterator[OpenedModel]:
+    """Open a model of another program inside the block; arguments as ``import_model``."""
+    path, name = located(source)
+    merged = None if adapter is None else located(adapter, adapter=True)[0]
+    with open_folder(path, name=name, adapter=merged) as opened:
+        yield opened
+
+
+def located(source: PathLike, *, adapter: bool = False) -> tuple[Path, SourceName | None]:
+    """Return the path of a source, fetched if it is a name on the hub, and what to call it."""
+    text = os.fspath(source)
+    return fetch(text, adapter=adapter) if is_hub_name(text) else (Path(text), None)
+
+
+def is_foreign(source: PathLike) -> bool:
+    """Tell whether a path or name is a model of another program, not an ingot."""
+    if is_hub_name(os.fspath(source)):
+        return True
+    path = Path(source)
+    try:
+        return (path / CONFIG).is_file() and not (path / MANIFEST).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def as_ingot(source: PathLike, say: Say = _log.info) -> Path:
+    """Return the path of an ingot as it is, and of any other model as an ingot in the cache.
+
+    Args:
+        source: An ingot, or what ``import_model`` takes.
+        say: Told what is imported, and where to.
+
+    Raises:
+        ArtifactError, ResourceError: as ``import_model``.
+    """
+    if not is_foreign(source):
+        return Path(source)
+    path, name = located(source)
+    ingot = remembered(path)
+    if ingot is None:
+        with open_folder(path, name=name) as opened:
+            ingot = cached_ingot(opened, say)
+        remember(path, ingot)
+    say(f"{os.fspath(source)} is used as {ingot}")
+    return ingot
