@@ -157,8 +157,9 @@ class Model:
         self.close()
 
     def _encode(self, prompt: str) -> list[int]:
+        tokenizer = self.ingot.tokenizer
         # An empty prompt begins as a document does: after the end of another one.
-        return self.ingot.tokenizer.encode(prompt) or [self.ingot.tokenizer.eos_id]
+        return [*tokenizer.prefix, *tokenizer.encode(prompt)] or [tokenizer.start_id]
 
     def _collect(
         self, ids: list[int], timeout: float, sampling: dict[str, Any]

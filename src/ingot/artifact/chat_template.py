@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from ingot.artifact.format.manifest import TOKENIZER_CONFIG
 from ingot.artifact.ingot import Ingot
-from ingot.errors import ArtifactError
-from ingot.model.chat import DEFAULT_TEMPLATE
-from ingot.strict_json import parse_object
+from ingot.model.chat import template_for
 
 
-def chat_template_source(ingot: Ingot) -> str:
-    """Return the template in the ingot's ``tokenizer_config.json``, or the default template.
+def chat_template_source(ingot: Ingot, *, tools: bool = False) -> str:
+    """Return the ingot's chat template, or the default one where it has none.
 
-    Raises:
-        ArtifactError: the file is not JSON, or its template is not a text.
+    Args:
+        ingot: The model.
+        tools: Whether a conversation has tools, for which a model may have another template.
     """
-    where = ingot.path / TOKENIZER_CONFIG
-    source = parse_object(ingot.tokenizer_config, where=where).get("chat_template")
-    if source is None:
-        return DEFAULT_TEMPLATE
-    if not isinstance(source, str):
-        raise ArtifactError("chat_template must be a string", where=where)
-    return source
+    return template_for(ingot.tokenizer, tools=tools)

@@ -41,6 +41,7 @@ from ingot.errors import ArtifactError, UsageError
 from ingot.files import full_disk_named, sync_folder
 from ingot.model.config import ModelConfig
 from ingot.model.config_json import to_json
+from ingot.model.generation_config import GenerationDefaults, generation_config
 from ingot.model.tokenizer import Tokenizer
 
 
@@ -53,6 +54,7 @@ def freeze(  # noqa: PLR0913 (all but four have defaults)
     provenance: Provenance,
     dtype: Dtype = "bfloat16",
     quantized: QuantizedModel | None = None,
+    generation: GenerationDefaults | None = None,
     overwrite: bool = False,
     shard_bytes: int = SHARD_BYTES,
     confirm: Callable[[], None] = lambda: None,
@@ -71,6 +73,7 @@ def freeze(  # noqa: PLR0913 (all but four have defaults)
         provenance: Where the weights came from.
         dtype: Number format to store; bfloat16 rounds to nearest even.
         quantized: The matrices as codes and scales, which are then stored instead, packed.
+        generation: How to sample where a request does not say.
         overwrite: Replace an ingot that is at ``out`` already.
         shard_bytes: Largest file of weights; past it they are split.
         confirm: Called when all is written; nothing is put at ``out`` if it raises.
@@ -90,7 +93,8 @@ def freeze(  # noqa: PLR0913 (all but four have defaults)
         stored = plain_tensors(tensors, config, dtype)
     else:
         stored = quantized_tensors(tensors, config, quantized)
-    small = _texts(config, tokenizer, dtype, quantized)
+    generation = generation or GenerationDefaults()
+    small = _texts(config, tokenizer, generation, dtype, quantized)
     try:
         with full_disk_named(out), temporary_beside(out) as folder:
             files, digests = write_weights(stored, folder, shard_bytes)
@@ -120,7 +124,7 @@ def freeze(  # noqa: PLR0913 (all but four have defaults)
             f"cannot be written ({error.strerror})", where=out, fix="choose another folder"
         ) from error
     # Digests were made while writing; the weights are hashed once more where they are used.
-    return Ingot(out, manifest, config, tokenizer, small[TOKENIZER_CONFIG], weights, True)
+    return Ingot(out, manifest, config, tokenizer, generation, weights, True)
 
 
 def _check_inputs(
@@ -176,17 +180,19 @@ def _finish(folder: Path, manifest: Manifest) -> None:
 
 
 def _texts(
-    config: ModelConfig, tokenizer: Tokenizer, dtype: Dtype, quantized: QuantizedModel | None
+    config: ModelConfig,
+    tokenizer: Tokenizer,
+    generation: GenerationDefaults,
+    dtype: Dtype,
+    quantized: QuantizedModel | None,
 ) -> dict[str, bytes]:
     """Return the files that go beside the weights, as Hugging Face lays them out."""
-    eos = tokenizer.eos_id
-    generation = {"bos_token_id": eos, "eos_token_id": eos, "pad_token_id": eos, "do_sample": True}
-    described = to_json(config, eos_token_id=eos, dtype=dtype)
+    described = to_json(config, eos_token_id=tokenizer.eos_id, dtype=dtype)
     if quantized is not None:  # so that other programs say what they cannot read
         described["quantization_config"] = {"quant_method": f"ingot-{LAYOUT}-v{LAYOUT_VERSION}"}
     return {
         CONFIG: json_bytes(described),
-        GENERATION_CONFIG: json_bytes(generation),
+        GENERATION_CONFIG: generation_config(generation, tokenizer),
         TOKENIZER: tokenizer.to_json().encode(),
         TOKENIZER_CONFIG: tokenizer.hf_config(config.max_position_embeddings).encode(),
     }

@@ -15,9 +15,8 @@ from ingot.artifact import checks
 from ingot.artifact.format.folder import Folder
 from ingot.artifact.format.manifest import (
     CONFIG,
+    GENERATION_CONFIG,
     MANIFEST,
-    TOKENIZER,
-    TOKENIZER_CONFIG,
     Manifest,
 )
 from ingot.artifact.format.tensor_reader import LoadedTensors, StoredTensor, TensorFile
@@ -25,10 +24,11 @@ from ingot.artifact.quantization.bfloat16 import widen_to_float32
 from ingot.artifact.quantization.packing import PackedShape, unpack
 from ingot.artifact.quantization.quantize import fused_matrices, packed_shapes
 from ingot.artifact.signing.signature import TrustedKeys, check_signature
-from ingot.errors import ArtifactError
 from ingot.model.config import ModelConfig
 from ingot.model.config_json import from_json
+from ingot.model.generation_config import GenerationDefaults
 from ingot.model.tokenizer import Tokenizer
+from ingot.model.tokenizer_files import read_tokenizer
 from ingot.strict_json import parse_object
 
 
@@ -40,8 +40,8 @@ class Ingot:
     manifest: Manifest
     config: ModelConfig
     tokenizer: Tokenizer
-    tokenizer_config: bytes = field(repr=False)
-    """Contents of ``tokenizer_config.json``, as they were hashed."""
+    generation: GenerationDefaults
+    """How to sample where a request does not say."""
     _files: Mapping[str, TensorFile] = field(repr=False)
     _verify: bool = field(repr=False)
 
@@ -184,7 +184,10 @@ def open_ingot(path: Path, *, verify: bool = True, trusted: TrustedKeys | None =
         small = checks.read_small_files(folder, manifest)
         config = from_json(parse_object(small[CONFIG], where=path / CONFIG), where=path / CONFIG)
         checks.check_shapes(config, manifest, path / MANIFEST)
-        tokenizer = _tokenizer(small[TOKENIZER], config, path / TOKENIZER)
+        tokenizer = read_tokenizer(small, rows=config.vocab_size, where=path)
+        generation = GenerationDefaults.parse(
+            small[GENERATION_CONFIG], where=path / GENERATION_CONFIG
+        )
         files = checks.open_weights(folder, manifest, path)
     try:
         checks.check_entries(files, small, manifest, path)
@@ -192,18 +195,4 @@ def open_ingot(path: Path, *, verify: bool = True, trusted: TrustedKeys | None =
         for file in files.values():
             file.close()
         raise
-    return Ingot(path, manifest, config, tokenizer, small[TOKENIZER_CONFIG], files, verify)
-
-
-def _tokenizer(data: bytes, config: ModelConfig, where: Path) -> Tokenizer:
-    """Parse the tokenizer and refuse one that has more tokens than the model has rows."""
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ArtifactError(f"is not UTF-8 ({error})", where=where) from error
-    tokenizer = Tokenizer.from_json(text, where=where, max_tokens=config.vocab_size)
-    if tokenizer.vocab_size > config.vocab_size:
-        raise ArtifactError(
-            f"has {tokenizer.vocab_size} tokens, the model only {config.vocab_size}", where=where
-        )
-    return tokenizer
+    return Ingot(path, manifest, config, tokenizer, generation, files, verify)

@@ -11,11 +11,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any, Literal, Self, TypeAlias
 
 from ingot.errors import UsageError
+from ingot.model.special_tokens import END_OF_TEXT
 from ingot.model.template_process import TemplateProcess
-from ingot.model.tokenizer import END_OF_TEXT, Tokenizer
+from ingot.model.tokenizer import Tokenizer
 
 DEFAULT_TEMPLATE = (
     "{% for message in messages %}"
@@ -29,10 +30,33 @@ It needs no control token but the one that every tokenizer here has; an answer
 ends as a document does, so a server stops there.
 """
 
+
+def template_for(tokenizer: Tokenizer, *, tools: bool = False) -> str:
+    """Return the chat template of a model as transformers chooses it.
+
+    Args:
+        tokenizer: The model's.
+        tools: Whether a conversation has tools; the template "tool_use" is for these.
+    """
+    templates = tokenizer.chat_templates
+    if tools and "tool_use" in templates:
+        return templates["tool_use"]
+    if "default" in templates:
+        return templates["default"]
+    return "{{ bos_token }}" * bool(tokenizer.prefix) + DEFAULT_TEMPLATE
+
+
 ANSWERER = "assistant"
 _SECONDS, _CHARACTERS = 2.0, 16 << 20
 _MARKS = range(0xE000, 0xF900)  # code points for private use
 
+# Unicode's property White_Space, as the library strips it.
+_WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
+    map(chr, range(0x2000, 0x200B))
+)
+
+Encode: TypeAlias = Callable[[str, bool], list[int]]
+"""Encodes a text, given whether it continues other text (``Tokenizer.encode``)."""
 Messages = Sequence[Mapping[str, Any]]
 """A conversation: each message has a role and a content, and any field that a template uses."""
 
@@ -60,8 +84,9 @@ class ChatTemplate:
 
     It is rendered by a separate process, in Jinja's sandbox, with limits of
     time, memory and length. Besides ``messages`` and ``add_generation_prompt``
-    a template sees ``eos_token`` and an empty ``bos_token``. It behaves as
-    under transformers' ``apply_chat_template``.
+    a template sees the special tokens by their names, such as ``bos_token``, and ``tools`` and
+    ``documents``, which are None unless given. It behaves as under transformers'
+    ``apply_chat_template``.
 
     Args:
         source: The template.
@@ -112,9 +137,12 @@ class ChatTemplate:
         add_generation_prompt: bool = True,
         continue_final_message: bool = False,
         variables: Mapping[str, Any] | None = None,
-        encode: Callable[[str], list[int]] | None = None,
+        encode: Encode | None = None,
     ) -> list[int]:
         """Return the conversation as token ids; raises as ``render`` does.
+
+        Nothing is added to what the template writes: a model whose texts begin with ``bos_token``
+        has a template that writes it.
 
         Args:
             tokenizer: The model's.
@@ -123,7 +151,8 @@ class ChatTemplate:
             continue_final_message: End with the last message's text, for the model to continue it,
                 without what the template writes after it.
             variables: Further variables for the template.
-            encode: What encodes plain text; the tokenizer itself by default.
+            encode: What encodes plain text, given whether it continues other text; the tokenizer
+                itself by default.
 
         Raises:
             UsageError: also if the template does not write the last message's text.
@@ -135,7 +164,7 @@ class ChatTemplate:
         text = self.render(
             hidden,
             add_generation_prompt=add_generation_prompt,
-            variables=shield.hide(variables or {}),
+            variables={**tokenizer.special_names, **shield.hide(variables or {})},
         )
         return shield.encode(shield.until_marked_end(text) if continue_final_message else text)
 
@@ -154,7 +183,7 @@ class ChatTemplate:
         """
         shields = [_Shield(tokenizer, self.source, messages) for messages in conversations]
         wanted = [
-            _beginnings(shield.hide(messages))
+            _beginnings(shield.hide(messages), tokenizer.special_names)
             for shield, messages in zip(shields, conversations, strict=True)
         ]
         texts = iter(self._process.render([each for beginnings in wanted for each in beginnings]))
@@ -208,10 +237,12 @@ class _Shield:
         tokenizer: Tokenizer,
         template: str,
         given: Any,
-        encode: Callable[[str], list[int]] | None = None,
+        encode: Encode | None = None,
     ) -> None:
         self._tokenizer = tokenizer
-        self._encode_plain = encode or tokenizer.encode
+        self._encode_plain = encode or _encoder(tokenizer)
+        self._before: Literal["nothing", "text", "special"] = "nothing"
+        self._strips = False
         specials = sorted(tokenizer.special_tokens, key=len, reverse=True)
         self._specials = re.compile("|".join(map(re.escape, specials)))
         self._anywhere = re.compile(f"(?={self._specials.pattern})")
@@ -245,12 +276,14 @@ class _Shield:
         return before
 
     def encode(self, text: str) -> list[int]:
-        """Return the token ids of rendered text."""
+        """Return the token ids of rendered text, which follows what was encoded before."""
         ids: list[int] = []
         end = 0
         for special in self._specials.finditer(text):
-            ids += self._plain(text[end : special.start()])
+            before, after = self._tokenizer.strips.get(special[0], (False, False))
+            ids += self._plain(text[end : special.start()], strip_end=before)
             ids.append(self._tokenizer.special_tokens[special[0]])
+            self._before, self._strips = "special", after
             end = special.end()
         return ids + self._plain(text[end:])
 
@@ -264,25 +297,43 @@ class _Shield:
         parts = [text[begin:end] for begin, end in pairwise([0, *ends, len(text)])]
         return self._mark.join(parts)
 
-    def _plain(self, text: str) -> list[int]:
-        return self._encode_plain(text.replace(self._mark, "")) if text else []
+    def _plain(self, text: str, *, strip_end: bool = False) -> list[int]:
+        """Return the token ids of text between special tokens, which may take its white space."""
+        if self._strips:
+            text = text.lstrip(_WHITE_SPACE)
+        if strip_end:
+            text = text.rstrip(_WHITE_SPACE)
+        text = text.replace(self._mark, "")
+        if not text:
+            return []
+        prefix_follows_special = self._tokenizer.layout.prefix == "every"
+        continues = self._before == "text" or (
+            self._before == "special" and not prefix_follows_special
+        )
+        self._before, self._strips = "text", False
+        return self._encode_plain(text, continues)
 
 
-def _beginnings(messages: Messages) -> list[dict[str, Any]]:
+def _encoder(tokenizer: Tokenizer) -> Encode:
+    return lambda text, continues: tokenizer.encode(text, continues=continues)
+
+
+def _beginnings(messages: Messages, names: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return variables to render a conversation up to and with each answer, then whole."""
     wanted = []
     for index, message in enumerate(messages):
         if message.get("role") == ANSWERER:
             wanted += [(messages[:index], True), (messages[: index + 1], False)]
-    return [_variables(some, prompt, None) for some, prompt in [*wanted, (messages, False)]]
+    return [_variables(some, prompt, names) for some, prompt in [*wanted, (messages, False)]]
 
 
 def _variables(
     messages: Messages, add_generation_prompt: bool, further: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     return {
-        "bos_token": "",
         "eos_token": END_OF_TEXT,
+        "tools": None,
+        "documents": None,
         **(further or {}),
         "messages": list(messages),
         "add_generation_prompt": add_generation_prompt,

@@ -1,22 +1,28 @@
-"""Byte-level BPE tokenizer; any text survives the round trip to token ids."""
+"""Tokenizer of a model: text to token ids and back, special tokens apart from text."""
 
 from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import NoReturn
+from types import MappingProxyType
+from typing import Any, NoReturn
 
 from tokenizers import Tokenizer as Backend
 
 from ingot.errors import ArtifactError, UsageError
 from ingot.files import read_regular
 from ingot.model.bpe_training import train_bpe
+from ingot.model.special_tokens import END_OF_TEXT, NAMES, SpecialTokens
+from ingot.model.text_start import StartTable, TextStart, drops_space
+from ingot.model.token_bytes import token_bytes
+from ingot.model.tokenizer_fixes import fix, prefix_of, resolve
 from ingot.model.tokenizer_json import check_tokenizer_json
+from ingot.model.tokenizer_layout import layout_of, without_prefix
 from ingot.strict_json import parse_object
 
-END_OF_TEXT = "<|endoftext|>"
 SMALLEST_VOCABULARY = 257  # every byte and the end-of-text token
 
 MAX_FILE_BYTES = 64 << 20
@@ -28,42 +34,82 @@ _MOST_TOKENS = 1 << 19
 
 
 class Tokenizer:
-    """A byte-level BPE tokenizer with one special token, the end of text.
+    """A byte-pair tokenizer: byte-level, or of SentencePiece's kind with byte fallback.
 
     Special tokens written out in a text are plain text to ``encode``, so a
-    user's prompt cannot contain one.
+    user's prompt cannot contain one. Make one with ``train``, ``from_json``, ``from_file`` or
+    ``ingot.model.tokenizer_files.read_tokenizer``.
     """
 
-    def __init__(self, backend: Backend, *, where: object = "tokenizer.json") -> None:
-        eos_id = backend.token_to_id(END_OF_TEXT)
-        if eos_id is None:
-            raise ArtifactError(f"has no {END_OF_TEXT} token", where=where)
+    def __init__(
+        self,
+        backend: Backend,
+        special: SpecialTokens,
+        *,
+        adds_bos: bool = False,
+        chat_templates: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         backend.encode_special_tokens = True
         self._backend = backend
-        self._bytes = _token_bytes(backend, where)
-        self.eos_id: int = eos_id
-        self.longest_token: int = max(map(len, self._bytes), default=0)
-        """Bytes of the longest token."""
+        self.layout = layout_of(backend)
+        self.table, self.holes = token_bytes(backend, self.layout)
+        """``table``: the bytes of each token by its id; ``holes``: ids that no token has."""
         added = backend.get_added_tokens_decoder()
         self.special_tokens: dict[str, int] = {
             token.content: token_id for token_id, token in added.items() if token.special
         }
+        self.special_texts: dict[int, str] = {
+            token_id: text for text, token_id in self.special_tokens.items()
+        }
+        self.strips = {
+            token.content: (token.lstrip, token.rstrip)
+            for token in added.values()
+            if token.special and (token.lstrip or token.rstrip)
+        }
+        """Special tokens that take white space with them, before or after them."""
+        self.special_names: Mapping[str, str] = special.names
+        """Texts of the special tokens by the names under which chat templates see them."""
+        self.eos_id: int = self.special_tokens[special.names["eos_token"]]
+        """The token that ends a document."""
+        bos = special.names.get("bos_token")
+        self.bos_id: int | None = None if bos is None else self.special_tokens[bos]
+        self.prefix: tuple[int, ...] = (
+            (self.bos_id,) if adds_bos and self.bos_id is not None else ()
+        )
+        """Tokens that begin each document, before those of its text."""
+        ids = {token_id for token_id in special.stop_ids if token_id < len(self.table)}
+        self.stop_ids: frozenset[int] = frozenset(ids - set(self.holes)) | {self.eos_id}
+        """Tokens that end an answer; ``eos_id`` is one of them."""
+        self.chat_templates = chat_templates
+        """The model's chat templates by name; "default" is the one without a name."""
+        self.longest_token: int = max(map(len, self.table), default=0)
+        """Bytes of the longest token."""
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int) -> Tokenizer:
         """Train a vocabulary of at most ``vocab_size`` tokens; see ``train_bpe`` for its bounds."""
-        return cls(train_bpe(texts, vocab_size, special=END_OF_TEXT))
+        return cls(train_bpe(texts, vocab_size, special=END_OF_TEXT), SpecialTokens())
 
     @classmethod
     def from_json(
-        cls, text: str, *, where: object = "tokenizer.json", max_tokens: int = _MOST_TOKENS
+        cls,
+        text: str,
+        special: SpecialTokens | None = None,
+        *,
+        where: object = "tokenizer.json",
+        max_tokens: int = _MOST_TOKENS,
+        rows: int | None = None,
+        chat_templates: Mapping[str, str] = MappingProxyType({}),
     ) -> Tokenizer:
         """Read a ``tokenizer.json``.
 
         Args:
             text: Its contents.
+            special: Its special tokens; those of a tokenizer that Ingot trained by default.
             where: What to call it in an error.
             max_tokens: The most tokens that it may have; also bounds its length.
+            rows: Rows of the model's embedding table; added tokens past it are dropped.
+            chat_templates: The model's chat templates by name.
 
         Raises:
             ArtifactError: it is not one, or has a part that is not understood
@@ -82,12 +128,19 @@ class Tokenizer:
         max_values = _LEAST_VALUES + _VALUES_PER_TOKEN * max_tokens
         content = parse_object(data, where=where, max_values=max_values)
         check_tokenizer_json(content, where=where)
+        special = resolve(special or SpecialTokens(), content, where=where)
+        if fix(content, special, rows=rows, where=where):
+            text = json.dumps(content, ensure_ascii=False)
         try:
-            return cls(Backend.from_str(text), where=where)
-        except ArtifactError:
-            raise
+            backend = Backend.from_str(text)
         except BaseException as error:
             _refuse(error, f"is not a tokenizer ({error})", where)
+        return cls(
+            backend,
+            special,
+            adds_bos=bool(prefix_of(content.get("post_processor"))),
+            chat_templates=chat_templates,
+        )
 
     @classmethod
     def from_file(cls, path: Path) -> Tokenizer:
@@ -106,34 +159,55 @@ class Tokenizer:
         """Return the ``tokenizer.json`` that any Hugging Face tool reads."""
         return self._backend.to_str(pretty=False)
 
+    def continuing_json(self) -> str:
+        """Return the ``tokenizer.json`` for texts that continue others; empty if it is the same."""
+        return "" if self.layout.prefix == "none" else without_prefix(self.to_json())
+
     def hf_config(self, context: int) -> str:
         """Return the ``tokenizer_config.json`` that belongs to it."""
-        config = {
+        names = {"bos_token": None, "unk_token": None, **self.special_names}
+        own = {name: text for name, text in names.items() if name not in NAMES}
+        config: dict[str, Any] = {
             "tokenizer_class": "PreTrainedTokenizerFast",
-            "eos_token": END_OF_TEXT,
-            "bos_token": None,
-            "unk_token": None,
-            "pad_token": END_OF_TEXT,
-            "add_bos_token": False,
+            **{name: text for name, text in names.items() if name in NAMES},
+            **({"extra_special_tokens": own} if own else {}),
+            "add_bos_token": bool(self.prefix),
             "clean_up_tokenization_spaces": False,
             "model_max_length": context,
         }
+        if self.chat_templates:
+            config["chat_template"] = (
+                self.chat_templates["default"]
+                if self.chat_templates.keys() == {"default"}
+                else [{"name": n, "template": t} for n, t in self.chat_templates.items()]
+            )
         return json.dumps(config, indent=2) + "\n"
 
     @property
     def vocab_size(self) -> int:
-        """Number of tokens, including the special one."""
-        return self._backend.get_vocab_size()
+        """One more than the highest token id; ``holes`` are the ids below it without a token."""
+        return len(self.table)
 
-    def encode(self, text: str) -> list[int]:
+    @property
+    def start_id(self) -> int:
+        """The token after which a document begins: its first one, or the end of another."""
+        return self.prefix[0] if self.prefix else self.eos_id
+
+    def encode(self, text: str, *, continues: bool = False) -> list[int]:
         """Return the token ids of ``text``; nothing is added.
+
+        Args:
+            text: The text.
+            continues: It continues other text, so no space is put in front of it where the
+                tokenizer would do so.
 
         Raises:
             UsageError: the text holds half a surrogate pair.
             ArtifactError: the tokenizer fails on it.
         """
+        backend = self._continuing if continues else self._backend
         try:
-            return self._backend.encode(text, add_special_tokens=False).ids
+            return backend.encode(text, add_special_tokens=False).ids
         except BaseException as error:
             _refuse_text(error)
 
@@ -142,9 +216,13 @@ class Tokenizer:
 
         Every byte of a text is in a token, as no token is longer than the longest.
         """
-        if self._backend.normalizer is not None:
-            return 0  # it may shorten the text
-        return -(-len(text.encode("utf-8", "surrogatepass")) // max(1, self.longest_token))
+        shrink = self.layout.shrink
+        if shrink is None:
+            return 0
+        if self.layout.mark:  # stands for a space in tokens, so that its bytes are fewer there
+            text = text.replace(self.layout.mark, " ")
+        size = len(text.encode("utf-8", "surrogatepass").translate(None, self._lost))
+        return -(-size // (shrink * max(1, self.longest_token)))
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Encode many texts on all cores; raises as ``encode``."""
@@ -156,11 +234,41 @@ class Tokenizer:
 
     def token_bytes(self, token_id: int) -> bytes:
         """Return the bytes of one token; a special token has none."""
-        return self._bytes[token_id]
+        return self.table[token_id]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ``ids``; bytes that are not UTF-8 become U+FFFD."""
-        return b"".join(map(self._bytes.__getitem__, ids)).decode("utf-8", errors="replace")
+        parts = [self.table[token_id] for token_id in ids]
+        TextStart(self.layout).trim(parts)
+        return b"".join(parts).decode("utf-8", errors="replace")
+
+    def begins_text(self, before: Sequence[int]) -> bool:
+        """Return whether a text begins after these tokens, so that it has a space in front.
+
+        Args:
+            before: The ids of the tokens before it.
+        """
+        if self.layout.prefix == "none":
+            return False
+        last = before[-1:] if self.layout.prefix == "every" else reversed(before)
+        return not any(self.table[token_id] for token_id in last)
+
+    @cached_property
+    def _continuing(self) -> Backend:
+        """The tokenizer that puts no space in front of a text."""
+        if not (text := self.continuing_json()):
+            return self._backend
+        backend = Backend.from_str(text)
+        backend.encode_special_tokens = True
+        return backend
+
+    @cached_property
+    def _lost(self) -> bytes:
+        """Bytes that no token has, and that encoding drops."""
+        if not self.layout.byte_level:
+            return b""
+        known = {data[0] for data in self.table if len(data) == 1}
+        return bytes(byte for byte in range(256) if byte not in known)
 
 
 class StreamDecoder:
@@ -171,20 +279,27 @@ class StreamDecoder:
     Args:
         tokenizer: Gives the bytes of each token.
         opened: Bytes that come before them: the beginning of a character.
+        begins: Whether the ids begin a text, so that the space which the tokenizer puts in front
+            of a text is dropped.
     """
 
-    def __init__(self, tokenizer: Tokenizer, opened: bytes = b"") -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, tokenizer: Tokenizer, opened: bytes = b"", *, begins: bool = True) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._decoder.decode(opened)
+        self._table: Sequence[bytes] | StartTable = tokenizer.table
+        if begins and drops_space(tokenizer.layout):
+            self._table = StartTable(tokenizer.table, TextStart(tokenizer.layout), self._replace)
 
     def push(self, token_id: int) -> str:
         """Add the next token; return the text that it completes, which may be empty."""
-        return self._decoder.decode(self._tokenizer.token_bytes(token_id))
+        return self._decoder.decode(self._table[token_id])
 
     def flush(self) -> str:
         """Return the remaining text after the last token."""
         return self._decoder.decode(b"", final=True)
+
+    def _replace(self, table: Sequence[bytes]) -> None:
+        self._table = table
 
 
 def _refuse_text(error: BaseException) -> NoReturn:
@@ -203,33 +318,3 @@ def _refuse(error: BaseException, what: str, where: object) -> NoReturn:
     if isinstance(error, Exception) or type(error).__name__ == "PanicException":
         raise ArtifactError(" ".join(what[:300].split()), where=where) from error
     raise error
-
-
-def _byte_alphabet() -> dict[str, int]:
-    """Map the printable stand-ins that byte-level BPE writes to the bytes they mean.
-
-    Source: GPT-2's encoder. Printable Latin-1 characters stand for themselves;
-    the other bytes take the code points from 256 up, in order.
-    """
-    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = (byte for byte in range(256) if byte not in printable)
-    stand_ins = {chr(256 + offset): byte for offset, byte in enumerate(others)}
-    return stand_ins | {chr(byte): byte for byte in printable}
-
-
-def _token_bytes(backend: Backend, where: object) -> list[bytes]:
-    """Return each token's bytes by id; special tokens have none."""
-    alphabet = _byte_alphabet()
-    added = backend.get_added_tokens_decoder()
-    table = [b""] * backend.get_vocab_size()
-    for token, token_id in backend.get_vocab().items():
-        try:
-            if token_id in added:  # these are written as they are
-                table[token_id] = b"" if added[token_id].special else token.encode()
-                continue
-            table[token_id] = bytes(map(alphabet.__getitem__, token))
-        except (KeyError, IndexError) as error:
-            raise ArtifactError(
-                f"token {token_id} ({token[:20]!r}) is not byte-level BPE", where=where
-            ) from error
-    return table

@@ -44,7 +44,7 @@ TEKKEN_PATTERN = rf"{_WORD}|{_NAME}|\p{{N}}|{_MARKS_AND_SLASH}"  # Mistral Nemo
 
 # A regular expression can take time exponential in the text's length, and no limit of its size
 # prevents it: these are the ones whose time is known to be linear.
-PATTERNS = frozenset(
+TOTAL = frozenset(
     {
         split_pattern(),  # Ingot's own
         GPT2_PATTERN,
@@ -52,6 +52,11 @@ PATTERNS = frozenset(
         QWEN2_PATTERN,
         GPT4O_PATTERN,
         TEKKEN_PATTERN,
+    }
+)
+"""Regular expressions of published tokenizers that match every character of a text."""
+PATTERNS = TOTAL | frozenset(
+    {
         r"[0-9][0-9][0-9]",  # Falcon
         r"\p{N}{1,3}",  # DeepSeek-V3, in three steps
         "[一-龥\u3040-ゟ\u30a0-ヿ]+",
@@ -133,8 +138,16 @@ class _SplitPattern(_Part):
 class _Split(_Part):
     type: Literal["Split"]
     pattern: _SplitPattern
-    behavior: Literal["Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"]
-    invert: Literal[False] = False
+    behavior: Literal["Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous", "Removed"]
+    invert: bool = False
+
+    @model_validator(mode="after")
+    def _drops_nothing(self) -> Self:
+        # What a pattern does not match is removed: nothing, if the pattern covers every text.
+        drops = self.behavior == "Removed", self.invert
+        if drops != (False, False) and (drops != (True, True) or self.pattern.Regex not in TOTAL):
+            raise ValueError("behavior and invert drop or join text")
+        return self
 
 
 class _Digits(_Part):
@@ -166,13 +179,48 @@ class _PreTokenizers(_Part):
     pretokenizers: Annotated[list[_PreTokenizer], Field(max_length=8)]
 
 
+class _SpecialToken(_Part):
+    id: Annotated[str, StringConstraints(min_length=1, max_length=256)]
+    type_id: int
+
+
+class _TextSequence(_Part):
+    id: Literal["A", "B"]
+    type_id: int
+
+
+class _TemplatePart(_Part):
+    SpecialToken: _SpecialToken | None = None
+    Sequence: _TextSequence | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.SpecialToken is None) == (self.Sequence is None):
+            raise ValueError("must be one of SpecialToken and Sequence")
+        return self
+
+
+class _TemplateToken(_Part):
+    id: Annotated[str, StringConstraints(min_length=1, max_length=256)]
+    ids: Annotated[list[_Id], Field(min_length=1, max_length=1)]
+    tokens: Annotated[list[str], Field(min_length=1, max_length=1)]
+
+
 class _TemplateProcessing(_Part):
-    """Special tokens around a text. Ingot asks for none of them, so its parts do not matter."""
+    """Special tokens before a text; none may follow it, because answers continue it."""
 
     type: Literal["TemplateProcessing"]
-    single: list[Any]
-    pair: list[Any]
-    special_tokens: dict[str, Any]
+    single: Annotated[list[_TemplatePart], Field(min_length=1, max_length=8)]
+    pair: Annotated[list[_TemplatePart], Field(max_length=16)]
+    special_tokens: Annotated[dict[str, _TemplateToken], Field(max_length=16)]
+
+    @model_validator(mode="after")
+    def _text_comes_last(self) -> Self:
+        if [part.Sequence is not None for part in self.single].count(True) != 1:
+            raise ValueError("single must hold one text")
+        if self.single[-1].Sequence is None:
+            raise ValueError("puts a special token after a text, which is not supported")
+        return self
 
 
 _PostProcessor = Annotated[_ByteLevel | _TemplateProcessing, Field(discriminator="type")]
@@ -206,6 +254,21 @@ _Decoder = Annotated[
 class _Decoders(_Part):
     type: Literal["Sequence"]
     decoders: Annotated[list[_Decoder], Field(max_length=8)]
+
+    @model_validator(mode="after")
+    def _known_order(self) -> Self:
+        kinds = [part.type for part in self.decoders]
+        if kinds not in _DECODER_ORDERS:
+            raise ValueError(f"{' + '.join(kinds)} is not a sequence of decoders known here")
+        return self
+
+
+_DECODER_ORDERS = (
+    ["ByteLevel"],
+    ["Replace", "ByteFallback", "Fuse"],
+    ["Replace", "ByteFallback", "Fuse", "Strip"],
+    ["Metaspace"],
+)
 
 
 class _AddedToken(_Part):
@@ -254,13 +317,7 @@ class _TokenizerJson(_Part):
         Annotated[_ByteLevel | _TemplateProcessing | _PostProcessors, Field(discriminator="type")]
         | None
     ) = None
-    decoder: (
-        Annotated[
-            _ByteLevel | _Replace | _ByteFallback | _Fuse | _Strip | _Metaspace | _Decoders,
-            Field(discriminator="type"),
-        ]
-        | None
-    ) = None
+    decoder: Annotated[_ByteLevel | _Metaspace | _Decoders, Field(discriminator="type")]
     model: _BPE
 
     @field_validator("added_tokens")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 
 from ingot.artifact import Ingot
 from ingot.inference import EngineLoop
+from ingot.model import Tokenizer
 from ingot.server import Server, ServerConfig
 
 TEMPLATE = (
@@ -37,8 +37,9 @@ CALL = {
 @pytest.fixture(scope="module")
 def prompt(ingot: Ingot, engine: EngineLoop) -> Iterator[Callable[..., str]]:
     """Return the text of the prompt that a conversation becomes."""
-    config = json.loads(ingot.tokenizer_config) | {"chat_template": TEMPLATE}
-    own = replace(ingot, tokenizer_config=json.dumps(config).encode())
+    templates = {"default": TEMPLATE}
+    with_template = Tokenizer.from_json(ingot.tokenizer.to_json(), chat_templates=templates)
+    own = replace(ingot, tokenizer=with_template)
     with Server(own, engine, ServerConfig(port=0, model_name="own")) as server:
 
         def ask(messages: list[Any], **fields: Any) -> str:

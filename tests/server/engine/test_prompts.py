@@ -23,13 +23,15 @@ def encoded(ingot: Ingot, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     texts: list[str] = []
     encode, encode_long = ingot.tokenizer.encode, EncoderProcess.encode
 
-    def noting(text: str) -> list[int]:
+    def noting(text: str, *, continues: bool = False) -> list[int]:
         texts.append(text)
-        return encode(text)
+        return encode(text, continues=continues)
 
-    def noting_long(self: EncoderProcess, text: str) -> NDArray[np.uint32]:
+    def noting_long(
+        self: EncoderProcess, text: str, *, continues: bool = False
+    ) -> NDArray[np.uint32]:
         texts.append(text)
-        return encode_long(self, text)
+        return encode_long(self, text, continues=continues)
 
     monkeypatch.setattr(ingot.tokenizer, "encode", noting)
     monkeypatch.setattr(EncoderProcess, "encode", noting_long)

@@ -19,6 +19,7 @@ class Detokenizer:
         stops: Texts that end the answer.
         keep_stop: Whether the stop text is part of the answer.
         opened: Bytes of a character that the prompt begins and the answer completes.
+        begins: Whether the tokens begin a text (``Tokenizer.begins_text``).
     """
 
     def __init__(
@@ -28,8 +29,9 @@ class Detokenizer:
         *,
         keep_stop: bool = False,
         opened: bytes = b"",
+        begins: bool = False,
     ) -> None:
-        self._decoder = StreamDecoder(tokenizer, opened)
+        self._decoder = StreamDecoder(tokenizer, opened, begins=begins)
         self._keep_stop = keep_stop
         stops = tuple(stops)
         self._matcher = StopMatcher(stops) if stops else None

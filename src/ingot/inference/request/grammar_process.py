@@ -139,7 +139,7 @@ class GrammarProcess:
             {
                 "tokenizer": tokenizer.to_json(),
                 "vocab_size": tokenizer.vocab_size,
-                "eos_id": tokenizer.eos_id,
+                "end_ids": [tokenizer.eos_id, *sorted(tokenizer.stop_ids - {tokenizer.eos_id})],
                 "limits": dict(LIMITS),
             }
         ).encode()

@@ -300,7 +300,7 @@ def main() -> None:
     requests = socket.socket(fileno=os.dup(0))
     setup = json.loads(receive(requests) or b"{}")
     tokenizer = LLTokenizer(
-        setup["tokenizer"], n_vocab=setup["vocab_size"], eos_token=setup["eos_id"]
+        setup["tokenizer"], n_vocab=setup["vocab_size"], eos_token=setup["end_ids"]
     )
     follower = Follower(tokenizer, setup["limits"])
     setup.clear()

@@ -76,7 +76,7 @@ class SequenceOutput:
         self._sequence = sequence
         self._ends = frozenset(params.stop_token_ids)
         if not params.ignore_eos:
-            self._ends |= {tokenizer.eos_id}
+            self._ends |= tokenizer.stop_ids
         self._min_tokens = params.min_tokens
         self._keeps_stop = params.include_stop_str_in_output
         self.rules: TokenRules | None = None
@@ -87,6 +87,8 @@ class SequenceOutput:
             params.stop,
             keep_stop=self._keeps_stop,
             opened=self.rules.opened if self.rules else b"",
+            # A grammar has to do with every byte, also with a space that the tokenizer put there.
+            begins=params.grammar is None and tokenizer.begins_text(sequence.prompt_ids),
         )
         self._last = min(params.max_tokens, max_context - len(sequence.prompt_ids))
         """Tokens of the longest answer."""

@@ -34,13 +34,17 @@ class EncoderProcess:
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self._setup = tokenizer.to_json().encode()
+        self._setup = [text.encode() for text in (tokenizer.to_json(), tokenizer.continuing_json())]
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = False
 
-    def encode(self, text: str) -> NDArray[np.uint32]:
+    def encode(self, text: str, *, continues: bool = False) -> NDArray[np.uint32]:
         """Return the token ids of ``text`` (tokens,), the same as the tokenizer's own ``encode``.
+
+        Args:
+            text: The text.
+            continues: Whether it continues other text.
 
         Raises:
             ArtifactError: the tokenizer fails on it, or takes too long.
@@ -51,7 +55,7 @@ class EncoderProcess:
                 raise ArtifactError("is closed", where="tokenizer.json")
             process = self._process or self._start()
             try:
-                data = _converse(process, [text.encode()])
+                data = _converse(process, [bytes([continues]) + text.encode()])
             except BaseException:
                 self._stop()
                 raise
@@ -79,7 +83,7 @@ class EncoderProcess:
             ) from error
         self._process = process
         self._finalizer = weakref.finalize(self, end_worker, process)
-        _converse(process, [self._setup, b""])  # an empty text, to learn that it works
+        _converse(process, [*self._setup, b"\0"])  # an empty text, to learn that it works
         return process
 
     def _stop(self) -> None:

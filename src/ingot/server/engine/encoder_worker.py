@@ -1,7 +1,9 @@
 """Program of the process that encodes long texts; imports nothing of Ingot.
 
-First ``tokenizer.json`` comes in, then texts in UTF-8; for each text its token ids go out as
-little-endian uint32. A message is its length in bytes (8, little-endian) and its bytes.
+First two ``tokenizer.json`` come in, the second for texts that continue others and empty where it
+is the same. Then texts in UTF-8, each behind a byte that is 1 if it continues another; for each
+its token ids go out as little-endian uint32. A message is its length in bytes (8, little-endian)
+and its bytes.
 """
 
 from __future__ import annotations
@@ -22,15 +24,23 @@ def main() -> None:
     """Encode texts until the input ends."""
     os.nice(_NICENESS)
     incoming, outgoing = sys.stdin.buffer, sys.stdout.buffer
-    tokenizer = Tokenizer.from_str((_read(incoming) or b"").decode())
-    tokenizer.encode_special_tokens = True  # written out in a text they are plain text
-    while (text := _read(incoming)) is not None:
-        ids = array.array("I", tokenizer.encode(text.decode(), add_special_tokens=False).ids)
+    whole = _tokenizer(_read(incoming) or b"")
+    other = _read(incoming)
+    tokenizers = whole, _tokenizer(other) if other else whole
+    while (message := _read(incoming)) is not None:
+        tokenizer, text = tokenizers[message[0]], message[1:].decode()
+        ids = array.array("I", tokenizer.encode(text, add_special_tokens=False).ids)
         if sys.byteorder == "big":
             ids.byteswap()
         data = ids.tobytes()
         outgoing.write(len(data).to_bytes(8, "little") + data)
         outgoing.flush()
+
+
+def _tokenizer(content: bytes) -> Tokenizer:
+    tokenizer = Tokenizer.from_str(content.decode())
+    tokenizer.encode_special_tokens = True  # written out in a text they are plain text
+    return tokenizer
 
 
 def _read(stream: BinaryIO) -> bytes | None:

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from ingot.artifact import Ingot, chat_template_source
 from ingot.errors import IngotError
 from ingot.model.chat import ChatTemplate, most_characters
+from ingot.model.special_tokens import NAMES as SPECIAL_NAMES
 from ingot.model.tool_text import instructions, written_call
 from ingot.server.access.request_context import context_of
 from ingot.server.engine.encoder_process import EncoderProcess
@@ -32,7 +33,7 @@ from ingot.server.schemas.messages import (
 _MAX_INLINE_CHARACTERS = 1024  # encoded in 0.25 ms, less than it takes to start a thread's work
 
 # The template's variables that are not the client's to set.
-_OWN_VARIABLES = frozenset({"messages", "tools", "add_generation_prompt", "bos_token", "eos_token"})
+_OWN_VARIABLES = frozenset({"messages", "tools", "add_generation_prompt", *SPECIAL_NAMES})
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,8 @@ class PromptEncoder:
         http_request: Request,
         prompts: list[str] | list[list[int]],
         field: str = "prompt",
+        *,
+        add_special_tokens: bool = True,
     ) -> list[list[int]]:
         """Return each prompt's token ids.
 
@@ -116,6 +119,8 @@ class PromptEncoder:
             http_request: Where they come from; it is charged for what is encoded and refused.
             prompts: Texts or token ids.
             field: The request's field that holds them.
+            add_special_tokens: Whether a text begins with the token that begins the model's texts,
+                where it has one.
 
         Raises:
             ApiError: 400 where one is empty, has an id that is not a token, or leaves no
@@ -127,7 +132,8 @@ class PromptEncoder:
         ]
         with _charging(http_request):
             if isinstance(prompts[0], str):
-                return await self._encode_texts(http_request, prompts, names)
+                prefix = self._tokenizer.prefix if add_special_tokens else ()
+                return await self._encode_texts(http_request, prompts, names, prefix)
             for ids, name in zip(prompts, names, strict=True):
                 self._check(ids, name)
         return prompts
@@ -152,13 +158,21 @@ class PromptEncoder:
             self._check(ids, field)
         return ids
 
-    async def encode_text(self, http_request: Request, text: str) -> list[int]:
+    async def encode_text(
+        self, http_request: Request, text: str, *, add_special_tokens: bool = True
+    ) -> list[int]:
         """Return a text's token ids, however many they are.
+
+        Args:
+            http_request: Where it comes from.
+            text: The text.
+            add_special_tokens: As in ``encode``.
 
         Raises:
             ClientDisconnect: the client left meanwhile.
         """
-        return await self._texts.run(http_request, lambda: self._encode(text))
+        prefix = self._tokenizer.prefix if add_special_tokens else ()
+        return await self._texts.run(http_request, lambda: [*prefix, *self._encode(text)])
 
     async def render(
         self, http_request: Request, conversation: Conversation, field: str = "messages"
@@ -184,7 +198,7 @@ class PromptEncoder:
             self._template.close()
 
     async def _encode_texts(
-        self, http_request: Request, texts: list[str], names: list[str]
+        self, http_request: Request, texts: list[str], names: list[str], prefix: tuple[int, ...]
     ) -> list[list[int]]:
         for text, name in zip(texts, names, strict=True):
             self._check_length(text, name)
@@ -192,7 +206,7 @@ class PromptEncoder:
         def encode_all() -> list[list[int]]:
             encoded = []
             for text, name in zip(texts, names, strict=True):
-                ids = self._encode(text, name)
+                ids = [*prefix, *self._encode(text, name=name)]
                 self._check(ids, name)  # now, so that those after one refused are not encoded
                 encoded.append(ids)
             return encoded
@@ -201,17 +215,18 @@ class PromptEncoder:
             return encode_all()
         return await self._texts.run(http_request, encode_all)
 
-    def _encode(self, text: str, name: str | None = None) -> list[int]:
+    def _encode(self, text: str, continues: bool = False, *, name: str | None = None) -> list[int]:
         """Return a text's token ids; blocks, unless the text is short.
 
         Args:
             text: The text.
+            continues: Whether it continues other text.
             name: The field that holds it, if it must leave space in the context.
         """
         if len(text) <= _MAX_INLINE_CHARACTERS:
-            return self._tokenizer.encode(text)
+            return self._tokenizer.encode(text, continues=continues)
         try:
-            ids = self._process.encode(text)
+            ids = self._process.encode(text, continues=continues)
         except IngotError as error:
             raise ApiError(400, str(error), param=name, code="tokenizer_failed") from error
         if name is not None and len(ids) >= self._max_context:
@@ -252,7 +267,7 @@ class PromptEncoder:
         """Refuse token ids that cannot be answered; ``name`` begins with the request's field."""
         field = name.partition("[")[0]
         if not ids:
-            advice = f"give the token id {self._tokenizer.eos_id} to start a new text"
+            advice = f"give the token id {self._tokenizer.start_id} to start a new text"
             raise ApiError(400, f"{name} is empty; {advice}", param=field, code="empty_prompt")
         vocabulary = self._tokenizer.vocab_size
         if (highest := max(ids)) >= vocabulary:

@@ -44,7 +44,11 @@ def add_completions(router: Router, service: Service) -> None:
         context, request, model = await open_request(http_request, CompletionRequest, service)
         check_together(request, service.config, len(request.prompts), request.candidates_per_prompt)
         _check(request)
-        prompts = await model.prompts.encode(http_request, request.prompts)
+        prompts = await model.prompts.encode(
+            http_request,
+            request.prompts,
+            add_special_tokens=request.add_special_tokens is not False,
+        )
         if service.config.log_prompts:
             context.prompts = [model.ingot.tokenizer.decode(ids) for ids in prompts]
         grammars = model.grammars.of(context.key_name)

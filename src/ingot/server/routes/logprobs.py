@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import orjson
 
 from ingot.inference import TokenLogprob
-from ingot.model.tokenizer import END_OF_TEXT, StreamDecoder, Tokenizer
+from ingot.model.tokenizer import StreamDecoder, Tokenizer
 from ingot.server.schemas.chat import ChatLogprobs, ChatTokenLogprob, TopLogprob
 from ingot.server.schemas.completions import Logprobs, PromptLogprob, PromptLogprobs
 
@@ -120,16 +120,15 @@ class LogprobsWriter:
         return ChatLogprobs(self._chat_parts) if self._chat_parts else None  # type: ignore[arg-type]
 
     def _bytes(self, token_id: int) -> list[int]:
-        known = token_id < self._tokenizer.vocab_size
-        return list(self._tokenizer.token_bytes(token_id)) if known else []
+        table = self._tokenizer.table
+        return list(table[token_id]) if token_id < len(table) else []
 
     def name(self, token_id: int) -> str:
         """Return a token's name, unique in the vocabulary."""
-        if token_id == self._tokenizer.eos_id:
-            return END_OF_TEXT
-        if token_id >= self._tokenizer.vocab_size:  # padding rows of the embedding table
-            return f"<unused {token_id}>"
-        data = self._tokenizer.token_bytes(token_id)
+        table = self._tokenizer.table
+        data = table[token_id] if token_id < len(table) else b""
+        if not data:  # a special token, or a row of the embedding table without one
+            return self._tokenizer.special_texts.get(token_id, f"<unused {token_id}>")
         try:
             return data.decode("utf-8")
         except UnicodeDecodeError:

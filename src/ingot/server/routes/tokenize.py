@@ -26,6 +26,8 @@ class TokenizeRequest(ConversationFields, ModelRequest):
 
     prompt: str | None = None
     messages: Messages | None = None
+    add_special_tokens: bool | None = True
+    """Begin a text with the token that begins the model's texts; a conversation's template does."""
     return_token_strs: bool | None = False
     """Also return each token's text."""
 
@@ -100,4 +102,8 @@ async def _tokens(http_request: Request, request: TokenizeRequest, model: Served
     if request.messages is not None:
         conversation, _ = conversation_of(request, request.messages)
         return await model.prompts.render(http_request, conversation)
-    return await model.prompts.encode_text(http_request, request.prompt or "")
+    return await model.prompts.encode_text(
+        http_request,
+        request.prompt or "",
+        add_special_tokens=request.add_special_tokens is not False,
+    )

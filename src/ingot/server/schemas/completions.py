@@ -29,6 +29,8 @@ class CompletionRequest(GenerationFields, ServiceFields):
     prompt: Prompt
     max_tokens: TokenCount | None = 16
     """0 only where the prompt is scored: write nothing."""
+    add_special_tokens: bool | None = True
+    """Begin a text with the token that begins the model's texts, where it has one."""
     best_of: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
     """Generate this many answers and return the ``n`` with the highest mean log-probability."""
     logprobs: LogprobCount | None = None
