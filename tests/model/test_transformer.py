@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from ingot.model import ModelConfig
 from ingot.model.config_json import to_json
 from ingot.model.transformer import Transformer
+from tests.model.test_config import SMALL, VARIANTS
 
 SHAPES: dict[str, Any] = {
     "vocab_size": 300,
@@ -47,9 +49,9 @@ def test_logits_are_those_of_transformers(tied: bool, window: int | None) -> Non
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("tied", [True, False])
-def test_tensors_are_named_and_shaped_as_the_config_says(tied: bool) -> None:
-    model = random_model(tied=tied)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_tensors_are_named_and_shaped_as_the_config_says(variant: dict[str, Any]) -> None:
+    model = Transformer(dataclasses.replace(SMALL, **variant))
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     assert list(shapes.items()) == list(model.config.tensor_shapes().items())
 

@@ -321,7 +321,11 @@ def _executor(name: ExecutorName, weights: Weights, ingot: Ingot, config: Engine
             if getattr(config, setting):
                 raise UsageError("is for the native executor", where=f"engine.{setting}")
         return TorchExecutor(
-            ingot, num_blocks=blocks, block_size=config.block_size, threads=config.threads
+            ingot,
+            num_blocks=blocks,
+            block_size=config.block_size,
+            threads=config.threads,
+            context=config.max_context,
         )
     if not built:
         raise UsageError(

@@ -102,6 +102,12 @@ class ModelConfig:
         return self.rope
 
     @property
+    def ropes(self) -> tuple[RopeConfig, ...]:
+        """The frequencies that its layers use, each once."""
+        used = map(self.rope_of, range(self.num_hidden_layers))
+        return tuple(dict.fromkeys(rope for rope in used if rope is not None))
+
+    @property
     def variants(self) -> dict[str, object]:
         """What differs from Qwen3's dense architecture, by name; empty where nothing does.
 

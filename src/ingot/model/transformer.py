@@ -1,58 +1,33 @@
-"""PyTorch module of Qwen3's dense architecture, as published.
+"""PyTorch module of a dense transformer with the variants of ``ModelConfig``.
 
 Shape suffixes: B sequences, T positions, D hidden size, F feed-forward width,
 H query heads, G key-value heads, K head width, V vocabulary. ``...`` is any
 leading shape, so one module serves batches of windows (B, T) in training and
 packed rows of many requests (T) in inference.
 
-Source: Qwen3 Technical Report, arXiv:2505.09388. Tensor names are Hugging Face's.
+Source: Qwen3 Technical Report, arXiv:2505.09388, whose architecture the defaults are. Tensor names
+are Hugging Face's.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ingot.errors import UsageError
+from ingot.model.attend import Attend, attention_within, by_window
 from ingot.model.config import ModelConfig
+from ingot.model.rotary import Angles, Rotary, rotate
+from ingot.model.variants import Activation
 
-
-class Attend(Protocol):
-    """Attention over positions; training and inference each provide their own."""
-
-    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, /) -> Tensor:
-        """Take q (..., H, K), k and v (..., G, K) after norm and rotation; return (..., H, K)."""
-
-
-def causal_attention(_layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Causal attention within each sequence; all tensors are (B, T, heads, K)."""
-    mixed = functional.scaled_dot_product_attention(
-        q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), is_causal=True, enable_gqa=True
-    )
-    return mixed.transpose(1, 2)
-
-
-def attention_within(window: int, length: int, device: torch.device) -> Attend:
-    """Return causal attention to the last ``window`` of ``length`` tokens, itself included."""
-    seen = causal_mask(window, length, device)
-
-    def attend(_layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        mixed = functional.scaled_dot_product_attention(
-            q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=seen, enable_gqa=True
-        )
-        return mixed.transpose(1, 2)
-
-    return attend
-
-
-def causal_mask(window: int | None, length: int, device: torch.device) -> Tensor:
-    """Return which positions (rows) see which (columns), (T, T) of bool; None if causal."""
-    causal = torch.ones(length, length, dtype=torch.bool, device=device).tril()
-    return causal if window is None else causal.triu(1 - window)
+_ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "silu": functional.silu,
+    "gelu_tanh": partial(functional.gelu, approximate="tanh"),
+}
 
 
 class RMSNorm(nn.Module):
@@ -68,90 +43,125 @@ class RMSNorm(nn.Module):
         return functional.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
 
 
-class Rotary(nn.Module):
-    """Rotary position embedding (arXiv:2104.09864), in halves as Hugging Face lays it out."""
+class LayerNorm(nn.Module):
+    """Normalisation to mean zero and variance one, with gain and bias (arXiv:1607.06450)."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, width: int, eps: float) -> None:
         super().__init__()
-        found, _ = config.rope.frequencies(config.rotary_dim, config.max_position_embeddings)
-        frequencies = torch.from_numpy(found).to(torch.get_default_device(), torch.float32)
-        positions = torch.arange(config.max_position_embeddings, dtype=torch.float32)
-        angles = torch.outer(positions, frequencies)
-        self.register_buffer("cos", angles.cos(), persistent=False)
-        self.register_buffer("sin", angles.sin(), persistent=False)
-        self.cos: Tensor
-        self.sin: Tensor
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width))
+        self.eps = eps
 
-    def forward(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Return cosines and sines (..., 1, K/2) for integer positions (...)."""
-        return self.cos[positions].unsqueeze(-2), self.sin[positions].unsqueeze(-2)
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise the last dimension."""
+        weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
+        return functional.layer_norm(x, self.weight.shape, weight, bias, self.eps)
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate each pair (first half, second half) of x (..., heads, K) by its position's angle."""
-    first, second = x.chunk(2, dim=-1)
-    cos, sin = cos.to(x.dtype), sin.to(x.dtype)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+def block_norm(config: ModelConfig) -> RMSNorm | LayerNorm:
+    """Return a norm over the residual stream."""
+    kind = RMSNorm if config.norm == "rms" else LayerNorm
+    return kind(config.hidden_size, config.rms_norm_eps)
 
 
 class Attention(nn.Module):
-    """Grouped-query attention with normalised queries and keys."""
+    """Grouped-query attention."""
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
         d, k = config.hidden_size, config.head_dim
+        query, key = config.num_attention_heads * k, config.num_key_value_heads * k
         self.layer, self.head_dim = layer, k
-        self.q_proj = nn.Linear(d, config.num_attention_heads * k, bias=False)
-        self.k_proj = nn.Linear(d, config.num_key_value_heads * k, bias=False)
-        self.v_proj = nn.Linear(d, config.num_key_value_heads * k, bias=False)
-        self.o_proj = nn.Linear(config.num_attention_heads * k, d, bias=False)
-        self.q_norm = RMSNorm(k, config.rms_norm_eps)
-        self.k_norm = RMSNorm(k, config.rms_norm_eps)
+        self.norms_heads = config.qk_norm == "head"
+        """Whether each head is normalised alone."""
+        rope = config.rope_of(layer)
+        self.rope = None if rope is None else config.ropes.index(rope)
+        """Which of the model's angles turn queries and keys; None turns none."""
+        bias = config.attention_bias != "none"
+        self.q_proj = nn.Linear(d, query, bias=bias)
+        self.k_proj = nn.Linear(d, key, bias=bias)
+        self.v_proj = nn.Linear(d, key, bias=bias)
+        self.o_proj = nn.Linear(query, d, bias=config.attention_bias == "all")
+        self.q_norm: RMSNorm | None = None
+        self.k_norm: RMSNorm | None = None
+        if config.qk_norm != "none":
+            self.q_norm = RMSNorm(k if self.norms_heads else query, config.rms_norm_eps)
+            self.k_norm = RMSNorm(k if self.norms_heads else key, config.rms_norm_eps)
 
-    def forward(self, x: Tensor, angles: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
+    def forward(self, x: Tensor, angles: Angles, attend: Attend) -> Tensor:
         """Map (..., D) to (..., D)."""
-        split = (*x.shape[:-1], -1, self.head_dim)
-        q = self.norm_and_rope(self.q_norm, self.q_proj(x).view(split), angles)
-        k = self.norm_and_rope(self.k_norm, self.k_proj(x).view(split), angles)
-        v = self.v_proj(x).view(split)
+        own = None if self.rope is None else angles[self.rope]
+        q = self.norm_and_rope(self.q_norm, self.q_proj(x), own)
+        k = self.norm_and_rope(self.k_norm, self.k_proj(x), own)
+        v = self.heads(self.v_proj(x))
         mixed: Tensor = self.o_proj(attend(self.layer, q, k, v).flatten(-2))
         return mixed
 
-    def norm_and_rope(self, norm: RMSNorm, x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
-        """Normalise and rotate x (..., heads, K)."""
-        return rotate(norm(x), *angles)
+    def heads(self, x: Tensor) -> Tensor:
+        """Split (..., heads * K) into (..., heads, K)."""
+        return x.view(*x.shape[:-1], -1, self.head_dim)
+
+    def norm_and_rope(
+        self, norm: RMSNorm | None, x: Tensor, angles: tuple[Tensor, Tensor] | None
+    ) -> Tensor:
+        """Normalise and rotate queries or keys (..., heads * K): (..., heads, K)."""
+        if norm is not None and not self.norms_heads:
+            x = norm(x)
+        x = self.heads(x)
+        if norm is not None and self.norms_heads:
+            x = norm(x)
+        return x if angles is None else rotate(x, *angles)
 
 
 class FeedForward(nn.Module):
-    """SwiGLU (arXiv:2002.05202)."""
+    """Two projections with an activation between, gated where ``gated_mlp`` (arXiv:2002.05202)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        d, f = config.hidden_size, config.intermediate_size
-        self.gate_proj = nn.Linear(d, f, bias=False)
-        self.up_proj = nn.Linear(d, f, bias=False)
-        self.down_proj = nn.Linear(f, d, bias=False)
+        d, f, bias = config.hidden_size, config.intermediate_size, config.mlp_bias
+        self.activate = _ACTIVATIONS[config.activation]
+        self.gate_proj = nn.Linear(d, f, bias=bias) if config.gated_mlp else None
+        self.up_proj = nn.Linear(d, f, bias=bias)
+        self.down_proj = nn.Linear(f, d, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., D) to (..., D)."""
-        out: Tensor = self.down_proj(functional.silu(self.gate_proj(x)) * self.up_proj(x))
+        if self.gate_proj is None:
+            hidden = self.activate(self.up_proj(x))
+        else:
+            hidden = self.activate(self.gate_proj(x)) * self.up_proj(x)
+        out: Tensor = self.down_proj(hidden)
         return out
 
 
 class Block(nn.Module):
-    """One pre-norm transformer block."""
+    """One transformer block; its norms are named as Hugging Face names those of each placement."""
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
-        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.placement = config.norm_placement
+        if self.placement != "post":
+            self.input_layernorm = block_norm(config)
         self.self_attn = Attention(config, layer)
-        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.post_attention_layernorm = block_norm(config)
+        if self.placement == "both":
+            self.pre_feedforward_layernorm = block_norm(config)
         self.mlp = FeedForward(config)
+        if self.placement != "pre":
+            self.post_feedforward_layernorm = block_norm(config)
 
-    def forward(self, x: Tensor, angles: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
+    def forward(self, x: Tensor, angles: Angles, attend: Attend) -> Tensor:
         """Map (..., D) to (..., D)."""
-        x = x + self.self_attn(self.input_layernorm(x), angles, attend)
-        out: Tensor = x + self.mlp(self.post_attention_layernorm(x))
+        out: Tensor
+        if self.placement == "pre":
+            x = x + self.self_attn(self.input_layernorm(x), angles, attend)
+            out = x + self.mlp(self.post_attention_layernorm(x))
+            return out
+        both = self.placement == "both"
+        mixed = self.self_attn(self.input_layernorm(x) if both else x, angles, attend)
+        x = x + self.post_attention_layernorm(mixed)
+        out = self.mlp(self.pre_feedforward_layernorm(x) if both else x)
+        out = x + self.post_feedforward_layernorm(out)
         return out
 
 
@@ -161,20 +171,32 @@ class Backbone(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.position_embeddings: nn.Embedding | None = None
+        if config.position_embedding == "learned":
+            positions = config.max_position_embeddings
+            self.position_embeddings = nn.Embedding(positions, config.hidden_size)
         self.layers = nn.ModuleList(
             Block(config, layer) for layer in range(config.num_hidden_layers)
         )
-        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.norm = block_norm(config)
+
+    def embed(self, ids: Tensor, positions: Tensor) -> Tensor:
+        """Return what the first block reads, (..., D), for tokens (...) and their positions."""
+        x: Tensor = self.embed_tokens(ids)
+        return x if self.position_embeddings is None else x + self.position_embeddings(positions)
 
 
 class Transformer(nn.Module):
-    """The language model; its state dict holds ``config.tensor_shapes()`` exactly."""
+    """The language model; its state dict holds ``config.tensor_shapes()`` exactly.
 
-    def __init__(self, config: ModelConfig) -> None:
+    Args:
+        config: Sizes and variants.
+        context: Longest context that it is opened with, which chooses between the frequencies of
+            "longrope"; None takes the model's own.
+    """
+
+    def __init__(self, config: ModelConfig, context: int | None = None) -> None:
         super().__init__()
-        if config.variants:
-            name, value = next(iter(config.variants.items()))
-            raise UsageError(f"{value!r} is not supported yet", where=f"model.{name}")
         self.config = config
         self.tokens = config.vocab_size
         """Tokens that logits are computed for; fewer than the embedding's rows where it is padded.
@@ -182,7 +204,7 @@ class Transformer(nn.Module):
         The rows beyond are never predicted and never a target, so they count in no softmax.
         """
         self.model = Backbone(config)
-        self.rotary = Rotary(config)
+        self.rotary = Rotary(config, context)
         if not config.tie_word_embeddings:
             self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
 
@@ -208,6 +230,8 @@ class Transformer(nn.Module):
             elif parameter.ndim == 2:
                 drawn = torch.empty(parameter.shape).normal_(std=std, generator=generator)
                 parameter.detach().copy_(drawn)
+            elif name.endswith(".bias"):
+                nn.init.zeros_(parameter)
             else:
                 nn.init.ones_(parameter)
 
@@ -216,15 +240,16 @@ class Transformer(nn.Module):
     ) -> Tensor:
         """Return the hidden states (..., D) after the last norm for token ids (...).
 
-        ``attend`` defaults to causal attention within each row, and within the sliding window.
+        ``attend`` defaults to causal attention within each row, and within each layer's window.
         ``positions`` has the shape of ``ids`` and defaults to 0, 1, … along the last dimension.
         """
         if positions is None:
             positions = torch.arange(ids.shape[-1], device=ids.device)
         attend = attend or self.attention(ids.shape[-1], ids.device)
-        return self.forward_blocks(self.model.embed_tokens(ids), self.rotary(positions), attend)
+        x = self.model.embed(ids, positions)
+        return self.forward_blocks(x, self.rotary(positions), attend)
 
-    def forward_blocks(self, x: Tensor, angles: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
+    def forward_blocks(self, x: Tensor, angles: Angles, attend: Attend) -> Tensor:
         """Apply every block and the last norm to embeddings x (..., D): (..., D)."""
         for block in self.model.layers:
             x = block(x, angles, attend)
@@ -233,10 +258,7 @@ class Transformer(nn.Module):
 
     def attention(self, length: int, device: torch.device) -> Attend:
         """Return the attention for sequences of ``length`` tokens."""
-        window = self.config.sliding_window
-        if window is None or window >= length:
-            return causal_attention
-        return attention_within(window, length, device)
+        return by_window(self.config, lambda window: attention_within(window, length, device))
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return the scores (..., V) of the next token for hidden states (..., D)."""

@@ -21,8 +21,10 @@ from ingot.artifact import (
     round_to_nearest,
 )
 from ingot.errors import CorpusError
+from ingot.model.attend import Attend
 from ingot.model.config import ModelConfig
-from ingot.model.transformer import Attend, Transformer
+from ingot.model.rotary import Angles
+from ingot.model.transformer import Transformer
 from ingot.training.evaluation.evaluate import Tokens
 
 CALIBRATION_TOKENS = 1 << 16
@@ -81,8 +83,9 @@ def calibrate(
         _replace(model, fused[name], done[name].dequantized())
 
     quantize("model.embed_tokens", None)
-    states = [model.model.embed_tokens(sequence) for sequence in sequences]
-    angles = model.rotary(torch.arange(sequences[0].shape[1]))
+    positions = torch.arange(sequences[0].shape[1])
+    states = [model.model.embed(sequence, positions) for sequence in sequences]
+    angles = model.rotary(positions)
     attend = model.attention(sequences[0].shape[1], sequences[0].device)
     for layer, block in enumerate(model.model.layers):
         hessians = _hessians(block, states, angles, attend)
@@ -111,7 +114,7 @@ def _sequences(text: Tokens, context: int, tokens: int) -> list[Tensor]:
 
 
 def _hessians(
-    block: nn.Module, states: list[Tensor], angles: tuple[Tensor, Tensor], attend: Attend
+    block: nn.Module, states: list[Tensor], angles: Angles, attend: Attend
 ) -> dict[str, NDArray[np.float64]]:
     """Run a block and return for each of its matrices the sum of x xᵀ over its inputs."""
     totals: dict[str, NDArray[np.float64]] = {}

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ingot.model.transformer import Transformer, attention_within, causal_mask
+from ingot.model.attend import attention_within, causal_mask
+from ingot.model.transformer import Transformer
 from ingot.training.compute.attention import first_seen, segment_attention, segment_positions
 from ingot.training.data.batch import Batch
 from ingot.training.objectives.next_token import hidden_states

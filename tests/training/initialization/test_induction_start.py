@@ -6,7 +6,8 @@ from torch.nn import functional
 
 from ingot.corpus import Corpus
 from ingot.model import ModelConfig
-from ingot.model.transformer import Transformer, causal_attention
+from ingot.model.attend import causal_attention
+from ingot.model.transformer import Transformer
 from ingot.training.initialization.bigram_start import fit_bigrams
 from ingot.training.initialization.induction_start import lay_induction
 

@@ -1,21 +1,14 @@
-"""PyTorch executor: for GPUs, and the reference for other executors.
-
-Sizes as in ``ingot.model.transformer``: T rows of a step, B sequences that
-decode, S positions in the cache, H query heads, G key-value heads, R = H/G query heads
-that share one, K head width.
-"""
+"""PyTorch executor: for GPUs, and the reference for other executors."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from ingot.artifact import Ingot
 from ingot.errors import ServeError, UsageError
@@ -29,6 +22,7 @@ from ingot.inference.executors.base import (
     SamplingRow,
 )
 from ingot.inference.executors.sampling import draw, not_finite
+from ingot.inference.executors.torch_attention import Decodes, PagedAttention, Prefill
 from ingot.inference.executors.torch_weights import digests, load
 from ingot.inference.request.sequence import SampledToken
 from ingot.process import set_torch_threads, usable_cores
@@ -52,6 +46,8 @@ class TorchExecutor:
             least one. PyTorch's threads wait for each other by spinning: if another
             thread, such as the server's, needs a core, one thread too many makes a small
             model a hundred times slower.
+        context: Longest context that will be run, which chooses between the frequencies of
+            "longrope"; None takes the model's own.
 
     Raises:
         UsageError: the device does not exist.
@@ -66,6 +62,7 @@ class TorchExecutor:
         block_size: int = 16,
         device: str | None = None,
         threads: int | None = None,
+        context: int | None = None,
     ) -> None:
         set_torch_threads(threads or usable_cores() - 1)
         self.config = ingot.config
@@ -77,7 +74,7 @@ class TorchExecutor:
         records = {} if ingot.manifest.quantization else ingot.manifest.tensors
         self._stored: dict[str, str] = {name: record.dtype for name, record in records.items()}
         self._vocabulary = ingot.tokenizer.vocab_size
-        self._transformer = load(ingot, self._device)
+        self._transformer = load(ingot, self._device, context)
         shape = (
             self.num_blocks + 1,  # the last is never written: it fills up tables
             block_size,
@@ -86,6 +83,9 @@ class TorchExecutor:
         )
         dtype = self._transformer.head_weight.dtype
         layers = range(self.config.num_hidden_layers)
+        windows = [self.config.window_of(layer) for layer in layers]
+        self._windows = tuple(dict.fromkeys(windows))
+        self._kinds = [self._windows.index(window) for window in windows]
         self._keys = [_zeros(shape, dtype, self._device) for _ in layers]
         self._values = [_zeros(shape, dtype, self._device) for _ in layers]
 
@@ -168,7 +168,7 @@ class TorchExecutor:
     def _integers(self, values: Seq[int] | np.ndarray) -> Tensor:
         return torch.as_tensor(values, dtype=torch.int64, device=self._device)
 
-    def _attention(self, ordered: Seq[ModelInput]) -> _PagedAttention:
+    def _attention(self, ordered: Seq[ModelInput]) -> PagedAttention:
         """Prepare the slots, tables and masks that all layers share."""
         size = self.block_size
         slots = [
@@ -178,139 +178,51 @@ class TorchExecutor:
         ]
         decodes = [model_input for model_input in ordered if len(model_input.token_ids) == 1]
         prefills = [self._prefill(model_input) for model_input in ordered[len(decodes) :]]
-        return _PagedAttention(
+        return PagedAttention(
             self._keys,
             self._values,
             self._integers(slots),
             self._decodes(decodes) if decodes else None,
             prefills,
+            self._kinds,
         )
 
-    def _decodes(self, inputs: Seq[ModelInput]) -> _Decodes:
+    def _decodes(self, inputs: Seq[ModelInput]) -> Decodes:
         lengths = [model_input.start + 1 for model_input in inputs]
         longest = max(lengths)
         width = -(-longest // self.block_size)
         tables = np.full((len(inputs), width), self.num_blocks, dtype=np.int64)
         for row, model_input in zip(tables, inputs, strict=True):
             row[: len(model_input.block_table)] = model_input.block_table[:width]
-        mask, window = None, self.config.sliding_window or longest
-        if min(lengths) < longest or window < longest:
-            positions = torch.arange(longest, device=self._device)
-            ends = self._integers(lengths)[:, None]
-            mask = ((positions < ends) & (positions >= ends - window))[:, None, None, :]
-        return _Decodes(len(inputs), longest, self._integers(tables.reshape(-1)), mask)
+        positions = torch.arange(longest, device=self._device)
+        ends = self._integers(lengths)[:, None]
 
-    def _prefill(self, model_input: ModelInput) -> _Prefill:
+        def mask(window: int | None) -> Tensor | None:
+            near = window or longest
+            if min(lengths) == longest and near >= longest:
+                return None
+            return ((positions < ends) & (positions >= ends - near))[:, None, None, :]
+
+        masks = tuple(map(mask, self._windows))
+        return Decodes(len(inputs), longest, self._integers(tables.reshape(-1)), masks)
+
+    def _prefill(self, model_input: ModelInput) -> Prefill:
         count = len(model_input.token_ids)
         end = model_input.start + count
-        window = self.config.sliding_window or end
-        if model_input.start == 0 and window >= end:
-            return _Prefill(count, end, None, None)
         queries = torch.arange(model_input.start, end, device=self._device)[:, None]
         positions = torch.arange(end, device=self._device)
-        mask = (positions <= queries) & (positions > queries - window)
+
+        def mask(window: int | None) -> Tensor | None:
+            near = window or end
+            if model_input.start == 0 and near >= end:
+                return None
+            return (positions <= queries) & (positions > queries - near)
+
+        masks = tuple(map(mask, self._windows))
         if model_input.start == 0:
-            return _Prefill(count, end, None, mask)
+            return Prefill(count, end, None, masks)
         table = self._integers(model_input.block_table[: -(-end // self.block_size)])
-        return _Prefill(count, end, table, mask)
-
-
-@dataclass(frozen=True)
-class _Decodes:
-    """The B sequences that run one token each."""
-
-    count: int
-    longest: int
-    """S: positions of the longest, the new one included."""
-    blocks: Tensor
-    """Block ids of all sequences, equally many each; short tables are padded with the block
-    that is never written."""
-    mask: Tensor | None
-    """Which positions each may see (B, 1, 1, S); None if all are equally long."""
-
-
-@dataclass(frozen=True)
-class _Prefill:
-    """One sequence that runs several tokens."""
-
-    count: int
-    end: int
-    """S: positions up to the last of them."""
-    blocks: Tensor | None
-    """Block ids; None for the start of a sequence, which need not read the cache."""
-    mask: Tensor | None
-    """Which positions each token may see (count, S)."""
-
-
-class _PagedAttention:
-    """Attention of one step: writes its keys and values into the cache, then reads it."""
-
-    def __init__(
-        self,
-        keys: list[Tensor],
-        values: list[Tensor],
-        slots: Tensor,
-        decodes: _Decodes | None,
-        prefills: list[_Prefill],
-    ) -> None:
-        self._keys, self._values, self._slots = keys, values, slots
-        self._decodes, self._prefills = decodes, prefills
-
-    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, /) -> Tensor:
-        """Take q (T, H, K), k and v (T, G, K); return (T, H, K)."""
-        keys, values = self._keys[layer], self._values[layer]
-        keys.view(-1, *k.shape[1:]).index_copy_(0, self._slots, k)
-        values.view(-1, *v.shape[1:]).index_copy_(0, self._slots, v)
-        mixed: list[Tensor] = []
-        row = 0
-        if self._decodes is not None:
-            row = self._decodes.count
-            mixed.append(_decode(self._decodes, q[:row], keys, values))
-        for prefill in self._prefills:
-            rows = slice(row, row := row + prefill.count)
-            seen_k, seen_v = k[rows], v[rows]
-            if prefill.blocks is not None:
-                seen_k = _gather(keys, prefill.blocks, 1)[0, : prefill.end]
-                seen_v = _gather(values, prefill.blocks, 1)[0, : prefill.end]
-            mixed.append(_prefill(q[rows], seen_k, seen_v, prefill.mask))
-        return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
-
-    def clear(self, start: int, end: int) -> None:
-        """Overwrite what rows [start, end) of the step left in the cache with zeros."""
-        for cache in (*self._keys, *self._values):
-            cache.view(-1, *cache.shape[2:]).index_fill_(0, self._slots[start:end], 0.0)
-
-
-def _decode(decodes: _Decodes, q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Attend from one token of each sequence: q (B, H, K) to (B, H, K)."""
-    count, groups = decodes.count, keys.shape[2]
-    seen_k = _gather(keys, decodes.blocks, count)[:, : decodes.longest].transpose(1, 2)
-    seen_v = _gather(values, decodes.blocks, count)[:, : decodes.longest].transpose(1, 2)
-    # The R heads that share keys become R queries, so that the keys are not repeated.
-    q = q.view(count, groups, -1, q.shape[-1])
-    mixed = functional.scaled_dot_product_attention(q, seen_k, seen_v, attn_mask=decodes.mask)
-    return mixed.flatten(1, 2)
-
-
-def _gather(cache: Tensor, blocks: Tensor, count: int) -> Tensor:
-    """Copy blocks of the cache, equally many for each of ``count`` sequences: (count, S, G, K).
-
-    On a CPU ``index_select`` is six times as fast as ``cache[blocks]``.
-    """
-    return cache.index_select(0, blocks).view(count, -1, *cache.shape[2:])
-
-
-def _prefill(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """Attend from consecutive tokens of one sequence: q (T, H, K), k and v (S, G, K)."""
-    mixed = functional.scaled_dot_product_attention(
-        q.transpose(0, 1)[None],
-        k.transpose(0, 1)[None],
-        v.transpose(0, 1)[None],
-        attn_mask=mask,
-        is_causal=mask is None,
-        enable_gqa=True,
-    )
-    return mixed[0].transpose(0, 1)
+        return Prefill(count, end, table, masks)
 
 
 def _finite_rows(hidden: Tensor) -> NDArray[np.bool_] | None:

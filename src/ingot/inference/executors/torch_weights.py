@@ -13,13 +13,19 @@ from torch import Tensor
 
 from ingot.artifact import Ingot, SealedBuffer, StoredTensor, widen_to_float32
 from ingot.model.bfloat16 import computes_bfloat16
-from ingot.model.transformer import Rotary, Transformer
+from ingot.model.rotary import Rotary
+from ingot.model.transformer import Transformer
 
 
-def load(ingot: Ingot, device: torch.device) -> Transformer:
+def load(ingot: Ingot, device: torch.device, context: int | None = None) -> Transformer:
     """Build the module around the ingot's weights, copying none that can be used in place.
 
     A quantized ingot's are what its codes stand for, in float32.
+
+    Args:
+        ingot: The model.
+        device: Where to compute.
+        context: Longest context to open it with; None takes the model's own.
     """
     with torch.device("meta"):
         transformer = Transformer(ingot.config)
@@ -33,7 +39,7 @@ def load(ingot: Ingot, device: torch.device) -> Transformer:
         weights = {name: _stored(tensor, in_bfloat16) for name, tensor in tensors.items()}
     on_device = {name: weight.to(device) for name, weight in weights.items()}
     transformer.load_state_dict(on_device, assign=True)
-    transformer.rotary = Rotary(ingot.config).to(device)
+    transformer.rotary = Rotary(ingot.config, context).to(device)
     return transformer.requires_grad_(False).eval()
 
 

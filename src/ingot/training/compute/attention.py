@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from ingot.model.attend import Attend, by_window, causal_mask
 from ingot.model.config import ModelConfig
-from ingot.model.transformer import Attend, causal_mask
 from ingot.training.compute.precision import on_device
 from ingot.training.native.attention import can_fuse, fused_attention, fused_attention_from
 
@@ -24,15 +24,21 @@ def attention_for(
         ids: Tokens, on the device that computes.
         segments: Segment of each position, (B, T), equal numbers side by side; None for one.
     """
-    window, device = config.sliding_window, ids.device
+    device = ids.device
     if can_fuse(config.head_dim, len(ids) * config.num_key_value_heads, device):
-        if segments is None and (window is None or window >= ids.shape[1]):
-            return fused_attention
-        starts = first_seen(np.zeros(ids.shape, np.int32) if segments is None else segments, window)
-        return fused_attention_from(torch.from_numpy(starts))
+        return by_window(config, lambda window: _fused_within(window, ids, segments))
     if segments is None:
         return None
-    return segment_attention(on_device(segments, device), window)
+    seen = on_device(segments, device)
+    return by_window(config, lambda window: segment_attention(seen, window))
+
+
+def _fused_within(window: int | None, ids: Tensor, segments: NDArray[np.int32] | None) -> Attend:
+    """Return the kernels' attention within segments, if any, and a window, if any."""
+    if segments is None and (window is None or window >= ids.shape[1]):
+        return fused_attention
+    starts = first_seen(np.zeros(ids.shape, np.int32) if segments is None else segments, window)
+    return fused_attention_from(torch.from_numpy(starts))
 
 
 def first_seen(segments: NDArray[np.int32], window: int | None) -> NDArray[np.int32]:

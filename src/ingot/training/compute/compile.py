@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from ingot.errors import ResourceError
-from ingot.model.transformer import Attend, Transformer
+from ingot.model.attend import Attend
+from ingot.model.rotary import Angles
+from ingot.model.transformer import Transformer
 from ingot.training.compute.replace import taking_over
 
 
@@ -26,7 +28,7 @@ class CompiledTransformer(Transformer):
         self.tokens = model.tokens
         self._compiled = torch.compile(model.forward_blocks)
 
-    def forward_blocks(self, x: Tensor, angles: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
+    def forward_blocks(self, x: Tensor, angles: Angles, attend: Attend) -> Tensor:
         """Apply every block and the last norm to embeddings x (..., D): (..., D)."""
         out: Tensor = self._compiled(x, angles, attend)
         return out

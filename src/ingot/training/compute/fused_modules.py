@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ingot.model.config import ModelConfig
 from ingot.model.transformer import Attention, RMSNorm, Transformer
 from ingot.training.compute.precision import Precision
 from ingot.training.compute.replace import taking_over
@@ -27,11 +28,19 @@ class FusedNorm(RMSNorm):
 class FusedAttention(Attention):
     """Attention whose queries and keys are normalised and rotated at once by the kernels."""
 
-    def norm_and_rope(self, norm: RMSNorm, x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
-        """Normalise and rotate x (..., heads, K)."""
-        if not computes_in_bfloat16():
+    def norm_and_rope(
+        self, norm: RMSNorm | None, x: Tensor, angles: tuple[Tensor, Tensor] | None
+    ) -> Tensor:
+        """Normalise and rotate queries or keys (..., heads * K): (..., heads, K)."""
+        if norm is None or angles is None or not computes_in_bfloat16():
             return super().norm_and_rope(norm, x, angles)
-        return norm_and_rotate(x, norm.weight, norm.eps, angles)
+        return norm_and_rotate(self.heads(x), norm.weight, norm.eps, angles)
+
+
+def _fits(config: ModelConfig, attention: Attention) -> bool:
+    """Tell whether the kernels normalise and rotate as this layer does: whole heads, each alone."""
+    whole = config.rotary_dim == config.head_dim and config.head_dim % _HEAD_MULTIPLE == 0
+    return whole and config.qk_norm == "head" and attention.rope is not None
 
 
 def fuse(model: Transformer, precision: Precision) -> None:
@@ -42,7 +51,7 @@ def fuse(model: Transformer, precision: Precision) -> None:
     if not precision.has_kernels:
         return
     for name, module in list(model.named_modules()):
-        if type(module) is Attention and module.head_dim % _HEAD_MULTIPLE == 0:
+        if type(module) is Attention and _fits(model.config, module):
             with torch.device("meta"):
                 attention = FusedAttention(model.config, module.layer)
             model.set_submodule(name, taking_over(attention, module))

@@ -9,14 +9,16 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from ingot.model.transformer import Attend, Block, Transformer
+from ingot.model.attend import Attend
+from ingot.model.rotary import Angles
+from ingot.model.transformer import Block, Transformer
 from ingot.training.compute.replace import taking_over
 
 
 class RecomputedBlock(Block):
     """A block that keeps only its input for the backward pass."""
 
-    def forward(self, x: Tensor, angles: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
+    def forward(self, x: Tensor, angles: Angles, attend: Attend) -> Tensor:
         """Map (..., D) to (..., D)."""
         out: Tensor = checkpoint(super().forward, x, angles, attend, use_reentrant=False)
         return out

@@ -109,8 +109,9 @@ def _look_one_back(attention: Attention, layout: _Layout, group: int) -> None:
     ):
         weight.zero_()
         weight[:, 0] = _SCALE * constant.to(weight)
-    for norm in (attention.q_norm, attention.k_norm):
-        norm.weight[:fast] = norm.weight[half : half + fast] = _POSITION_GAIN
+    for norm in ("q_norm", "k_norm"):
+        gains = attention.get_parameter(f"{norm}.weight")
+        gains[:fast] = gains[half : half + fast] = _POSITION_GAIN
     codes = torch.arange(layout.code)
     attention.v_proj.weight[:width] = 0.0
     attention.v_proj.weight[codes, 1 + codes] = 1.0
@@ -130,5 +131,5 @@ def _look_for_match(attention: Attention, layout: _Layout, group: int) -> None:
         attention.q_proj.weight[head * width : (head + 1) * width] = 0.0
         attention.q_proj.weight[head * width + layout.slow, 1 + codes] = _SCALE
     gain = _MATCH_GAIN * math.sqrt(_CODE / layout.code)  # a short code needs a sharper look
-    for norm in (attention.q_norm, attention.k_norm):
-        norm.weight.fill_(gain)
+    for norm in ("q_norm", "k_norm"):
+        attention.get_parameter(f"{norm}.weight").fill_(gain)

@@ -16,9 +16,12 @@ def warm_start(model: Transformer, store: TokenStore) -> str:
     """Prepare a fresh model; return a line on what was done.
 
     A tied head cannot hold a bigram model, and a large vocabulary's table of
-    counts does not fit; such models are left as they are.
+    counts does not fit; such models are left as they are, and so are those whose
+    blocks are not Qwen3's, in which the heads are laid.
     """
     config = model.config
+    for name, value in config.variants.items():
+        return f"random weights (there is no warm start for {name} {value!r})"
     if config.tie_word_embeddings or config.vocab_size > LARGEST_VOCABULARY:
         return "random weights (the warm start needs an untied head and a small vocabulary)"
     reserved = lay_induction(model, torch.Generator().manual_seed(_CODES))

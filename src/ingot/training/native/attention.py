@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ingot.model.transformer import Attend
+from ingot.model.attend import Attend
 from ingot.training.native import bits, in_use, kernels
 
 _WIDEST = 256  # the kernels' own limit
