@@ -50,7 +50,7 @@ def test_every_command_does_what_it_says(texts: Path, tmp_path: Path) -> None:
         if server:
             server.terminate()
             server.wait(300)
-    assert len(ran) == 7
+    assert len(ran) == 8
 
 
 def _run(

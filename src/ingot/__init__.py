@@ -17,6 +17,7 @@ from ingot.errors import IngotError
 from ingot.process import set_openmp_spin
 
 if TYPE_CHECKING:
+    from ingot.api.exporting import ExportOptions, export
     from ingot.api.importing import import_model
     from ingot.api.inference import GenerationResult, Model, load, serve, verify
     from ingot.api.training import (
@@ -46,6 +47,7 @@ _LAZY = {
         "resume",
         "train",
     ),
+    "ingot.api.exporting": ("ExportOptions", "export"),
     "ingot.api.importing": ("import_model",),
     "ingot.api.inference": ("GenerationResult", "Model", "load", "serve", "verify"),
     "ingot.corpus": ("CorpusConfig",),
@@ -57,6 +59,7 @@ __all__ = [
     "Callbacks",
     "CorpusConfig",
     "EngineConfig",
+    "ExportOptions",
     "GenerationResult",
     "IngotError",
     "Model",
@@ -65,6 +68,7 @@ __all__ = [
     "build_corpus",
     "evaluate",
     "evaluate_choices",
+    "export",
     "freeze",
     "import_model",
     "load",

@@ -54,7 +54,7 @@ def score(path: Path, texts: Sequence[Path] | None) -> Evaluation:
         model, _ = open_model(path)
     else:
         model, tokenizer = open_model(path)
-        tokens, size = _tokens(tokenizer, texts)
+        tokens, size = read_tokens(tokenizer, texts)
     fuse(model.to(precision.device), precision)
     return evaluate(model, tokens, size, precision=precision)
 
@@ -84,7 +84,12 @@ def _model(
     return model
 
 
-def _tokens(tokenizer: Tokenizer, texts: Sequence[Path]) -> tuple[_Tokens, int]:
+def read_tokens(tokenizer: Tokenizer, texts: Sequence[Path]) -> tuple[Tokens, int]:
+    """Return the tokens of texts, each after an end of text, and their bytes.
+
+    Raises:
+        CorpusError: the texts cannot be read or are empty.
+    """
     ids, size = [tokenizer.eos_id], 0
     report = ReadReport()
     for document in iter_documents(texts, report):
