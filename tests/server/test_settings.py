@@ -8,20 +8,25 @@ from ingot.errors import UsageError
 from ingot.server import named_paths, read_settings
 
 
-def test_settings_reach_both_sections() -> None:
-    server, engine = read_settings(
+def test_settings_reach_all_sections() -> None:
+    read = read_settings(
         [
             "server.max_body_bytes=2048",
             'server.allowed_hosts=["models.example"]',
             "server.log_file=/var/log/ingot.log",
             "engine.max_waiting=9",
+            "cost.price_per_hour=0.4",
         ],
+        {"watts": 65.0},
         port=7,
     )
+    server = read.server
     assert (server.port, server.max_body_bytes) == (7, 2048)
     assert server.allowed_hosts == ("models.example",)
     assert server.log_file == Path("/var/log/ingot.log")
-    assert engine.max_waiting == 9
+    assert read.engine.max_waiting == 9
+    assert read.cost.money(3600) == 0.4
+    assert read.cost.energy_kwh(3600) == 0.065
 
 
 @pytest.mark.parametrize(

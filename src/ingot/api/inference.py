@@ -16,6 +16,7 @@ from ingot.api.importing import as_ingot
 from ingot.api.verify_live import verify_live
 from ingot.artifact import Ingot, Manifest, TrustedKeys, chat_template_source, open_ingot
 from ingot.artifact import verify as verify_ingot
+from ingot.costs import CostConfig
 from ingot.errors import ServeError, UsageError
 from ingot.inference import (
     Engine,
@@ -346,7 +347,7 @@ def _executor(name: ExecutorName, weights: Weights, ingot: Ingot, config: Engine
     )
 
 
-def serve(
+def serve(  # noqa: PLR0913 (all but one have defaults)
     model: Model,
     config: ServerConfig | None = None,
     *,
@@ -356,6 +357,7 @@ def serve(
     weights: Weights = "stored",
     engine: EngineConfig | None = None,
     signed_by: Sequence[PathLike] = (),
+    cost: CostConfig | None = None,
     **settings: Any,
 ) -> Server:
     """Return a server for loaded models.
@@ -373,6 +375,7 @@ def serve(
         engine: Limits of their engines.
         signed_by: PEM files of public keys, of which one must have signed each of those; with none,
             no signature is looked for. ``load`` takes them for the first ones.
+        cost: Power and prices of the machine, from which the cost of each request follows.
         settings: Fields of ``ServerConfig`` that override ``config``, such as ``port=8080``.
 
     Raises:
@@ -394,5 +397,11 @@ def serve(
         config = check_tables(given, ServerConfig, UsageError, where="serve")
     more = [(name, another.ingot, another.loop) for name, another in (further or {}).items()]
     return Server(
-        model.ingot, model.loop, config, listener=listener, further=more, loader=load_another
+        model.ingot,
+        model.loop,
+        config,
+        listener=listener,
+        further=more,
+        loader=load_another,
+        cost=cost,
     )

@@ -182,6 +182,12 @@ def serve(
             help="Load only ingots signed with this key; may be repeated for one of several.",
         ),
     ] = None,
+    price: Annotated[
+        str, typer.Option(help="Price of the machine or of its energy: 0.40EUR/h, or 0.30EUR/kWh.")
+    ] = "",
+    watts: Annotated[
+        float | None, typer.Option(help="Power of the machine, where it cannot be measured.")
+    ] = None,
     executor: Executor = "auto",
     weights: Weights = "stored",
     threads: Threads = None,
@@ -198,12 +204,14 @@ def serve(
     """Serve ingots through the OpenAI API and a web page, until Ctrl-C."""
     from ingot.api import inference
     from ingot.api.importing import as_ingot
+    from ingot.costs import read_price
     from ingot.server import listen, named_paths, read_settings
 
     named = named_paths(ingots)
     first = next(iter(named))
-    config, engine = read_settings(
+    read = read_settings(
         settings or [],
+        (read_price(price) if price else {}) | ({} if watts is None else {"watts": watts}),
         model_name=first,
         host=host,
         port=port,
@@ -216,6 +224,7 @@ def serve(
         api_keys=api_keys,
         log_requests=True,
     )
+    config, engine = read.server, read.engine
     if threads is not None:
         engine = engine.model_copy(update={"threads": threads})
     listener = listen(config)  # a port in use is reported before a large model is read
@@ -242,6 +251,7 @@ def serve(
             weights=weights,  # type: ignore[arg-type]
             engine=engine,
             signed_by=require_signature or (),
+            cost=read.cost,
         )
         announcement = (
             f"serving {', '.join(ingots)} ({model.digest[:12]}) at {server.url}; Ctrl-C stops"

@@ -210,6 +210,7 @@ class Engine:
         called = time.monotonic()
         results = self._executor.step([model_input for _, model_input in work])
         returned = time.monotonic()
+        self._share_time(work, returned - began)
         for (chunk, _), result in zip(work, results, strict=True):
             self._take(chunk, result, returned)
         ended = time.monotonic()
@@ -370,6 +371,16 @@ class Engine:
         except Exception:
             _log.exception("sequence %d: on_output raised; the sequence is cancelled", sequence.id)
             self.cancel(sequence)
+
+    def _share_time(self, work: Seq[tuple[ScheduledChunk, ModelInput]], seconds: float) -> None:
+        """Add a step's time to its sequences, the same for each token."""
+        each = seconds / sum(len(model_input.token_ids) for _, model_input in work)
+        for chunk, model_input in work:
+            sequence, spent = chunk.sequence, each * len(model_input.token_ids)
+            if sequence.computed < len(sequence.prompt_ids):
+                sequence.prompt_compute_s += spent
+            else:
+                sequence.answer_compute_s += spent
 
     def _count(self, before_s: float, executor_s: float, after_s: float) -> None:
         counters = self._counters

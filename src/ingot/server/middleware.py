@@ -99,6 +99,7 @@ class AuthMiddleware:
         context.finished_s = context.elapsed_s
         self._service.metrics.observe(context)
         self._service.activity.count(context)
+        self._service.costs.charge(context)
         if context.refused_tokens and context.key and self._service.keys:
             self._service.keys.charge(context.key, context.refused_tokens)
         if self._service.tracer is not None:

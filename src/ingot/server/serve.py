@@ -16,6 +16,7 @@ import uvicorn
 import uvloop
 
 from ingot.artifact import Ingot
+from ingot.costs import CostConfig
 from ingot.errors import IngotError, ServeError
 from ingot.inference import EngineLoop
 from ingot.process import raise_file_limit, short_pauses
@@ -25,6 +26,7 @@ from ingot.server.access.in_flight import Activity
 from ingot.server.access.tracing import Tracer
 from ingot.server.app import create_app
 from ingot.server.config import ServerConfig
+from ingot.server.engine.costs import CostMeter
 from ingot.server.engine.metrics import Metrics
 from ingot.server.engine.model_registry import Loader, Models, ServedModel
 from ingot.server.engine.response_store import ResponseStore
@@ -35,6 +37,7 @@ from ingot.server.http.logs import LogWriter
 from ingot.server.http.protocol import GuardedProtocol
 from ingot.server.http.tls import tls_context
 
+_TICKS_PER_MINUTE = 600  # of uvicorn's own timer
 _log = logging.getLogger(__name__)
 _START_TIMEOUT_S = 30.0
 _STOP_SLACK_S = 10.0  # beyond the drain, so that cancelled requests can clean up
@@ -71,9 +74,11 @@ class Server:
         listener: socket.socket | None = None,
         further: Iterable[tuple[str, Ingot, EngineLoop]] = (),
         loader: Loader | None = None,
+        cost: CostConfig | None = None,
     ) -> None:
         config = config or ServerConfig()
         self._config = config
+        self._costs = CostMeter(cost or CostConfig())
         self._tls = tls_context(config)
         self._listener = listener or listen(config)
         self.url = url_of(self._listener, config)
@@ -84,7 +89,9 @@ class Server:
         self._keys = Keys(config.api_keys) if config.api_keys else None
         self._logs = LogWriter(config.log_file)
         self._tracer = Tracer(config.otlp_endpoint) if config.otlp_endpoint else None
-        self._uvicorn = _Uvicorn(self._uvicorn_config(), self._models, self.reload_keys)
+        self._uvicorn = _Uvicorn(
+            self._uvicorn_config(), self._models, self.reload_keys, self._costs
+        )
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
 
@@ -145,13 +152,14 @@ class Server:
         config = self._config
         admission = Admission(config)
         connections = ConnectionLimit(config.max_connections)
-        metrics = Metrics(self._models, admission, lambda: self._logs.dropped)
+        metrics = Metrics(self._models, admission, self._costs, lambda: self._logs.dropped)
         service = Service(
             config=config,
             models=self._models,
             admission=admission,
             activity=Activity(),
             metrics=metrics,
+            costs=self._costs,
             responses=ResponseStore(config),
             tracer=self._tracer,
             keys=self._keys,
@@ -201,9 +209,14 @@ class _Uvicorn(uvicorn.Server):
     ends_on_failure = False
 
     def __init__(
-        self, config: uvicorn.Config, models: Models, reload_keys: Callable[[], None]
+        self,
+        config: uvicorn.Config,
+        models: Models,
+        reload_keys: Callable[[], None],
+        costs: CostMeter,
     ) -> None:
         super().__init__(config)
+        self._costs = costs
         self._models = models
         self._reload_keys = reload_keys
         self._reload_asked = False
@@ -213,6 +226,8 @@ class _Uvicorn(uvicorn.Server):
         self.on_ready()
 
     async def on_tick(self, counter: int) -> bool:
+        if counter % _TICKS_PER_MINUTE == 0:
+            self._costs.watts()  # the processors' counters turn over within an hour
         if self._reload_asked:
             self._reload_asked = False
             self._reload_keys()

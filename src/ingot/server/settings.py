@@ -1,13 +1,14 @@
-"""Settings of the command line: ``server.KEY=VALUE`` and ``engine.KEY=VALUE``."""
+"""Settings of the command line: ``server.KEY=VALUE``, ``engine.KEY=VALUE``, ``cost.KEY=VALUE``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from ingot.costs import CostConfig
 from ingot.errors import UsageError
 from ingot.inference import EngineConfig
 from ingot.server.config import ServerConfig
@@ -21,21 +22,25 @@ class ServeSettings(BaseModel):
 
     server: ServerConfig = ServerConfig()
     engine: EngineConfig = EngineConfig()
+    cost: CostConfig = CostConfig()
 
 
-def read_settings(settings: Iterable[str], **server: Any) -> tuple[ServerConfig, EngineConfig]:
-    """Return both configurations; ``settings`` win over ``server``.
+def read_settings(
+    settings: Iterable[str], cost: Mapping[str, Any] | None = None, **server: Any
+) -> ServeSettings:
+    """Return all configurations; ``settings`` win over the other arguments.
 
     Args:
         settings: Texts such as ``engine.max_waiting=4096``; a value is JSON, or a text.
+        cost: Fields of ``CostConfig`` that have command-line options of their own.
         server: Fields of ``ServerConfig`` that have command-line options of their own.
 
     Raises:
         UsageError: a setting is malformed, unknown or out of range; it is named.
     """
-    tables = merge_tables({"server": server}, parse_settings(settings, ServeSettings, UsageError))
-    checked = check_tables(tables, ServeSettings, UsageError)
-    return checked.server, checked.engine
+    options = {"server": server, "cost": cost or {}}
+    tables = merge_tables(options, parse_settings(settings, ServeSettings, UsageError))
+    return check_tables(tables, ServeSettings, UsageError)
 
 
 def named_paths(texts: Iterable[str]) -> dict[str, Path]:

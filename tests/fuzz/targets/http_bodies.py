@@ -16,12 +16,14 @@ from starlette.types import ASGIApp
 
 from ingot.api.inference import load
 from ingot.artifact import Provenance, freeze
+from ingot.costs import CostConfig
 from ingot.errors import UsageError
 from ingot.model import ModelConfig, Tokenizer
 from ingot.server import ServerConfig
 from ingot.server.access.admission import Admission
 from ingot.server.access.in_flight import Activity
 from ingot.server.app import create_app
+from ingot.server.engine.costs import CostMeter
 from ingot.server.engine.metrics import Metrics
 from ingot.server.engine.model_registry import Models, ServedModel
 from ingot.server.engine.response_store import ResponseStore
@@ -113,12 +115,14 @@ def _server() -> tuple[asyncio.AbstractEventLoop, ASGIApp]:
     loaded, config = _model(), ServerConfig()
     models = Models([ServedModel("m", loaded.ingot, loaded.loop)], None)
     admission = Admission(config)
+    costs = CostMeter(CostConfig())
     service = Service(
         config=config,
         models=models,
         admission=admission,
         activity=Activity(),
-        metrics=Metrics(models, admission, lambda: 0),
+        metrics=Metrics(models, admission, costs, lambda: 0),
+        costs=costs,
         responses=ResponseStore(config),
         tracer=None,
         keys=None,

@@ -6,10 +6,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ingot.artifact import Ingot
+from ingot.costs import CostConfig
 from ingot.inference import EngineLoop, OutputDelta
 from ingot.server import ServerConfig
 from ingot.server.access.admission import Admission
 from ingot.server.access.request_context import RequestContext
+from ingot.server.engine.costs import CostMeter
 from ingot.server.engine.metrics import Metrics
 from ingot.server.engine.model_registry import Models, ServedModel
 
@@ -24,7 +26,7 @@ def admission() -> Admission:
 @pytest.fixture
 def metrics(ingot: Ingot, engine: EngineLoop, admission: Admission) -> Iterator[Metrics]:
     models = Models([ServedModel("m", ingot, engine)], None)
-    return Metrics(models, admission, lambda: 7)
+    return Metrics(models, admission, CostMeter(CostConfig()), lambda: 7)
 
 
 def figures(metrics: Metrics) -> dict[str, float]:
@@ -33,7 +35,7 @@ def figures(metrics: Metrics) -> dict[str, float]:
         ",".join(
             [sample.name, *(f"{k}={v}" for k, v in sorted(sample.labels.items()))]
         ): sample.value
-        for family in text_string_to_metric_families(metrics.render().decode())
+        for family in text_string_to_metric_families(metrics.render(None).decode())
         for sample in family.samples
     }
 

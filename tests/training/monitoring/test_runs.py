@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from ingot.costs import CostConfig
 from ingot.errors import UsageError
-from ingot.training.config.cost import CostConfig
 from ingot.training.config.recipe import Recipe
 from ingot.training.monitoring.run_plot import write_plot
 from ingot.training.monitoring.runs import find_runs, read_curves, summarise

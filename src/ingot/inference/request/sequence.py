@@ -115,6 +115,10 @@ class Sequence:
     """Tokens of prompt and output whose keys and values are in the cache."""
     cached_tokens: int | None = None
     """Prompt tokens found in the prefix cache; None before it first ran."""
+    prompt_compute_s: float = 0.0
+    """Its share of the steps that read its prompt: the tokens of a step share its time equally."""
+    answer_compute_s: float = 0.0
+    """Its share of the steps that wrote its answer."""
     charged: int = 0
     """Tokens charged to its tenant; the prompt at once, when it first ran."""
     admission: int | None = None

@@ -40,6 +40,10 @@ class RequestContext:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    prompt_compute_s: float = 0.0
+    """Engine's seconds for its prompts."""
+    answer_compute_s: float = 0.0
+    """Engine's seconds for its answers."""
     refused_tokens: int = 0
     """Of a prompt that was refused for its length; charged to the key."""
     first_token_s: float | None = None
@@ -76,6 +80,7 @@ class RequestContext:
             "prompt_tokens": self.prompt_tokens or None,
             "cached_tokens": self.cached_tokens or None,
             "completion_tokens": self.completion_tokens or None,
+            "compute_s": round(self.prompt_compute_s + self.answer_compute_s, 6) or None,
             "first_token_s": self.first_token_s and round(self.first_token_s, 6),
             "finish_reasons": self.finish_reasons or None,
             "prompts": self.prompts or None,

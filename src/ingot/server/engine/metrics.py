@@ -17,7 +17,9 @@ from prometheus_client.registry import Collector
 
 from ingot.inference import EngineStats, OutputDelta
 from ingot.server.access.admission import Admission
+from ingot.server.access.api_keys import Key
 from ingot.server.access.request_context import RequestContext
+from ingot.server.engine.costs import CostMeter
 from ingot.server.engine.model_registry import Models
 
 _SECONDS = (
@@ -33,12 +35,18 @@ class Metrics:
     Args:
         models: Whose engines are asked.
         admission: What is open.
+        costs: The accounts.
         dropped_log_lines: How many lines the log has lost.
     """
 
     def __init__(
-        self, models: Models, admission: Admission, dropped_log_lines: Callable[[], int]
+        self,
+        models: Models,
+        admission: Admission,
+        costs: CostMeter,
+        dropped_log_lines: Callable[[], int],
     ) -> None:
+        self._costs = costs
         registry = CollectorRegistry()
         self._registry = registry
         registry.register(_Engines(models, admission, dropped_log_lines))
@@ -114,9 +122,21 @@ class Metrics:
             for histogram in self._each:
                 histogram.labels(name).observe(rest)
 
-    def render(self) -> bytes:
-        """Return everything in Prometheus' text format."""
-        return generate_latest(self._registry)
+    def render(self, key: Key | None) -> bytes:
+        """Return everything in Prometheus' text format, and of costs what ``key`` may see."""
+        costs = CollectorRegistry()
+        costs.register(_Costs(self._costs, key))
+        return generate_latest(self._registry) + generate_latest(costs)
+
+
+class _Costs(Collector):
+    """Collects the costs that a key may see."""
+
+    def __init__(self, costs: CostMeter, key: Key | None) -> None:
+        self._costs, self._key = costs, key
+
+    def collect(self) -> Iterator[Metric]:
+        return self._costs.metrics(self._key)
 
 
 class _Engines(Collector):

@@ -9,6 +9,7 @@ from ingot.server.access.api_keys import Keys
 from ingot.server.access.in_flight import Activity
 from ingot.server.access.tracing import Tracer
 from ingot.server.config import ServerConfig
+from ingot.server.engine.costs import CostMeter
 from ingot.server.engine.metrics import Metrics
 from ingot.server.engine.model_registry import Models
 from ingot.server.engine.response_store import ResponseStore
@@ -23,6 +24,7 @@ class Service:
     admission: Admission
     activity: Activity
     metrics: Metrics
+    costs: CostMeter
     responses: ResponseStore
     tracer: Tracer | None
     """None if requests are not traced."""

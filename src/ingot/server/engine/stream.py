@@ -97,6 +97,13 @@ class OutputStream:
         """Whether output has arrived that was not taken yet."""
         return bool(self._waiting)
 
+    def compute_s(self) -> tuple[float, float]:
+        """Return the engine's seconds so far for the prompts, and for the answers."""
+        return (
+            sum(sequence.prompt_compute_s for sequence in self._sequences),
+            sum(sequence.answer_compute_s for sequence in self._sequences),
+        )
+
     def submit(self, prompt_ids: list[int], params: SamplingParams | None) -> None:
         """Start the next sequence; None asks for an embedding.
 

@@ -76,7 +76,9 @@ def add_chat(router: Router, service: Service) -> None:
             for choice in range(request.n or 1)
         ]
         options = request_options(context, service.config, request.end_user, request)
-        generation = GenerationRequest(model, [prompt], candidates, options, bool(request.stream))
+        generation = GenerationRequest(
+            model, [prompt], candidates, options, bool(request.stream), request.wants_cost
+        )
         writer = ChatWriter(request, prompt, bool(conversation.tools), model)
         return GenerationResponse(generation, writer, service, context)
 

@@ -62,6 +62,7 @@ def add_completions(router: Router, service: Service) -> None:
             ],
             options=request_options(context, service.config, request.end_user, request),
             stream=bool(request.stream),
+            reports_cost=request.wants_cost,
         )
         return GenerationResponse(
             generation, CompletionWriter(request, prompts, model), service, context

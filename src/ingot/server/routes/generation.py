@@ -24,6 +24,8 @@ from ingot.server.http.client import while_connected
 from ingot.server.http.errors import ApiError, from_ingot_error
 from ingot.server.schemas.completions import (
     CompletionTokensDetails,
+    CostDetails,
+    MeteredUsage,
     PromptTokensDetails,
     TimingReport,
     Usage,
@@ -52,6 +54,8 @@ class GenerationRequest:
     """How each of a prompt's answers is sampled, the same for every prompt; None: an embedding."""
     options: RequestOptions
     stream: bool
+    reports_cost: bool = False
+    """Whether usage includes the cost."""
 
     def __iter__(self) -> Iterator[tuple[list[int], SamplingParams | None]]:
         """Yield prompt and parameters of each sequence, in the order of the answers."""
@@ -109,17 +113,23 @@ class UsageCounter:
     """Draft tokens of speculation that were accepted."""
     rejected_tokens: int = 0
     timing: TimingReport = field(default_factory=lambda: TimingReport(0.0, 0.0, 0.0))
+    cost: tuple[float | None, CostDetails] | None = None
+    """Money, and what it follows from, of an ended request that asked for it."""
 
     def usage(self) -> Usage:
         """Return the sums in the form of OpenAI's API."""
         read, written = self.prompt_tokens, self.completion_tokens
-        return Usage(
+        usage = Usage(
             read,
             written,
             read + written,
             PromptTokensDetails(self.cached_tokens),
             CompletionTokensDetails(self.accepted_tokens, self.rejected_tokens),
         )
+        if self.cost is None:
+            return usage
+        money, details = self.cost
+        return MeteredUsage(**vars(usage), cost=money, cost_details=details)
 
     def count_end(self, delta: OutputDelta, *, counts_prompt: bool) -> None:
         """Count the last delta of an answer; each prompt's cached tokens count once."""
@@ -225,6 +235,9 @@ class GenerationResponse(Response):
                 await self._break_off(self._too_late(), send, error)
             except asyncio.CancelledError as error:
                 await self._break_off(_stopping(), send, error)
+            finally:
+                context = self._context
+                context.prompt_compute_s, context.answer_compute_s = answers.compute_s()
 
     async def _submit(self, answers: OutputStream) -> None:
         """Start sequences, as many as may run; if one is refused, leaving ``answers`` ends all.
@@ -260,6 +273,7 @@ class GenerationResponse(Response):
                 self._count(index, delta)
                 pieces[index].append(await self._collected(index, delta))
             await self._submit(answers)
+        self._find_cost(answers)
         body = self._writer.whole([join(deltas) for deltas in pieces], self._counter)
         await self._start(send, {"content-type": "application/json"})
         await send({"type": "http.response.body", "body": body})
@@ -299,8 +313,18 @@ class GenerationResponse(Response):
             if answers.spoken:
                 await asyncio.sleep(0)  # neither sending nor taking would yield to other tasks
         if not broken:
+            self._find_cost(answers)
             await self._send_events(send, self._writer.closing(self._counter))
         await send({"type": "http.response.body"})
+
+    def _find_cost(self, answers: OutputStream) -> None:
+        """Find the cost of the request, which has ended, if it asked for that."""
+        if not self._generation.reports_cost:
+            return
+        costs, seconds = self._service.costs, sum(answers.compute_s())
+        price = costs.price(seconds)
+        details = CostDetails(seconds, costs.currency, price.joules, costs.source)
+        self._counter.cost = price.money, details
 
     async def _break_off(self, fault: ApiError, send: Send, cause: BaseException) -> None:
         """Report why the answer is incomplete, as a status or as the last event."""

@@ -11,6 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ingot.server.access.request_context import context_of
 from ingot.server.engine.service import Service
 from ingot.server.http.router import Router
 from ingot.server.schemas.completions import Health, Model, ModelList
@@ -53,9 +54,10 @@ def add_operations(router: Router, service: Service) -> None:
         return json_response(Version(version("ingot")))
 
     @router.get("/metrics", media_types=("text/plain",))
-    async def metrics(_: Request) -> Response:
+    async def metrics(request: Request) -> Response:
         """Return metrics in Prometheus' text format."""
-        return Response(service.metrics.render(), headers={"content-type": CONTENT_TYPE_LATEST})
+        body = service.metrics.render(context_of(request).key)
+        return Response(body, headers={"content-type": CONTENT_TYPE_LATEST})
 
 
 def add_models(router: Router, service: Service) -> None:

@@ -20,7 +20,7 @@ from ingot.server.schemas.common import (
     Strict,
     Verbosity,
 )
-from ingot.server.schemas.completions import PromptLogprobs, TimingReport, Usage
+from ingot.server.schemas.completions import MeteredUsage, PromptLogprobs, TimingReport, Usage
 from ingot.server.schemas.messages import MAX_TOOLS, Messages, Nothing
 
 
@@ -214,7 +214,7 @@ class ChatCompletion:
     system_fingerprint: str
     """Digest of the ingot whose weights generated this."""
     choices: list[ChatChoice]
-    usage: Usage
+    usage: MeteredUsage | Usage
     timing: TimingReport
     prompt_logprobs: PromptLogprobs | None = None
     """Only where requested: those of the prompt as the template rendered it."""
@@ -231,7 +231,7 @@ class ChatChunk:
     model: str
     system_fingerprint: str
     choices: list[ChatChunkChoice]
-    usage: Usage | None
+    usage: MeteredUsage | Usage | None
     timing: TimingReport | None
     """Sent together with ``usage``."""
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"

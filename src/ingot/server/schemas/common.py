@@ -114,6 +114,13 @@ class StreamOptions(Strict):
     """Events are not padded to hide their lengths, so true is refused."""
 
 
+class UsageOptions(Strict):
+    """Contents of ``usage`` besides the tokens, in OpenRouter's form."""
+
+    include: bool | None = False
+    """Add the cost: money, energy, and the engine's time."""
+
+
 class JsonSchema(Strict):
     """A named JSON schema."""
 
@@ -260,6 +267,8 @@ class GenerationFields(ModelRequest, SamplingFields, SchedulingFields):
     n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = 1
     stream: bool | None = False
     stream_options: StreamOptions | None = None
+    usage: UsageOptions | None = None
+    """What ``usage`` reports; a stream then ends with it, as with ``include_usage``."""
     response_format: ResponseFormat | None = None
     structured_outputs: StructuredOutputs | None = None
     prompt_logprobs: LogprobCount | None = None
@@ -273,7 +282,13 @@ class GenerationFields(ModelRequest, SamplingFields, SchedulingFields):
     @property
     def wants_usage(self) -> bool:
         """Whether a stream ends with a count of tokens."""
-        return bool(self.stream_options and self.stream_options.include_usage)
+        asked = self.stream_options and self.stream_options.include_usage
+        return bool(asked or self.wants_cost)
+
+    @property
+    def wants_cost(self) -> bool:
+        """Whether usage includes the cost."""
+        return bool(self.usage and self.usage.include)
 
 
 class ServiceFields(Strict):

@@ -148,6 +148,28 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class CostDetails:
+    """How the cost of a request is found."""
+
+    compute_s: float
+    """Engine's seconds for it; the tokens of a step share its time equally."""
+    currency: str
+    energy_joules: float | None
+    """Null where the machine's power is not known."""
+    energy_source: Literal["rapl", "watts"] | None
+    """Measured by the processors, or estimated from the stated power."""
+
+
+@dataclass(frozen=True)
+class MeteredUsage(Usage):
+    """Usage of a request that asked for its cost."""
+
+    cost: float | None
+    """Money; null where the server has no price."""
+    cost_details: CostDetails
+
+
+@dataclass(frozen=True)
 class TimingReport:
     """Time of each phase in seconds, for the slowest answer."""
 
@@ -166,7 +188,7 @@ class Completion:
     system_fingerprint: str
     """Digest of the ingot whose weights generated this."""
     choices: list[ScoredChoice | Choice]
-    usage: Usage | None
+    usage: MeteredUsage | Usage | None
     timing: TimingReport | None
     """Sent together with ``usage``."""
     object: Literal["text_completion"] = "text_completion"

@@ -11,12 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ingot.corpus import CorpusConfig
 from ingot.corpus.config import LEAST_CONTEXT
+from ingot.costs import CostConfig
 from ingot.errors import RecipeError
 from ingot.files import write_atomic
 from ingot.model.config import ModelConfig
 from ingot.model.rope import RopeConfig
 from ingot.settings import Settings, check_tables, parse_settings, read_toml
-from ingot.training.config.cost import CostConfig
 from ingot.training.config.guard import GuardConfig
 from ingot.training.config.lora import LoraConfig
 from ingot.training.config.optimizer import OptimizerConfig
