@@ -47,16 +47,17 @@ def read_family(data: Mapping[str, Any], *, where: object) -> ForeignModel:
             value that Ingot cannot compute; each is named.
     """
     named = data.get("architectures")
-    if not isinstance(named, list) or len(named) != 1 or named[0] not in FAMILIES:
+    architecture = named[0] if isinstance(named, list) and len(named) == 1 else None
+    if not isinstance(architecture, str) or architecture not in FAMILIES:
         raise ArtifactError(
             f"architecture {shown(named)} is not supported",
             where=where,
             fix="use one of " + ", ".join(FAMILIES),
         )
-    family, read = FAMILIES[named[0]]
+    family, read = FAMILIES[architecture]
     if data.get("model_type") != family:
         raise ArtifactError(
-            f"model_type {shown(data.get('model_type'))} is not that of {named[0]}, {family!r}",
+            f"model_type {shown(data.get('model_type'))} is not that of {architecture}, {family!r}",
             where=where,
         )
     return read(data, where)
