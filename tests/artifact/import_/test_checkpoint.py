@@ -55,6 +55,21 @@ def test_provenance_names_every_file(checkpoint: Maker, tmp_path: Path) -> None:
     assert set(origin.files) == {path.name for path in folder.iterdir()}
 
 
+def test_templates_stop_tokens_and_sampling_are_kept(checkpoint: Maker, tmp_path: Path) -> None:
+    folder, _ = checkpoint("qwen3")
+    template = "{% for message in messages %}{{ message.content }}{% endfor %}"
+    (folder / "chat_template.jinja").write_text(template)
+    config = folder / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"eos_token_id": [0, 7]}))
+    generation = {"temperature": 0.6, "top_k": 20, "eos_token_id": 0, "transformers_version": "5"}
+    (folder / "generation_config.json").write_text(json.dumps(generation))
+    import_model(folder, tmp_path / "out.ingot").close()
+    with open_ingot(tmp_path / "out.ingot") as ingot:
+        assert ingot.tokenizer.chat_templates["default"] == template
+        assert ingot.tokenizer.stop_ids == {0, 7}
+        assert (ingot.generation.temperature, ingot.generation.top_k) == (0.6, 20)
+
+
 def test_a_tied_head_may_be_stored_if_it_is_the_embedding(
     checkpoint: Maker, tmp_path: Path
 ) -> None:

@@ -48,7 +48,7 @@ _ADAPTED = "base_model.model.model.layers.0.self_attn.q_proj"
 
 @functools.cache
 def examples() -> Sequence[bytes]:
-    tokenizer = Tokenizer.train(["words and 123 numbers, in lines\n" * 9], 290).to_json()
+    tokenizer = Tokenizer.train(["words and 123 numbers, in lines\n" * 9], 290)
     random = np.random.default_rng(0)
     model = read_family(_CONFIG, where="config.json")
     tensors: dict[str, Any] = {
@@ -60,8 +60,9 @@ def examples() -> Sequence[bytes]:
         with tempfile.TemporaryDirectory() as path:
             folder = Path(path)
             (folder / "adapter").mkdir()
-            (folder / "tokenizer.json").write_text(tokenizer)
-            config = _CONFIG | ({"quantization_config": _QUANTIZED} if kind == "packed" else {})
+            (folder / "tokenizer.json").write_text(tokenizer.to_json())
+            config = _CONFIG | {"eos_token_id": tokenizer.eos_id}
+            config |= {"quantization_config": _QUANTIZED} if kind == "packed" else {}
             (folder / "config.json").write_text(json.dumps(config))
             if kind == "sharded":
                 _write_shards(folder, tensors)

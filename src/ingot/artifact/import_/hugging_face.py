@@ -7,14 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ingot.artifact.format.manifest import (
-    CONFIG,
-    GENERATION_CONFIG,
-    MAX_BYTES,
-    TOKENIZER,
-    TOKENIZER_CONFIG,
-    Origin,
-)
+from ingot.artifact.format.manifest import CONFIG, GENERATION_CONFIG, MAX_BYTES, Origin
 from ingot.artifact.import_.adapter import adapted
 from ingot.artifact.import_.checkpoint import Checkpoint
 from ingot.artifact.import_.compressed import QUANTIZATION, CompressedWeights, Scheme, read_scheme
@@ -24,10 +17,14 @@ from ingot.artifact.import_.origin import LICENSE_FILE, read_card
 from ingot.artifact.import_.source_folder import SourceFolder
 from ingot.artifact.import_.weights import ForeignWeights, tensors_of
 from ingot.errors import ArtifactError
-from ingot.model import Tokenizer
+from ingot.model.generation_config import GenerationDefaults
+from ingot.model.tokenizer import Tokenizer
+from ingot.model.tokenizer_files import FILES as TOKENIZER_FILES
+from ingot.model.tokenizer_files import read_tokenizer
 from ingot.strict_json import parse_object
 
 _LARGEST_LICENSE = 1 << 20
+_LARGEST_TEMPLATE = 4 << 20
 
 
 class SourceName(NamedTuple):
@@ -67,7 +64,7 @@ def open_folder(
             folders.append(opened.enter_context(SourceFolder(adapter)))
             weights = adapted(weights, folders[1])
         tensors = tensors_of(model, weights, path)
-        tokenizer = _tokenizer(folder, model)
+        tokenizer, generation = _tokenizer(folder, model), _generation(folder)
         origin = _origin(folder, model, name)
         if adapter is not None:
             origin = origin.model_copy(update={"adapter": folders[1].digests()})
@@ -76,7 +73,7 @@ def open_folder(
             for each in folders:
                 each.check_unchanged()
 
-        yield OpenedModel(model.config, tensors, tokenizer, origin, confirm)
+        yield OpenedModel(model.config, tensors, tokenizer, generation, origin, confirm)
 
 
 def read_config(folder: SourceFolder) -> tuple[ForeignModel, Scheme | None]:
@@ -105,22 +102,21 @@ def _object(folder: SourceFolder, name: str) -> dict[str, Any]:
 
 
 def _tokenizer(folder: SourceFolder, model: ForeignModel) -> Tokenizer:
-    where = folder.path / TOKENIZER
-    if TOKENIZER not in folder.names:
-        raise ArtifactError(
-            f"holds no {TOKENIZER}",
-            where=folder.path,
-            fix="save the tokenizer beside the model: a fast one, with save_pretrained",
-        )
-    data = folder.read(TOKENIZER, max_bytes=MAX_BYTES[TOKENIZER])
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ArtifactError(f"is not UTF-8 ({error})", where=where) from error
-    for other in (TOKENIZER_CONFIG, GENERATION_CONFIG):
-        if other in folder.names:
-            folder.handle(other)
-    return Tokenizer.from_json(text, where=where, max_tokens=model.config.vocab_size)
+    """Return the tokenizer, with what the folder says of its special tokens and templates."""
+    files = {
+        name: folder.read(name, max_bytes=MAX_BYTES.get(name, _LARGEST_TEMPLATE))
+        for name in TOKENIZER_FILES
+        if name in folder.names
+    }
+    return read_tokenizer(files, rows=model.config.vocab_size, where=folder.path)
+
+
+def _generation(folder: SourceFolder) -> GenerationDefaults:
+    """Return how the model's makers would sample it."""
+    if GENERATION_CONFIG not in folder.names:
+        return GenerationDefaults()
+    data = folder.read(GENERATION_CONFIG, max_bytes=MAX_BYTES[GENERATION_CONFIG])
+    return GenerationDefaults.parse(data, where=folder.path / GENERATION_CONFIG)
 
 
 def _origin(folder: SourceFolder, model: ForeignModel, name: SourceName | None) -> Origin:

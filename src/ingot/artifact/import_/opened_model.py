@@ -15,6 +15,7 @@ from ingot.artifact.freeze import check_target, freeze
 from ingot.artifact.ingot import Ingot
 from ingot.artifact.quantization.quantize import Scheme, round_model
 from ingot.model import ModelConfig, Tokenizer
+from ingot.model.generation_config import GenerationDefaults
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class OpenedModel:
     tensors: Mapping[str, NDArray[np.float32]]
     """float32 weights by the names and shapes of the config, each read when it is looked up."""
     tokenizer: Tokenizer
+    generation: GenerationDefaults
+    """How to sample where a request does not say."""
     origin: Origin
     confirm: Callable[[], None]
     """Refuses files that changed since they were opened."""
@@ -60,6 +63,7 @@ class OpenedModel:
             provenance=Provenance(code_version=version("ingot"), origin=self.origin),
             dtype=dtype,
             quantized=quantized,
+            generation=self.generation,
             overwrite=overwrite,
             confirm=self.confirm,
         )
