@@ -344,6 +344,7 @@ def _executor(name: ExecutorName, weights: Weights, ingot: Ingot, config: Engine
         kv_cache=config.kv_cache_dtype or "bf16",
         threads=config.threads,
         pinned=config.pin_threads,
+        context=config.max_context,
     )
 
 

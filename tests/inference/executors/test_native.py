@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -85,11 +86,12 @@ def test_scores_are_those_of_the_torch_module(
 def test_scores_do_not_depend_on_batch_or_cuts(
     ingot: Ingot, data: st.DataObject, weights: Any, kv_cache: Any, window: int | None, isa: str
 ) -> None:
-    kinds = {"weights": weights, "kv_cache": kv_cache, "window": window}
+    kinds = {"weights": weights, "kv_cache": kv_cache}
+    windowed = replace(ingot, config=replace(ingot.config, sliding_window=window))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("INGOT_ISA", isa)
-        alone = NativeExecutor(ingot, num_blocks=8, threads=1, **kinds)
-        crowd = NativeExecutor(ingot, num_blocks=64, threads=2, **kinds)
+        alone = NativeExecutor(windowed, num_blocks=8, threads=1, **kinds)
+        crowd = NativeExecutor(windowed, num_blocks=64, threads=2, **kinds)
     rng = np.random.default_rng(data.draw(st.integers(0, 1000)))
     lengths = data.draw(st.lists(st.integers(1, 100), min_size=1, max_size=5))
     texts = [rng.integers(0, 300, length).tolist() for length in lengths]

@@ -65,6 +65,12 @@ def windowed_ingot(
         yield opened
 
 
+def with_window(ingot: Ingot, window: int) -> Ingot:
+    """The same weights, each token of which attends to the last ``window``."""
+    config = dataclasses.replace(ingot.config, sliding_window=window)
+    return dataclasses.replace(ingot, config=config)
+
+
 def module_of(ingot: Ingot) -> Transformer:
     module = Transformer(ingot.config)
     module.load_state_dict({n: torch.from_numpy(v.copy()) for n, v in ingot.float32()})
@@ -100,7 +106,7 @@ def test_a_sliding_window_hides_what_lies_before_it(
         module = module_of(ingot)
         states = module(torch.tensor([tokens]), attend=windowed(window))
         expected = module.logits(states)[0].numpy()
-    executor = NativeExecutor(ingot, num_blocks=8, kv_cache=kv_cache, window=window)
+    executor = NativeExecutor(with_window(ingot, window), num_blocks=8, kv_cache=kv_cache)
     table = list(range(8))
     for start, end in ((0, 90), (90, 91), (91, 128)):
         model_input = ModelInput(tokens[start:end], start, table, ROW, (ROW,) * (end - start - 1))
@@ -147,7 +153,9 @@ def test_a_models_own_window_is_kept_however_it_is_scheduled(
 def test_windows_reach_to_the_end_of_a_long_context(long_ingot: Ingot) -> None:
     tokens = np.random.default_rng(2).integers(0, 300, LONG)
     window = 100
-    executor = NativeExecutor(long_ingot, num_blocks=LONG // 16, kv_cache="f32", window=window)
+    executor = NativeExecutor(
+        with_window(long_ingot, window), num_blocks=LONG // 16, kv_cache="f32"
+    )
     table = np.random.default_rng(3).permutation(LONG // 16).tolist()
     for start in range(0, LONG, 4096):
         model_input = ModelInput(tokens[start : start + 4096].tolist(), start, table, ROW)

@@ -46,7 +46,8 @@ class NativeExecutor:
         kv_cache: What keys and values are stored as; int8 has a scale for each token and head.
         threads: Threads that compute; None takes one for each CPU this process may use.
         pinned: Keep each of the core's own threads on a CPU of its own.
-        window: Tokens that each token attends to, itself included; None takes the model's own.
+        context: Longest context that will be run, which chooses between the frequencies of
+            "longrope"; None takes the model's own.
 
     Raises:
         UsageError: an argument out of range, or INGOT_ISA names kernels that cannot run here.
@@ -65,7 +66,7 @@ class NativeExecutor:
         kv_cache: CacheFormat = "bf16",
         threads: int | None = None,
         pinned: bool = False,
-        window: int | None = None,
+        context: int | None = None,
     ) -> None:
         if block_size < 1 or block_size % KEY_TILE:
             raise UsageError(
@@ -79,7 +80,7 @@ class NativeExecutor:
         try:
             self._weights = NativeWeights(ingot, weights)
             self.model = Model(
-                shape=model_shape(self.config, ingot.tokenizer.vocab_size, window),
+                shape=model_shape(self.config, ingot.tokenizer.vocab_size, context),
                 weights=model_weights(self.config, self._weights),
                 cache=CacheShape(kv_cache, self.num_blocks, block_size),
                 kernels=os.environ.get("INGOT_ISA", ""),

@@ -26,20 +26,24 @@ _OUTPUT_NORMS = {
 }
 
 
-def model_shape(config: ModelConfig, sampled_vocabulary: int, window: int | None) -> ModelShape:
+def model_shape(
+    config: ModelConfig, sampled_vocabulary: int, context: int | None = None
+) -> ModelShape:
     """Return a model's sizes and variants as the core names them.
 
     Args:
         config: The model's.
         sampled_vocabulary: Only tokens below this are sampled.
-        window: Tokens that each token attends to in every layer; None takes the model's own.
+        context: Longest context that will be run; None takes the model's own.
     """
     layers = range(config.num_hidden_layers)
     ropes = [config.rope_of(layer) for layer in layers]
     distinct = list(dict.fromkeys(rope for rope in ropes if rope is not None))
     tables = []
     for rope in distinct:
-        found, factor = rope.frequencies(config.rotary_dim, config.max_position_embeddings)
+        found, factor = rope.frequencies(
+            config.rotary_dim, context or config.max_position_embeddings
+        )
         tables.append(RopeTable(found.astype(np.float32), factor))
     return ModelShape(
         hidden=config.hidden_size,
@@ -53,7 +57,7 @@ def model_shape(config: ModelConfig, sampled_vocabulary: int, window: int | None
         rope_tables=tables,
         layers=[
             LayerShape(
-                window=window or config.window_of(layer) or 0,
+                window=config.window_of(layer) or 0,
                 rope_table=-1 if rope is None else distinct.index(rope),
             )
             for layer, rope in zip(layers, ropes, strict=True)
