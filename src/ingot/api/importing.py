@@ -5,21 +5,24 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from ingot.artifact import Ingot, Scheme, WeightFormat, check_target, parse_scheme
 from ingot.artifact.format.manifest import CONFIG, MANIFEST, Dtype
 from ingot.artifact.import_ import (
+    GGUF_SUFFIX,
     OpenedModel,
     SourceName,
     cached_ingot,
     fetch,
     is_hub_name,
     open_folder,
+    open_gguf,
     remember,
     remembered,
 )
+from ingot.errors import UsageError
 
 PathLike = str | os.PathLike[str]
 Say = Callable[[str], None]
@@ -39,7 +42,8 @@ def import_model(
     """Make an ingot of a model of another program; return it, open, for use in a ``with``.
 
     Args:
-        source: A Hugging Face folder, or a model of the hub as ``hf:ORG/NAME[@REVISION]``.
+        source: A Hugging Face folder, a GGUF file, or a model of the hub as
+            ``hf:ORG/NAME[@REVISION]``.
         out: The ingot to make.
         dtype: Number format to store: "bfloat16" or "float32".
         quantize: What to store matrices as, such as ``"int8"``, rounded to nearest.
@@ -63,8 +67,27 @@ def opened_model(source: PathLike, *, adapter: PathLike | None = None) -> Iterat
     """Open a model of another program inside the block; arguments as ``import_model``."""
     path, name = located(source)
     merged = None if adapter is None else located(adapter, adapter=True)[0]
-    with open_folder(path, name=name, adapter=merged) as opened:
+    with _opened(path, name, merged) as opened:
         yield opened
+
+
+def _opened(
+    path: Path, name: SourceName | None, adapter: Path | None = None
+) -> AbstractContextManager[OpenedModel]:
+    """Open a folder or a GGUF file, whichever is there."""
+    if not _is_gguf(path):
+        return open_folder(path, name=name, adapter=adapter)
+    if adapter is not None:
+        raise UsageError(
+            "cannot be merged into a GGUF file",
+            where=adapter,
+            fix="import the model's Hugging Face folder with it",
+        )
+    return open_gguf(path)
+
+
+def _is_gguf(path: Path) -> bool:
+    return path.suffix == GGUF_SUFFIX and not path.is_dir()
 
 
 def located(source: PathLike, *, adapter: bool = False) -> tuple[Path, SourceName | None]:
@@ -79,7 +102,7 @@ def is_foreign(source: PathLike) -> bool:
         return True
     path = Path(source)
     try:
-        return (path / CONFIG).is_file() and not (path / MANIFEST).exists()
+        return _is_gguf(path) or ((path / CONFIG).is_file() and not (path / MANIFEST).exists())
     except (OSError, ValueError):
         return False
 
@@ -99,7 +122,7 @@ def as_ingot(source: PathLike, say: Say = _log.info) -> Path:
     path, name = located(source)
     ingot = remembered(path)
     if ingot is None:
-        with open_folder(path, name=name) as opened:
+        with _opened(path, name) as opened:
             ingot = cached_ingot(opened, say)
         remember(path, ingot)
     say(f"{os.fspath(source)} is used as {ingot}")

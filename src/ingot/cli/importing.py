@@ -19,7 +19,7 @@ app = typer.Typer()
 def import_(
     source: Annotated[
         str,
-        typer.Argument(help="A Hugging Face folder, or hf:ORG/NAME[@REVISION] of the hub."),
+        typer.Argument(help="A Hugging Face folder, a .gguf file, or hf:ORG/NAME[@REVISION]."),
     ],
     out: Annotated[Path, typer.Option(help="The ingot to make.")],
     dtype: Annotated[
