@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ingot.api.exporting import ExportOptions, export
     from ingot.api.importing import import_model
     from ingot.api.inference import GenerationResult, Model, load, serve, verify
+    from ingot.api.ingots import Inspection, diff, inspect, sign
     from ingot.api.training import (
         Callbacks,
         TrainedRun,
@@ -50,6 +51,7 @@ _LAZY = {
     "ingot.api.exporting": ("ExportOptions", "export"),
     "ingot.api.importing": ("import_model",),
     "ingot.api.inference": ("GenerationResult", "Model", "load", "serve", "verify"),
+    "ingot.api.ingots": ("Inspection", "diff", "inspect", "sign"),
     "ingot.corpus": ("CorpusConfig",),
     "ingot.inference": ("EngineConfig",),
     "ingot.server": ("ServerConfig",),
@@ -62,18 +64,22 @@ __all__ = [
     "ExportOptions",
     "GenerationResult",
     "IngotError",
+    "Inspection",
     "Model",
     "ServerConfig",
     "TrainedRun",
     "build_corpus",
+    "diff",
     "evaluate",
     "evaluate_choices",
     "export",
     "freeze",
     "import_model",
+    "inspect",
     "load",
     "resume",
     "serve",
+    "sign",
     "train",
     "verify",
 ]

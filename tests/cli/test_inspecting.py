@@ -1,4 +1,4 @@
-"""``ingot sign`` and ``verify --key``; servers that load signed ingots only."""
+"""``ingot inspect``, ``diff``, ``sign``, ``verify --key``; servers that ask for signatures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ingot.api.ingots import sign
 from ingot.artifact import signature_path
 from ingot.errors import ArtifactError, UsageError
 from ingot.server.access.api_keys import make_key
-from tests.artifact.resealing import copy_writable
+from tests.artifact.resealing import copy_writable, reseal
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -108,3 +108,50 @@ def test_a_required_signature_is_not_weakened(mine: Path, keys: Keys) -> None:
     weights.write_bytes(data)
     with pytest.raises(ArtifactError, match="does not match its digest"):
         ingot.load(mine, signed_by=[keys.public])
+
+
+def test_inspect(here: Cli, sealed: Path, tmp_path: Path) -> None:
+    shown = here("inspect", sealed).stdout
+    digest = ingot.verify(sealed).digest
+    for expected in (digest, "feed-forward", "BF16", "num_hidden_layers", "bits_per_byte"):
+        assert expected in shown
+    assert "outliers" not in shown
+    assert "outliers" in here("inspect", sealed, "--weights").stdout
+    found = json.loads(here("inspect", sealed, "--json").stdout)
+    assert found["digest"] == digest
+    assert "tensors" not in found
+    card = tmp_path / "card.html"
+    done = here("inspect", sealed, "--html", card, "--weights", "--json")
+    found = json.loads(done.stdout)
+    assert len(found["tensors"]) > len(found["layers"]) > 2
+    assert "distribution" not in found["layers"][0]
+    assert f"written to {card}" in done.stderr
+    assert "loss of the run" in card.read_text()  # the run's curve is in the provenance
+    assert "is not an ingot" in here("inspect", tmp_path / "absent", code=6).stderr
+
+
+def test_what_an_ingot_says_cannot_steer_the_terminal(
+    here: Cli, mine: Path, sealed: Path, tmp_path: Path
+) -> None:
+    hostile = "\x1b[31m[bold]red\r\n\x07" + "x" * 900
+    named = tmp_path / "[red]\x1b[2J.ingot"
+    mine.rename(named)
+    reseal(named, lambda content: content["provenance"].update(code_version=hostile))
+    for arguments in (("inspect", named), ("diff", sealed, named)):
+        shown = here(*arguments).stdout
+        assert "\x1b" not in shown
+        assert "\x07" not in shown
+        assert "\\x1b[31m[bold]red" in shown
+        assert "x" * 100 not in shown
+
+
+def test_diff(here: Cli, sealed: Path, trained: Path, mine: Path, tmp_path: Path) -> None:
+    assert "identical" in here("diff", sealed, mine).stdout
+    small = tmp_path / "small.ingot"
+    here("freeze", trained, "--out", small, "--quantize", "int8", "--no-calibrate")
+    shown = here("diff", sealed, small).stdout
+    for expected in ("method", "int8 (128)", "of the same shape differ", "tokenizer  identical"):
+        assert expected in shown
+    found = json.loads(here("diff", sealed, small, "--json").stdout)
+    assert found["identical"] is False
+    assert 0 < max(each["relative"] for each in found["tensors"]) < 0.02

@@ -1,13 +1,103 @@
-"""What one does with a sealed ingot, without running it: sign it, look into it, compare it."""
+"""What one does with a sealed ingot, without running it: look into it, compare it, sign it."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
-from ingot.artifact import read_private_key, signature_path, verify, write_signature
+from ingot.artifact import (
+    open_ingot,
+    read_private_key,
+    signature_path,
+    verify,
+    write_signature,
+)
+from ingot.artifact.inspection.difference import Difference, compare
+from ingot.artifact.inspection.model_card import model_card
+from ingot.artifact.inspection.statistics import WeightStatistics, measure
+from ingot.artifact.inspection.summary import Summary, summarise
+from ingot.artifact.inspection.weights import Progress, WeightReader
+from ingot.errors import UsageError
+from ingot.files import write_atomic
 
 PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What an ingot holds."""
+
+    summary: Summary
+    weights: WeightStatistics | None
+    """Figures of every tensor, where they were asked for."""
+
+
+def inspect(
+    path: PathLike, *, weights: bool = False, progress: Progress | None = None
+) -> Inspection:
+    """Look into an ingot.
+
+    All files but the weights are checked against their digests; the weights too, if they are read.
+
+    Args:
+        path: The ingot.
+        weights: Read every tensor, one at a time, and describe its values.
+        progress: Receives how many bytes of the weights were read, and how many there are.
+
+    Raises:
+        ArtifactError: the ingot is missing, malformed, or fails a digest.
+    """
+    with open_ingot(Path(path)) as ingot:
+        measured = measure(WeightReader(ingot, progress)) if weights else None
+        return Inspection(summarise(ingot), measured)
+
+
+def write_model_card(inspection: Inspection, out: PathLike) -> None:
+    """Write one HTML page about an ingot: figures and charts, no script, nothing from elsewhere.
+
+    Args:
+        inspection: From ``inspect(path, weights=True)``.
+        out: The file; one that is there is replaced.
+
+    Raises:
+        UsageError: the weights were not read, or the file cannot be written.
+    """
+    if inspection.weights is None:
+        raise UsageError("needs the weights", where="model card", fix="inspect(..., weights=True)")
+    name = Path(os.path.realpath(inspection.summary.path)).name.removesuffix(".ingot")
+    page = model_card(inspection.summary, inspection.weights, name)
+    _write(Path(out), page.encode(errors="replace"))
+
+
+def diff(a: PathLike, b: PathLike, *, progress: Progress | None = None) -> Difference:
+    """Compare two ingots: config, tokenizer, provenance, files, and the distance of each tensor.
+
+    Tensors whose stored bytes are the same are not read; of the others two are in memory at a time.
+
+    Args:
+        a: An ingot.
+        b: Another one.
+        progress: Receives how many bytes of both weights were read, and how many there are.
+
+    Raises:
+        ArtifactError: an ingot is missing, malformed, or fails a digest.
+    """
+    with open_ingot(Path(a)) as first, open_ingot(Path(b)) as second:
+        total = first.weight_bytes + second.weight_bytes
+        done = [0, 0]
+
+        def counted(which: int) -> Progress:
+            def count(read: int, _: int) -> None:
+                done[which] = read
+                if progress is not None:
+                    progress(sum(done), total)
+
+            return count
+
+        return compare(
+            first, second, WeightReader(first, counted(0)), WeightReader(second, counted(1))
+        )
 
 
 def sign(
@@ -34,3 +124,12 @@ def sign(
     private = read_private_key(Path(key))  # before minutes of hashing
     write_signature(path, verify(path), private, out, overwrite=overwrite)
     return out
+
+
+def _write(out: Path, data: bytes) -> None:
+    try:
+        write_atomic(out, data)
+    except OSError as error:
+        raise UsageError(
+            f"cannot be written ({error.strerror})", where=out, fix="choose another folder"
+        ) from error

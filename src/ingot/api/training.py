@@ -25,6 +25,7 @@ from ingot.artifact import (
     round_model,
 )
 from ingot.artifact import freeze as seal
+from ingot.artifact.format.manifest import MAX_CURVE
 from ingot.corpus import (
     Corpus,
     CorpusConfig,
@@ -43,6 +44,7 @@ from ingot.training.evaluation.scoring import score
 from ingot.training.loop.memory import available_bytes, lack_of_memory_named, require_memory
 from ingot.training.loop.trainer import Trainer
 from ingot.training.monitoring.run_reporter import TrainingResult
+from ingot.training.monitoring.runs import read_curves, thinned
 from ingot.training.run_folder import checkpoint as checkpoints
 from ingot.training.run_folder.run import (
     Run,
@@ -260,6 +262,7 @@ def freeze(
     # The best checkpoint may be older than the recipe that the run follows now.
     followed = make_recipe(state.recipe) if state.recipe is not None else opened.recipe
     weights = trained_arrays(opened, folder)
+    curves = read_curves(opened.path)
     quantized = None
     if scheme is not None:
         quantized = (
@@ -287,6 +290,10 @@ def freeze(
             validation_loss=state.validation_loss,
             bits_per_byte=state.bits_per_byte,
             parent=opened.record.parent,
+            training_curve=thinned(curves.steps, curves.losses, state.step, MAX_CURVE),
+            validation_curve=thinned(
+                curves.scored_steps, curves.scored_losses, state.step, MAX_CURVE
+            ),
         ),
         quantized=quantized,
         overwrite=overwrite,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from ingot.artifact.quantization.bfloat16 import widen_to_float32
 from ingot.artifact.quantization.packing import PackedShape, unpack
 from ingot.artifact.quantization.quantize import fused_matrices, packed_shapes
 from ingot.artifact.signing.signature import TrustedKeys, check_signature
+from ingot.errors import ArtifactError
 from ingot.model.config import ModelConfig
 from ingot.model.config_json import from_json
 from ingot.model.generation_config import GenerationDefaults
@@ -91,6 +93,26 @@ class Ingot:
         order = checks.expected_tensors(self.config, self.manifest, self.path / MANIFEST)
         tensors = {name: tensor for file in files.values() for name, tensor in file.items()}
         return LoadedWeights({name: tensors[name] for name in order}, files.values())
+
+    def read(self, name: str) -> NDArray[Any]:
+        """Return a copy of one stored tensor in ordinary memory; BF16 comes as its ``uint16`` bits.
+
+        Args:
+            name: A name of ``manifest.tensors``.
+
+        Raises:
+            ArtifactError: it does not match its digest, or the file was cut short.
+        """
+        file = next(file for file in self._files.values() if name in file.entries)
+        array = file.read(name)
+        digest = hashlib.sha256(array.reshape(-1).view(np.uint8).data).hexdigest()
+        if digest != self.manifest.tensors[name].sha256:
+            raise ArtifactError(
+                f"tensor {name!r} does not match its digest",
+                where=self.path,
+                fix="fetch or make the ingot again",
+            )
+        return array
 
     def verify_files(self) -> None:
         """Check every byte of the weights where they are stored, without keeping any of it.

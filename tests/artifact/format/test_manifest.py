@@ -40,6 +40,17 @@ def test_survives_the_round_trip(manifest: Manifest) -> None:
     assert Manifest.parse(manifest.to_json(), where="x") == manifest
 
 
+def test_curves_are_kept_and_not_mentioned_where_there_are_none(manifest: Manifest) -> None:
+    assert b"curve" not in manifest.to_json()  # so ingots from before they existed still verify
+    curve = ((1, 3.5), (2, 3.0))
+    drawn = sealed([*SMALL, "model.safetensors"], Provenance(training_curve=curve))
+    assert Manifest.parse(drawn.to_json(), where="x").provenance.training_curve == curve
+    assert b"validation_curve" not in drawn.to_json()
+    for wrong in (((1, float("inf")),), ((-1, 1.0),), ((1, 1.0),) * 201):
+        with pytest.raises(ValidationError):
+            Provenance(validation_curve=wrong)
+
+
 def test_digest_is_that_of_the_canonical_json(manifest: Manifest) -> None:
     assert resealed(json.loads(manifest.to_json())) == manifest.to_json()
 

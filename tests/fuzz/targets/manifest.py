@@ -33,7 +33,13 @@ def examples() -> Sequence[bytes]:
         files={
             name: FileRecord(bytes=10, sha256=digest) for name in (*_NAMES, "model.safetensors")
         },
-        provenance=Provenance(recipe={"run": {"seed": 1}}, seed=1, tokens=5, flops=1e9),
+        provenance=Provenance(
+            recipe={"run": {"seed": 1}},
+            seed=1,
+            tokens=5,
+            flops=1e9,
+            training_curve=((1, 3.5), (2, 3.25)),
+        ),
     )
     return [manifest.to_json(), dump(to_json(_CONFIG, eos_token_id=0, dtype="bfloat16"))]
 

@@ -13,7 +13,7 @@ from ingot.costs import CostConfig
 from ingot.errors import UsageError
 from ingot.training.config.recipe import Recipe
 from ingot.training.monitoring.run_plot import write_plot
-from ingot.training.monitoring.runs import find_runs, read_curves, summarise
+from ingot.training.monitoring.runs import find_runs, read_curves, summarise, thinned
 from ingot.training.run_folder.run import Run
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -60,6 +60,15 @@ def test_curves_are_the_record_up_to_a_torn_line(trained: Path) -> None:
     assert curves.steps == [1, 2, 3, 4, 5, 6]
     assert len(curves.losses) == 6
     assert curves.scored_steps == [3, 6]
+
+
+def test_a_thinned_curve_is_made_of_means() -> None:
+    steps, losses = list(range(1, 8)), [7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0]
+    assert thinned(steps, losses, last=7, most=10) == tuple(zip(steps, losses, strict=True))
+    assert thinned(steps, losses, last=6, most=3) == ((2, 6.5), (4, 4.5), (6, 2.5))
+    assert thinned(steps, losses, last=7, most=2) == ((3, 6.0), (7, 2.5))
+    assert thinned(steps, losses, last=0, most=3) is None
+    assert thinned([], [], last=5, most=3) is None
 
 
 def test_the_verb(trained: Path, here: Cli, tmp_path: Path) -> None:

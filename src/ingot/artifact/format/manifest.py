@@ -53,6 +53,10 @@ _Count = Annotated[int, Field(ge=0, lt=1 << 63)]
 _Int64 = Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)]
 _Text = Annotated[str, StringConstraints(max_length=1000)]
 _MAX_DEPTH = 32
+MAX_CURVE = 200
+"""Most points of a curve in the provenance."""
+Curve = Annotated[tuple[tuple[_Count, FiniteFloat], ...], Field(max_length=MAX_CURVE)]
+_OPTIONAL = ("origin", "training_curve", "validation_curve")
 STORED_DTYPE: dict[Dtype, Literal["BF16", "F32"]] = {"bfloat16": "BF16", "float32": "F32"}
 """What safetensors calls each dtype that an ingot may have."""
 
@@ -171,6 +175,10 @@ class Provenance(_Record):
     """Digest of the ingot it was made from."""
     origin: Origin | None = None
     """The foreign model that it was imported from; left out of the file where there is none."""
+    training_curve: Curve | None = None
+    """(step, loss in nats per token) of training; left out of the file where it is unknown."""
+    validation_curve: Curve | None = None
+    """The same on held-out text."""
 
     @field_validator("recipe")
     @classmethod
@@ -275,6 +283,7 @@ class Manifest(_Record):
         fields = self.model_dump(mode="json")
         if self.quantization is None:
             del fields["quantization"]
-        if self.provenance.origin is None:
-            del fields["provenance"]["origin"]
+        for name in _OPTIONAL:
+            if fields["provenance"][name] is None:
+                del fields["provenance"][name]
         return fields

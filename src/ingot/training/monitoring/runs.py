@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +93,31 @@ def summarise(path: Path) -> RunSummary:
         bits_per_byte=state.bits_per_byte,
         skipped=state.skipped,
         parent=run.record.parent,
+    )
+
+
+def thinned(
+    steps: Sequence[int], losses: Sequence[float], last: int, most: int
+) -> tuple[tuple[int, float], ...] | None:
+    """Return at most ``most`` points of a curve: means of steps in a row, with the latest of them.
+
+    Args:
+        steps: In order.
+        losses: One for each step.
+        last: Steps after this one are left out.
+        most: Points.
+
+    Returns:
+        None where there are no steps.
+    """
+    count = sum(step <= last for step in steps)
+    if not count:
+        return None
+    points = min(count, most)
+    ends = [count * number // points for number in range(points + 1)]
+    return tuple(
+        (steps[end - 1], sum(losses[start:end]) / (end - start))
+        for start, end in itertools.pairwise(ends)
     )
 
 

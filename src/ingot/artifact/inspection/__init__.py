@@ -1,0 +1,1 @@
+"""What an ingot holds, in figures, tables and pictures, and how two of them differ."""
