@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ingot.artifact import Ingot, Provenance, Scheme, freeze, open_ingot, round_model
 from ingot.errors import UsageError
 from ingot.inference import SamplingParams
-from ingot.inference.executors.base import ModelInput, SamplingRow
+from ingot.inference.executors.base import HiddenStates, ModelInput, SamplingRow
 from ingot.inference.executors.native import NativeExecutor
 from ingot.inference.request.sequence import SampledToken
 from ingot.model import ModelConfig, Tokenizer
@@ -193,6 +193,16 @@ def test_scores_are_those_of_the_torch_module(ingot: Ingot, isa: str) -> None:
     singly = [all_rows(executor, tokens[i : i + 1], i) for i in range(LENGTH - 3, LENGTH)]
     found = np.concatenate((found, *singly))
     check_close(found, expected, isa)
+
+
+def test_hidden_states_are_those_after_the_last_norm(ingot: Ingot, isa: str) -> None:
+    tokens = text(11, 40)
+    with torch.inference_mode():
+        expected = module_of(ingot)(torch.tensor([tokens]))[0].numpy()
+    executor = NativeExecutor(ingot, num_blocks=16, kv_cache="f32")
+    [result] = executor.step([ModelInput(tokens, 0, table(40), None, hidden=True)])
+    assert isinstance(result, HiddenStates)
+    check_close(result.states, expected, isa)
 
 
 def test_64_tokens_are_those_of_the_torch_module(ingot: Ingot) -> None:
