@@ -14,7 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ingot.artifact.export.hf_architecture import ExportedTensor, hf_model
+from ingot.artifact.export.hf_architecture import hf_model
+from ingot.artifact.export.hf_tensors import ExportedTensor
 from ingot.artifact.export.hugging_face import (
     STORED,
     ExportDtype,

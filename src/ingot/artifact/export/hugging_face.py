@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ingot.artifact.export.hf_architecture import ExportedTensor, hf_model
+from ingot.artifact.export.hf_architecture import hf_model
+from ingot.artifact.export.hf_tensors import ExportedTensor
 from ingot.artifact.export.model_card import model_card
 from ingot.artifact.export.small_files import CHAT_TEMPLATE, SmallFiles, read_small_files
 from ingot.artifact.export.source import TensorSource

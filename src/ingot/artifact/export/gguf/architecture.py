@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingot.artifact.export.gguf.writer import MetadataValue
-from ingot.artifact.export.hf_architecture import ExportedTensor, Transform
+from ingot.artifact.export.hf_tensors import ExportedTensor, Transform
 from ingot.errors import UsageError
 from ingot.model.config import ModelConfig
 from ingot.model.rope import RopeConfig

@@ -14,7 +14,7 @@ from ingot.artifact.export.gguf.architecture import GgufModel, gguf_model
 from ingot.artifact.export.gguf.blocks import FORMATS, BlockName, encode, pass_through
 from ingot.artifact.export.gguf.vocabulary import vocabulary
 from ingot.artifact.export.gguf.writer import GgufTensor, MetadataValue, write_gguf
-from ingot.artifact.export.hf_architecture import ExportedTensor
+from ingot.artifact.export.hf_tensors import ExportedTensor
 from ingot.artifact.export.model_card import base_model_of, origin_of
 from ingot.artifact.export.small_files import SmallFiles, read_small_files
 from ingot.artifact.export.source import TensorSource
