@@ -18,7 +18,7 @@ TORCH = "torch==2.13.0"  # asked for first and alone: a wider range brings gigab
 _ROOT = Path(__file__).parents[2]
 _PATIENCE_S = 3600.0
 
-EnvironmentName = Literal["openvino", "llama", "vllm", "litgpt"]
+EnvironmentName = Literal["openvino", "llama", "vllm", "litgpt", "transformers"]
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,9 @@ ENVIRONMENTS: dict[str, Environment] = {
             unwanted=("torchvision", "torchaudio", "torchcodec"),
         ),
         Environment("litgpt", ("litgpt",), first=(TORCH,)),  # for training
+        Environment(  # for parity
+            "transformers", ("transformers", "compressed-tensors", "accelerate"), first=(TORCH,)
+        ),
     )
 }
 

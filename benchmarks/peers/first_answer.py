@@ -6,10 +6,14 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.peers.environments import PEERS, Environment, export
+from benchmarks.peers.parity import ParityRequest, ask_parity
 from benchmarks.peers.process import PeerProcess, first_token_s
 from benchmarks.random_models import make_random_ingot
+from ingot.artifact import open_ingot
+from ingot.artifact.export import export_hf
 
 _THREADS = 1
+_ASKED = ParityRequest([[1, 2, 3]], 1, [[1, 2, 3]])
 
 
 def ask_once(environment: Environment) -> None:
@@ -25,6 +29,12 @@ def ask_once(environment: Environment) -> None:
             process.rate("train", updates=1)
         return
     with tempfile.TemporaryDirectory(prefix="ingot-peer-") as name:
+        if environment.name == "transformers":
+            folder = make_random_ingot(Path(name), "5M", "bf16")
+            with open_ingot(folder) as ingot:
+                made = export_hf(ingot, Path(name) / "hf", dtype="float32")
+            ask_parity("transformers", made.path, _ASKED, "float32")
+            return
         models = Path(name) / "models"
         export(environment.name, make_random_ingot(Path(name), "5M", "bf16"), models)
         for peer in PEERS:
