@@ -124,9 +124,15 @@ class Model:
 
     @property
     def knows_conversations(self) -> bool:
-        """Whether the model was trained on conversations; a base model continues text."""
-        task = (self.ingot.manifest.provenance.recipe or {}).get("task")
-        return isinstance(task, dict) and task.get("kind") in ("chat", "preference")
+        """Whether the model was trained on conversations; a base model continues text.
+
+        Of a model that was imported and not trained here, its chat template says so.
+        """
+        provenance = self.ingot.manifest.provenance
+        task = (provenance.recipe or {}).get("task")
+        if isinstance(task, dict) and task.get("kind") in ("chat", "preference"):
+            return True
+        return provenance.origin is not None and bool(self.ingot.tokenizer.chat_templates)
 
     def stream(self, prompt: str, *, timeout: float = _TIMEOUT, **sampling: Any) -> Iterator[str]:
         """Continue a prompt and yield the text as it is generated.
