@@ -18,7 +18,7 @@ RunFolder = Annotated[Path, typer.Argument(help="A folder made by ingot train.")
 IngotFolder = Annotated[Path, typer.Argument(help="An ingot.")]
 Model = Annotated[
     Path,
-    typer.Argument(help="An ingot; or a Hugging Face folder or hf:ORG/NAME, imported first."),
+    typer.Argument(help="An ingot; or what ingot import takes, which is imported first."),
 ]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")]
 

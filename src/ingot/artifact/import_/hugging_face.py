@@ -73,7 +73,7 @@ def open_folder(
             for each in folders:
                 each.check_unchanged()
 
-        yield OpenedModel(model.config, tensors, tokenizer, origin, confirm, generation)
+        yield OpenedModel(model.config, tensors, tokenizer, generation, origin, confirm)
 
 
 def read_config(folder: SourceFolder) -> tuple[ForeignModel, Scheme | None]:

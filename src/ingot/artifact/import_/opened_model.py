@@ -26,11 +26,11 @@ class OpenedModel:
     tensors: Mapping[str, NDArray[np.float32]]
     """float32 weights by the names and shapes of the config, each read when it is looked up."""
     tokenizer: Tokenizer
+    generation: GenerationDefaults
+    """How to sample where a request does not say."""
     origin: Origin
     confirm: Callable[[], None]
     """Refuses files that changed since they were opened."""
-    generation: GenerationDefaults = GenerationDefaults()
-    """How to sample where a request does not say."""
 
     def seal(
         self,
