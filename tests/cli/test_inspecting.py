@@ -126,6 +126,9 @@ def test_inspect(here: Cli, sealed: Path, tmp_path: Path) -> None:
     assert len(found["tensors"]) > len(found["layers"]) > 2
     assert "distribution" not in found["layers"][0]
     assert f"written to {card}" in done.stderr
+    bom = tmp_path / "bom.json"
+    assert f"written to {bom}" in here("inspect", sealed, "--bom", bom).stderr
+    assert json.loads(bom.read_bytes())["specVersion"] == "1.7"
     assert "loss of the run" in card.read_text()  # the run's curve is in the provenance
     assert "is not an ingot" in here("inspect", tmp_path / "absent", code=6).stderr
 

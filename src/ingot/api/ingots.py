@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ingot.artifact import (
     open_ingot,
@@ -13,6 +15,7 @@ from ingot.artifact import (
     verify,
     write_signature,
 )
+from ingot.artifact.bill_of_materials import bill_of_materials
 from ingot.artifact.inspection.difference import Difference, compare
 from ingot.artifact.inspection.model_card import model_card
 from ingot.artifact.inspection.statistics import WeightStatistics, measure
@@ -65,9 +68,28 @@ def write_model_card(inspection: Inspection, out: PathLike) -> None:
     """
     if inspection.weights is None:
         raise UsageError("needs the weights", where="model card", fix="inspect(..., weights=True)")
-    name = Path(os.path.realpath(inspection.summary.path)).name.removesuffix(".ingot")
-    page = model_card(inspection.summary, inspection.weights, name)
-    _write(Path(out), page.encode(errors="replace"))
+    page = model_card(inspection.summary, inspection.weights, _name(inspection.summary.path))
+    _write(Path(out), page.encode())
+
+
+def write_bill_of_materials(path: PathLike, out: PathLike) -> dict[str, Any]:
+    """Write an ingot's bill of materials: CycloneDX 1.7, in JSON.
+
+    Args:
+        path: The ingot. Its files but the weights are checked against their digests.
+        out: The file; one that is there is replaced.
+
+    Returns:
+        What was written.
+
+    Raises:
+        ArtifactError: the ingot is missing, malformed, or fails a digest.
+        UsageError: the file cannot be written.
+    """
+    with open_ingot(Path(path)) as ingot:
+        bill = bill_of_materials(ingot, _name(path))
+    _write(Path(out), json.dumps(bill, indent=2).encode() + b"\n")
+    return bill
 
 
 def diff(a: PathLike, b: PathLike, *, progress: Progress | None = None) -> Difference:
@@ -124,6 +146,12 @@ def sign(
     private = read_private_key(Path(key))  # before minutes of hashing
     write_signature(path, verify(path), private, out, overwrite=overwrite)
     return out
+
+
+def _name(path: PathLike) -> str:
+    """Return what to call an ingot: the name of its folder."""
+    name = Path(os.path.realpath(path)).name
+    return os.fsencode(name).decode(errors="replace").removesuffix(".ingot") or "ingot"
 
 
 def _write(out: Path, data: bytes) -> None:

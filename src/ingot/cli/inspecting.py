@@ -25,6 +25,10 @@ def inspect(
     html: Annotated[
         Path | None, typer.Option(help="Also write a model card with charts to this file.")
     ] = None,
+    bom: Annotated[
+        Path | None,
+        typer.Option(help="Also write a bill of materials to this file (CycloneDX 1.7, JSON)."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Show what an ingot holds: sizes, number formats, tokenizer, provenance, files."""
@@ -36,6 +40,9 @@ def inspect(
     if html is not None:
         ingots.write_model_card(found, html)
         stderr().print(f"written to {html}", markup=False)
+    if bom is not None:
+        ingots.write_bill_of_materials(ingot, bom)
+        stderr().print(f"written to {bom}", markup=False)
     if json:
         say(True, _as_json(found), "")
     else:
