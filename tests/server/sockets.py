@@ -12,7 +12,7 @@ HOST = b"host: localhost\r\n"
 
 def connect(server: Server) -> socket.socket:
     """Open a connection."""
-    host, port = server.url.removeprefix("http://").split(":")
+    host, port = server.url.split("//")[1].split(":")
     return socket.create_connection((host, int(port)), timeout=300)
 
 

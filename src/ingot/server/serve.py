@@ -36,6 +36,7 @@ from ingot.server.http.listener import BACKLOG, at_once, listen, url_of
 from ingot.server.http.logs import LogWriter
 from ingot.server.http.protocol import GuardedProtocol
 from ingot.server.http.tls import tls_context
+from ingot.server.http.tls_server import TlsServer
 
 _TICKS_PER_MINUTE = 600  # of uvicorn's own timer
 _log = logging.getLogger(__name__)
@@ -89,9 +90,11 @@ class Server:
         self._keys = Keys(config.api_keys) if config.api_keys else None
         self._logs = LogWriter(config.log_file)
         self._tracer = Tracer(config.otlp_endpoint) if config.otlp_endpoint else None
+        self._connections = ConnectionLimit(config.max_connections)
         self._uvicorn = _Uvicorn(
             self._uvicorn_config(), self._models, self.reload_keys, self._costs
         )
+        self._uvicorn.tls_server = self._tls_server
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
 
@@ -151,7 +154,7 @@ class Server:
     def _uvicorn_config(self) -> uvicorn.Config:
         config = self._config
         admission = Admission(config)
-        connections = ConnectionLimit(config.max_connections)
+        connections = self._connections
         metrics = Metrics(self._models, admission, self._costs, lambda: self._logs.dropped)
         service = Service(
             config=config,
@@ -168,7 +171,6 @@ class Server:
             create_app(service),
             # uvicorn only calls it.
             http=partial(GuardedProtocol, config, connections),  # type: ignore[arg-type]
-            ssl_context_factory=self._tls and (lambda *_: self._tls),  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
             backlog=BACKLOG,
@@ -178,6 +180,12 @@ class Server:
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=max(1, round(config.drain_timeout_s)),
         )
+
+    def _tls_server(self, make: Callable[[], GuardedProtocol]) -> TlsServer | None:
+        """Return what accepts TLS connections; None where the server speaks plain HTTP."""
+        if self._tls is None:
+            return None
+        return TlsServer(self._tls, self._config.header_timeout_s, self._connections, make)
 
     def _serve(self) -> None:
         """Serve until stopped; cancel requests that outlive the drain."""
@@ -207,6 +215,7 @@ class _Uvicorn(uvicorn.Server):
 
     on_ready: Callable[[], None]
     ends_on_failure = False
+    tls_server: Callable[[Callable[[], GuardedProtocol]], TlsServer | None]
 
     def __init__(
         self,
@@ -222,8 +231,20 @@ class _Uvicorn(uvicorn.Server):
         self._reload_asked = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        tls = self.tls_server(self._make_protocol)
+        if tls is None:
+            await super().startup(sockets)
+        else:
+            await super().startup([])
+            tls.start(sockets or [])
+            self.servers.append(tls)  # type: ignore[arg-type]  # uvicorn closes it with the others
         self.on_ready()
+
+    def _make_protocol(self) -> GuardedProtocol:
+        """Return a connection's protocol, as uvicorn makes it."""
+        return self.config.http_protocol_class(  # type: ignore[call-arg, return-value]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
 
     async def on_tick(self, counter: int) -> bool:
         if counter % _TICKS_PER_MINUTE == 0:

@@ -13,6 +13,7 @@ from ingot.errors import UsageError
 from ingot.inference import EngineLoop
 from ingot.server import Server, ServerConfig
 from ingot.server.http.tls import tls_context
+from tests.server.sockets import connect, read_all
 
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate")
 
@@ -46,6 +47,41 @@ def test_answers_are_encrypted(
             assert answer.text.rstrip().endswith("data: [DONE]")
         with pytest.raises(httpx.HTTPError):
             httpx.get(server.url.replace("https", "http"), timeout=300)
+
+
+@needs_openssl
+def test_handshakes_that_do_not_end_do_not_shut_others_out(
+    ingot: Ingot, engine: EngineLoop, certificate: tuple[Path, Path]
+) -> None:
+    """FAULTS A1: what is open before a key is known is bounded, handshakes too."""
+    config = ServerConfig(
+        port=0, tls_cert=certificate[0], tls_key=certificate[1], max_connections=5
+    )
+    trusted = ssl.create_default_context(cafile=str(certificate[0]))
+    with Server(ingot, engine, config) as server:
+        silent = [connect(server) for _ in range(20)]
+        with httpx.Client(base_url=server.url, verify=trusted, timeout=300) as http:
+            assert all(http.get("/health").status_code == 200 for _ in range(5))
+        assert read_all(silent[0]) == b""
+    # Those that were still open do not hold up the server's end.
+    for connection in silent:
+        connection.close()
+
+
+@needs_openssl
+def test_a_handshake_has_the_time_of_a_head(
+    ingot: Ingot, engine: EngineLoop, certificate: tuple[Path, Path]
+) -> None:
+    config = ServerConfig(
+        port=0, tls_cert=certificate[0], tls_key=certificate[1], header_timeout_s=0.3
+    )
+    with Server(ingot, engine, config) as server:
+        with connect(server) as slow:
+            slow.sendall(b"\x16\x03")
+            assert read_all(slow) == b""
+        with connect(server) as plain:
+            plain.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert not read_all(plain).startswith(b"HTTP")
 
 
 @needs_openssl

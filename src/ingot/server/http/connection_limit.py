@@ -37,7 +37,12 @@ class ConnectionLimit:
         return len(self._busy) + len(self._waiting)
 
     def admit(self, connection: Connection) -> bool:
-        """Take a new connection; False where the limit is reached and none can be closed."""
+        """Take a connection; False where the limit is reached and none can be closed.
+
+        One that was taken before its TLS handshake stays where it is.
+        """
+        if connection in self._waiting:
+            return True
         if len(self) >= self._most:
             longest = next(iter(self._waiting), None)
             if longest is None:
