@@ -4,10 +4,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.ready
 
-.PHONY: demo setup lint lint-web test clients long fuzz screenshots sanitize emulated wheel lock audit clean
+.PHONY: demo demo-chat setup lint lint-web test clients long fuzz screenshots sanitize emulated wheel lock audit clean
 
 demo: setup  ## train a small model, seal it and serve it
 	@$(BIN)/ingot demo
+
+demo-chat: setup  ## fetch a small model that answers questions, seal it and serve it
+	@$(BIN)/ingot demo-chat
 
 setup: $(SETUP)  ## make .venv with Ingot and its optional and development packages
 

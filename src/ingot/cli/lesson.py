@@ -27,9 +27,26 @@ def demo(
     json: Json = False,
 ) -> None:
     """Run all stages: build a corpus, train, freeze, verify, serve."""
-    from ingot.demo import run_demo
+    from ingot.demo.run_demo import run_demo
 
     report = run_demo(stderr(), budget=budget, folder=folder, out=out, port=port, once=once)
+    if json:
+        say(True, dataclasses.asdict(report), "")
+
+
+@app.command("demo-chat", epilog="Example: **ingot demo-chat --once**")
+def demo_chat(
+    out: Annotated[Path, typer.Option(help="The ingot to make.")] = Path("demo-chat.ingot"),
+    port: Port = 8000,
+    once: Annotated[
+        bool, typer.Option("--once", help="Ask one question, print the answer, and stop.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Chat with a small model that is fetched (93 MB), imported, sealed in int8 and served."""
+    from ingot.demo.run_chat_demo import run_chat_demo
+
+    report = run_chat_demo(stderr(), out=out, port=port, once=once)
     if json:
         say(True, dataclasses.asdict(report), "")
 
