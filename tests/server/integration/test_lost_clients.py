@@ -111,7 +111,7 @@ def test_a_slow_reader_still_gets_everything(
         wait_until(lambda: is_idle(engine))  # all is written before the first byte is read
         received = b"".join(iter(lambda: connection.recv(65_536), b"")).decode()
     texts, offsets, reasons = [""] * 16, [list[int]() for _ in range(16)], [""] * 16
-    for line in received.splitlines():
+    for line in received.split("\n"):
         if line.startswith("data: {"):
             for choice in json.loads(line.removeprefix("data: "))["choices"]:
                 texts[choice["index"]] += choice["text"]

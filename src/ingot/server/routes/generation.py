@@ -36,6 +36,7 @@ _GOODBYE_S = 1.0
 _SUBMIT_TOKENS = 65_536  # checked and copied between two turns of the event loop: some 5 ms
 SLICE_ENTRIES = 1024
 """Log-probabilities written between two turns of the event loop; about 1 ms."""
+_LINE_BREAKS = tuple((chr(code).encode(), b"\\u%04x" % code) for code in (0x85, 0x2028, 0x2029))
 _BAD_ENDS = frozenset({"error", "cancelled", "deadline"})
 _STREAM_HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
@@ -450,9 +451,23 @@ class ChunkFrame:
 
     def event(self, choice: object) -> bytes:
         """Return a chunk of one choice as a complete event."""
-        return self._before + orjson.dumps(choice) + self._after
+        return self._before + _on_one_line(orjson.dumps(choice)) + self._after
 
 
 def server_sent_event(data: bytes, kind: str | None = None) -> bytes:
     """Return a complete event. Source: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
+    data = _on_one_line(data)
     return b"event: %b\ndata: %b\n\n" % (kind.encode(), data) if kind else b"data: %b\n\n" % data
+
+
+def _on_one_line(data: bytes) -> bytes:
+    """Escape the line breaks of Unicode that JSON leaves as they are.
+
+    The standard ends lines at CR and LF alone; clients that split text as Python does, such as
+    httpx, would cut an event in two.
+    """
+    if data.isascii():
+        return data
+    for mark, escaped in _LINE_BREAKS:
+        data = data.replace(mark, escaped)
+    return data
