@@ -61,11 +61,13 @@ def _best_scales(parts: Rows) -> tuple[NDArray[np.float32], NDArray[np.float32]]
     """Return a scale and a minimum for each sub-block (N, 32): least weighted squared error.
 
     The weight of a value is its size and the root of the mean square. 21 roundings are tried;
-    after each, scale and minimum are fitted to the codes by least squares.
+    after each, scale and minimum are fitted to the codes by least squares. The next rounding
+    begins at the best minimum so far.
     """
     weights = np.sqrt(np.square(parts).mean(axis=1))[:, None] + np.abs(parts)
     low = np.minimum(parts.min(axis=1), np.float32(0))
-    span = parts.max(axis=1) - low
+    high = parts.max(axis=1)
+    span = high - low
     flat = span <= 0  # all values alike
     safe = np.where(flat, np.float32(1), span)
     scale = np.where(flat, np.float32(0), safe / np.float32(_LARGEST))
@@ -74,7 +76,9 @@ def _best_scales(parts: Rows) -> tuple[NDArray[np.float32], NDArray[np.float32]]
     first = _codes(parts, low, (_LARGEST / safe).astype(np.float32))
     error = _error(parts, weights, first, scale, minimum)
     for step in range(_STEPS + 1):
-        codes = _codes(parts, low, ((_FIRST + _STEP * step + _LARGEST) / safe).astype(np.float32))
+        span = np.where(high > minimum, high - minimum, np.float32(1))
+        inverse = (np.float32(_FIRST + _STEP * step + _LARGEST) / span).astype(np.float32)
+        codes = _codes(parts, minimum, inverse)
         weighted = weights * codes
         sum_l, sum_l2 = weighted.sum(axis=1), (weighted * codes).sum(axis=1)
         sum_xl = (weighted * parts).sum(axis=1)
