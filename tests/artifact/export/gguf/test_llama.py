@@ -16,10 +16,13 @@ import torch
 
 from benchmarks.peers.environments import ENVIRONMENTS
 from benchmarks.peers.parity import ParityRequest, ask_parity
+from ingot.artifact import Provenance, freeze
 from ingot.artifact.export import export_gguf
-from ingot.model import ModelConfig
-from tests.artifact.export.conftest import SIZES, Make
+from ingot.model import ModelConfig, Tokenizer
+from ingot.model.special_tokens import SpecialTokens
+from tests.artifact.export.conftest import SIZES, Make, drawn
 from tests.artifact.export.family_configs import CONFIGS
+from tests.artifact.export.gguf.test_sentencepiece import PREFIX, content
 from tests.artifact.export.test_hugging_face import IDS, our_logits
 
 LLAMA = ENVIRONMENTS["llama"]
@@ -66,18 +69,43 @@ TEXTS = [
 ]
 
 
-def test_llama_cpp_cuts_text_into_our_tokens(make: Make, tmp_path: Path) -> None:
-    with make() as ingot:
-        made = export_gguf(ingot, tmp_path / "small.gguf")
-        expected = [ingot.tokenizer.encode(text) for text in TEXTS]
+def tokenized(path: Path, texts: list[str]) -> list[list[int]]:
+    """What llama.cpp makes of texts."""
     done = subprocess.run(
-        [LLAMA.python, "-c", TOKENIZE, made.path],
-        input=json.dumps(TEXTS),
+        [LLAMA.python, "-c", TOKENIZE, path],
+        input=json.dumps(texts),
         capture_output=True,
         text=True,
         check=True,
     )
-    assert json.loads(done.stdout.splitlines()[-1]) == expected
+    found: list[list[int]] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_llama_cpp_cuts_text_into_our_tokens(make: Make, tmp_path: Path) -> None:
+    with make() as ingot:
+        made = export_gguf(ingot, tmp_path / "small.gguf")
+        expected = [ingot.tokenizer.encode(text) for text in TEXTS]
+    assert tokenized(made.path, TEXTS) == expected
+
+
+@pytest.mark.parametrize("normalizer", [None, PREFIX[1]], ids=["prefix", "gemma"])
+def test_llama_cpp_cuts_text_as_sentencepiece(
+    small_config: ModelConfig, tmp_path: Path, normalizer: object
+) -> None:
+    described = content(normalizer)
+    mark = {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}
+    described["decoder"] = {
+        "type": "Sequence",
+        "decoders": [mark, {"type": "ByteFallback"}, {"type": "Fuse"}],
+    }
+    special = SpecialTokens({"eos_token": "</s>", "bos_token": "<s>", "unk_token": "<unk>"})
+    tokenizer = Tokenizer.from_json(json.dumps(described), special)
+    weights = drawn(small_config)
+    out, texts = tmp_path / "a.ingot", ["where the here", "there  in a wherein, é.", "hehe he"]
+    with freeze(weights, small_config, tokenizer, out, provenance=Provenance()) as ingot:
+        made = export_gguf(ingot, tmp_path / "small.gguf")
+    assert tokenized(made.path, texts) == [tokenizer.encode(text) for text in texts]
 
 
 QUANTIZE = """

@@ -7,15 +7,19 @@ the split pattern, so a vocabulary that was trained on anyone's text works.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from ingot.artifact.export.gguf.sentencepiece import sentencepiece_keys
 from ingot.artifact.export.gguf.writer import MetadataValue
 from ingot.artifact.export.small_files import SmallFiles
 from ingot.errors import UsageError
 from ingot.model.bpe_training import split_pattern
 
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = 1, 2, 3, 4, 5, 6
+
+_A_BYTE = re.compile(r"<0x[0-9A-F]{2}>").fullmatch
 
 _SHORT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _LETTERS = r"[^\r\n\p{L}\p{N}]?\p{L}+"
@@ -52,20 +56,30 @@ def vocabulary(small: SmallFiles, rows: int) -> tuple[dict[str, MetadataValue], 
         UsageError: llama.cpp has no tokenizer that cuts text as this one does.
     """
     content = small.tokenizer
-    model = content["model"]
-    pre, notes = _pre_tokenizer(content)
     texts, kinds = _tokens(content, rows)
-    merges = [each if isinstance(each, str) else " ".join(each) for each in model["merges"]]
+    normal = {text for text, kind in zip(texts, kinds, strict=True) if kind == _NORMAL}
+    splitting, notes = sentencepiece_keys(content, texts, normal) or _byte_level_keys(content)
     keys: dict[str, MetadataValue] = {
-        "tokenizer.ggml.model": "gpt2",
-        "tokenizer.ggml.pre": pre,
+        **splitting,
         "tokenizer.ggml.tokens": texts,
         "tokenizer.ggml.token_type": kinds,
-        "tokenizer.ggml.merges": merges,
         "tokenizer.ggml.add_bos_token": bool(small.tokenizer_config.get("add_bos_token", False)),
         "tokenizer.chat_template": small.chat_template,
     }
     return keys | _special_tokens(small), notes
+
+
+def _byte_level_keys(
+    content: Mapping[str, Any],
+) -> tuple[dict[str, MetadataValue], tuple[str, ...]]:
+    """Return the keys of byte-level BPE, and what llama.cpp does otherwise."""
+    merges = content["model"]["merges"]
+    pre, notes = _pre_tokenizer(content)
+    return {
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": pre,
+        "tokenizer.ggml.merges": [m if isinstance(m, str) else " ".join(m) for m in merges],
+    }, notes
 
 
 def _special_tokens(small: SmallFiles) -> dict[str, MetadataValue]:
@@ -84,12 +98,15 @@ def _tokens(content: Mapping[str, Any], rows: int) -> tuple[list[str], list[int]
     """Return text and type of every row's token, by its id."""
     texts = [f"[PAD{row}]" for row in range(rows)]
     kinds = [_UNUSED] * rows
+    falls_back = bool(content["model"].get("byte_fallback"))
     for text, token in content["model"]["vocab"].items():
-        texts[token], kinds[token] = text, _NORMAL
+        texts[token], kinds[token] = text, _BYTE if falls_back and _A_BYTE(text) else _NORMAL
     for added in content["added_tokens"]:
         token = added["id"]
         texts[token] = added["content"]
         kinds[token] = _CONTROL if added.get("special") else _USER_DEFINED
+        if falls_back and added["content"] == content["model"].get("unk_token"):
+            kinds[token] = _UNKNOWN
     return texts, kinds
 
 
