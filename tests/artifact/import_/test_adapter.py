@@ -30,6 +30,10 @@ CONFIG: dict[str, Any] = {
     "fan_in_fan_out": False,
     "modules_to_save": None,
     "rank_pattern": {},
+    "megatron_core": "megatron.core",
+    "peft_version": "0.21.2",
+    "kasa_config": None,
+    "loftq_config": {},
     "target_modules": ["q_proj", "gate_up_proj"],
 }
 Tensors = dict[str, torch.Tensor]

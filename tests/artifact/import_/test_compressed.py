@@ -44,6 +44,7 @@ def quantization(kind: str, **weights: Any) -> dict[str, Any]:
         "quantization_status": "compressed",
         "global_compression_ratio": None,
         "kv_cache_scheme": None,
+        "moe_sparsity_config": None,
         "ignore": ["lm_head"],
         "config_groups": {
             "group_0": {

@@ -52,18 +52,22 @@ _ABSENT = (
     "alpha_pattern",
     "arrow_config",
     "exclude_modules",
+    "kasa_config",
     "layer_replication",
     "layers_pattern",
     "layers_to_transform",
     "lora_bias",
+    "lora_ga_config",
     "megatron_config",
     "modules_to_save",
+    "monteclora_config",
     "rank_pattern",
     "target_parameters",
     "trainable_token_indices",
     "use_bdlora",
     "use_dora",
     "use_qalora",
+    "velora_config",
 )
 
 

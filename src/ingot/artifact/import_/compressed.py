@@ -65,7 +65,7 @@ def read_scheme(data: Mapping[str, Any], *, where: object) -> Scheme:
     fields.require("quant_method", ("compressed-tensors",))
     kind = fields.require("format", _FORMATS)
     fields.require("quantization_status", ("compressed", "frozen", None))
-    for name in ("kv_cache_scheme", "sparsity_config", "transform_config"):
+    for name in ("kv_cache_scheme", "moe_sparsity_config", "sparsity_config", "transform_config"):
         fields.require(name, (None, {}))
     fields.ignore("global_compression_ratio", "ignore", "version", "run_compressed")
     groups = fields.table("config_groups")
