@@ -14,7 +14,8 @@ from ingot.errors import ArtifactError
 from tests.artifact.import_ import tiny
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
-    ("llama2", {"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "rope_scaling"),
+    ("llama2", {"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "'dynamic'"),
+    ("llama2", {"rope_scaling": {"type": "linear", "factor": 2.0}}, "does not say the same"),
     ("llama2", {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0}}, "'dynamic'"),
     (
         "llama2",

@@ -75,9 +75,11 @@ def _config(config: ModelConfig, architecture: _Architecture) -> dict[str, Any]:
         "rms_norm_eps",
         "tie_word_embeddings",
     )
+    named = {"architectures": [architecture.name], "model_type": architecture.model_type}
+    if config.position_embedding == "learned":  # GPT-2 has names of its own for its sizes
+        return {**named, **architecture.keys(config)}
     return {
-        "architectures": [architecture.name],
-        "model_type": architecture.model_type,
+        **named,
         **{name: getattr(config, name) for name in sizes},
         "hidden_act": {"silu": "silu", "gelu_tanh": "gelu_pytorch_tanh"}[config.activation],
         "attention_dropout": 0.0,
@@ -126,6 +128,8 @@ def _gemma3_keys(config: ModelConfig) -> dict[str, Any]:
 
 def _gpt2_keys(config: ModelConfig) -> dict[str, Any]:
     return {
+        "vocab_size": config.vocab_size,
+        "tie_word_embeddings": config.tie_word_embeddings,
         "n_embd": config.hidden_size,
         "n_inner": config.intermediate_size,
         "n_layer": config.num_hidden_layers,

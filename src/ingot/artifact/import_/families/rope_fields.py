@@ -49,26 +49,32 @@ def read_rope(
     Raises:
         ArtifactError: a key that is not understood, or two spellings that contradict each other.
     """
-    given_theta = fields.optional_number("rope_theta")
-    given_local = None if local_key is None else fields.optional_number(local_key)
+    bases = _Bases(
+        fields.optional_number("rope_theta"),
+        theta,
+        None if local_key is None else fields.optional_number(local_key),
+        local_theta,
+    )
     partial = fields.optional_number("partial_rotary_factor")
     original = fields.optional_integer("original_max_position_embeddings")
     new, old = fields.table("rope_parameters"), fields.table("rope_scaling")
-    if new is not None and old is not None:
-        raise fields.wrong("rope_scaling", "is given beside rope_parameters")
-    reader = _Reader(context, original, partial, older_longrope)
-    if new is not None and local_theta is not None:
-        full, local = (new.table(kind) for kind in _LAYER_KINDS)
-        new.finish()
-        rope = reader.read(full, given_theta, theta)
-        local_rope = reader.read(local, given_local, local_theta or theta)
-    else:
-        rope = reader.read(new or old, given_theta, theta)
-        local_rope = rope
-        if local_theta is not None:
-            # Scaling lengthens the context, and layers with a window see no more of it.
-            local_rope = reader.read(None, given_local, local_theta)
-    return RopeFields(rope, None if local_rope == rope else local_rope, reader.partial or 1.0)
+    read: list[RopeFields] = []
+    for table, of_layers in ((new, local_theta is not None), (old, False)):
+        if table is not None or not (read or new or old):
+            reader = _Reader(context, original, partial, older_longrope)
+            read.append(reader.read_all(table, bases, of_layers=of_layers))
+    if len(read) == 2 and read[0] != read[1]:
+        raise fields.wrong("rope_scaling", "does not say the same as rope_parameters")
+    return read[0]
+
+
+class _Bases(NamedTuple):
+    """Bases that stand outside of objects, and those of configs that give none."""
+
+    given: float | None
+    usual: float
+    given_local: float | None
+    usual_local: float | None
 
 
 class _Reader:
@@ -79,6 +85,22 @@ class _Reader:
         self._original = original
         self.partial = partial
         self._older_longrope = older_longrope
+
+    def read_all(self, table: ConfigFields | None, bases: _Bases, *, of_layers: bool) -> RopeFields:
+        """Return what one spelling says; ``of_layers``: with one object for each kind of layer."""
+        local_theta = bases.usual if bases.usual_local is None else bases.usual_local
+        if table is not None and of_layers:
+            full, local = (table.table(kind) for kind in _LAYER_KINDS)
+            table.finish()
+            rope = self.read(full, bases.given, bases.usual)
+            local_rope = self.read(local, bases.given_local, local_theta)
+        else:
+            rope = local_rope = self.read(table, bases.given, bases.usual)
+            if bases.usual_local is not None:
+                # Scaling lengthens the context, and layers with a window see no more of it.
+                local_rope = self.read(None, bases.given_local, local_theta)
+        different = None if local_rope == rope else local_rope
+        return RopeFields(rope, different, self.partial or 1.0)
 
     def read(
         self, table: ConfigFields | None, given_theta: float | None, default_theta: float
