@@ -30,9 +30,10 @@ lint: setup  ## style, types and the import rules
 lint-web:  ## style of the page's code; needs Node.js
 	npx --yes @biomejs/biome@2.3.11 ci --error-on-warnings
 
-test: setup  ## every test but the long ones; some seven minutes on two cores
+# A file's tests stay together: they share fixtures that train models.
+test: setup  ## every test but the long ones; some eight minutes on two cores
 	@command -v chromium >/dev/null || sh scripts/install_chromium.sh
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 clients: setup  ## the clients that people use, at pinned versions; needs Node.js
 	@sh scripts/clients.sh
