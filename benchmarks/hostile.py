@@ -9,7 +9,6 @@ that would write 16 million characters.
 from __future__ import annotations
 
 import contextlib
-import json
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from benchmarks.hostile_loads import LOADS
 from benchmarks.random_models import SHAPES, code_tokenizer, freeze_random
 from benchmarks.report import Report, Row, arguments, median_and_spread
 from benchmarks.serving import SERVED_VOCABULARY, Served, ended_after, serving
+from ingot.model import Tokenizer
 from ingot.server.access.api_keys import make_key
 
 MOST_COST = 0.20
@@ -34,13 +34,8 @@ _WARM_UP_S = 2.0
 
 def make_ingot(folder: Path, *, quick: bool) -> Path:
     """Freeze the model that is served, with the template of a stranger."""
-    tokenizer = code_tokenizer(SERVED_VOCABULARY)
-    plain = tokenizer.hf_config
-
-    def with_template(context: int) -> str:
-        return json.dumps(json.loads(plain(context)) | {"chat_template": _TEMPLATE})
-
-    tokenizer.hf_config = with_template  # type: ignore[method-assign]
+    plain = code_tokenizer(SERVED_VOCABULARY)
+    tokenizer = Tokenizer.from_json(plain.to_json(), chat_templates={"default": _TEMPLATE})
     config = replace(SHAPES["5M" if quick else "100M"], vocab_size=SERVED_VOCABULARY)
     return freeze_random(folder / "served.ingot", config, tokenizer, "int8")
 

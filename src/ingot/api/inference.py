@@ -62,9 +62,13 @@ class GenerationResult:
 class Model:
     """A loaded ingot with an engine; may be used from many threads at once."""
 
-    def __init__(self, ingot: Ingot, loop: EngineLoop) -> None:
+    def __init__(
+        self, ingot: Ingot, loop: EngineLoop, *, generation_config: Literal["auto", "none"] = "auto"
+    ) -> None:
         self.ingot = ingot
         self.loop = loop
+        self.defaults = ingot.generation.sampling() if generation_config == "auto" else {}
+        """Sampling parameters where a call gives none."""
         self._template: ChatTemplate | None = None
         self._template_lock = threading.Lock()
 
@@ -197,7 +201,7 @@ class Model:
             )
         if isinstance(sampling.get("stop"), str):
             sampling["stop"] = (sampling["stop"],)
-        params = SamplingParams(**sampling)
+        params = SamplingParams(**{**self.defaults, **sampling})
         for delta in self.loop.stream(ids, params, timeout):
             if delta.finish_reason in ("error", "deadline"):
                 raise ServeError(delta.error or f"no answer within {timeout:g} s", where="engine")
@@ -249,6 +253,7 @@ def load(
     engine: EngineConfig | None = None,
     verify: bool = True,
     signed_by: Sequence[PathLike] = (),
+    generation_config: Literal["auto", "none"] = "auto",
 ) -> Model:
     """Open an ingot, check every digest, make its weights read-only and start an engine.
 
@@ -264,6 +269,8 @@ def load(
         verify: Read and check the weights' digests.
         signed_by: PEM files of public keys, of which one must have signed the ingot
             (``PATH.sig`` beside it); with none, no signature is looked for.
+        generation_config: How to sample where a call does not say: "auto" as the model's own
+            ``generation_config.json`` does, "none" with the defaults of ``SamplingParams``.
 
     Raises:
         ArtifactError: the ingot is missing, malformed, fails a digest or is not signed as required.
@@ -286,7 +293,8 @@ def load(
         )
     ingot = open_ingot(as_ingot(path), verify=verify, trusted=_trusted(signed_by))
     runner = _executor(executor, weights, ingot, config)
-    return Model(ingot, EngineLoop(Engine(runner, ingot.tokenizer, config)))
+    loop = EngineLoop(Engine(runner, ingot.tokenizer, config))
+    return Model(ingot, loop, generation_config=generation_config)
 
 
 def _trusted(keys: Sequence[PathLike], signature: PathLike | None = None) -> TrustedKeys | None:

@@ -97,7 +97,8 @@ def new_run(
                 peak_flops=machine.matmul_flops if machine else None,
                 parent=parent,
             )
-            return create_run(folder, chosen, corpus.tokenizer, record)
+            tokenizer = base.tokenizer if base else corpus.tokenizer
+            return create_run(folder, chosen, tokenizer, record, base.generation if base else None)
         assert base is not None  # noqa: S101 (a checked recipe names one)
         examples = FineTuningRecord(
             data=tuple(str(path.resolve()) for path in paths),
@@ -106,7 +107,7 @@ def new_run(
             peak_flops=machine.matmul_flops if machine else None,
             parent=parent,
         )
-        return create_run(folder, chosen, base.tokenizer, examples)
+        return create_run(folder, chosen, base.tokenizer, examples, base.generation)
 
 
 @dataclass(frozen=True)

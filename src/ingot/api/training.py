@@ -296,6 +296,7 @@ def freeze(
             ),
         ),
         quantized=quantized,
+        generation=opened.generation,
         overwrite=overwrite,
     )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ingot.cli.inference import Executor, Seed, Temperature, Threads, TopP, Weights
+from ingot.cli.inference import Executor, Seed, Temperature, Threads, TopP, Weights, with_defaults
 from ingot.cli.options import Model, note
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ def chat(
     ingot: Model,
     system: Annotated[str, typer.Option(help="Instructions, before all messages.")] = "",
     max_tokens: Annotated[int, typer.Option(help="Most tokens of an answer.")] = 512,
-    temperature: Temperature = 0.8,
-    top_p: TopP = 1.0,
+    temperature: Temperature = None,
+    top_p: TopP = None,
     seed: Seed = None,
     executor: Executor = "auto",
     weights: Weights = "stored",
@@ -103,7 +103,7 @@ def chat(
                 "text rather than to answer; fine-tune it with: "
                 f"ingot train talks.jsonl --from {ingot} --task chat"
             )
-        _converse(Conversation(model, system, sampling))
+        _converse(Conversation(model, system, with_defaults(model, sampling)))
 
 
 def _converse(conversation: Conversation) -> None:

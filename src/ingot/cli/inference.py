@@ -7,11 +7,14 @@ import dataclasses
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ingot.cli.options import IngotFolder, Json, Model, Port, note, say
+
+if TYPE_CHECKING:
+    from ingot.api.inference import Model as LoadedModel
 
 app = typer.Typer()
 
@@ -24,13 +27,22 @@ Threads = Annotated[
 ]
 
 
-Temperature = Annotated[float, typer.Option(help="Sampling temperature; 0 is greedy.")]
+Temperature = Annotated[
+    float | None,
+    typer.Option(help="Sampling temperature; 0 is greedy; by default the model's own, else 0.8."),
+]
 TopP = Annotated[
-    float, typer.Option(help="Sample from the most probable tokens that hold this share.")
+    float | None, typer.Option(help="Sample from the most probable tokens that hold this share.")
 ]
 Seed = Annotated[
     int | None, typer.Option(help="Seed of the sampling: the same seed gives the same text.")
 ]
+
+
+def with_defaults(model: LoadedModel, given: dict[str, Any]) -> dict[str, Any]:
+    """Return sampling parameters without those not given, and a temperature in any case."""
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return chosen if "temperature" in model.defaults else {"temperature": 0.8, **chosen}
 
 
 @app.command(epilog="Example: **ingot verify demo.ingot --live http://127.0.0.1:8000**")
@@ -84,14 +96,14 @@ def generate(
     ingot: Model,
     prompt: Annotated[str, typer.Argument(help="Text to continue; - reads stdin.")],
     max_tokens: Annotated[int, typer.Option(help="Most tokens to generate.")] = 128,
-    temperature: Temperature = 0.8,
-    top_p: TopP = 1.0,
+    temperature: Temperature = None,
+    top_p: TopP = None,
     top_k: Annotated[
-        int, typer.Option(help="Sample from this many of the most probable tokens; 0: all.")
-    ] = 0,
+        int | None, typer.Option(help="Sample from this many of the most probable tokens; 0: all.")
+    ] = None,
     min_p: Annotated[
-        float, typer.Option(help="Least probability, relative to the most probable token.")
-    ] = 0.0,
+        float | None, typer.Option(help="Least probability, relative to the most probable token.")
+    ] = None,
     seed: Seed = None,
     stop: Annotated[
         list[str] | None, typer.Option(help="Text that ends the generation; may be repeated.")
@@ -131,6 +143,7 @@ def generate(
         weights=weights,  # type: ignore[arg-type]
         engine=engine,
     ) as model:
+        sampling = with_defaults(model, sampling)
         answers = model.knows_conversations if chat is None else chat
         message = [{"role": "user", "content": text}]
         if json:

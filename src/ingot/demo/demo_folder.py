@@ -16,7 +16,8 @@ from ingot.artifact import open_ingot
 from ingot.errors import ArtifactError, UsageError, from_validation
 from ingot.files import write_atomic
 from ingot.folder_lock import LOCK, folder_locked
-from ingot.training.run_folder.run import RECIPE, RECORD, TOKENIZER, Run, edited_recipe
+from ingot.model.tokenizer_files import TOKENIZER
+from ingot.training.run_folder.run import RECIPE, RECORD, Run, edited_recipe
 
 _MARKER = "demo.json"
 _KEPT = frozenset({_MARKER, LOCK})

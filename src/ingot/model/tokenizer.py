@@ -30,7 +30,7 @@ MAX_FILE_BYTES = 64 << 20
 
 _BYTES_PER_TOKEN, _VALUES_PER_TOKEN = 1024, 16  # several times those of published tokenizers
 _LEAST_BYTES, _LEAST_VALUES = 1 << 20, 100_000  # what a small vocabulary may have all the same
-_MOST_TOKENS = 1 << 19
+MOST_TOKENS = 1 << 19
 
 
 class Tokenizer:
@@ -97,7 +97,7 @@ class Tokenizer:
         special: SpecialTokens | None = None,
         *,
         where: object = "tokenizer.json",
-        max_tokens: int = _MOST_TOKENS,
+        max_tokens: int = MOST_TOKENS,
         rows: int | None = None,
         chat_templates: Mapping[str, str] = MappingProxyType({}),
     ) -> Tokenizer:
@@ -163,8 +163,21 @@ class Tokenizer:
         """Return the ``tokenizer.json`` for texts that continue others; empty if it is the same."""
         return "" if self.layout.prefix == "none" else without_prefix(self.to_json())
 
-    def hf_config(self, context: int) -> str:
-        """Return the ``tokenizer_config.json`` that belongs to it."""
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is as Ingot trains them: ``tokenizer.json`` alone says all of it."""
+        return (
+            self.special_names == SpecialTokens().names
+            and self.stop_ids == {self.eos_id}
+            and not self.chat_templates
+        )
+
+    def hf_config(self, context: int | None = None) -> str:
+        """Return the ``tokenizer_config.json`` that belongs to it.
+
+        Args:
+            context: Tokens that its model can take at once, where there is a model.
+        """
         names = {"bos_token": None, "unk_token": None, **self.special_names}
         own = {name: text for name, text in names.items() if name not in NAMES}
         config: dict[str, Any] = {
@@ -173,7 +186,7 @@ class Tokenizer:
             **({"extra_special_tokens": own} if own else {}),
             "add_bos_token": bool(self.prefix),
             "clean_up_tokenization_spaces": False,
-            "model_max_length": context,
+            **({} if context is None else {"model_max_length": context}),
         }
         if self.chat_templates:
             config["chat_template"] = (
@@ -224,8 +237,20 @@ class Tokenizer:
         size = len(text.encode("utf-8", "surrogatepass").translate(None, self._lost))
         return -(-size // (shrink * max(1, self.longest_token)))
 
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Encode many texts on all cores; raises as ``encode``."""
+    def encode_batch(
+        self, texts: Sequence[str], *, continues: Sequence[bool] | None = None
+    ) -> list[list[int]]:
+        """Encode many texts on all cores; raises as ``encode``.
+
+        Args:
+            texts: The texts.
+            continues: For each whether it continues other text; None: none does.
+        """
+        if self.layout.prefix != "none" and continues is not None and any(continues):
+            return [
+                self.encode(text, continues=each)
+                for text, each in zip(texts, continues, strict=True)
+            ]
         try:
             batch = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
         except BaseException as error:
@@ -241,6 +266,14 @@ class Tokenizer:
         parts = [self.table[token_id] for token_id in ids]
         TextStart(self.layout).trim(parts)
         return b"".join(parts).decode("utf-8", errors="replace")
+
+    def unknown(self, ids: Sequence[int]) -> int | None:
+        """Return one of the ids, none below 0, that no token has; None if each has one."""
+        if ids and (highest := max(ids)) >= len(self.table):
+            return highest
+        if self.holes and (found := set(self.holes).intersection(ids)):
+            return min(found)
+        return None
 
     def begins_text(self, before: Sequence[int]) -> bool:
         """Return whether a text begins after these tokens, so that it has a space in front.

@@ -9,7 +9,7 @@ from typing import Any
 from ingot.errors import ArtifactError
 from ingot.model.generation_config import GENERATION_CONFIG
 from ingot.model.special_tokens import NAMES, SpecialTokens
-from ingot.model.tokenizer import Tokenizer
+from ingot.model.tokenizer import MOST_TOKENS, Tokenizer
 from ingot.strict_json import parse_object
 
 TOKENIZER = "tokenizer.json"
@@ -38,7 +38,9 @@ _UNSUPPORTED = ("add_eos_token", "do_lower_case")
 _SPARE = 1 << 10  # added tokens that the model may have no row for
 
 
-def read_tokenizer(files: Mapping[str, bytes], *, rows: int, where: Path | str = "") -> Tokenizer:
+def read_tokenizer(
+    files: Mapping[str, bytes], *, rows: int | None = None, where: Path | str = ""
+) -> Tokenizer:
     """Return the tokenizer of a model with its special tokens, stop tokens and chat templates.
 
     The end of a document is ``eos_token`` of ``tokenizer_config.json``, else of
@@ -49,7 +51,7 @@ def read_tokenizer(files: Mapping[str, bytes], *, rows: int, where: Path | str =
 
     Args:
         files: Contents by name, of those in ``FILES`` that exist; others are not looked at.
-        rows: Rows of the model's embedding table.
+        rows: Rows of the model's embedding table; None where there is no model.
         where: The folder, for errors.
 
     Raises:
@@ -74,11 +76,11 @@ def read_tokenizer(files: Mapping[str, bytes], *, rows: int, where: Path | str =
         text,
         special,
         where=root / TOKENIZER,
-        max_tokens=rows + _SPARE,
+        max_tokens=MOST_TOKENS if rows is None else rows + _SPARE,
         rows=rows,
         chat_templates=_templates(files, config, root),
     )
-    if tokenizer.vocab_size > rows:
+    if rows is not None and tokenizer.vocab_size > rows:
         raise ArtifactError(
             f"has {tokenizer.vocab_size} tokens, the model only {rows}", where=root / TOKENIZER
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -40,6 +40,10 @@ class ServerConfig(BaseModel):
     """Origins of other web pages that may call the API."""
     api_keys: Path | None = None
     """TOML file of accepted API keys, made with ``ingot new-key``; unset requires no key."""
+    generation_config: Literal["auto", "none"] = "auto"
+    """Where a request does not say how to sample: "auto" follows the model's own defaults, those
+    of its ``generation_config.json`` (temperature, top_p, top_k, min_p, typical_p and
+    repetition_penalty); "none" ignores them."""
     model_name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """Name of the first model in the API; unset uses the name of the ingot's folder."""
 

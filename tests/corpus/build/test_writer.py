@@ -75,7 +75,8 @@ def test_a_long_document_is_tokenized_in_pieces_and_stays_one_document(
 def test_an_error_in_the_thread_comes_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer = Tokenizer.train(["text"], 260)
 
-    def fail(_: object) -> None:
+    def fail(_: object, *, continues: object) -> None:
+        del continues
         raise MemoryError("too much")
 
     monkeypatch.setattr(tokenizer, "encode_batch", fail)

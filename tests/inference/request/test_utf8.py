@@ -27,10 +27,10 @@ class Bytes:
     """A tokenizer with these tokens."""
 
     def __init__(self, *tokens: bytes) -> None:
-        self.tokens, self.vocab_size = tokens, len(tokens)
+        self.table, self.vocab_size, self.holes = tokens, len(tokens), ()
 
     def token_bytes(self, token_id: int) -> bytes:
-        return self.tokens[token_id]
+        return self.table[token_id]
 
 
 def follow(tables: Utf8Tables, ids: list[int], state: int = START) -> int:

@@ -24,11 +24,12 @@ from ingot.corpus.reading.inputs import Input, list_input_files, resolve_inputs
 from ingot.corpus.reading.listing import list_files
 from ingot.corpus.reading.report import ReadReport
 from ingot.corpus.reading.selection import Selection
-from ingot.corpus.store.corpus import Corpus, open_corpus
+from ingot.corpus.store.corpus import Corpus, open_corpus, read_stored_tokenizer
 from ingot.corpus.store.manifest import (
     FORMAT_VERSION,
     MANIFEST,
     TOKENIZER,
+    TOKENIZER_CONFIG,
     BaselineRecord,
     CorpusManifest,
     SideRecord,
@@ -199,7 +200,7 @@ def _make(
 ) -> CorpusManifest:
     """Run both passes and return the manifest of their result."""
     first = run_first_pass(work, sampling=tokenizer is None)
-    stored = _stored_tokenizer(work, first, tokenizer)
+    stored, tokenizer_sha256 = _stored_tokenizer(work, first, tokenizer)
     (train, train_totals), (validation, validation_totals) = run_second_pass(work, stored, first)
     _check_unchanged(work)
     sources = source_records(
@@ -208,7 +209,6 @@ def _make(
         _in_order(train_totals, len(weights)),
         _in_order(validation_totals, len(weights)),
     )
-    tokenizer_sha256 = hashlib.sha256((work.staging.result / TOKENIZER).read_bytes()).hexdigest()
     manifest = CorpusManifest(
         digest=content_digest(tokenizer_sha256, stored.vocab_size, train, validation, sources),
         vocab_size=stored.vocab_size,
@@ -241,16 +241,20 @@ def _check_unchanged(work: Work) -> None:
             raise changed(work)
 
 
-def _stored_tokenizer(work: Work, first: FirstPassResult, given: Tokenizer | None) -> Tokenizer:
-    """Train the tokenizer unless it is given, store it, and return the stored one."""
+def _stored_tokenizer(
+    work: Work, first: FirstPassResult, given: Tokenizer | None
+) -> tuple[Tokenizer, str]:
+    """Train the tokenizer unless it is given, store it; return the stored one and its digest."""
     path = work.staging.result / TOKENIZER
     if not work.state.get("tokenizer"):
         tokenizer = given or _train_tokenizer(work, first)
         write_atomic(path, tokenizer.to_json().encode())
+        if not tokenizer.is_plain:
+            write_atomic(work.staging.result / TOKENIZER_CONFIG, tokenizer.hf_config().encode())
         work.state.put("tokenizer", True)
         work.state.commit()
         work.staging.keep_as("first pass and tokenizer")
-    return Tokenizer.from_file(path)
+    return read_stored_tokenizer(work.staging.result)
 
 
 def _train_tokenizer(work: Work, first: FirstPassResult) -> Tokenizer:

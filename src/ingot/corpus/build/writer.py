@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -33,11 +33,14 @@ class _Chunk(NamedTuple):
     text: str
     size: int
     source: int
+    first: bool
     last: bool
 
 
 class SplitWriter:
     """One side's stream of tokens: an end-of-text token, then each document followed by one.
+
+    Documents of a model whose texts begin with a token of their own begin with it here too.
 
     Each source begins a new shard and a stream of its own.
 
@@ -46,6 +49,7 @@ class SplitWriter:
         side: Begins their names.
         vocab_size: All ids are below it.
         eos_id: The end-of-text token.
+        prefix: Tokens that begin each document.
         shard_tokens: Tokens in a full shard.
         resume: What ``sync`` of a writer that was killed returned.
     """
@@ -57,6 +61,7 @@ class SplitWriter:
         *,
         vocab_size: int,
         eos_id: int,
+        prefix: Sequence[int] = (),
         shard_tokens: int = SHARD_TOKENS,
         resume: Mapping[str, Any] | None = None,
     ) -> None:
@@ -64,6 +69,7 @@ class SplitWriter:
         self._side = side
         self._vocab_size = vocab_size
         self._eos_id = eos_id
+        self._prefix = list(prefix)
         self._shard_tokens = shard_tokens
         self._shards: list[ShardRecord] = []
         self._writer: ShardWriter | None = None
@@ -73,14 +79,23 @@ class SplitWriter:
         if resume:
             self._resume(resume)
 
-    def add(self, ids: list[int], size: int, source: int = 0, *, last: bool = True) -> None:
+    def add(
+        self,
+        ids: list[int],
+        size: int,
+        source: int = 0,
+        *,
+        first: bool = True,
+        last: bool = True,
+    ) -> None:
         """Add a document's tokens, or some of them.
 
         Args:
             ids: The tokens.
             size: Length of the document in UTF-8; ignored before its last tokens.
             source: Where it comes from.
-            last: Whether the document ends with these tokens.
+            first: Whether the document begins with these tokens.
+            last: Whether it ends with them.
         """
         if source != self._source:
             self.flush()
@@ -88,6 +103,8 @@ class SplitWriter:
             self._source = source
             self._totals[source] = [0, 0, 0]
             self._pending.append(self._eos_id)
+        if first:
+            self._pending.fromlist(self._prefix)
         self._pending.fromlist(ids)
         if last:
             self._pending.append(self._eos_id)
@@ -206,15 +223,16 @@ class CorpusWriter:
                 side,
                 vocab_size=tokenizer.vocab_size,
                 eos_id=tokenizer.eos_id,
+                prefix=tokenizer.prefix,
                 resume=resume[side] if resume else None,
             )
 
     def add(self, side: Side, text: str, size: int, source: int = 0) -> None:
         """Add one document; ``size`` is its length in UTF-8."""
         *begun, last = text_pieces(text, _PIECE_CHARACTERS)
-        for piece in begun:
-            self._add_piece(_Chunk(side, piece, len(piece), source, last=False))
-        self._add_piece(_Chunk(side, last, size, source, last=True))
+        for at, piece in enumerate(begun):
+            self._add_piece(_Chunk(side, piece, len(piece), source, first=at == 0, last=False))
+        self._add_piece(_Chunk(side, last, size, source, first=not begun, last=True))
 
     def sync(self) -> dict[str, Any]:
         """Write what is pending durably; return the state to resume from, as JSON values."""
@@ -241,7 +259,9 @@ class CorpusWriter:
         self._write_done()
         pieces, self._pending, self._pending_bytes = self._pending, [], 0
         encoded = self._thread.submit(
-            self._tokenizer.encode_batch, [piece.text for piece in pieces]
+            self._tokenizer.encode_batch,
+            [piece.text for piece in pieces],
+            continues=[not piece.first for piece in pieces],
         )
         self._encoding = pieces, encoded
 
@@ -250,7 +270,9 @@ class CorpusWriter:
             return
         pieces, encoded = self._encoding
         for piece, ids in zip(pieces, encoded.result(), strict=True):
-            self._sides[piece.side].add(ids, piece.size, piece.source, last=piece.last)
+            self._sides[piece.side].add(
+                ids, piece.size, piece.source, first=piece.first, last=piece.last
+            )
         self._encoding = None
         for writer in self._sides.values():
             writer.flush()

@@ -11,6 +11,7 @@ from pathlib import Path
 from ingot.corpus.store.manifest import (
     MANIFEST,
     TOKENIZER,
+    TOKENIZER_CONFIG,
     CorpusManifest,
     ShardRecord,
     SplitRecord,
@@ -19,6 +20,7 @@ from ingot.corpus.store.shards import REBUILD, Part, Shard, TokenStore
 from ingot.errors import ArtifactError, CorpusError
 from ingot.files import read_regular
 from ingot.model.tokenizer import Tokenizer
+from ingot.model.tokenizer_files import read_tokenizer
 
 _MAX_TOKENIZER_BYTES = 1 << 28
 
@@ -45,7 +47,7 @@ def open_corpus(path: Path, *, verify: bool = False) -> Corpus:
         CorpusError: a file is missing, truncated, damaged or of another version; it is named.
     """
     manifest = CorpusManifest.read(path / MANIFEST)
-    tokenizer = _open_tokenizer(path / TOKENIZER, manifest)
+    tokenizer = _open_tokenizer(path, manifest)
     train = _open_split(path, manifest.train, manifest.vocab_size, _parts(manifest))
     validation = _open_split(path, manifest.validation, manifest.vocab_size)
     if verify:
@@ -54,18 +56,39 @@ def open_corpus(path: Path, *, verify: bool = False) -> Corpus:
     return Corpus(path, manifest, tokenizer, train, validation)
 
 
-def _open_tokenizer(path: Path, manifest: CorpusManifest) -> Tokenizer:
-    data = read_regular(path, CorpusError, max_bytes=_MAX_TOKENIZER_BYTES, fix=REBUILD)
-    if hashlib.sha256(data).hexdigest() != manifest.tokenizer_sha256:
-        raise CorpusError("does not match its checksum", where=path, fix=REBUILD)
+def read_stored_tokenizer(folder: Path) -> tuple[Tokenizer, str]:
+    """Return the tokenizer in a corpus's folder, and the SHA-256 of its files.
+
+    One that Ingot did not train has a ``tokenizer_config.json`` too, for its special tokens.
+
+    Raises:
+        CorpusError: a file is missing or damaged.
+    """
+    names = [TOKENIZER, *([TOKENIZER_CONFIG] if (folder / TOKENIZER_CONFIG).exists() else [])]
+    files = {
+        name: read_regular(folder / name, CorpusError, max_bytes=_MAX_TOKENIZER_BYTES, fix=REBUILD)
+        for name in names
+    }
+    digest = hashlib.sha256(b"".join(files.values())).hexdigest()
     try:
-        tokenizer = Tokenizer.from_json(data.decode(), where=path)
+        if len(files) > 1:
+            return read_tokenizer(files, where=folder), digest
+        text = files[TOKENIZER].decode()
+        return Tokenizer.from_json(text, where=folder / TOKENIZER), digest
     except (ArtifactError, UnicodeDecodeError) as error:
-        raise CorpusError(f"is not a tokenizer ({error})", where=path, fix=REBUILD) from error
+        raise CorpusError(
+            f"is not a tokenizer ({error})", where=folder / TOKENIZER, fix=REBUILD
+        ) from error
+
+
+def _open_tokenizer(folder: Path, manifest: CorpusManifest) -> Tokenizer:
+    tokenizer, digest = read_stored_tokenizer(folder)
+    if digest != manifest.tokenizer_sha256:
+        raise CorpusError("does not match its checksum", where=folder / TOKENIZER, fix=REBUILD)
     if tokenizer.vocab_size != manifest.vocab_size:
         raise CorpusError(
             f"has {tokenizer.vocab_size} tokens, {MANIFEST} says {manifest.vocab_size}",
-            where=path,
+            where=folder / TOKENIZER,
             fix=REBUILD,
         )
     return tokenizer

@@ -18,6 +18,7 @@ from ingot.files import read_regular
 
 MANIFEST = "corpus.json"
 TOKENIZER = "tokenizer.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
 FORMAT_VERSION: Literal[2] = 2
 
 _MAX_BYTES = 16 << 20

@@ -81,7 +81,7 @@ class SequenceOutput:
         self._keeps_stop = params.include_stop_str_in_output
         self.rules: TokenRules | None = None
         if utf8 is not None and not sequence.pooling:
-            self.rules = TokenRules(sequence, utf8, tokenizer.vocab_size, self._ends)
+            self.rules = TokenRules(sequence, utf8, self._ends)
         self._text = Detokenizer(
             tokenizer,
             params.stop,

@@ -28,7 +28,6 @@ class TokenRules:
     Args:
         sequence: The prompt, the parameters and the words that are not allowed.
         tables: UTF-8 over the tokenizer's tokens.
-        vocabulary: Number of tokens.
         ends: Tokens that end the answer.
     """
 
@@ -46,9 +45,7 @@ class TokenRules:
         "retry",
     )
 
-    def __init__(
-        self, sequence: Sequence, tables: Utf8Tables, vocabulary: int, ends: Iterable[int]
-    ) -> None:
+    def __init__(self, sequence: Sequence, tables: Utf8Tables, ends: Iterable[int]) -> None:
         params = sequence.params
         self._tables = tables
         self._after = tables.states_after
@@ -61,7 +58,7 @@ class TokenRules:
         self._bad_words = sequence.bad_words
         self._tokens: list[int] = []
         """Tokens of the answer, kept where words are forbidden."""
-        self._base = _base(params.allowed_token_ids, self._bad_words, vocabulary)
+        self._base = _base(params.allowed_token_ids, self._bad_words, tables.everything)
         self._is_plain = self._base is None and not self._bad_words and not self._min_tokens
         """Whether UTF-8 is the only rule, from the first token to the last."""
         self.retry = False
@@ -169,17 +166,16 @@ class TokenRules:
 
 
 def _base(
-    allowed: tuple[int, ...] | None, bad_words: Iterable[tuple[int, ...]], vocabulary: int
+    allowed: tuple[int, ...] | None, bad_words: Iterable[tuple[int, ...]], everything: _Mask
 ) -> _Mask | None:
     """Return the tokens that are always allowed, without bad words of one token; None for all."""
     single = [word[0] for word in bad_words if len(word) == 1]
     if allowed is None and not single:
         return None
-    bits = np.zeros(-(-vocabulary // 32) * 32, np.bool_)
     if allowed is None:
-        bits[:vocabulary] = True
-    else:
-        bits[list(allowed)] = True
+        return _without(everything, single)
+    bits = np.zeros(everything.size * 32, np.bool_)
+    bits[list(allowed)] = True
     bits[single] = False
     return np.packbits(bits, bitorder="little").view(np.uint32)
 

@@ -71,8 +71,10 @@ class Utf8Tables:
         """The state after each token, for each state; bytes, because arrays are slower to read."""
         self.masks = [_packed(row != INVALID) for row in table]
         """For each state the tokens that may follow: bit ``i % 32`` of word ``i // 32``."""
-        self.everything = _packed(np.ones(tokenizer.vocab_size, np.bool_))
-        """The mask of all tokens."""
+        exists = np.ones(tokenizer.vocab_size, np.bool_)
+        exists[list(tokenizer.holes)] = False
+        self.everything = _packed(exists)
+        """The mask of all tokens; ids that no token has are in no mask."""
         self._bytes = tokenizer.token_bytes
 
     def after(self, state: int, token_id: int) -> int:
@@ -101,8 +103,10 @@ def _transitions(tokenizer: Tokenizer) -> NDArray[np.uint8]:
     table = np.full((_STATES, size), INVALID, np.uint8)
     broken: list[int] = []
     whole: list[int] = []
-    for token_id in range(size):
-        text = tokenizer.token_bytes(token_id)
+    holes = frozenset(tokenizer.holes)  # these may never follow
+    for token_id, text in enumerate(tokenizer.table):
+        if token_id in holes:
+            continue
         # Nearly all tokens are whole characters; the few others are followed byte by byte.
         (whole if text.isascii() or _is_utf8(text) else broken).append(token_id)
     table[START, whole] = START

@@ -109,7 +109,7 @@ def measure_phases(run_path: Path, model: Model, *, requests: int = 32) -> Phase
     context = config.max_position_embeddings
     training_speeds = tuple(_training_speed(bench, batch, context) for batch in _BATCHES)
     mapped = memory_digest(model.ingot)
-    start = [model.ingot.tokenizer.eos_id]
+    start = [model.ingot.tokenizer.start_id]
     answer_tokens = min(_MOST_ANSWER_TOKENS, context - 1)
     inference_speeds = tuple(_inference_speed(model, batch, answer_tokens) for batch in _BATCHES)
     answer_seconds = statistics.median(
@@ -147,7 +147,7 @@ def _training_speed(bench: TrainingBench, batch: int, context: int) -> Speed:
 
 def _inference_speed(model: Model, batch: int, tokens: int) -> Speed:
     """Time decoding: the first token, which needs the prompt read, is left out."""
-    start = [model.ingot.tokenizer.eos_id]
+    start = [model.ingot.tokenizer.start_id]
     timings = [time_answers(model, [start] * batch, tokens=tokens) for _ in range(_TRIALS)]
     seconds = statistics.median(
         (timing.seconds - timing.first_token_seconds) / max(tokens - 1, 1) for timing in timings

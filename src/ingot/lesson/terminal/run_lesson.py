@@ -86,7 +86,7 @@ def _sections(display: Display, content: Content, folder: Path, updates: int) ->
         measured, parameters = section(
             "system-design", lambda: model_sections.switches(display, folder, model)
         )
-        start = [model.ingot.tokenizer.eos_id]
+        start = [model.ingot.tokenizer.start_id]
         load = time_answers(model, [start] * _LOAD_USERS, tokens=_LOAD_TOKENS)
     return Record(
         machine=machine,

@@ -269,11 +269,11 @@ class PromptEncoder:
         if not ids:
             advice = f"give the token id {self._tokenizer.start_id} to start a new text"
             raise ApiError(400, f"{name} is empty; {advice}", param=field, code="empty_prompt")
-        vocabulary = self._tokenizer.vocab_size
-        if (highest := max(ids)) >= vocabulary:
+        if (unknown := self._tokenizer.unknown(ids)) is not None:
+            vocabulary = self._tokenizer.vocab_size
             raise ApiError(
                 400,
-                f"{name}: token id {highest} is not one of the model's {vocabulary} tokens",
+                f"{name}: token id {unknown} is not one of the model's {vocabulary} tokens",
                 param=field,
                 code="invalid_value",
             )

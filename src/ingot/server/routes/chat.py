@@ -24,6 +24,7 @@ from ingot.server.routes.generation import (
     GenerationRequest,
     GenerationResponse,
     UsageCounter,
+    sampling_defaults,
     server_sent_event,
 )
 from ingot.server.routes.logprobs import LogprobsWriter, PromptLogprobsWriter
@@ -67,6 +68,7 @@ def add_chat(router: Router, service: Service) -> None:
         candidates = [
             request.sampling(
                 choice,
+                sampling_defaults(model, service),
                 max_tokens=min(request.most_tokens or space, space),
                 logprobs=request.logprobs_wanted,
                 # All answers have the same prompt, which is scored once.

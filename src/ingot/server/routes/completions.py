@@ -21,6 +21,7 @@ from ingot.server.routes.generation import (
     GenerationRequest,
     GenerationResponse,
     UsageCounter,
+    sampling_defaults,
     server_sent_event,
 )
 from ingot.server.routes.logprobs import LogprobsWriter, PromptLogprobsWriter
@@ -57,7 +58,7 @@ def add_completions(router: Router, service: Service) -> None:
             model=model,
             prompts=prompts,
             candidates=[
-                request.sampling_params(choice, grammar)
+                request.sampling_params(choice, sampling_defaults(model, service), grammar)
                 for choice in range(request.candidates_per_prompt)
             ],
             options=request_options(context, service.config, request.end_user, request),

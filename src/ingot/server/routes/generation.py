@@ -45,6 +45,13 @@ _STREAM_HEADERS = {
 }
 
 
+def sampling_defaults(model: ServedModel, service: Service) -> dict[str, float]:
+    """Return the sampling parameters of a model for requests that do not give their own."""
+    if service.config.generation_config == "none":
+        return {}
+    return model.ingot.generation.sampling()
+
+
 @dataclass(frozen=True)
 class GenerationRequest:
     """Work for the engine: the prompts of one request, and how to answer them."""

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import orjson
 
-from ingot.inference import OutputDelta
+from ingot.inference import OutputDelta, SamplingParams
 from ingot.server.engine.model_registry import ServedModel
 from ingot.server.engine.tool_reader import (
     CallArguments,
@@ -58,6 +58,7 @@ class ResponsesWriter:
         self,
         request: ResponsesRequest,
         model: ServedModel,
+        params: SamplingParams,
         *,
         reads_tools: bool,
         keep: Callable[[ResponseBody, bytes], None] | None,
@@ -73,7 +74,7 @@ class ResponsesWriter:
         self._open_call: _OpenCall
         self._events = 0
         self._cut = False
-        self._begun = _begun(request, model, stored=keep is not None)
+        self._begun = _begun(request, model, params, stored=keep is not None)
 
     def collect(self, index: int, delta: OutputDelta) -> None:
         """Take log-probabilities, if they are asked for."""
@@ -258,7 +259,9 @@ class _OpenCall:
         return AnswerCall(self.id, self._begun.id, self._begun.name, arguments, status)
 
 
-def _begun(request: ResponsesRequest, model: ServedModel, *, stored: bool) -> ResponseBody:
+def _begun(
+    request: ResponsesRequest, model: ServedModel, params: SamplingParams, *, stored: bool
+) -> ResponseBody:
     """Return the response before its first token, with the request's settings."""
     text = request.text.model_dump(by_alias=True, exclude_none=True) if request.text else {}
     choice = request.tool_choice
@@ -284,11 +287,11 @@ def _begun(request: ResponsesRequest, model: ServedModel, *, stored: bool) -> Re
         reasoning=request.reasoning.model_dump() if request.reasoning else {},
         safety_identifier=request.safety_identifier,
         store=stored,
-        temperature=request.temperature,
+        temperature=params.temperature,
         text={"format": {"type": "text"}} | text,
         tool_choice=(choice or "auto") if isinstance(choice, str | None) else choice.model_dump(),
         tools=[tool.model_dump(exclude_unset=True) for tool in request.tools or ()],
         top_logprobs=request.top_logprobs or 0,
-        top_p=request.top_p,
+        top_p=params.top_p,
         user=request.user,
     )

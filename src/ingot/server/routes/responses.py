@@ -14,7 +14,11 @@ from ingot.server.engine.response_store import StoredResponse
 from ingot.server.engine.service import Service
 from ingot.server.http.errors import ApiError
 from ingot.server.http.router import STREAMED, Router
-from ingot.server.routes.generation import GenerationRequest, GenerationResponse
+from ingot.server.routes.generation import (
+    GenerationRequest,
+    GenerationResponse,
+    sampling_defaults,
+)
 from ingot.server.routes.health import json_response
 from ingot.server.routes.request_body import open_request, request_options
 from ingot.server.routes.response_events import ResponsesWriter
@@ -49,6 +53,7 @@ def add_responses(router: Router, service: Service) -> None:
         space = model.loop.max_context - len(prompt)
         params = request.sampling(
             0,
+            sampling_defaults(model, service),
             max_tokens=min(request.max_output_tokens or space, space),
             logprobs=request.logprobs_wanted,
             grammar=grammar,
@@ -58,6 +63,7 @@ def add_responses(router: Router, service: Service) -> None:
         writer = ResponsesWriter(
             request,
             model,
+            params,
             reads_tools=bool(conversation.tools),
             keep=_keeper(request, service, context, items),
         )

@@ -86,10 +86,10 @@ def add_tokens(router: Router, service: Service) -> None:
         request = await read_request(http_request, DetokenizeRequest, service)
         model = use_model(service, context_of(http_request), request.model)
         tokenizer = model.ingot.tokenizer
-        if request.tokens and (highest := max(request.tokens)) >= tokenizer.vocab_size:
+        if (unknown := tokenizer.unknown(request.tokens)) is not None:
             raise ApiError(
                 400,
-                f"tokens: {highest} is not one of the model's {tokenizer.vocab_size} tokens",
+                f"tokens: {unknown} is not one of the model's {tokenizer.vocab_size} tokens",
                 param="tokens",
                 code="invalid_value",
             )

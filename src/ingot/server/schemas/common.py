@@ -168,7 +168,11 @@ class StructuredOutputs(Strict):
 
 
 class SamplingFields(Strict):
-    """How tokens are chosen; the same for every route that generates."""
+    """How tokens are chosen; the same for every route that generates.
+
+    Where one is left out or null, the model's own default applies, if it has one
+    (``generation_config`` of the server's settings), else the one given here.
+    """
 
     temperature: Temperature | None = 1.0
     top_p: ProbabilityMass | None = 1.0
@@ -208,7 +212,9 @@ class SamplingFields(Strict):
     )
     """Words that may not be generated."""
 
-    def sampling(self, choice: int, **further: Any) -> SamplingParams:
+    def sampling(
+        self, choice: int, defaults: Mapping[str, float], **further: Any
+    ) -> SamplingParams:
         """Return how choice number ``choice`` of a prompt is sampled.
 
         The first choice uses the request's seed itself, so that it equals the
@@ -216,17 +222,18 @@ class SamplingFields(Strict):
 
         Args:
             choice: Number of the choice, from 0.
+            defaults: The model's own values for fields that the request leaves out.
             further: Fields of ``SamplingParams`` that are the route's own.
 
         Raises:
             ApiError: 400 for fields that are valid alone but not together.
         """
-        given: dict[str, Any] = self.model_dump(include=_NUMBERS, exclude_none=True)
+        given = self.model_dump(include=_NUMBERS, exclude_none=True, exclude_unset=True)
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
         allowed = self.allowed_token_ids
         try:
             return SamplingParams(
-                **given,
+                **{**defaults, **given},
                 **further,
                 seed=None if self.seed is None else (self.seed + choice) % 2**64,
                 stop=stop,

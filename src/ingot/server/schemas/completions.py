@@ -6,6 +6,7 @@ Source: https://platform.openai.com/docs/api-reference/completions
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -60,11 +61,14 @@ class CompletionRequest(GenerationFields, ServiceFields):
         """Whether the answer holds the prompt's log-probabilities."""
         return bool(self.echo) and self.logprobs is not None
 
-    def sampling_params(self, choice: int, grammar: Grammar | None = None) -> SamplingParams:
-        """Return how choice number ``choice`` of a prompt is sampled."""
+    def sampling_params(
+        self, choice: int, defaults: Mapping[str, float], grammar: Grammar | None = None
+    ) -> SamplingParams:
+        """Return how choice number ``choice`` of a prompt is sampled; as ``sampling``."""
         ranked = self.candidates_per_prompt > self.choices_per_prompt
         return self.sampling(
             choice,
+            defaults,
             max_tokens=16 if self.max_tokens is None else self.max_tokens,
             logprobs=0 if ranked and self.logprobs is None else self.logprobs,
             prompt_logprobs=self.logprobs if self.scores_prompt else self.prompt_logprobs,

@@ -191,7 +191,8 @@ def _with_one_beginning(record: Record, whole: list[Messages]) -> list[Messages]
 
 def _continuation(prompt: str, answer: str, tokenizer: Tokenizer) -> ScoredTokens:
     """Encode a plain text and its continuation, which ends the text."""
-    before, after = tokenizer.encode(prompt), [*tokenizer.encode(answer), tokenizer.eos_id]
+    before = [*tokenizer.prefix, *tokenizer.encode(prompt)]
+    after = [*tokenizer.encode(answer, continues=True), tokenizer.eos_id]
     ids = np.array(before + after, np.int32)
     return ScoredTokens(ids, np.arange(len(ids)) >= len(before))
 

@@ -162,8 +162,9 @@ def _question(record: Record) -> Question:
 
 def _encode(question: Question, choice: str, tokenizer: Tokenizer) -> ScoredTokens:
     """Begin a document with the question and one choice, each encoded by itself."""
-    before, after = tokenizer.encode(question.prompt), tokenizer.encode(choice)
-    ids = np.array([tokenizer.eos_id, *before, *after], np.int32)
+    before = tokenizer.encode(question.prompt)
+    after = tokenizer.encode(choice, continues=True)
+    ids = np.array([tokenizer.start_id, *before, *after], np.int32)
     return ScoredTokens(ids, np.arange(len(ids)) > len(before))
 
 

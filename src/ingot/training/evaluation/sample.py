@@ -35,15 +35,17 @@ def sample(
     """
     device = model.head_weight.device
     window = min(_WINDOW, model.config.max_position_embeddings)
-    ids = [tokenizer.eos_id, *prompt]
+    begun = tuple(prompt[:1]) == tokenizer.prefix  # as a chat template begins it
+    ids = [*prompt] if prompt and tokenizer.prefix and begun else [tokenizer.start_id, *prompt]
     start = len(ids)
     generator = torch.Generator().manual_seed(seed)
     for _ in range(tokens):
         with precision.autocast():
             hidden = model(torch.tensor([ids[-window:]], device=device))
             scores = model.logits(hidden[0, -1]).float().cpu()
+        scores[list(tokenizer.holes)] = -torch.inf
         chosen = torch.multinomial((scores / _TEMPERATURE).softmax(-1), 1, generator=generator)
         ids.append(int(chosen))
-        if ids[-1] == tokenizer.eos_id or stop():
+        if ids[-1] in tokenizer.stop_ids or stop():
             break
     return tokenizer.decode(ids[start:])

@@ -93,7 +93,7 @@ def read_tokens(tokenizer: Tokenizer, texts: Sequence[Path]) -> tuple[Tokens, in
     ids, size = [tokenizer.eos_id], 0
     report = ReadReport()
     for document in iter_documents(texts, report):
-        ids += [*tokenizer.encode(document.text), tokenizer.eos_id]
+        ids += [*tokenizer.prefix, *tokenizer.encode(document.text), tokenizer.eos_id]
         size += len(document.text.encode())
     if not size:
         left_out = report.summary()

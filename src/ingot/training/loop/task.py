@@ -14,7 +14,7 @@ import torch
 from ingot.corpus import Sampler, TokenStore
 from ingot.errors import RecipeError
 from ingot.model import Tokenizer
-from ingot.model.chat import ChatTemplate
+from ingot.model.chat import ChatTemplate, template_for
 from ingot.model.transformer import Transformer
 from ingot.training.compute.precision import Precision
 from ingot.training.data.batch import Batch
@@ -124,7 +124,7 @@ def _text(run: PretrainingRun, precision: Precision) -> Task:
 def _examples(run: FineTuningRun, precision: Precision) -> Task:
     recipe, tokenizer = run.recipe, run.tokenizer
     context = recipe.batch.context
-    with ChatTemplate() as template:
+    with ChatTemplate(template_for(tokenizer)) as template:
         read = read_examples(
             run.open_data(), tokenizer, template, context=context, too_long=recipe.task.too_long
         )
@@ -162,7 +162,7 @@ def _examples(run: FineTuningRun, precision: Precision) -> Task:
 
 def _pairs(run: FineTuningRun, model: Transformer, precision: Precision) -> Task:
     recipe, tokenizer = run.recipe, run.tokenizer
-    with ChatTemplate() as template:
+    with ChatTemplate(template_for(tokenizer)) as template:
         read = read_pairs(
             run.open_data(),
             tokenizer,

@@ -18,13 +18,19 @@ from ingot.corpus import Corpus, open_corpus
 from ingot.errors import ArtifactError, TrainingError, from_validation
 from ingot.files import read_regular, write_atomic
 from ingot.model import ModelConfig, Tokenizer
+from ingot.model.generation_config import (
+    GENERATION_CONFIG,
+    GenerationDefaults,
+    generation_config,
+)
+from ingot.model.tokenizer_files import TOKENIZER, TOKENIZER_CONFIG, read_tokenizer
 from ingot.training.config.recipe import Recipe, make_recipe, read_recipe
 from ingot.training.data.records import data_digest
 from ingot.training.run_folder import checkpoint
 
-RECIPE, RECORD, TOKENIZER = "recipe.toml", "run.json", "tokenizer.json"
+RECIPE, RECORD = "recipe.toml", "run.json"
 METRICS = "metrics.jsonl"
-_LARGEST_RECORD, _LARGEST_TOKENIZER = 4 << 20, 256 << 20  # bytes
+_LARGEST_RECORD, _LARGEST_TOKENIZER, _LARGEST_CONFIG = 4 << 20, 256 << 20, 4 << 20  # bytes
 
 PathText: TypeAlias = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
 
@@ -72,6 +78,8 @@ class Run:
     """The recipe that it follows."""
     tokenizer: Tokenizer
     record: RunRecord
+    generation: GenerationDefaults = GenerationDefaults()
+    """How the model that the run started from is sampled where a request does not say."""
 
     @property
     def model_config(self) -> ModelConfig:
@@ -155,8 +163,21 @@ def refuse_existing_run(path: Path) -> None:
         )
 
 
-def create_run(path: Path, recipe: Recipe, tokenizer: Tokenizer, record: AnyRecord) -> AnyRun:
+def create_run(
+    path: Path,
+    recipe: Recipe,
+    tokenizer: Tokenizer,
+    record: AnyRecord,
+    generation: GenerationDefaults | None = None,
+) -> AnyRun:
     """Make the folder of a new run.
+
+    Args:
+        path: The folder.
+        recipe: What it follows.
+        tokenizer: The model's, with its special tokens and chat templates.
+        record: What it learns from.
+        generation: How the model that it starts from is sampled where a request does not say.
 
     Raises:
         TrainingError: there is a run already.
@@ -165,6 +186,10 @@ def create_run(path: Path, recipe: Recipe, tokenizer: Tokenizer, record: AnyReco
     path.mkdir(parents=True, exist_ok=True)
     save_recipe(path, recipe)
     write_atomic(path / TOKENIZER, tokenizer.to_json().encode())
+    if not tokenizer.is_plain or generation is not None:
+        defaults = generation or GenerationDefaults()
+        write_atomic(path / TOKENIZER_CONFIG, tokenizer.hf_config().encode())
+        write_atomic(path / GENERATION_CONFIG, generation_config(defaults, tokenizer))
     # The record comes last, because a folder with one is taken for a run.
     kept = record.model_copy(update={"recipe": recipe.model_dump(mode="json")})
     write_atomic(path / RECORD, kept.model_dump_json(indent=1).encode())
@@ -191,12 +216,12 @@ def open_run(path: Path) -> AnyRun:
         raise from_validation(
             TrainingError, error, where=path / RECORD, what="is damaged", fix=fix
         ) from error
-    tokenizer = _read_tokenizer(path / TOKENIZER, fix)
+    tokenizer, generation = _read_tokenizer(path, fix)
     followed = checkpoint.followed_recipe(path)
     recipe = make_recipe(record.recipe if followed is None else followed, where=path / RECORD)
     if isinstance(record, PretrainingRecord):
-        return PretrainingRun(path, recipe, tokenizer, record)
-    return FineTuningRun(path, recipe, tokenizer, record)
+        return PretrainingRun(path, recipe, tokenizer, record, generation)
+    return FineTuningRun(path, recipe, tokenizer, record, generation)
 
 
 def open_pretraining_run(path: Path) -> PretrainingRun:
@@ -241,12 +266,24 @@ def changes(before: Recipe, now: Recipe) -> list[str]:
     ]
 
 
-def _read_tokenizer(path: Path, fix: str) -> Tokenizer:
-    data = read_regular(path, TrainingError, max_bytes=_LARGEST_TOKENIZER, fix=fix)
+def _read_tokenizer(folder: Path, fix: str) -> tuple[Tokenizer, GenerationDefaults]:
+    """Return a run's tokenizer, and how its model is sampled."""
+
+    def read(name: str, limit: int) -> bytes:
+        return read_regular(folder / name, TrainingError, max_bytes=limit, fix=fix)
+
+    data = read(TOKENIZER, _LARGEST_TOKENIZER)
+    if not (folder / TOKENIZER_CONFIG).exists():
+        try:
+            return Tokenizer.from_json(data.decode(), where=TOKENIZER), GenerationDefaults()
+        except (ArtifactError, UnicodeDecodeError) as error:
+            raise TrainingError("is damaged", where=folder / TOKENIZER, fix=fix) from error
+    configs = {name: read(name, _LARGEST_CONFIG) for name in (TOKENIZER_CONFIG, GENERATION_CONFIG)}
     try:
-        return Tokenizer.from_json(data.decode(), where=path)
-    except (ArtifactError, UnicodeDecodeError) as error:
-        raise TrainingError("is damaged", where=path, fix=fix) from error
+        tokenizer = read_tokenizer({TOKENIZER: data, **configs}, where=folder)
+        return tokenizer, GenerationDefaults.parse(configs[GENERATION_CONFIG], where=folder)
+    except ArtifactError as error:
+        raise TrainingError(f"is damaged ({error})", where=folder, fix=fix) from error
 
 
 def _not_a_run(path: Path) -> TrainingError:
