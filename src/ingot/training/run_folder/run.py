@@ -8,7 +8,7 @@ only a checkpoint shows what was trained with it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -78,7 +78,7 @@ class Run:
     """The recipe that it follows."""
     tokenizer: Tokenizer
     record: RunRecord
-    generation: GenerationDefaults = GenerationDefaults()
+    generation: GenerationDefaults = field(default_factory=GenerationDefaults)
     """How the model that the run started from is sampled where a request does not say."""
 
     @property
