@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import urllib.error
 import urllib.request
@@ -116,7 +117,13 @@ def test_inspect(here: Cli, sealed: Path, tmp_path: Path) -> None:
     for expected in (digest, "feed-forward", "BF16", "num_hidden_layers", "bits_per_byte"):
         assert expected in shown
     assert "outliers" not in shown
-    assert "outliers" in here("inspect", sealed, "--weights").stdout
+    shown = here("inspect", sealed, "--weights").stdout
+    head = re.search(r"layer +rms +least +1% +99% +most +outliers", shown)
+    row = re.search(r"^attention +0 +(.*)$", shown, re.MULTILINE)
+    assert head is not None
+    assert row is not None
+    least, low, high, most = map(float, row[1].split()[1:5])
+    assert least <= low < high <= most
     found = json.loads(here("inspect", sealed, "--json").stdout)
     assert found["digest"] == digest
     assert "tensors" not in found
@@ -153,7 +160,13 @@ def test_diff(here: Cli, sealed: Path, trained: Path, mine: Path, tmp_path: Path
     small = tmp_path / "small.ingot"
     here("freeze", trained, "--out", small, "--quantize", "int8", "--no-calibrate")
     shown = here("diff", sealed, small).stdout
-    for expected in ("method", "int8 (128)", "of the same shape differ", "tokenizer  identical"):
+    for expected in (
+        "method",
+        "mlp.down_proj, 2 times",
+        "int8 (128)",
+        "of the same shape differ",
+        "tokenizer  identical",
+    ):
         assert expected in shown
     found = json.loads(here("diff", sealed, small, "--json").stdout)
     assert found["identical"] is False

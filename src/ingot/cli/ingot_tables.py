@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ingot.artifact.inspection.difference import Change, Difference, TensorDistance
+from ingot.artifact.inspection.parts import kind_of
 from ingot.artifact.inspection.statistics import WeightStatistics
 from ingot.artifact.inspection.summary import Summary
 from ingot.artifact.inspection.words import flat, readable, size
@@ -51,7 +53,7 @@ def difference_tables(difference: Difference) -> RenderableType:
         _change_table(title, changes)
         for title, changes in (
             ("config", difference.config),
-            ("format", difference.format),
+            ("format", _by_kind(difference.format)),
             ("provenance", difference.provenance),
             ("tensors in one, or of other shapes", difference.other_shapes),
         )
@@ -111,7 +113,7 @@ def _table(title: str, *columns: str, numbers: Sequence[str] = ()) -> Table:
         table.add_column(
             column,
             justify="right" if right else "left",
-            overflow="fold",
+            overflow="ellipsis" if right else "fold",  # part of a number would be another
             no_wrap=right or (at == 0 and bool(numbers)),
         )
     return table
@@ -132,19 +134,19 @@ def _parts(summary: Summary) -> Table:
 
 
 def _weights(weights: WeightStatistics) -> Table:
-    numbers = ("layer", "rms", "least", "1%", "median", "99%", "most", "outliers")
+    numbers = ("layer", "rms", "least", "1%", "99%", "most", "outliers")
     table = _table("weights", "", *numbers, numbers=numbers)
     for each in weights.layers:
-        low, _, median, _, high = each.quantiles
+        low, high = each.quantiles[0], each.quantiles[-1]
+        values = (each.rms, each.minimum, low, high, each.maximum)
         table.add_row(
             each.part,
             "" if each.layer is None else str(each.layer),
-            *(
-                f"{value:.4g}"
-                for value in (each.rms, each.minimum, low, median, high, each.maximum)
-            ),
+            *(f"{value:.3g}" for value in values),
             f"{each.outliers:.2g}",
         )
+    table.caption = "outliers: share of values beyond six times the RMS"
+    table.caption_justify = "left"
     return table
 
 
@@ -194,6 +196,15 @@ def _change_table(title: str, changes: Sequence[Change]) -> Table:
 
 def _changed(value: object) -> Text:
     return Text("absent", style="dim") if value is None else _text(value)
+
+
+def _by_kind(changes: Sequence[Change]) -> list[Change]:
+    """Return one change for all matrices that do the same and change alike."""
+    counts = Counter((kind_of(change.field), change.a, change.b) for change in changes)
+    return [
+        Change(kind if count == 1 else f"{kind}, {count} times", a, b)
+        for (kind, a, b), count in counts.items()
+    ]
 
 
 def _tokenizers(difference: Difference) -> Text:

@@ -63,10 +63,16 @@ def _head(summary: Summary, name: str) -> str:
         facts.append(("bits per byte", f"{loss:.4f}"))
     shown = "".join(f"<div><dt>{label}</dt><dd>{value}</dd></div>" for label, value in facts)
     return (
-        f'<header><h1>{_escaped(name)}</h1>\n<p class="quiet">{_escaped(summary.architecture)}, '
+        f'<header><h1>{_escaped(name)}</h1>\n<p class="quiet">{_escaped(_family(summary))}, '
         f"{_escaped(', '.join(_formats(summary)))}</p>\n"
         f'<p class="digest">{summary.digest}</p>\n<dl class="facts">{shown}</dl></header>'
     )
+
+
+def _family(summary: Summary) -> str:
+    """Return the architecture: of an imported model, by the name it had there."""
+    origin = summary.provenance.get("origin")
+    return str(origin["family"]) if origin else summary.architecture
 
 
 def _formats(summary: Summary) -> list[str]:
