@@ -106,6 +106,8 @@ class GgufModel:
         if not heads:
             raise metadata.wrong(f"{prefix}.attention.head_count", "is 0")
         head_dim = metadata.integer(f"{prefix}.attention.key_length", hidden // heads)
+        if not head_dim:
+            raise metadata.wrong(f"{prefix}.attention.key_length", "is 0")
         if metadata.integer(f"{prefix}.attention.value_length", head_dim) != head_dim:
             raise metadata.wrong(
                 f"{prefix}.attention.value_length", f"differs from key_length, {head_dim}"
