@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from ingot.model import Tokenizer
+from tests.artifact.import_.tiny import make_checkpoint
+
 README = (Path(__file__).parent.parent / "README.md").read_text()
 BLOCKS = re.findall(r"```(sh|python)\n(.*?)```", README, re.DOTALL)
 BUDGET = re.compile(r'(--budget |budget=")\d+s')
@@ -24,8 +27,11 @@ BUDGET = re.compile(r'(--budget |budget=")\d+s')
 def test_every_command_does_what_it_says(texts: Path, tmp_path: Path) -> None:
     """FAULTS E11: whatever else the machine does."""
     shutil.copytree(texts, tmp_path / "my_texts")
+    tokenizer = Tokenizer.train(["Once upon a time, in lines\n" * 9], 300)
+    make_checkpoint("llama3", tmp_path / "my-model", tokenizer)
     environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
     server: subprocess.Popen[bytes] | None = None
     ran = []
@@ -50,7 +56,7 @@ def test_every_command_does_what_it_says(texts: Path, tmp_path: Path) -> None:
         if server:
             server.terminate()
             server.wait(300)
-    assert len(ran) == 8
+    assert len(ran) == 9
 
 
 def _run(

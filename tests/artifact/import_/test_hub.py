@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from ingot.api.importing import import_model
 from ingot.artifact import open_ingot
 from ingot.artifact.import_.hub import HubName
 from ingot.errors import UsageError
 from tests.artifact.import_.conftest import Maker
 from tests.artifact.import_.hub_server import COMMIT, hub
+from tests.artifact.import_.test_adapter import write_adapter
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -110,6 +112,20 @@ def test_a_download_that_breaks_off_is_continued(
             ranged for _, path, ranged in server.requests if path.endswith("model.safetensors")
         ]
     assert any(ranged and int(ranged[6:].split("-")[0]) >= 10 << 20 for ranged in ranges)
+
+
+def test_an_adapter_may_be_a_name(run: Run, checkpoint: Maker, tmp_path: Path) -> None:
+    folder, _ = checkpoint("llama2")
+    adapter = tmp_path / "adapter"
+    write_adapter(adapter, {"model.layers.1.self_attn.q_proj": (32, 32)})
+    (adapter / "training_args.bin").write_bytes(b"pickle")
+    out = tmp_path / "out.ingot"
+    with hub(adapter) as server:
+        run(server.url, "import", folder, "--out", out, "--adapter", "hf:Org/Tiny")
+        assert server.fetched() == {"adapter_config.json", "adapter_model.safetensors"}
+    import_model(folder, tmp_path / "same.ingot", adapter=adapter).close()
+    with open_ingot(out) as ours, open_ingot(tmp_path / "same.ingot") as expected:
+        assert ours.digest == expected.digest
 
 
 def test_a_name_is_served_from_the_cache_of_imports(
