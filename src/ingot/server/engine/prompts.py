@@ -99,7 +99,8 @@ class PromptEncoder:
         self._ingot = ingot
         self._tokenizer = ingot.tokenizer
         self._max_context = max_context
-        self._template: ChatTemplate | None = None
+        self._templates: dict[str, ChatTemplate] = {}
+        """Running templates by their source; a model may have one more for tools."""
         self._process = EncoderProcess(ingot.tokenizer)
         # Apart, so that a slow template holds up conversations alone.
         self._texts = TextWorker("ingot-texts")
@@ -194,8 +195,8 @@ class PromptEncoder:
         self._process.close()
         self._texts.close()
         self._conversations.close()
-        if self._template is not None:
-            self._template.close()
+        for template in self._templates.values():
+            template.close()
 
     async def _encode_texts(
         self, http_request: Request, texts: list[str], names: list[str], prefix: tuple[int, ...]
@@ -236,7 +237,7 @@ class PromptEncoder:
 
     def _render(self, conversation: Conversation, field: str) -> list[int]:
         try:
-            template = self._open_template()
+            template = self._open_template(tools=bool(conversation.tools))
             return template.encode(
                 self._tokenizer,
                 encode=self._encode,
@@ -248,15 +249,15 @@ class PromptEncoder:
         except IngotError as error:
             raise ApiError(400, str(error), param=field, code="template_failed") from error
 
-    def _open_template(self) -> ChatTemplate:
-        if self._template is None:
-            source = chat_template_source(self._ingot)
-            self._template = ChatTemplate(
+    def _open_template(self, *, tools: bool) -> ChatTemplate:
+        source = chat_template_source(self._ingot, tools=tools)
+        if source not in self._templates:
+            self._templates[source] = ChatTemplate(
                 source,
                 where="the model's chat template",
                 characters=most_characters(self._tokenizer, self._max_context),
             )
-        return self._template
+        return self._templates[source]
 
     def _check_length(self, text: str, name: str) -> None:
         """Refuse a text that is too long however it is encoded; encoding costs 1 s per MB."""
