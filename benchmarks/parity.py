@@ -35,7 +35,6 @@ from ingot.model.transformer import Transformer
 _PROMPTS, _PROMPT, _ANSWER = 20, 16, 64
 _WINDOWS, _WINDOW = 8, 256
 _WORST = 0.005  # of perplexity, where an engine computes otherwise
-_THREADS = 2
 _TEXTS = ("docs/training.md", "src/ingot/cli/training.py")
 
 Stored = Literal["full", "int8", "int4"]
@@ -52,7 +51,7 @@ class Case:
     export: str
     """What it is exported as, a key of ``_WRITERS``."""
     options: tuple[str, ...]
-    """What the engine's driver takes after the model."""
+    """What the engine's driver takes after the model, but for threads."""
     exact: bool = False
     """Whether it computes in float32 with the same weights."""
 
@@ -63,16 +62,16 @@ CASES = (
     Case("transformers", "transformers", "full", "hf bfloat16", ("bfloat16",)),
     Case("transformers", "transformers", "int8", "W8A8", ("float32",)),
     Case("transformers", "transformers", "int4", "W4A16", ("float32",)),
-    Case(_LLAMA, "llama", "full", "GGUF F32", (str(_THREADS),), exact=True),
-    Case(_LLAMA, "llama", "full", "GGUF BF16", (str(_THREADS),)),
-    Case(_LLAMA, "llama", "full", "GGUF F16", (str(_THREADS),)),
-    Case(_LLAMA, "llama", "int8", "GGUF Q8_0", (str(_THREADS),)),
-    Case(_LLAMA, "llama", "int4", "GGUF Q4_0", (str(_THREADS),)),
-    Case(_OPENVINO, "openvino", "full", "hf float32", (str(_THREADS),), exact=True),
-    Case(_VLLM, "vllm", "full", "hf float32", ("float32", str(_THREADS)), exact=True),
-    Case(_VLLM, "vllm", "full", "hf bfloat16", ("bfloat16", str(_THREADS))),
-    Case(_VLLM, "vllm", "int8", "W8A8", ("bfloat16", str(_THREADS))),
-    Case(_VLLM, "vllm", "int4", "W4A16", ("bfloat16", str(_THREADS))),
+    Case(_LLAMA, "llama", "full", "GGUF F32", (), exact=True),
+    Case(_LLAMA, "llama", "full", "GGUF BF16", ()),
+    Case(_LLAMA, "llama", "full", "GGUF F16", ()),
+    Case(_LLAMA, "llama", "int8", "GGUF Q8_0", ()),
+    Case(_LLAMA, "llama", "int4", "GGUF Q4_0", ()),
+    Case(_OPENVINO, "openvino", "full", "hf float32", (), exact=True),
+    Case(_VLLM, "vllm", "full", "hf float32", ("float32",), exact=True),
+    Case(_VLLM, "vllm", "full", "hf bfloat16", ("bfloat16",)),
+    Case(_VLLM, "vllm", "int8", "W8A8", ("bfloat16",)),
+    Case(_VLLM, "vllm", "int4", "W4A16", ("bfloat16",)),
 )
 _WRITERS: Mapping[str, Callable[..., object]] = {
     "hf float32": partial(export_hf, dtype="float32"),
@@ -139,6 +138,7 @@ def main() -> int:
     parser.add_argument("ingots", type=Path, nargs="+", metavar="INGOT")
     parser.add_argument("--text", type=Path, help="text of prompts and perplexity")
     parser.add_argument("--only", nargs="+", choices=sorted(ENVIRONMENTS), help="engines to ask")
+    parser.add_argument("--threads", type=int, default=2, help="threads of each engine")
     given = parser.parse_args()
     report = Report("parity", _settings(given), ("ingot", "torch"))
     with tempfile.TemporaryDirectory(prefix="ingot-parity-") as name:
@@ -161,27 +161,30 @@ def _settings(given: argparse.Namespace) -> dict[str, object]:
 
 def _compare(path: Path, folder: Path, given: argparse.Namespace, report: Report) -> None:
     """Add the rows of one ingot."""
-    request = _request(path, given.text, quick=given.quick)
-    ingots = _ingots(path, folder)
-    references = {stored: Reference(each) for stored, each in ingots.items()}
-    wanted = {stored: ref.perplexity(request.windows) for stored, ref in references.items()}
+    request = prompts_and_windows(path, given.text, quick=given.quick)
+    references: dict[Stored, tuple[Reference, float]] = {}
     for case in CASES:
         if given.only and case.environment not in given.only:
             continue
         name = f"{path.stem}: {case.engine}, {case.export}"
+        ingot = _ingot(path, case.stored, folder)
         try:
-            model = _exported(case, ingots[case.stored], folder)
+            model = _exported(case, ingot, folder)
             if not ENVIRONMENTS[case.environment].installed:
                 raise PeerFailed("is not installed")
-            found = ask_parity(case.environment, model, request, *case.options)
+            threads = () if case.environment == "transformers" else (str(given.threads),)
+            found = ask_parity(case.environment, model, request, *case.options, *threads)
         except (IngotError, PeerFailed, subprocess.SubprocessError) as error:
             report.add(Row(name, None, "", bar="answers", met=False))
             report.note(f"{name}: {error}")
             continue
-        report.add(_row(name, case, request, found, references[case.stored], wanted[case.stored]))
+        if case.stored not in references:
+            reference = Reference(ingot)
+            references[case.stored] = reference, reference.perplexity(request.windows)
+        report.add(judged(name, case, request, found, *references[case.stored]))
 
 
-def _row(
+def judged(
     name: str,
     case: Case,
     request: ParityRequest,
@@ -189,6 +192,7 @@ def _row(
     reference: Reference,
     wanted: float,
 ) -> Row:
+    """Return the row of what an engine answered; ``wanted`` is the reference's perplexity."""
     gaps = reference.differences(request.prompts, found.answers)
     equal = len(request.prompts) - len(gaps)
     perplexity = math.exp(found.loss)
@@ -201,7 +205,7 @@ def _row(
     return Row(name, equal, f"of {len(request.prompts)} equal", peer=told, bar=bar, met=met)
 
 
-def _request(path: Path, text: Path | None, *, quick: bool) -> ParityRequest:
+def prompts_and_windows(path: Path, text: Path | None, *, quick: bool) -> ParityRequest:
     """Cut prompts and windows out of texts, at even distances."""
     with open_ingot(path) as ingot:
         tokenizer, config = ingot.tokenizer, ingot.config
@@ -222,24 +226,22 @@ def _cut(ids: list[int], count: int, length: int) -> list[list[int]]:
     return [ids[start : start + length] for start in starts.tolist()]
 
 
-def _ingots(path: Path, folder: Path) -> dict[Stored, Path]:
-    """Return the model in full precision, and rounded to int8 and int4."""
-    ingots: dict[Stored, Path] = {"full": path}
+def _ingot(path: Path, stored: Stored, folder: Path) -> Path:
+    """Return the ingot in full precision, or rounded to int8 or int4."""
+    out = folder / f"{stored}.ingot"
+    if stored == "full" or out.exists():
+        return path if stored == "full" else out
     with open_ingot(path) as ingot:
         weights = {name: values.copy() for name, values in ingot.float32()}
-        for kind in ("int8", "int4"):
-            out = folder / f"{kind}.ingot"
-            quantized = round_model(weights, ingot.config, Scheme(kind))
-            freeze(
-                weights,
-                ingot.config,
-                ingot.tokenizer,
-                out,
-                provenance=Provenance(parent=ingot.digest),
-                quantized=quantized,
-            ).close()
-            ingots[kind] = out
-    return ingots
+        freeze(
+            weights,
+            ingot.config,
+            ingot.tokenizer,
+            out,
+            provenance=Provenance(parent=ingot.digest),
+            quantized=round_model(weights, ingot.config, Scheme(stored)),
+        ).close()
+    return out
 
 
 def _exported(case: Case, path: Path, folder: Path) -> Path:

@@ -45,8 +45,9 @@ class ChatFormat:
 
     def go_template(self) -> str:
         """Return it in the language of Go's ``text/template``, over ollama's ``.Messages``."""
-        lines = [f"{{{{- {json.dumps(self.beginning, ensure_ascii=False)} }}}}"]
-        lines.append("{{- range .Messages }}")
+        lines = ["{{- range .Messages }}"]
+        if self.beginning:
+            lines.insert(0, f"{{{{- {json.dumps(self.beginning, ensure_ascii=False)} }}}}")
         for number, role in enumerate(_ROLES):
             before, after = (json.dumps(each, ensure_ascii=False) for each in self.around[role])
             word = "else if" if number else "if"
