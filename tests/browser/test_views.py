@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from ingot.server.access.api_keys import make_key
 
 VIEWS = ("play", "train", "serve", "phases", "learn")
 HOSTILE = "<img src=x onerror=\"document.title='taken'\">"
+TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 @pytest.mark.parametrize("screen", ["desktop", "phone"])
@@ -64,10 +64,17 @@ def test_the_lesson_can_be_finished_in_the_page(
     page.fill("#weight-rate", "0.1")
     expect(experiment).to_contain_text("multiplies the error by 0.2: it shrinks")
     learn = page.locator("#view-learn")
-    expect(learn).to_contain_text(re.compile(r"0\.25 . 2 = 0\.5"))
+    expect(learn).to_contain_text(f"1.232 {TIMES} 2 = 2.464, 1.536 short of 4")
+    page.select_option("#frozen-model", "1")
+    expect(learn).to_contain_text(f"≈2 {TIMES} 2 = ≈4, the target")
+    page.select_option("#frozen-model", "2")
+    expect(learn).to_contain_text(f"0.25 {TIMES} 2 = 0.5, 3.5 short of 4")
+    page.select_option("#frozen-model", "0")
     page.click("text=Write the weight")
     expect(page.locator(".refusal")).to_contain_text("TypeError")
-    expect(page.locator(".refusal")).to_contain_text("still 0.25")
+    expect(page.locator(".refusal")).to_contain_text("still 1.232")
+    learn.get_by_text("If you want to know more").click()
+    expect(learn.get_by_text("the learning rate is too high")).to_be_visible()
     page.click("text=Predict the next token")
     expect(learn).to_contain_text("memory match the sealed ones")
     learn.get_by_text("Answer 8 users").click()

@@ -25,15 +25,17 @@ class OneWeight(_Strict):
     input: _Exact
     target: _Exact
     steps: int
+    long_steps: int
+    """Steps after which the error is too small to see."""
     most_steps: int
     """Most steps that a reader may ask for."""
 
 
 class FrozenWeightExample(_Strict):
-    """Values of the experiment with a frozen weight."""
+    """Values of the experiment with frozen weights; the first ones are those just learned."""
 
-    weight: _Exact
-    input: _Exact
+    other: _Exact
+    """A weight that was not trained for the target."""
 
 
 class Section(_Strict):
@@ -45,6 +47,8 @@ class Section(_Strict):
     """Paragraphs shown before the experiment."""
     after: _Texts
     """Paragraphs shown after it."""
+    more: tuple[str, ...] = ()
+    """Paragraphs for those who want to know more, folded away at first."""
 
 
 class Question(_Strict):

@@ -23,6 +23,7 @@ def keystrokes() -> str:
     lines = [
         "",  # to the first section
         *("y", "0", "5/2", "nonsense", "1.5", "99", "4", "n"),  # start, rate (twice asked), steps
+        "y",  # know more
         "",  # to the frozen weight
         "",  # an attempt to write it
         "",  # to full size
@@ -44,8 +45,16 @@ def test_a_learner_goes_all_the_way(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     shown = io.StringIO()
     record = run_lesson(Console(file=shown, width=100), interactive=True, updates=3)
     text = shown.getvalue()
-    for expected in ("0.8", "1.04", "1.232", "2 = 0.5", "SIGSEGV", "read-only"):
-        assert expected in text
+    times = "\N{MULTIPLICATION SIGN}"
+    for expected in (
+        *("0.8", "1.04", "1.232", "SIGSEGV", "read-only", "it runs away"),
+        f"Frozen after 3 steps: 1.232 {times} 2 = 2.464",  # the weight that was just learned
+        "Still 1.536 short of 4. Train longer:",
+        f"Frozen after 60 steps: ≈2 {times} 2 = ≈4",
+        f"Another frozen model: 0.25 {times} 2 = 0.5",
+        "The weight is still 1.232, and the answer 2.464.",
+    ):
+        assert expected in text, expected
     assert "give a whole number from 1 to" in text
     assert "Your score: 5 of 6." in text
     assert set(record.evidence) == {question.id for question in read_content().questions}

@@ -74,9 +74,13 @@ def _sections(display: Display, content: Content, folder: Path, updates: int) ->
         return trained, model, model_sections.ask(display, trained.lesson_model.ingot, model)
 
     with contextlib.ExitStack() as opened:
-        section("one-weight", lambda: weight_sections.one_weight(display, content.one_weight))
+        more = content.section("one-weight").more
+        section("one-weight", lambda: weight_sections.one_weight(display, content.one_weight, more))
         section(
-            "frozen-weight", lambda: weight_sections.frozen_weight(display, content.frozen_weight)
+            "frozen-weight",
+            lambda: weight_sections.frozen_weights(
+                display, content.one_weight, content.frozen_weight
+            ),
         )
         trained, model, asked = section("full-size", full_size)
         lesson_model, result = trained.lesson_model, trained.lesson_model.result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 
 from ingot.errors import UsageError
@@ -21,17 +22,15 @@ from ingot.lesson_content import FrozenWeightExample, OneWeight
 _TIMES = "\N{MULTIPLICATION SIGN}"
 
 
-def one_weight(display: Display, given: OneWeight) -> None:
-    """Let one weight learn with the lesson's numbers, then too fast, then with the user's."""
+def one_weight(display: Display, given: OneWeight, more: Sequence[str]) -> None:
+    """Let one weight learn with the lesson's numbers, then with the user's.
+
+    Args:
+        display: Where to show it.
+        given: The lesson's numbers.
+        more: What is said to those who want to know about rates and gradients.
+    """
     _learn(display, given.start, given.rate, given, given.steps)
-    limit = diverging_rate(given.input)
-    if limit is not None:
-        fast = limit * Fraction(3, 2)
-        display.line(
-            f"Above a rate of {decimal(limit)} it runs away. At {decimal(fast)}:", style="italic"
-        )
-        _learn(display, given.start, fast, given, given.steps + 2)
-    _gradient(display, given)
     while display.prompter.confirm("  Try numbers of your own?"):
         start = display.prompter.number("start", given.start)
         rate = display.prompter.number("rate", given.rate)
@@ -40,6 +39,22 @@ def one_weight(display: Display, given: OneWeight) -> None:
             _learn(display, start, rate, given, steps)
         except UsageError as error:
             display.line(str(error))
+    if display.prompter.confirm("  Know more: rates that are too high, and the gradient?"):
+        display.say(more)
+        _too_fast(display, given)
+        _gradient(display, given)
+
+
+def _too_fast(display: Display, given: OneWeight) -> None:
+    """Let it learn at a rate at which the error grows."""
+    limit = diverging_rate(given.input)
+    if limit is None:
+        return
+    fast = limit * Fraction(3, 2)
+    display.line(
+        f"Above a rate of {decimal(limit)} it runs away. At {decimal(fast)}:", style="italic"
+    )
+    _learn(display, given.start, fast, given, given.steps + 2)
 
 
 def _learn(display: Display, start: Fraction, rate: Fraction, given: OneWeight, steps: int) -> None:
@@ -86,20 +101,40 @@ def _limit(value: Fraction, rule: Rule) -> str:
     return "any" if limit is None else decimal(limit)
 
 
-def frozen_weight(display: Display, given: FrozenWeightExample) -> None:
-    """Ask one frozen weight, then try to write it, politely and by force."""
-    frozen = FrozenWeight(float(given.weight))
-    answer = frozen.predict(given.input)
-    display.line(
-        f"{decimal(given.weight)} {_TIMES} {decimal(given.input)} = {answer:g}", style="bold"
+def frozen_weights(display: Display, given: OneWeight, example: FrozenWeightExample) -> None:
+    """Freeze the weight that was learned, the one that longer training gives, and another.
+
+    Then try to write one of them, politely and by force.
+    """
+    learned = _learned(given, given.steps)
+    frozen = FrozenWeight(float(learned))
+    _ask(display, f"Frozen after {given.steps} steps", learned, given)
+    short = given.target - learned * given.input
+    display.line(f"Still {decimal(short)} short of {decimal(given.target)}. Train longer:")
+    _ask(
+        display, f"Frozen after {given.long_steps} steps", _learned(given, given.long_steps), given
     )
-    display.prompter.pause("an attempt to write it")
-    other = float(given.weight) + 0.05
+    _ask(display, "Another frozen model", example.other, given)
+    display.prompter.pause("an attempt to write the first")
+    answer, other = frozen.predict(given.input), float(learned) + 0.05
     display.line(f">>> weight[0] = {other:g}")
     display.line(frozen.try_to_write(other), style="red")
     display.line("By force, in a separate process, through a pointer past all of Python's checks:")
     display.line(
-        f"the kernel ended that process: {write_in_another_process(float(given.weight), other)}",
+        f"the kernel ended that process: {write_in_another_process(float(learned), other)}",
         style="red",
     )
     display.line(f"The weight is still {frozen.array[0]:g}, and the answer {answer:g}.")
+
+
+def _learned(given: OneWeight, steps: int) -> Fraction:
+    """Return the weight after so many steps of the lesson's example."""
+    return train_weight(given.start, given.rate, given.input, given.target, steps)[-1].updated
+
+
+def _ask(display: Display, model: str, weight: Fraction, given: OneWeight) -> None:
+    """Show what a frozen weight answers."""
+    answer = decimal(Fraction(FrozenWeight(float(weight)).predict(given.input)).limit_denominator())
+    display.line(
+        f"{model}: {decimal(weight)} {_TIMES} {decimal(given.input)} = {answer}", style="bold"
+    )

@@ -17,7 +17,7 @@ const RULES = {
 const MAX_ROWS = 12;
 
 // Predict, compare, update: returns each step as [weight, prediction, error, change, new weight].
-function train({ start, rate, input, target, steps, rule }) {
+export function train({ start, rate, input, target, steps, rule }) {
   const taken = [];
   let weight = start;
   for (let step = 0; step < steps; step += 1) {
@@ -120,7 +120,7 @@ function measuredSlope({ start, input, target }) {
 }
 
 // A binary fraction such as 1.2320000000000002 is shown as the decimal that it stands for.
-function exact(value) {
+export function exact(value) {
   if (!Number.isFinite(value)) return String(value);
   return Math.abs(value) >= 1e6 ? short(value) : String(Number(value.toPrecision(10)));
 }

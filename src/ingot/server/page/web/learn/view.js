@@ -12,7 +12,7 @@ import { questions } from "./questions.js";
 // The experiments of each section, by its id in content.toml.
 const EXPERIMENTS = {
   "one-weight": (content) => [oneWeight(content.one_weight)],
-  "frozen-weight": (content) => [frozenWeight(content.frozen_weight)],
+  "frozen-weight": (content) => [frozenWeight(content.one_weight, content.frozen_weight)],
   "full-size": (_, record) => [recordedUpdate(record), nextToken(record)],
   "side-by-side": (_, record) => [phaseComparison(record), largeModelCost(record)],
   "system-design": (_, record) => [optimizationSwitches(record)],
@@ -54,5 +54,13 @@ function sectionOf(section, content, record) {
     ...paragraphs(section.text),
     ...EXPERIMENTS[section.id](content, record),
     el("div", { class: "after" }, ...paragraphs(section.after)),
+    section.more
+      ? el(
+          "details",
+          { class: "more" },
+          el("summary", {}, "If you want to know more"),
+          ...paragraphs(section.more),
+        )
+      : null,
   );
 }
