@@ -13,5 +13,5 @@ compile() {
     --no-emit-package httpx2-jsfetch --output-file "$@"
 }
 
-compile deploy/serving.lock --extra otel pyproject.toml
+compile deploy/serving.lock --extra otel --extra sign pyproject.toml
 sed -n '/^requires = \[/,/^\]/s/^  "\(.*\)",$/\1/p' pyproject.toml | compile deploy/build.lock -

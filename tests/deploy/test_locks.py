@@ -40,9 +40,8 @@ def test_every_package_has_hashes_and_the_tested_version(name: str) -> None:
 
 def test_the_locks_hold_all_that_serving_and_building_need() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    serving = (
-        project["project"]["dependencies"] + project["project"]["optional-dependencies"]["otel"]
-    )
+    extras = project["project"]["optional-dependencies"]
+    serving = project["project"]["dependencies"] + extras["otel"] + extras["sign"]
     assert {normal(each) for each in serving} <= locked("serving").keys()
     assert {normal(each) for each in project["build-system"]["requires"]} <= locked("build").keys()
 
