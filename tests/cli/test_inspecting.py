@@ -73,6 +73,18 @@ def test_a_server_refuses_what_is_not_signed(cli: Cli, mine: Path, keys: Keys) -
     assert "is a private key where the public one belongs" in said
 
 
+def test_a_model_of_another_program_is_refused_unread(
+    here: Cli, mine: Path, keys: Keys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (mine / "ingot.json").unlink()  # what is left is a folder as Hugging Face has them
+    said = here("serve", mine, "--port", "0", "--require-signature", keys.public, code=6).stderr
+    assert "is a model of another program, which is not signed; import it and sign" in said
+    assert not (tmp_path / "cache").exists()
+    with ingot.load(mine) as model:
+        assert model.digest
+
+
 def test_a_running_server_refuses_it_too(mine: Path, keys: Keys, tmp_path: Path) -> None:
     sign(mine, keys.private)
     other = copy_writable(mine, tmp_path / "other.ingot")

@@ -12,12 +12,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
-from ingot.api.importing import as_ingot
+from ingot.api.importing import as_ingot, is_foreign
 from ingot.api.verify_live import verify_live
 from ingot.artifact import Ingot, Manifest, TrustedKeys, chat_template_source, open_ingot
 from ingot.artifact import verify as verify_ingot
 from ingot.costs import CostConfig
-from ingot.errors import ServeError, UsageError
+from ingot.errors import ArtifactError, ServeError, UsageError
 from ingot.inference import (
     Engine,
     EngineConfig,
@@ -290,6 +290,12 @@ def load(
     if signed_by and not verify:
         raise UsageError(
             "must be true where a signature is required", where="verify", fix="leave it out"
+        )
+    if signed_by and is_foreign(path):  # not even imported
+        raise ArtifactError(
+            "is a model of another program, which is not signed",
+            where=os.fspath(path),
+            fix="import it and sign the ingot: ingot import, ingot sign",
         )
     ingot = open_ingot(as_ingot(path), verify=verify, trusted=_trusted(signed_by))
     runner = _executor(executor, weights, ingot, config)

@@ -245,7 +245,7 @@ def serve(
         models = {
             name: opened.enter_context(
                 inference.load(  # it checks executor and weights
-                    as_ingot(path, note),
+                    path if require_signature else as_ingot(path, note),
                     executor=executor,  # type: ignore[arg-type]
                     weights=weights,  # type: ignore[arg-type]
                     engine=engine,
