@@ -135,12 +135,14 @@ class Tokenizer:
             backend = Backend.from_str(text)
         except BaseException as error:
             _refuse(error, f"is not a tokenizer ({error})", where)
-        return cls(
+        made = cls(
             backend,
             special,
             adds_bos=bool(prefix_of(content.get("post_processor"))),
             chat_templates=chat_templates,
         )
+        made._check_specials(content["model"], where)
+        return made
 
     @classmethod
     def from_file(cls, path: Path) -> Tokenizer:
@@ -285,6 +287,17 @@ class Tokenizer:
             return False
         last = before[-1:] if self.layout.prefix == "every" else reversed(before)
         return not any(self.table[token_id] for token_id in last)
+
+    def _check_specials(self, model: Mapping[str, Any], where: object) -> None:
+        """Refuse a vocabulary in which a special token is a word or a letter of ordinary text."""
+        whole_words = model.get("ignore_merges")
+        for text, token_id in self.special_tokens.items():
+            if (whole_words or len(text) == 1) and text in model["vocab"]:
+                for continues in (False, True):
+                    if token_id in self.encode(text, continues=continues):
+                        raise ArtifactError(
+                            f"encodes the text {text[:40]!r} as the special token", where=where
+                        )
 
     @cached_property
     def _continuing(self) -> Backend:
