@@ -135,6 +135,15 @@ def test_ids_are_those_of_the_file() -> None:
     assert tokenizer.unknown([0, tokenizer.holes[3]]) == tokenizer.holes[3]
 
 
+def test_a_high_id_does_not_make_a_long_table() -> None:
+    def far(content: dict[str, Any]) -> None:
+        content["added_tokens"][-1]["id"] = 1 << 23
+
+    with pytest.raises(ArtifactError, match="the id 8388608, not below"):
+        read_tokenizer(rewritten("qwen", far))
+    assert "</think>" not in read_tokenizer(rewritten("qwen", far), rows=700).to_json()
+
+
 def test_merges_cannot_spell_a_control_token() -> None:
     def spelled(content: dict[str, Any]) -> None:
         model = content["model"]

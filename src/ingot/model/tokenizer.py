@@ -18,7 +18,7 @@ from ingot.model.bpe_training import train_bpe
 from ingot.model.special_tokens import END_OF_TEXT, NAMES, SpecialTokens
 from ingot.model.text_start import StartTable, TextStart, drops_space
 from ingot.model.token_bytes import token_bytes
-from ingot.model.tokenizer_fixes import fix, prefix_of, resolve
+from ingot.model.tokenizer_fixes import fix, highest_id, prefix_of, resolve
 from ingot.model.tokenizer_json import check_tokenizer_json
 from ingot.model.tokenizer_layout import layout_of, without_prefix
 from ingot.strict_json import parse_object
@@ -131,6 +131,11 @@ class Tokenizer:
         special = resolve(special or SpecialTokens(), content, where=where)
         if fix(content, special, rows=rows, where=where):
             text = json.dumps(content, ensure_ascii=False)
+        highest = highest_id(content)
+        if highest >= max_tokens:  # a table has a place for each id
+            raise ArtifactError(
+                f"has a token with the id {highest}, not below {max_tokens}", where=where
+            )
         try:
             backend = Backend.from_str(text)
         except BaseException as error:

@@ -66,6 +66,12 @@ def resolve(special: SpecialTokens, content: Content, *, where: object) -> Speci
     return replace(special, names=names)
 
 
+def highest_id(content: Content) -> int:
+    """Return the highest id of a token; -1 if there is none."""
+    added = (token["id"] for token in content["added_tokens"])
+    return max((*content["model"]["vocab"].values(), *added), default=-1)
+
+
 def prefix_of(post_processor: Content | None) -> list[str]:
     """Return the special tokens that a checked post-processor puts before a text."""
     if post_processor is None:
