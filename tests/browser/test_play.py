@@ -116,6 +116,16 @@ def test_a_prompt_can_be_continued_from_its_answer(page: Page) -> None:
     assert prompts == ["def main():", "def main():" + first]
 
 
+def test_the_address_says_how_a_first_visit_begins(
+    open_page: Callable[..., Page], server: Server
+) -> None:
+    page = open_page(url=f"{server.url}/?mode=chat&temperature=0.2&top-p=0.9&system=no")
+    expect(page.locator("#mode-chat")).to_be_checked()
+    assert page.locator("#temperature").input_value() == "0.2"
+    assert page.locator("#top-p").input_value() == "0.9"
+    assert page.locator("#system").input_value() == ""
+
+
 def test_a_chat_has_a_memory_that_can_be_edited_and_branched(page: Page) -> None:
     sent: list[list[dict[str, str]]] = []
 

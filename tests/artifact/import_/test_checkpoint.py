@@ -92,7 +92,7 @@ BROKEN: list[tuple[str, Edit, str]] = [
     (
         "phi3",
         lambda t: t.update({"model.layers.1.self_attn.qkv_proj.weight": torch.ones(65, 32)}),
-        "has 65 outputs, config.json asks for 64",
+        "has 65 outputs, the config asks for 64",
     ),
     (
         "llama2",

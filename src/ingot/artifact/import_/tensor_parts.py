@@ -115,21 +115,21 @@ def check_parts(
         actual = shapes[part.source]
         if part.shape_in(actual) != shape:
             raise ArtifactError(
-                f"tensor {part.source!r} has shape {actual}, which config.json does not ask for "
+                f"tensor {part.source!r} has shape {actual}, which the config does not ask for "
                 f"(for {name}: {shape})",
                 where=where,
             )
         taken[part.source] = max(taken.get(part.source, 0), part.outputs(shape[0]))
     for name in sorted(shapes.keys() - taken.keys()):
         raise ArtifactError(
-            f"tensor {name[:200]!r} is not part of the model that config.json describes",
+            f"tensor {name[:200]!r} is not part of the model that the config describes",
             where=where,
         )
     for part in parts.values():
         shape = shapes[part.source][::-1] if part.transposed else shapes[part.source]
         if shape[0] != taken[part.source]:
             raise ArtifactError(
-                f"tensor {part.source!r} has {shape[0]} outputs, config.json asks for "
+                f"tensor {part.source!r} has {shape[0]} outputs, the config asks for "
                 f"{taken[part.source]}",
                 where=where,
             )

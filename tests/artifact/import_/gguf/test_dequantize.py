@@ -17,8 +17,8 @@ def test_values_are_those_of_the_gguf_package(number: int) -> None:
     # Random bytes hold every code; as scales they are of all sizes, infinite and NaN among them.
     raw = np.random.default_rng(number).integers(0, 256, 6_000 * kind.nbytes, dtype=np.uint8)
 
+    ours = dequantize(memoryview(raw), kind)
     with np.errstate(all="ignore"):
-        ours = dequantize(memoryview(raw), kind)
         theirs = gguf.quants.dequantize(
             raw.reshape(-1, kind.nbytes), GGMLQuantizationType(number)
         ).reshape(-1)

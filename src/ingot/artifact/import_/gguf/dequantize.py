@@ -36,8 +36,9 @@ def dequantize(data: memoryview, kind: BlockType) -> Floats:
     values = np.empty((len(blocks), kind.values), dtype=np.float32)
     function = _FUNCTIONS[kind.name]
     step = max(1, _PIECE // kind.values)
-    for start in range(0, len(blocks), step):
-        values[start : start + step] = function(blocks[start : start + step])
+    with np.errstate(all="ignore"):  # infinite scales: who uses the values refuses them
+        for start in range(0, len(blocks), step):
+            values[start : start + step] = function(blocks[start : start + step])
     return values.reshape(-1)
 
 

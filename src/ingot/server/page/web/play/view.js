@@ -22,7 +22,7 @@ let messageList = null;
 let conversationList = null;
 
 export function open() {
-  const stored = storage.readSettings();
+  const stored = { ...settingsOfAddress(), ...storage.readSettings() };
   $("tint").checked = stored.tint === true;
   $("side-by-side").checked = stored["side-by-side"] === true;
   $("other-temperature").value = stored["other-temperature"] ?? "0";
@@ -35,6 +35,14 @@ export function open() {
   showModels();
   select(conversations[0] ?? begin(stored.mode === "chat" ? "chat" : "prompt"));
   setBusy(false); // the button is disabled in index.html: until here a click would be lost
+}
+
+// Returns the settings that a first visit begins with, such as /?mode=chat&temperature=0.2. None of
+// them is a text that a model is told.
+function settingsOfAddress() {
+  const given = new URLSearchParams(location.search);
+  const names = ["mode", "temperature", "top-p"].filter((name) => given.has(name));
+  return Object.fromEntries(names.map((name) => [name, given.get(name)]));
 }
 
 function addListeners() {
