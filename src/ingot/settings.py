@@ -97,11 +97,14 @@ def check_tables(
 
 
 def setting_keys(model: type[BaseModel]) -> list[str]:
-    """Return every key that the model's sections have, as ``section.key``."""
+    """Return every key that the model's sections have, as ``section.key``.
+
+    A table within a section is one value: it is set as a whole.
+    """
     keys = []
     for name, field in model.model_fields.items():
         section = section_model(field.annotation)
-        keys += [f"{name}.{key}" for key in setting_keys(section)] if section else [name]
+        keys += [f"{name}.{key}" for key in section.model_fields] if section else [name]
     return keys
 
 

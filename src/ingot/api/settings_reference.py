@@ -207,6 +207,8 @@ def _kind(annotation: Any, metadata: Iterable[Any]) -> str:
         return ", ".join(f"`{json.dumps(value)}`" for value in arguments)
     if origin is tuple:
         return f"list of {_kind(arguments[0], ())}"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "table"
     if origin is dict:
         return f"table of {_kind(arguments[1], ())}"
     return (_PLAIN[annotation] + _range(metadata)).strip()

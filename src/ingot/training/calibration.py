@@ -31,10 +31,11 @@ CALIBRATION_TOKENS = 1 << 16
 """Tokens of text that the method looks at, where there are so many."""
 
 _TOKENS_AT_ONCE = 4096
+_LONGEST = 4096  # tokens of a sequence: attention over a model's whole context takes its square
 _INPUTS = {
     "self_attn.qkv_proj": "self_attn.q_proj",
     "self_attn.o_proj": "self_attn.o_proj",
-    "mlp.gate_up_proj": "mlp.gate_proj",
+    "mlp.gate_up_proj": "mlp.up_proj",
     "mlp.down_proj": "mlp.down_proj",
 }
 """The matrices of a block, each with a module that reads its input."""
@@ -51,7 +52,7 @@ def calibrate(
 ) -> QuantizedModel:
     """Quantize block by block with GPTQ (arXiv:2210.17323), each fed by those already quantized.
 
-    The embedding is plainly rounded: a row of it is looked up, not multiplied.
+    Embeddings are plainly rounded: a row of them is looked up, not multiplied.
 
     Args:
         weights: float32 weights, by the names and shapes of ``config.tensor_shapes()``.
@@ -69,7 +70,7 @@ def calibrate(
     model = Transformer(config)
     for name, value in weights.items():
         np.copyto(model.get_parameter(name).detach().numpy(), value)
-    sequences = _sequences(text, config.max_position_embeddings, tokens)
+    sequences = _sequences(text, min(config.max_position_embeddings, _LONGEST), tokens)
     done: dict[str, QuantizedMatrix] = {}
 
     def quantize(name: str, hessian: NDArray[np.float64] | None) -> None:
@@ -83,6 +84,8 @@ def calibrate(
         _replace(model, fused[name], done[name].dequantized())
 
     quantize("model.embed_tokens", None)
+    if config.position_embedding == "learned":
+        quantize("model.position_embeddings", None)
     positions = torch.arange(sequences[0].shape[1])
     states = [model.model.embed(sequence, positions) for sequence in sequences]
     angles = model.rotary(positions)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from ingot.model import ModelConfig
+from ingot.training.config.model import model_table
 from ingot.training.config.optimizer import OptimizerConfig
 from ingot.training.config.task import TaskKind
 
@@ -13,17 +13,7 @@ FEW_EXAMPLES = 1000  # with more, the usual epochs are enough updates
 _LEAST_UPDATES = 40
 _SEQUENCES = 8
 _RATES = {"text": 0.25, "chat": 0.25, "preference": 0.05}  # of the rates of a new model
-_SIZES = (
-    "vocab_size",
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "head_dim",
-    "tie_word_embeddings",
-    "sliding_window",
-)
+_LONGEST = 2048  # tokens in a sequence; a model's own context may be a hundred times that
 
 
 def tuning_tables(
@@ -39,7 +29,9 @@ def tuning_tables(
         kind: The task.
         examples: Conversations or pairs, if they are known to be fewer than ``FEW_EXAMPLES``.
     """
-    sizes = asdict(config)
+    model = model_table(config)
+    if config.max_position_embeddings <= _LONGEST and config.position_embedding == "rotary":
+        del model["max_position_embeddings"]  # it follows the length of sequences
     rates = {
         name: field.default * _RATES[kind]
         for name, field in OptimizerConfig.model_fields.items()
@@ -54,8 +46,8 @@ def tuning_tables(
         if updates < _LEAST_UPDATES:
             length = {"steps": _LEAST_UPDATES}
     return {
-        "model": {name: sizes[name] for name in _SIZES} | {"rope_theta": config.rope.rope_theta},
-        "batch": {"context": config.max_position_embeddings, "sequences": sequences},
+        "model": model,
+        "batch": {"context": min(config.max_position_embeddings, _LONGEST), "sequences": sequences},
         "optimizer": rates,
         "run": {"warm_start": False, **length},
     }

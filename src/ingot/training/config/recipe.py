@@ -14,11 +14,10 @@ from ingot.corpus.config import LEAST_CONTEXT
 from ingot.costs import CostConfig
 from ingot.errors import RecipeError
 from ingot.files import write_atomic
-from ingot.model.config import ModelConfig
-from ingot.model.rope import RopeConfig
 from ingot.settings import Settings, check_tables, parse_settings, read_toml
 from ingot.training.config.guard import GuardConfig
 from ingot.training.config.lora import LoraConfig
+from ingot.training.config.model import ModelRecipe
 from ingot.training.config.optimizer import OptimizerConfig
 from ingot.training.config.schedule import ScheduleConfig
 from ingot.training.config.task import TaskConfig
@@ -29,59 +28,11 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class ModelRecipe(_Section):
-    """Sizes of the model; the vocabulary comes with the corpus or the ingot."""
-
-    vocab_size: int | None = Field(None, ge=257, le=1 << 24)
-    """Rows of the embedding; unset: one for each token. More are padding, which is never
-    predicted."""
-
-    hidden_size: int = Field(256, ge=8, le=65_536)
-    """Width of the residual stream."""
-    intermediate_size: int = Field(704, ge=8, le=1 << 20)
-    """Width of the feed-forward layers."""
-    num_hidden_layers: int = Field(4, ge=1, le=512)
-    """Transformer blocks."""
-    num_attention_heads: int = Field(4, ge=1, le=1024)
-    """Query heads of each block."""
-    num_key_value_heads: int = Field(2, ge=1, le=1024)
-    """Key and value heads of each block; it divides the number of query heads."""
-    head_dim: int = Field(64, ge=2, le=1024)
-    """Width of a head; an even number."""
-    rope_theta: float = Field(10_000.0, gt=1)
-    """Base of the rotary position embedding."""
-    tie_word_embeddings: bool = False
-    """Use the embedding as the output head too."""
-    sliding_window: int | None = Field(None, ge=1, le=1 << 20)
-    """Tokens that each token attends to, itself included; unset attends to all."""
-
-    def config(self, tokens: int, context: int) -> ModelConfig:
-        """Return the model's full configuration.
-
-        Args:
-            tokens: Tokens of the tokenizer.
-            context: Longest context.
-
-        Raises:
-            RecipeError: the embedding has fewer rows than there are tokens.
-        """
-        rows = tokens if self.vocab_size is None else self.vocab_size
-        if rows < tokens:
-            raise RecipeError(
-                f"is {rows}, and the tokenizer has {tokens} tokens",
-                where="model.vocab_size",
-                fix=f"give at least {tokens}, or leave it out",
-            )
-        sizes = self.model_dump(exclude={"vocab_size", "rope_theta"})
-        rope = RopeConfig(self.rope_theta)
-        return ModelConfig(vocab_size=rows, max_position_embeddings=context, rope=rope, **sizes)
-
-
 class BatchRecipe(_Section):
     """Tokens in each update."""
 
     context: int = Field(256, ge=LEAST_CONTEXT, le=1 << 20)
-    """Tokens in one sequence, and the longest context of the model."""
+    """Tokens in one sequence."""
     sequences: int = Field(8, ge=1, le=65_536)
     """Sequences in one forward and backward pass; pairs for the task ``preference``."""
     accumulation: int = Field(1, ge=1, le=65_536)
@@ -176,7 +127,22 @@ class Recipe(_Section):
                 "cut weights are not compiled", where="run.compile", fix="set it or run.shard"
             )
         self.model.config(257, self.batch.context)
-        return self
+        return self if self.lora is None else self._with_targets(self.lora)
+
+    def _with_targets(self, lora: LoraConfig) -> Recipe:
+        """Return the recipe with those targets of its adapter that the model has.
+
+        Raises:
+            RecipeError: a gate is named, and the model has none.
+        """
+        if self.model.gated_mlp or "gate_proj" not in lora.targets:
+            return self
+        if "targets" in lora.model_fields_set:
+            raise RecipeError(
+                "names gate_proj, which this model has not", where="lora.targets", fix="drop it"
+            )
+        targets = tuple(target for target in lora.targets if target != "gate_proj")
+        return self.model_copy(update={"lora": lora.model_copy(update={"targets": targets})})
 
     def to_toml(self) -> str:
         """Return the recipe as TOML; unset values are left out."""

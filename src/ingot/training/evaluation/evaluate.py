@@ -20,6 +20,7 @@ from ingot.training.compute.attention import attention_for
 from ingot.training.compute.precision import Precision
 
 _TOKENS_AT_ONCE = 4096
+_LONGEST = 4096  # tokens in a sequence: attention takes its square
 
 
 class EvaluationStopped(Exception):  # noqa: N818 (requested, so not an error)
@@ -63,11 +64,12 @@ def evaluate(
     *,
     precision: Precision,
     overlap: float = 0.5,
+    context: int | None = None,
     stop: Callable[[], bool] = never,
 ) -> Evaluation:
     """Score every token of ``store`` but its first, which only gives context.
 
-    Sequences are as long as the model's context. ``overlap`` is the share of each
+    ``overlap`` is the share of each
     sequence that repeats the one before as context: at 0 a token sees half a
     sequence on average; at 0.5 it sees at least half of one, at twice the cost.
 
@@ -77,6 +79,7 @@ def evaluate(
         text_bytes: UTF-8 bytes of the text the tokens stand for.
         precision: The arithmetic to use.
         overlap: In [0, 1).
+        context: Tokens in a sequence; None takes the model's context, at most 4,096.
         stop: Asked before each batch whether to stop.
 
     Raises:
@@ -86,7 +89,7 @@ def evaluate(
     predicted = len(store) - 1
     if predicted < 1 or text_bytes < 1:
         raise CorpusError("there is no text to evaluate on", fix="give a longer text")
-    context = model.config.max_position_embeddings
+    context = context or min(model.config.max_position_embeddings, _LONGEST)
     stride = max(1, round(context * (1 - overlap)))
     device = model.head_weight.device
     started = time.perf_counter()

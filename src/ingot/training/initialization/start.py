@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from ingot.artifact import open_ingot
 from ingot.errors import CorpusError, RecipeError
 from ingot.model import ModelConfig, Tokenizer
+from ingot.training.config.model import model_table
 
 _FREE = "max_position_embeddings"  # rotary positions have no weights, so any context will do
 
@@ -39,12 +39,13 @@ class Start:
             RecipeError: a size differs; the message names it and both values.
             CorpusError: the tokenizers differ.
         """
-        for field in dataclasses.fields(config):
-            ours, theirs = getattr(self.config, field.name), getattr(config, field.name)
-            if ours != theirs and field.name != _FREE:
+        wanted = model_table(config)
+        for name, ours in model_table(self.config).items():
+            free = name == _FREE and config.position_embedding == "rotary"
+            if ours != wanted[name] and not free:
                 raise RecipeError(
-                    f"is {theirs} in the recipe, but {ours} in {self.path}",
-                    where=f"model.{field.name}",
+                    f"is {wanted[name]} in the recipe, but {ours} in {self.path}",
+                    where=f"model.{name}",
                     fix="leave the model's sizes to the ingot, or start without it",
                 )
         if self.tokenizer.to_json() != tokenizer.to_json():

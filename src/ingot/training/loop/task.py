@@ -103,7 +103,15 @@ def _text(run: PretrainingRun, precision: Precision) -> Task:
     overlap = recipe.run.evaluation_overlap
 
     def score(model: Transformer, stop: Stop) -> Score:
-        scored = evaluate(model, held_out, size, precision=precision, overlap=overlap, stop=stop)
+        scored = evaluate(
+            model,
+            held_out,
+            size,
+            precision=precision,
+            overlap=overlap,
+            context=recipe.batch.context,
+            stop=stop,
+        )
         return Score(scored.loss, scored.bits_per_byte, scored.seconds)
 
     order = recipe.task.ngram_order

@@ -18,11 +18,11 @@ from ingot.training.config.lora import LoraConfig
 
 
 class LoraLinear(nn.Linear):
-    """A frozen matrix W (out, in) and its adapter: x (..., in) to W x + scale · B A x."""
+    """A frozen layer W x + b and its adapter: x (..., in) to W x + b + scale · B A x."""
 
     def __init__(self, frozen: nn.Linear, config: LoraConfig, generator: torch.Generator) -> None:
         super().__init__(frozen.in_features, frozen.out_features, bias=False, device="meta")
-        self.weight = frozen.weight
+        self.weight, self.bias = frozen.weight, frozen.bias
         self.scale = config.scale
         device = frozen.weight.device
         self.lora_A = nn.Linear(self.in_features, config.rank, bias=False, device="meta")
@@ -39,14 +39,14 @@ class LoraLinear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., in) to (..., out)."""
         added: Tensor = self.lora_B(self.lora_A(x))
-        return functional.linear(x, self.weight) + self.scale * added
+        return functional.linear(x, self.weight, self.bias) + self.scale * added
 
     @torch.no_grad()
     def merged(self) -> nn.Linear:
         """Add the adapter into the matrix, in place, and return it as a plain layer."""
         self.weight += self.scale * (self.lora_B.weight @ self.lora_A.weight)
         plain = nn.Linear(self.in_features, self.out_features, bias=False, device="meta")
-        plain.weight = self.weight
+        plain.weight, plain.bias = self.weight, self.bias
         return plain
 
 

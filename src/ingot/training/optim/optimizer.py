@@ -122,13 +122,13 @@ def _split(model: nn.Module) -> dict[str, list[nn.Parameter]]:
         kind: [] for kind in ("embedding", "head", "norm", "adapter", "matrix")
     }
     for name, parameter in _trained(model):
-        if name == "model.embed_tokens.weight":
+        if name in {"model.embed_tokens.weight", "model.position_embeddings.weight"}:
             kind = "embedding"
         elif name == "lm_head.weight":
             kind = "head"
         elif ".lora_" in name:  # low-rank factors: orthogonalising them is another method
             kind = "adapter"
-        else:
+        else:  # biases go with the norms: both are vectors, and neither decays
             kind = "matrix" if parameter.ndim == 2 else "norm"
         groups[kind].append(parameter)
     return groups
