@@ -138,6 +138,9 @@ def main() -> int:
     parser.add_argument("ingots", type=Path, nargs="+", metavar="INGOT")
     parser.add_argument("--text", type=Path, help="text of prompts and perplexity")
     parser.add_argument("--only", nargs="+", choices=sorted(ENVIRONMENTS), help="engines to ask")
+    parser.add_argument(
+        "--exports", nargs="+", choices=sorted(_WRITERS), metavar="EXPORT", help="what to export"
+    )
     parser.add_argument("--threads", type=int, default=2, help="threads of each engine")
     given = parser.parse_args()
     report = Report("parity", _settings(given), ("ingot", "torch"))
@@ -165,6 +168,8 @@ def _compare(path: Path, folder: Path, given: argparse.Namespace, report: Report
     references: dict[Stored, tuple[Reference, float]] = {}
     for case in CASES:
         if given.only and case.environment not in given.only:
+            continue
+        if given.exports and case.export not in given.exports:
             continue
         name = f"{path.stem}: {case.engine}, {case.export}"
         ingot = _ingot(path, case.stored, folder)
@@ -212,7 +217,7 @@ def prompts_and_windows(path: Path, text: Path | None, *, quick: bool) -> Parity
     texts = [text] if text else [Path(name) for name in _TEXTS]
     ids = [i for each in texts for i in tokenizer.encode(each.read_text(encoding="utf-8"))]
     prompts = 4 if quick else _PROMPTS
-    window = min(_WINDOW, config.max_position_embeddings)
+    window = min(_WINDOW, config.max_position_embeddings - 1)  # vLLM generates a token, too
     answer = min(_ANSWER, config.max_position_embeddings - _PROMPT)
     return ParityRequest(
         prompts=_cut(ids, prompts, _PROMPT),
