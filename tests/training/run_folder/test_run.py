@@ -11,11 +11,14 @@ import pytest
 
 from ingot.corpus import Corpus
 from ingot.errors import IngotError, RecipeError, TrainingError
+from ingot.model.generation_config import GenerationDefaults
+from ingot.model.tokenizer_files import read_tokenizer
 from ingot.training.config.recipe import Recipe
 from ingot.training.data.records import data_digest
 from ingot.training.run_folder.run import (
     FineTuningRecord,
     FineTuningRun,
+    PretrainingRecord,
     PretrainingRun,
     changes,
     create_run,
@@ -23,6 +26,7 @@ from ingot.training.run_folder.run import (
     open_pretraining_run,
     open_run,
 )
+from tests.model.published_tokenizers import files
 
 NewRun = Callable[..., PretrainingRun]
 MakeRecipe = Callable[..., Recipe]
@@ -133,3 +137,26 @@ def test_what_is_not_a_run_is_named(tmp_path: Path, corpus: Corpus) -> None:
         open_run(tmp_path)
     with pytest.raises(TrainingError, match="is a corpus, not a run; train on it first"):
         open_run(corpus.path)
+
+
+def test_a_run_keeps_what_the_model_says_of_its_texts(
+    corpus: Corpus, recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    """A model that was not trained here is tuned and sealed with its own tokens and template."""
+    given = files("llama3") | {
+        "chat_template.jinja": b"{{ bos_token }}{{ messages }}",
+        "generation_config.json": b'{"eos_token_id": [3, 5], "temperature": 0.6}',
+    }
+    tokenizer = read_tokenizer(given)
+    defaults = GenerationDefaults.parse(given["generation_config.json"])
+    record = PretrainingRecord(
+        corpus=str(corpus.path),
+        corpus_digest=corpus.manifest.digest,
+        bytes_per_token=1.0,
+        code_version="0",
+    )
+    run = create_run(tmp_path / "run", recipe(), tokenizer, record, defaults)
+    again = open_run(run.path)
+    assert again.generation == defaults
+    for name in ("eos_id", "bos_id", "prefix", "stop_ids", "chat_templates", "table"):
+        assert getattr(again.tokenizer, name) == getattr(tokenizer, name), name
