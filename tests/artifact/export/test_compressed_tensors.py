@@ -81,7 +81,7 @@ def test_other_matrices_are_left_as_they_are(make: Make, tmp_path: Path) -> None
     tensors = load_file(made.path / "model.safetensors")
     assert tensors[f"{STEM}.weight"].dtype == np.float16
     ignored = config_of(made.path)["ignore"]
-    assert ignored == ["model.layers.0.mlp.gate_proj", "model.layers.0.mlp.up_proj"]
+    assert ignored == ["lm_head", "model.layers.0.mlp.gate_proj", "model.layers.0.mlp.up_proj"]
     assert made.notes[-1] == "2 matrices of another format are float16."
 
 

@@ -74,7 +74,7 @@ def export_compressed(
             f"{chosen!r} is not a number format", where="--dtype", fix=f"use {', '.join(STORED)}"
         )
     stored: dict[str, RawTensor] = {}
-    ignored = [_HEAD] if not ingot.config.tie_word_embeddings else []
+    ignored = [_HEAD]  # also where it is the embedding: transformers has a linear layer for it
     group = 0
     for name, tensor in model.tensors.items():
         if name in linear and _stored_as(source, tensor) == kind:
@@ -98,7 +98,7 @@ def export_compressed(
         config=config,
         stored=stored,
         kind=_PRESETS[kind],
-        notes=_notes(kind, chosen, len(ignored) - (_HEAD in ignored)),
+        notes=_notes(kind, chosen, len(ignored) - 1),
         overwrite=overwrite,
         shard_bytes=shard_bytes,
         progress=progress,
