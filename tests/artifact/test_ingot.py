@@ -134,6 +134,7 @@ def test_refuses_weights_that_the_manifest_does_not_describe(
     data = path.read_bytes()
     record = FileRecord(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
     manifest = Manifest.seal(
+        architecture=old.architecture,
         dtype=content["dtype"],
         tensors=old.tensors,
         files={**old.files, path.name: record},
@@ -142,6 +143,24 @@ def test_refuses_weights_that_the_manifest_does_not_describe(
     (ingot_copy / "ingot.json").write_bytes(manifest.to_json())
     with pytest.raises(ArtifactError, match=f"model.safetensors: .*{what}"):
         open_ingot(ingot_copy, verify=False)
+
+
+def test_refuses_a_manifest_of_another_architecture(ingot_copy: Path) -> None:
+    path = ingot_copy / "ingot.json"
+    old = Manifest.parse(path.read_bytes(), where="x")
+    sealed = Manifest.seal(
+        architecture="IngotForCausalLM",
+        dtype=old.dtype,
+        tensors=old.tensors,
+        files=old.files,
+        provenance=old.provenance,
+        quantization=old.quantization,
+    )
+    path.write_bytes(sealed.to_json())
+    with pytest.raises(
+        ArtifactError, match=r"says IngotForCausalLM, config\.json Qwen3ForCausalLM"
+    ):
+        open_ingot(ingot_copy)
 
 
 def test_refuses_an_index_that_sends_others_elsewhere(damaged_copies: list[Path]) -> None:

@@ -25,6 +25,7 @@ from ingot.artifact.format.tensor_reader import LoadedTensors, TensorFile
 from ingot.artifact.quantization.quantize import fused_matrices, packed_tensors
 from ingot.errors import ArtifactError
 from ingot.model.config import ModelConfig
+from ingot.model.config_json import architecture_of
 from ingot.strict_json import parse_object
 
 _AGAIN = "fetch or make the ingot again"
@@ -83,7 +84,11 @@ def open_weights(folder: Folder, manifest: Manifest, root: Path) -> dict[str, Te
 
 
 def check_shapes(config: ModelConfig, manifest: Manifest, where: Path) -> None:
-    """Refuse a manifest whose tensors are not exactly those of the config."""
+    """Refuse a manifest whose architecture or tensors are not exactly those of the config."""
+    if manifest.architecture != (named := architecture_of(config)):
+        raise ArtifactError(
+            f"says {manifest.architecture}, config.json {named}", where=where, fix=_AGAIN
+        )
     # First by number: a hostile layer count would make a list too long to hold.
     if config.num_hidden_layers >= len(manifest.tensors):
         raise ArtifactError("lists other tensors than config.json asks for", where=where)

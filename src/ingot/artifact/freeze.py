@@ -40,7 +40,7 @@ from ingot.artifact.stored_weights import plain_tensors, quantization_of, quanti
 from ingot.errors import ArtifactError, UsageError
 from ingot.files import full_disk_named, sync_folder
 from ingot.model.config import ModelConfig
-from ingot.model.config_json import to_json
+from ingot.model.config_json import architecture_of, to_json
 from ingot.model.generation_config import GenerationDefaults, generation_config
 from ingot.model.tokenizer import Tokenizer
 
@@ -101,6 +101,7 @@ def freeze(  # noqa: PLR0913 (all but four have defaults)
             for name, text in small.items():
                 files[name] = write_small(folder / name, text)
             manifest = Manifest.seal(
+                architecture=architecture_of(config),
                 dtype=dtype,
                 quantization=quantization_of(quantized) if quantized else None,
                 tensors={

@@ -18,7 +18,9 @@ from ingot.errors import ArtifactError, RecipeError
 from ingot.model.config import ModelConfig
 from ingot.model.rope import RopeConfig
 
-QWEN3, INGOT = "Qwen3ForCausalLM", "IngotForCausalLM"
+Architecture = Literal["Qwen3ForCausalLM", "IngotForCausalLM"]
+QWEN3: Architecture = "Qwen3ForCausalLM"
+INGOT: Architecture = "IngotForCausalLM"
 _MAX_ITEMS = 1 << 16  # of a list; no model has so many layers or pairs
 
 _BESIDE = frozenset(
@@ -47,6 +49,11 @@ class _WrongType(Exception):  # noqa: N818 (caught here alone)
     """A value of another type than its field's."""
 
 
+def architecture_of(config: ModelConfig) -> Architecture:
+    """Return the name that ``config.json`` gives the model: Qwen3's where it is that."""
+    return INGOT if config.variants else QWEN3
+
+
 def to_json(
     config: ModelConfig, *, eos_token_id: int | Sequence[int], dtype: str
 ) -> dict[str, Any]:
@@ -64,12 +71,16 @@ def to_json(
         "torch_dtype": dtype,
     }
     if config.variants:
-        own = {"architectures": [INGOT], "model_type": "ingot", **dataclasses.asdict(config)}
+        own = {
+            "architectures": [architecture_of(config)],
+            "model_type": "ingot",
+            **dataclasses.asdict(config),
+        }
         return own | beside
     window = config.sliding_window
     sizes = {name: getattr(config, name) for name in _QWEN3_FIELDS}
     return {
-        "architectures": [QWEN3],
+        "architectures": [architecture_of(config)],
         "model_type": "qwen3",
         **sizes,
         "rope_theta": config.rope.rope_theta,

@@ -16,6 +16,7 @@ SMALL = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_c
 
 def sealed(files: list[str], provenance: Provenance | None = None) -> Manifest:
     return Manifest.seal(
+        architecture="Qwen3ForCausalLM",
         dtype="bfloat16",
         tensors={"a": TensorRecord(dtype="BF16", shape=(2, 3), sha256=HASH)},
         files={name: FileRecord(bytes=5, sha256=HASH) for name in files},

@@ -25,6 +25,7 @@ _NAMES = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_
 def examples() -> Sequence[bytes]:
     digest = "a" * 64
     manifest = Manifest.seal(
+        architecture="Qwen3ForCausalLM",
         dtype="bfloat16",
         tensors={
             name: TensorRecord(dtype="BF16", shape=shape, sha256=digest)

@@ -22,6 +22,7 @@ from pydantic import (
 
 from ingot.artifact.quantization.packing import GROUPS, LAYOUT, LAYOUT_VERSION, WeightFormat
 from ingot.errors import ArtifactError, from_validation
+from ingot.model.config_json import Architecture
 from ingot.model.tokenizer import MAX_FILE_BYTES
 from ingot.strict_json import check_values
 
@@ -191,7 +192,7 @@ class Manifest(_Record):
     """Everything an ingot holds, and one digest over it all."""
 
     format_version: Literal[1] = 1
-    architecture: Literal["Qwen3ForCausalLM"] = "Qwen3ForCausalLM"
+    architecture: Architecture
     dtype: Dtype
     """Number format of every tensor of an ingot that is not quantized."""
     quantization: Quantization | None = None
@@ -221,6 +222,7 @@ class Manifest(_Record):
     def seal(
         cls,
         *,
+        architecture: Architecture,
         dtype: Dtype,
         tensors: dict[str, TensorRecord],
         files: dict[str, FileRecord],
@@ -229,6 +231,7 @@ class Manifest(_Record):
     ) -> Self:
         """Make the manifest of these contents and compute its digest."""
         draft = cls(
+            architecture=architecture,
             dtype=dtype,
             quantization=quantization,
             tensors=tensors,
