@@ -87,7 +87,7 @@ def changed(before: Path, run: Path) -> set[str]:
 
 @pytest.fixture(scope="module")
 def tuned(base: Path, texts: Path) -> Path:
-    """The run that goes on from it."""
+    """The run that starts from it."""
     return training.train(texts, out=base.parent / "run", start=base, settings=QUICK).path
 
 
@@ -98,7 +98,9 @@ def test_every_weight_is_trained_and_sealed_again(
         names = set(ingot.config.tensor_shapes())
     # A key's bias adds the same to all scores of a query, unless it is rotated afterwards.
     assert {name for name in names - changed(base, tuned) if "k_proj.bias" not in name} == set()
-    training.freeze(tuned, tmp_path / "tuned.ingot").close()
+    with training.freeze(tuned, tmp_path / "tuned.ingot") as sealed, open_ingot(base) as before:
+        # Whose model it was, and its licence, go along.
+        assert sealed.manifest.provenance.origin == before.manifest.provenance.origin is not None
     assert training.evaluate(tmp_path / "tuned.ingot", texts).bits_per_byte > 0
 
 

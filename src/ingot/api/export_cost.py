@@ -33,13 +33,13 @@ def cost_of_w8a8(ingot: Path, texts: Sequence[Path]) -> ExportCost:
     tokens, size = read_tokens(tokenizer, texts)
     model.to(precision.device)
     before = evaluate(model, tokens, size, precision=precision)
-    _round_anew(model)
+    _round_again(model)
     after = evaluate(model, tokens, size, precision=precision)
     return ExportCost(after.bits_per_byte, before.bits_per_byte, size)
 
 
 @torch.no_grad()
-def _round_anew(model: Transformer) -> None:
+def _round_again(model: Transformer) -> None:
     """Round every matrix but embedding and head, and its inputs, as W8A8 has them."""
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear) and name != _HEAD:

@@ -49,7 +49,7 @@ class ExportOptions:
     shard_bytes: int | None = None
     """hf, compressed-tensors: largest file of weights."""
     texts: Sequence[Path] = ()
-    """compressed-tensors: texts on which the cost of rounding int8 anew is measured."""
+    """compressed-tensors: texts on which the cost of rounding int8 again is measured."""
     system: str | None = None
     """modelfile: system message of conversations that have none."""
     license: Path | None = None
@@ -88,7 +88,7 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class ExportCost:
-    """What rounding anew costs, both measured on the same text by the same arithmetic."""
+    """What rounding again costs, both measured on the same text by the same arithmetic."""
 
     bits_per_byte: float
     """Of the exported model."""

@@ -83,6 +83,7 @@ def new_run(
         chosen = make_recipe(tables, where=where)
         callbacks.on_recipe(chosen, planned)
         parent = base.digest if base else None
+        origin = base.manifest.provenance.origin if base else None
         if task.kind == "text":
             tokenizer = base.tokenizer if base else None
             corpus = built or _corpus_in(
@@ -96,6 +97,7 @@ def new_run(
                 code_version=version("ingot"),
                 peak_flops=machine.matmul_flops if machine else None,
                 parent=parent,
+                origin=origin,
             )
             tokenizer = base.tokenizer if base else corpus.tokenizer
             return create_run(folder, chosen, tokenizer, record, base.generation if base else None)
@@ -106,6 +108,7 @@ def new_run(
             code_version=version("ingot"),
             peak_flops=machine.matmul_flops if machine else None,
             parent=parent,
+            origin=origin,
         )
         return create_run(folder, chosen, base.tokenizer, examples, base.generation)
 

@@ -290,6 +290,7 @@ def freeze(
             validation_loss=state.validation_loss,
             bits_per_byte=state.bits_per_byte,
             parent=opened.record.parent,
+            origin=opened.record.origin,
             training_curve=thinned(curves.steps, curves.losses, state.step, MAX_CURVE),
             validation_curve=thinned(
                 curves.scored_steps, curves.scored_losses, state.step, MAX_CURVE

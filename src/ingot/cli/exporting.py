@@ -57,7 +57,7 @@ def export(
     text: Annotated[
         list[Path] | None,
         typer.Option(
-            help="compressed-tensors: text on which the cost of rounding int8 anew is measured; "
+            help="compressed-tensors: text on which the cost of rounding int8 again is measured; "
             "may be repeated."
         ),
     ] = None,

@@ -166,7 +166,7 @@ def _origin(provenance: Mapping[str, Any]) -> list[tuple[str, Any]]:
     origin = rest.get("origin")
     if isinstance(origin, dict):
         listed = [name for name in ("files", "adapter") if origin.get(name)]
-        rest["origin"] = origin | {name: f"{len(origin[name])} files" for name in listed}
+        rest["origin"] = origin | {name: _count(len(origin[name])) for name in listed}
     found = flat(rest)
     if provenance.get("recipe"):
         count = len(flat(provenance["recipe"]))
@@ -244,3 +244,7 @@ def _distances(tensors: Sequence[TensorDistance]) -> Table:
         table.caption = "the farthest; all in --json"
         table.caption_justify = "left"
     return table
+
+
+def _count(count: int) -> str:
+    return f"{count} file" if count == 1 else f"{count} files"

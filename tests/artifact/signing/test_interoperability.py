@@ -16,7 +16,9 @@ from tests.artifact.signing.conftest import KeyPair, MakeKeys
 model_signing = pytest.importorskip("model_signing")
 
 
-@pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()], ids=str)
+@pytest.mark.parametrize(
+    "curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()], ids=lambda curve: str(curve.name)
+)
 def test_the_reference_verifies_ours(
     ingot_copy: Path, make_keys: MakeKeys, curve: ec.EllipticCurve
 ) -> None:
@@ -29,7 +31,9 @@ def test_the_reference_verifies_ours(
         check.verify(ingot_copy, written)
 
 
-@pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()], ids=str)
+@pytest.mark.parametrize(
+    "curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()], ids=lambda curve: str(curve.name)
+)
 def test_we_verify_the_references(
     ingot_copy: Path, make_keys: MakeKeys, curve: ec.EllipticCurve
 ) -> None:

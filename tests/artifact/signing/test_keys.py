@@ -17,7 +17,9 @@ from ingot.errors import UsageError
 from tests.artifact.signing.conftest import KeyPair, MakeKeys
 
 
-@pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()], ids=str)
+@pytest.mark.parametrize(
+    "curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()], ids=lambda curve: str(curve.name)
+)
 def test_each_curve_signs(make_keys: MakeKeys, curve: ec.EllipticCurve) -> None:
     pair = make_keys(curve)
     private, public = PrivateKey.read(pair.private), PublicKey.read(pair.public)

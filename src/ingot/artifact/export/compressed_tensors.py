@@ -2,7 +2,7 @@
 
 int4 becomes W4A16 (``pack-quantized``): the very codes and scales of the ingot. int8 becomes W8A8
 (``int-quantized``), which has one scale for each output instead of one for 128 inputs, so it is
-rounded anew. Layout: github.com/vllm-project/compressed-tensors.
+rounded again. Layout: github.com/vllm-project/compressed-tensors.
 """
 
 from __future__ import annotations
@@ -205,7 +205,7 @@ def _w4a16(
 def _w8a8(
     source: TensorSource, name: str, tensor: ExportedTensor, _dtype: str
 ) -> dict[str, RawTensor]:
-    """Describe an int8 matrix, rounded anew with one scale for each output."""
+    """Describe an int8 matrix, rounded again with one scale for each output."""
 
     def rounded(part: int) -> Iterator[NDArray[Any]]:
         yield per_channel(_matrix(source, tensor).dequantized())[part]
@@ -261,7 +261,7 @@ def _notes(kind: str, dtype: str, others: int) -> tuple[str, ...]:
         if dtype == "bfloat16":
             notes = ["Codes are the ingot's own; their scales were rounded to bfloat16."]
     else:
-        notes = ["int8 was rounded anew, with one scale for each output."]
+        notes = ["int8 was rounded again, with one scale for each output."]
     notes.append(f"Embedding and head are {dtype}, as their codes stand for.")
     if others:
         notes.append(f"{others} matrices of another format are {dtype}.")

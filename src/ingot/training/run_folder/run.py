@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, TypeAdapter, ValidationError
 
+from ingot.artifact import Origin
 from ingot.corpus import Corpus, open_corpus
 from ingot.errors import ArtifactError, TrainingError, from_validation
 from ingot.files import read_regular, write_atomic
@@ -47,6 +48,8 @@ class RunRecord(BaseModel):
     """FLOP/s of the machine's matrix products as measured before the run."""
     parent: str | None = None
     """Digest of the ingot that the run started from."""
+    origin: Origin | None = None
+    """The foreign model that this ingot comes from, whose licence goes with it."""
     recipe: dict[str, Any] = {}
     """The recipe that the run began with."""
 
