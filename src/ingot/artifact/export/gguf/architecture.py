@@ -11,36 +11,12 @@ from numpy.typing import NDArray
 
 from ingot.artifact.export.gguf.writer import MetadataValue
 from ingot.artifact.export.hf_tensors import ExportedTensor, Transform
+from ingot.artifact.format import gguf_names
 from ingot.errors import UsageError
 from ingot.model.config import ModelConfig
 from ingot.model.rope import RopeConfig
 
 Array = NDArray[np.float32]
-
-_GLOBAL = {
-    "model.embed_tokens": "token_embd",
-    "model.position_embeddings": "position_embd",
-    "model.norm": "output_norm",
-    "lm_head": "output",
-}
-_BLOCK = {
-    "input_layernorm": "attn_norm",
-    "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output",
-    "self_attn.q_norm": "attn_q_norm",
-    "self_attn.k_norm": "attn_k_norm",
-    "post_attention_layernorm": "ffn_norm",
-    "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down",
-}
-_POST_NORMS = {
-    "post_attention_layernorm": "post_attention_norm",
-    "pre_feedforward_layernorm": "ffn_norm",
-    "post_feedforward_layernorm": "post_ffw_norm",
-}
 
 
 @dataclass(frozen=True)
@@ -208,10 +184,11 @@ def _fused(name: str, config: ModelConfig) -> tuple[str, ...] | None:
 def _name(name: str, config: ModelConfig, *, fused: bool) -> str:
     """Return llama.cpp's name of a tensor."""
     stem, _, kind = name.rpartition(".")
-    if stem in _GLOBAL:
-        return f"{_GLOBAL[stem]}.{kind}"
+    if stem in gguf_names.OUTSIDE:
+        return f"{gguf_names.OUTSIDE[stem]}.{kind}"
     _, _, layer, part = stem.split(".", 3)
-    names = _BLOCK | (_POST_NORMS if config.norm_placement != "pre" else {})
+    placed = gguf_names.NORMS_AROUND if config.norm_placement != "pre" else {}
+    names = {**gguf_names.BLOCK, **placed}
     key = names[part]
     if fused:
         key = {"attn_q": "attn_qkv", "ffn_gate": "ffn_up"}[key]

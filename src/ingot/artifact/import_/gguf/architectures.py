@@ -11,29 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ingot.artifact.format import gguf_names
 from ingot.artifact.import_.gguf.metadata import Metadata
 from ingot.model.rope import RopeConfig
-
-LLAMA_NAMES: Mapping[str, str] = {
-    "input_layernorm": "attn_norm",
-    "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output",
-    "self_attn.q_norm": "attn_q_norm",
-    "self_attn.k_norm": "attn_k_norm",
-    "post_attention_layernorm": "ffn_norm",
-    "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down",
-}
-"""Names within a block, Hugging Face's to GGUF's, of the architectures with a norm before each."""
-
-_NORMS_AFTER = {
-    "post_attention_layernorm": "post_attention_norm",
-    "post_feedforward_layernorm": "post_ffw_norm",
-}
-_NORMS_AROUND = {**_NORMS_AFTER, "pre_feedforward_layernorm": "ffn_norm"}
 
 
 @dataclass(frozen=True)
@@ -68,7 +48,7 @@ class Architecture:
 
     family: str
     """Hugging Face's ``model_type`` of the same model."""
-    names: Mapping[str, str] = field(default_factory=lambda: LLAMA_NAMES)
+    names: Mapping[str, str] = field(default_factory=lambda: gguf_names.BLOCK)
     permuted: bool = False
     """Whether the rows of queries and keys were reordered for rotation of neighbours."""
     epsilon: str = "attention.layer_norm_rms_epsilon"
@@ -186,13 +166,13 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "phi3": Architecture("phi3", switches=_NO_QK_NORM, read_switches=_phi3),
     "olmo2": Architecture(
         "olmo2",
-        names={**LLAMA_NAMES, **_NORMS_AFTER},
+        names={**gguf_names.BLOCK, **gguf_names.NORMS_AFTER},
         switches={"qk_norm": "projection", "norm_placement": "post"},
         read_switches=_olmo2,
     ),
     "gemma3": Architecture(
         "gemma3_text",
-        names={**LLAMA_NAMES, **_NORMS_AROUND},
+        names={**gguf_names.BLOCK, **gguf_names.NORMS_AROUND},
         switches={"norm_placement": "both", "activation": "gelu_tanh"},
         read_switches=_gemma3,
         read_folds=_gemma3_folds,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ingot.artifact.format import gguf_names
 from ingot.artifact.import_.gguf.architectures import ARCHITECTURES, Folds, Sizes
 from ingot.artifact.import_.gguf.container import GgufFile
 from ingot.artifact.import_.gguf.metadata import Metadata
@@ -19,11 +20,9 @@ from ingot.model.config import ModelConfig
 
 _TABLE, _HEAD, _POSITIONS = "token_embd.weight", "output.weight", "position_embd.weight"
 _OUTSIDE = {
-    "model.embed_tokens.weight": _TABLE,
-    "model.position_embeddings.weight": _POSITIONS,
-    "model.norm.weight": "output_norm.weight",
-    "model.norm.bias": "output_norm.bias",
-    "lm_head.weight": _HEAD,
+    f"{ours}.{kind}": f"{theirs}.{kind}"
+    for ours, theirs in gguf_names.OUTSIDE.items()
+    for kind in ("weight", "bias")
 }
 _IN_BLOCK = re.compile(r"model\.layers\.(\d+)\.(.+)\.(weight|bias)")
 _ROTATED = re.compile(r"blk\.\d+\.attn_(q|k|qkv)\.(?:weight|bias)")
