@@ -103,7 +103,7 @@ def test_a_long_text_has_the_tokens_that_it_has_in_one_process(
 def test_a_template_may_write_what_the_context_holds(ingot: Ingot) -> None:
     """FAULTS A7: the template's process is told the bound."""
     encoder = PromptEncoder(ingot, CONTEXT)
-    template = encoder._open_template()
+    template = encoder._open_template(tools=False)
     try:
         bound = CONTEXT * ingot.tokenizer.longest_token
         assert bound <= template.characters < 3 * bound

@@ -49,6 +49,7 @@ def test_a_server_proves_which_weights_answer(
         "ingot": str(ingot_path),
         "digest": ingot.digest,
         "verified": True,
+        "signed": False,
         "live": url,
     }
     failed = cli("verify", ingot_path, "--live", url, "--model", "third", code=7)
