@@ -210,9 +210,9 @@ class Engine:
         called = time.monotonic()
         results = self._executor.step([model_input for _, model_input in work])
         returned = time.monotonic()
-        self._share_time(work, returned - began)
+        each_s = (returned - began) / sum([len(model_input.token_ids) for _, model_input in work])
         for (chunk, _), result in zip(work, results, strict=True):
-            self._take(chunk, result, returned)
+            self._take(chunk, result, returned, each_s)
         ended = time.monotonic()
         self._count(called - began, returned - called, ended - returned)
         self._scheduler.charge([chunk for chunk, _ in work], ended - began)
@@ -298,8 +298,15 @@ class Engine:
             self._counters.queried_tokens += len(sequence.prompt_ids)
             self._counters.cached_tokens += sequence.cached_tokens or 0
 
-    def _take(self, chunk: ScheduledChunk, result: Result, now: float) -> None:
-        """Store the executor's result for a chunk and deliver the output it yields."""
+    def _take(self, chunk: ScheduledChunk, result: Result, now: float, each_s: float) -> None:
+        """Store the executor's result for a chunk and deliver the output it yields.
+
+        Args:
+            chunk: What was computed.
+            result: What came of it.
+            now: When.
+            each_s: Seconds of the step for each of its tokens.
+        """
         sequence, output = chunk.sequence, self._outputs[chunk.sequence]
         if isinstance(result, Failure):  # before its blocks can be cached as a prefix
             if chunk.drafts:
@@ -311,6 +318,9 @@ class Engine:
         first = sequence.computed == 0
         if sequence.computed < len(sequence.prompt_ids):
             self._counters.prefill_tokens += chunk.count
+            sequence.prompt_compute_s += each_s * chunk.count
+        else:
+            sequence.answer_compute_s += each_s * (chunk.count + len(chunk.drafts))
         step_output = None
         try:
             if isinstance(result, HiddenStates):
@@ -371,16 +381,6 @@ class Engine:
         except Exception:
             _log.exception("sequence %d: on_output raised; the sequence is cancelled", sequence.id)
             self.cancel(sequence)
-
-    def _share_time(self, work: Seq[tuple[ScheduledChunk, ModelInput]], seconds: float) -> None:
-        """Add a step's time to its sequences, the same for each token."""
-        each = seconds / sum(len(model_input.token_ids) for _, model_input in work)
-        for chunk, model_input in work:
-            sequence, spent = chunk.sequence, each * len(model_input.token_ids)
-            if sequence.computed < len(sequence.prompt_ids):
-                sequence.prompt_compute_s += spent
-            else:
-                sequence.answer_compute_s += spent
 
     def _count(self, before_s: float, executor_s: float, after_s: float) -> None:
         counters = self._counters

@@ -100,6 +100,7 @@ class Scheduler:
 
     def add(self, sequence: Sequence) -> None:
         """Add a new sequence to the queue."""
+        self._shares.watch(sequence.options.tenant)
         self.waiting.push(sequence)
 
     def schedule(self) -> list[ScheduledChunk]:
@@ -122,6 +123,8 @@ class Scheduler:
 
     def charge(self, chunks: Iterable[ScheduledChunk], seconds: float) -> None:
         """Record how long a step with these chunks took."""
+        if not self._shares.watching:
+            return
         tokens = Counter[str]()
         for chunk in chunks:
             tokens[chunk.sequence.options.tenant] += chunk.count + len(chunk.drafts)

@@ -56,7 +56,13 @@ class TenantShare:
         self._limits: dict[str, int] = {}
         self._used = Counter[str]()
         self._limited_steps = 0
+        self.watching = False
+        """Whether steps are counted: a server without keys need not take the time."""
         self._turns = itertools.count(1)
+
+    def watch(self, tenant: str) -> None:
+        """Count steps from the first named tenant on."""
+        self.watching = self.watching or bool(tenant and self._share < 1)
 
     def begin(self) -> None:
         """Begin a step; before ``choose_decodes`` nobody is limited."""
@@ -78,6 +84,8 @@ class TenantShare:
             running: The running sequences.
             newcomer: A sequence of a further tenant that can be admitted in this step.
         """
+        if not self.watching:
+            return [one for one in running if one.length - one.computed == 1]
         decodes, prompts = self._count(running, newcomer)
         chosen: list[Sequence] = []
         for tenant, ready in decodes.items():
