@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import os
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -40,6 +41,27 @@ def test_threads_get_their_own_texts() -> None:
     with template(source) as process, ThreadPoolExecutor(4) as pool:
         texts = list(pool.map(lambda n: process.render([{"number": n}])[0], range(40)))
     assert texts == [f"{number} " * 50 for number in range(40)]
+
+
+def test_a_long_conversation_gives_way_and_the_next_does_not() -> None:
+    """FAULTS A6: beside a stream it may take a tenth of a CPU, not all of it."""
+    source = "{% for _ in range(count) %}{% for _ in range(1000) %}{% endfor %}{% endfor %}done"
+    with template(source, seconds=60.0) as process, ThreadPoolExecutor(1) as pool:
+        first = _niceness(process)
+        rendered = pool.submit(process.render, [{"count": 20_000}])
+        deadline = time.monotonic() + 60
+        while _niceness(process) == first:
+            assert time.monotonic() < deadline
+            assert not rendered.done()
+        assert _niceness(process) == first + 10
+        assert rendered.result(timeout=60) == ["done"]
+        assert process.render([{"count": 1}]) == ["done"]
+        assert _niceness(process) == first
+
+
+def _niceness(process: TemplateProcess) -> int:
+    assert process._process is not None
+    return os.getpriority(os.PRIO_PROCESS, process._process.pid)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ class TemplateProcess:
     """Child process that renders one template within limits of time, memory and length.
 
     Safe to call from several threads. The process is started again after a
-    template had to be stopped.
+    template had to be stopped, and after a conversation that took long: that one runs at a low
+    priority, beside the engine.
 
     Args:
         source: The template, in Jinja.
@@ -94,6 +95,8 @@ class TemplateProcess:
             self._stop()
             raise self._limit(f"takes more than {self._seconds:g} s or dies of it")
         reply: dict[str, Any] = json.loads(line)
+        if "slow" in reply:  # it has lowered its priority for good, and ends
+            self._stop()
         if "limit" in reply:
             raise self._limit(reply["limit"])
         if "syntax" in reply:

@@ -5,6 +5,9 @@ reaching Python; it does not keep it from looping, or from making a text that
 fills the memory. So this process has little memory, cannot write files, and
 is killed by its own timer.
 
+A conversation that takes long gives way to the engine, with which it shares the CPUs: the process
+lowers its priority, which it cannot raise again, and ends after its answer.
+
 Both directions carry one JSON value a line: first ``{template, seconds, characters}``,
 then lists of variables, one mapping for each text to render.
 """
@@ -13,6 +16,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import resource
 import signal
 import sys
@@ -25,6 +29,9 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 _MEMORY = 512 << 20
+_SHORT_S = 0.02  # of processor time; an ordinary conversation takes a tenth
+# A tenth of the share of the engine's threads, as the process that encodes long texts has.
+_NICENESS = 10
 
 
 class RefusedError(Exception):
@@ -73,12 +80,23 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     setup = json.loads(sys.stdin.buffer.readline())
+    slow = False
+
+    def give_way(*_: object) -> None:
+        nonlocal slow
+        slow = True
+        os.nice(_NICENESS)
+
+    signal.signal(signal.SIGVTALRM, give_way)
 
     def answer(work: Any) -> None:
         # Time on a processor, so that a busy machine does not count; SIGPROF kills by default.
         signal.setitimer(signal.ITIMER_PROF, setup["seconds"])
         reply = _outcome(work)
         signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        if slow:
+            reply["slow"] = True
         sys.stdout.buffer.write(json.dumps(reply).encode() + b"\n")
         sys.stdout.buffer.flush()
 
@@ -93,8 +111,11 @@ def main() -> None:
     if template is None:
         return
     for line in sys.stdin.buffer:
+        signal.setitimer(signal.ITIMER_VIRTUAL, _SHORT_S)
         asked = json.loads(line)
         answer(lambda asked=asked: [render(template, each, setup["characters"]) for each in asked])
+        if slow:
+            return
 
 
 def _outcome(work: Any) -> dict[str, Any]:
