@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import subprocess
 import sys
 import time
@@ -77,10 +78,10 @@ def test_ctrl_c_stops_an_answer_and_never_the_chat(sealed: Path) -> None:
         os.write(controller, b"def\n")
         _until(controller, "def\n")
         os.write(controller, b"\x03")
-        _until(controller, "\n> ")
+        _until(controller, "\n> ", again=b"\x03")
         time.sleep(2)  # longer than a process that is to end is given
         os.write(controller, b"\x03")
-        assert "/exit" in _until(controller, "\n> ")
+        assert "/exit" in _until(controller, "\n> ", again=b"\x03")
         os.write(controller, b"\x04")
         assert process.wait(300) == 0
 
@@ -125,10 +126,17 @@ def _terminal(sealed: Path, *options: str) -> Iterator[tuple[int, subprocess.Pop
         os.close(controller)
 
 
-def _until(controller: int, text: str) -> str:
-    """Read from the terminal until a text has appeared."""
+def _until(controller: int, text: str, *, again: bytes = b"") -> str:
+    """Read from the terminal until a text has appeared.
+
+    Ctrl-C makes a terminal discard what it has not shown yet, perhaps the very prompt that is
+    waited for; the process then waits too. So a person would press it again, as ``again`` does.
+    """
     read, deadline = "", time.monotonic() + 300
     while text not in read.replace("\r\n", "\n"):
         assert time.monotonic() < deadline, read
-        read += os.read(controller, 4096).decode(errors="replace")
+        if select.select([controller], [], [], 5)[0]:
+            read += os.read(controller, 4096).decode(errors="replace")
+        elif again:
+            os.write(controller, again)
     return read
