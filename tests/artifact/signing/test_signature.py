@@ -103,7 +103,7 @@ def test_another_keys_hint_does_not_help(
 
 
 def test_a_changed_file_with_digests_that_fit_is_named(signed: Path, trusted: TrustedKeys) -> None:
-    """What the digest alone cannot show: somebody sealed the ingot again."""
+    """What the digest alone cannot show: the ingot was changed and sealed again."""
     weights = signed / "model.safetensors"
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1

@@ -131,7 +131,7 @@ def test_one_key_alone_is_not_limited() -> None:
 
 
 def test_a_step_of_one_key_alone_is_short_enough_for_another_to_come() -> None:
-    """FAULTS A5: whoever comes waits for the step that runs."""
+    """FAULTS A5: a newcomer waits for the step that runs."""
     room, long = Room(), sequence(4000, "greedy")
     room.add(long)
     room.run(1)

@@ -19,16 +19,11 @@ from ingot.server.engine.service import Service
 from ingot.server.engine.tool_reader import CallArguments, CallBegun, Part, ToolReader, joined
 from ingot.server.http.errors import ApiError
 from ingot.server.http.router import STREAMED, Router
-from ingot.server.routes.generation import (
-    ChunkFrame,
-    GenerationRequest,
-    GenerationResponse,
-    UsageCounter,
-    sampling_defaults,
-    server_sent_event,
-)
+from ingot.server.routes.events import ChunkFrame, server_sent_event
+from ingot.server.routes.generation import GenerationRequest, GenerationResponse, sampling_defaults
 from ingot.server.routes.logprobs import LogprobsWriter, PromptLogprobsWriter
 from ingot.server.routes.request_body import check_together, open_request, request_options
+from ingot.server.routes.usage import UsageCounter
 from ingot.server.schemas.chat import (
     ChatChoice,
     ChatChunk,

@@ -21,8 +21,9 @@ from ingot.inference import OutputDelta
 from ingot.server.engine.service import Service
 from ingot.server.http.errors import ApiError
 from ingot.server.http.router import Router
-from ingot.server.routes.generation import GenerationRequest, GenerationResponse, UsageCounter
+from ingot.server.routes.generation import GenerationRequest, GenerationResponse
 from ingot.server.routes.request_body import open_request, request_options
+from ingot.server.routes.usage import UsageCounter
 from ingot.server.schemas.common import Count, EndUser, ModelRequest, Prompt, kind_of
 
 

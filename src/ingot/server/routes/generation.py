@@ -6,10 +6,9 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
-import orjson
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -22,13 +21,9 @@ from ingot.server.engine.service import Service
 from ingot.server.engine.stream import OutputStream, join
 from ingot.server.http.client import while_connected
 from ingot.server.http.errors import ApiError, from_ingot_error
+from ingot.server.routes.usage import UsageCounter
 from ingot.server.schemas.completions import (
-    CompletionTokensDetails,
     CostDetails,
-    MeteredUsage,
-    PromptTokensDetails,
-    TimingReport,
-    Usage,
 )
 
 _GRACE_S = 5.0  # the engine ends a request at its deadline; if it has not after this, it hangs
@@ -36,7 +31,6 @@ _GOODBYE_S = 1.0
 _SUBMIT_TOKENS = 65_536  # checked and copied between two turns of the event loop: some 5 ms
 SLICE_ENTRIES = 1024
 """Log-probabilities written between two turns of the event loop; about 1 ms."""
-_LINE_BREAKS = tuple((chr(code).encode(), b"\\u%04x" % code) for code in (0x85, 0x2028, 0x2029))
 _BAD_ENDS = frozenset({"error", "cancelled", "deadline"})
 _STREAM_HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
@@ -108,50 +102,6 @@ def _entries(params: SamplingParams, prompt: int, *, streamed: bool) -> int:
     if params.logprobs is not None and not streamed:
         entries += params.max_tokens * (1 + params.logprobs)
     return entries
-
-
-@dataclass
-class UsageCounter:
-    """Sum of a request's tokens, and the timing of its slowest answer."""
-
-    prompt_tokens: int
-    completion_tokens: int = 0
-    cached_tokens: int = 0
-    accepted_tokens: int = 0
-    """Draft tokens of speculation that were accepted."""
-    rejected_tokens: int = 0
-    timing: TimingReport = field(default_factory=lambda: TimingReport(0.0, 0.0, 0.0))
-    cost: tuple[float | None, CostDetails] | None = None
-    """Money, and what it follows from, of an ended request that asked for it."""
-
-    def usage(self) -> Usage:
-        """Return the sums in the form of OpenAI's API."""
-        read, written = self.prompt_tokens, self.completion_tokens
-        usage = Usage(
-            read,
-            written,
-            read + written,
-            PromptTokensDetails(self.cached_tokens),
-            CompletionTokensDetails(self.accepted_tokens, self.rejected_tokens),
-        )
-        if self.cost is None:
-            return usage
-        money, details = self.cost
-        return MeteredUsage(**vars(usage), cost=money, cost_details=details)
-
-    def count_end(self, delta: OutputDelta, *, counts_prompt: bool) -> None:
-        """Count the last delta of an answer; each prompt's cached tokens count once."""
-        timing = delta.timing
-        if timing is None:
-            return
-        if counts_prompt:
-            self.cached_tokens += timing.cached_tokens
-        self.accepted_tokens += timing.accepted_tokens
-        self.rejected_tokens += timing.drafted_tokens - timing.accepted_tokens
-        whole = timing.queue_s + timing.prefill_s + timing.decode_s
-        before = self.timing
-        if whole >= before.queue_s + before.prefill_s + before.decode_s:
-            self.timing = TimingReport(timing.queue_s, timing.prefill_s, timing.decode_s)
 
 
 class Writer(Protocol):
@@ -441,40 +391,3 @@ def _stopping() -> ApiError:
 
 def _cancelled() -> ApiError:
     return ApiError(409, "the request was cancelled through /admin/cancel", code="cancelled")
-
-
-class ChunkFrame:
-    """The constant parts of a streamed answer's chunks, serialized once.
-
-    Args:
-        empty: A chunk without choices.
-    """
-
-    def __init__(self, empty: object) -> None:
-        # Quotation marks inside strings are escaped, so only the field itself matches this.
-        before, _, after = orjson.dumps(empty).partition(b'"choices":[]')
-        self._before = b'data: %b"choices":[' % before
-        self._after = b"]%b\n\n" % after
-
-    def event(self, choice: object) -> bytes:
-        """Return a chunk of one choice as a complete event."""
-        return self._before + _on_one_line(orjson.dumps(choice)) + self._after
-
-
-def server_sent_event(data: bytes, kind: str | None = None) -> bytes:
-    """Return a complete event. Source: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
-    data = _on_one_line(data)
-    return b"event: %b\ndata: %b\n\n" % (kind.encode(), data) if kind else b"data: %b\n\n" % data
-
-
-def _on_one_line(data: bytes) -> bytes:
-    """Escape the line breaks of Unicode that JSON leaves as they are.
-
-    The standard ends lines at CR and LF alone; clients that split text as Python does, such as
-    httpx, would cut an event in two.
-    """
-    if data.isascii():
-        return data
-    for mark, escaped in _LINE_BREAKS:
-        data = data.replace(mark, escaped)
-    return data

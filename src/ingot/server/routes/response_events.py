@@ -23,8 +23,9 @@ from ingot.server.engine.tool_reader import (
     ToolReader,
 )
 from ingot.server.http.errors import ApiError
-from ingot.server.routes.generation import UsageCounter, server_sent_event
+from ingot.server.routes.events import server_sent_event
 from ingot.server.routes.logprobs import LogprobsWriter
+from ingot.server.routes.usage import UsageCounter
 from ingot.server.schemas.chat import ChatTokenLogprob
 from ingot.server.schemas.identifiers import new_id
 from ingot.server.schemas.response_body import (

@@ -14,11 +14,7 @@ from ingot.server.engine.response_store import StoredResponse
 from ingot.server.engine.service import Service
 from ingot.server.http.errors import ApiError
 from ingot.server.http.router import STREAMED, Router
-from ingot.server.routes.generation import (
-    GenerationRequest,
-    GenerationResponse,
-    sampling_defaults,
-)
+from ingot.server.routes.generation import GenerationRequest, GenerationResponse, sampling_defaults
 from ingot.server.routes.health import json_response
 from ingot.server.routes.request_body import open_request, request_options
 from ingot.server.routes.response_events import ResponsesWriter
