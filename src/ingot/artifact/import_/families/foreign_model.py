@@ -170,16 +170,24 @@ def read_activation(fields: ConfigFields) -> None:
 
 
 def read_windows(
-    fields: ConfigFields, layers: int, context: int, window: int | None, kinds: list[str] | None
+    fields: ConfigFields,
+    layers: int,
+    context: int,
+    window: int | None,
+    kinds: list[str] | None,
+    *,
+    rotate_otherwise: bool = False,
 ) -> dict[str, Any]:
     """Return ``sliding_window`` and ``full_attention_layers`` of a config.
 
     Args:
         fields: The config; ``layer_types`` is taken out of it where layers may differ.
         layers: Number of blocks.
-        context: Longest context; a window as long is none.
+        context: Longest context; a window as long hides nothing, and is left out.
         window: ``sliding_window``, or None.
         kinds: The kind of each layer where ``layer_types`` is not given; None where all slide.
+        rotate_otherwise: Whether layers with a window have a rotary embedding of their own, so that
+            they are kept apart even where the window hides nothing.
 
     Raises:
         ArtifactError: a kind of layer that is not attention, or a window that is missing.
@@ -199,7 +207,7 @@ def read_windows(
         if kinds is None:
             return {}
         raise fields.wrong("sliding_window", "is missing where layer_types asks for one")
-    if window >= context:
+    if window >= context and not rotate_otherwise:
         return {}
     return {"sliding_window": window, "full_attention_layers": full}
 

@@ -50,7 +50,8 @@ def gemma3(data: Mapping[str, Any], where: object) -> ForeignModel:
         for layer in range(layers)
     ]
     window = fields.optional_integer("sliding_window", 4096)
-    values |= read_windows(fields, layers, context, window, kinds)
+    own = rope.local_rope is not None
+    values |= read_windows(fields, layers, context, window, kinds, rotate_otherwise=own)
     if "sliding_window" in values:
         values["local_rope"] = rope.local_rope
     scalar = fields.number("query_pre_attn_scalar", 256.0)

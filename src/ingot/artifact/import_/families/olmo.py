@@ -43,7 +43,8 @@ def olmo3(data: Mapping[str, Any], where: object) -> ForeignModel:
         "full_attention" if (layer + 1) % 4 == 0 else "sliding_attention" for layer in range(layers)
     ]
     window = fields.optional_integer("sliding_window", 4096)
-    values |= read_windows(fields, layers, context, window, kinds)
+    own = rope.local_rope is not None
+    values |= read_windows(fields, layers, context, window, kinds, rotate_otherwise=own)
     values |= {"rope": rope.rope, "partial_rotary_factor": rope.partial}
     if "sliding_window" in values:
         values["local_rope"] = rope.local_rope
