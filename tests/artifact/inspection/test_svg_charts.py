@@ -3,7 +3,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ingot.artifact.inspection.svg_charts import (
@@ -26,6 +26,7 @@ def numbers(chart: str, tag: str, attribute: str) -> list[float]:
 
 
 @given(low=FINITE, span=st.floats(1e-9, 1e30))
+@example(low=900719925474099.0, span=0.375)
 def test_ticks_are_few_and_within(low: float, span: float) -> None:
     high = low + span
     found = _ticks(low, high, 5)

@@ -170,10 +170,13 @@ def _ticks(low: float, high: float, most: int) -> list[float]:
     span = high - low
     if not span > 0:
         return [low]
-    step = 10.0 ** math.floor(math.log10(span / most))
-    step = next(step * factor for factor in (1, 2, 5, 10) if span / (step * factor) <= most)
+    power = 10.0 ** math.floor(math.log10(span / most))
+    step = next(
+        (power * factor for factor in (1, 2, 5) if span / (power * factor) <= most), power * 10
+    )
     first, last = math.ceil(low / step), math.floor(high / step)
-    return [number * step for number in range(first, last + 1)] or [low]
+    # Held to the range: where it is a few floats wide, a multiple may round out of it.
+    return [min(max(number * step, low), high) for number in range(first, last + 1)] or [low]
 
 
 def _number(value: float) -> str:
