@@ -31,6 +31,7 @@ _IDLE = EngineStats(
     waiting_tokens=0,
     blocks_free=1,
     blocks_total=1,
+    block_size=16,
     blocks_cached=0,
     steps=0,
     step_s=0.0,

@@ -131,6 +131,13 @@ def test_every_answer_bears_the_requests_id(http: httpx.Client) -> None:
     assert bad.headers["x-request-id"] not in {"no such id!", ""}
 
 
+def test_an_answer_bears_the_session_that_its_request_names(http: httpx.Client) -> None:
+    named = http.get("/health", headers={"x-session-id": "talk-3"})
+    assert named.headers["x-session-id"] == "talk-3"
+    for headers in ({}, {"x-session-id": "no such id!"}, {"x-session-id": "a" * 129}):
+        assert "x-session-id" not in http.get("/health", headers=headers).headers
+
+
 def test_other_origins_are_refused_unless_allowed(ingot: Ingot, engine: EngineLoop) -> None:
     asking = {"origin": "https://page.example", "access-control-request-method": "POST"}
     config = ServerConfig(port=0, cors_origins=("https://page.example",))

@@ -249,6 +249,7 @@ class Engine:
             waiting_tokens=waiting.tokens,
             blocks_free=self._cache.free_blocks,
             blocks_total=self._cache.num_blocks,
+            block_size=self._cache.block_size,
             blocks_cached=self._cache.cached_blocks,
             preemptions=self._scheduler.preemptions,
             failed=self._failed,

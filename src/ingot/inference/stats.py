@@ -16,6 +16,8 @@ class EngineStats:
     blocks_free: int
     """Blocks that no sequence holds, including those with cached prefixes."""
     blocks_total: int
+    block_size: int
+    """Tokens in a block."""
     blocks_cached: int
     """Blocks in the prefix cache, held or free."""
     steps: int

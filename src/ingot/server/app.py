@@ -20,6 +20,7 @@ from ingot.server.routes.chat import add_chat
 from ingot.server.routes.completions import add_completions
 from ingot.server.routes.embeddings import add_embeddings
 from ingot.server.routes.health import add_models, add_operations
+from ingot.server.routes.render import add_render
 from ingot.server.routes.responses import add_responses
 from ingot.server.routes.stored_responses import add_stored_responses
 from ingot.server.routes.tokenize import add_tokens
@@ -29,6 +30,7 @@ _GROUPS = (
     add_models,
     add_completions,
     add_chat,
+    add_render,
     add_responses,
     add_stored_responses,
     add_embeddings,
@@ -58,7 +60,7 @@ def create_app(service: Service) -> ASGIApp:
         # Every header: clients send their own, such as x-stainless-os of OpenAI's in JavaScript.
         # Cookies and browsers' own credentials play no part, so none of them grants anything.
         allow_headers=["*"],
-        expose_headers=["x-request-id", "retry-after"],
+        expose_headers=["x-request-id", "x-session-id", "retry-after"],
     )
 
 

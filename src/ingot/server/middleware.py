@@ -44,12 +44,14 @@ class AuthMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or refuse it."""
         context = open_context(scope)
-        request_id = (b"x-request-id", context.id.encode())
+        named = [(b"x-request-id", context.id.encode())]
+        if context.session is not None:
+            named.append((b"x-session-id", context.session.encode()))
 
         async def send_noting(message: Message) -> None:
             if message["type"] == "http.response.start":
                 context.status = message["status"]
-                message["headers"] = [*message.get("headers", ()), request_id]
+                message["headers"] = [*message.get("headers", ()), *named]
             await send(message)
 
         try:

@@ -59,6 +59,7 @@ def test_a_request_is_a_span_under_the_clients_own(
     config = ServerConfig(port=0, otlp_endpoint=collector.url)
     asked = {"model": "tiny", "prompt": "a secret", "max_tokens": 3, "ignore_eos": True}
     headers = {"traceparent": f"00-{TRACE}-{PARENT}-01", "x-request-id": "id-1"}
+    headers["x-session-id"] = "talk-3"
     with Server(ingot, engine, config) as server:
         httpx.post(f"{server.url}/v1/completions", json=asked, headers=headers).raise_for_status()
         httpx.get(f"{server.url}/health").raise_for_status()
@@ -71,6 +72,7 @@ def test_a_request_is_a_span_under_the_clients_own(
     assert values["gen_ai.usage.output_tokens"].int_value == 3
     assert values["gen_ai.usage.input_tokens"].int_value == len(ingot.tokenizer.encode("a secret"))
     assert values["http.response.status_code"].int_value == 200
+    assert values["gen_ai.conversation.id"].string_value == "talk-3"
     assert values["ingot.request_id"].string_value == "id-1"
     assert b"secret" not in span.SerializeToString()
 

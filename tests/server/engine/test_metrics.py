@@ -101,3 +101,10 @@ def test_what_is_open_and_the_engine_are_read_when_asked(
     assert 0 <= found[f"vllm:kv_cache_usage_perc,{M}"] <= 1
     assert found[f"ingot:model_info,digest={ingot.digest},{M}"] == 1
     assert figures(metrics)["ingot:open_requests"] == 0
+
+
+def test_the_cache_is_described_as_routers_read_it(metrics: Metrics, engine: EngineLoop) -> None:
+    stats = engine.stats()
+    name = f"vllm:cache_config_info,block_size={stats.block_size},{M},num_gpu_blocks="
+    assert figures(metrics)[f"{name}{stats.blocks_total}"] == 1
+    assert stats.block_size == 16

@@ -74,12 +74,12 @@ def test_a_request_leaves_one_line_without_its_text_unless_asked(
             ingot, engine, ServerConfig(port=0, log_requests=True, log_prompts=log_prompts)
         ) as server,
     ):
-        headers = {"x-request-id": "id-7"}
+        headers = {"x-request-id": "id-7", "x-session-id": "talk-3"}
         httpx.post(f"{server.url}/v1/completions", json=asked, headers=headers).raise_for_status()
         for quiet in ("/health", "/page/app.js", "/admin/activity"):
             httpx.get(f"{server.url}{quiet}").raise_for_status()
     (line,) = [line for line in lines_of(path) if line["message"] == "request"]
-    assert line["request_id"] == "id-7"
+    assert (line["request_id"], line["session"]) == ("id-7", "talk-3")
     assert (line["status"], line["model"], line["user"]) == (200, "tiny", "somebody")
     assert line["completion_tokens"] == 4
     assert line["finish_reasons"] == ["length"]

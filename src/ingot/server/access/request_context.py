@@ -26,6 +26,8 @@ class RequestContext:
     """The client's ``x-request-id`` if it is a plain one, else a new one."""
     method: str
     path: str
+    session: str | None = None
+    """The conversation that the client's ``x-session-id`` names, if it is a plain name."""
     started: float = field(default_factory=time.perf_counter)
     traceparent: str | None = None
     """The client's trace context (W3C Trace Context)."""
@@ -75,6 +77,7 @@ class RequestContext:
             "seconds": round(self.finished_s, 6),
             "key": self.key.name if self.key else None,
             "user": self.user,
+            "session": self.session,
             "model": self.model,
             "streamed": self.streamed or None,
             "prompt_tokens": self.prompt_tokens or None,
@@ -99,10 +102,12 @@ def open_context(scope: Scope) -> RequestContext:
     headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
     sent = dict(headers)
     own_id = sent.get(b"x-request-id", b"")
+    session = sent.get(b"x-session-id", b"")
     context = RequestContext(
         id=own_id.decode() if _SANE_ID.fullmatch(own_id) else new_id(),
         method=scope["method"],
         path=scope["path"],
+        session=session.decode() if _SANE_ID.fullmatch(session) else None,
         traceparent=sent[b"traceparent"].decode("latin-1") if b"traceparent" in sent else None,
     )
     scope.setdefault("state", {})["context"] = context

@@ -79,6 +79,7 @@ def _attributes(context: RequestContext) -> dict[str, Any]:
         "gen_ai.operation.name": _operation(context.path),
         "gen_ai.provider.name": "ingot",
         "gen_ai.request.model": context.model,
+        "gen_ai.conversation.id": context.session,
         "gen_ai.response.finish_reasons": context.finish_reasons or None,
         "gen_ai.usage.input_tokens": context.prompt_tokens,
         "gen_ai.usage.output_tokens": context.completion_tokens,

@@ -167,6 +167,17 @@ class _Engines(Collector):
         for served in self._models.all.values():
             info.add_metric((served.name, served.ingot.digest), 1)
         yield info
+        # A router's prefix scorer cuts prompts into blocks of this size, and ages its memory of
+        # what it sent by their number. vLLM writes numbers as labels too, and calls blocks those
+        # of the GPU wherever they are.
+        blocks = GaugeMetricFamily(
+            "vllm:cache_config_info",
+            "Blocks of the key-value cache: tokens in one, and how many there are.",
+            labels=("model_name", "block_size", "num_gpu_blocks"),
+        )
+        for model, figures in stats.items():
+            blocks.add_metric((model, str(figures.block_size), str(figures.blocks_total)), 1)
+        yield blocks
         admission = self._admission
         yield GaugeMetricFamily(
             "ingot:open_requests", "Requests running and waiting.", admission.open_requests

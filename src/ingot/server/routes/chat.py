@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ingot.inference import Grammar, OutputDelta
+from ingot.inference import Grammar, OutputDelta, SamplingParams
 from ingot.server.engine.grammars import ChosenTools, answer_grammar, request_grammar
 from ingot.server.engine.model_registry import ServedModel
 from ingot.server.engine.prompts import conversation_of
@@ -46,7 +46,7 @@ def add_chat(router: Router, service: Service) -> None:
         """Answer a conversation; streamed as server-sent events where `stream` is true."""
         context, request, model = await open_request(http_request, ChatRequest, service)
         check_together(request, service.config, 1, request.n or 1)
-        _check(request)
+        check_chat(request)
         conversation, required = conversation_of(request, request.messages)
         prompt = await model.prompts.encode_conversation(http_request, conversation)
         if service.config.log_prompts:
@@ -59,17 +59,10 @@ def add_chat(router: Router, service: Service) -> None:
             tools = ChosenTools(conversation.tools, required, many)
             form, grammars = request.response_format, model.grammars.of(context.key_name)
             grammar = await answer_grammar(form, tools, grammars, "response_format")
+        defaults = sampling_defaults(model, service)
         space = model.loop.max_context - len(prompt)
         candidates = [
-            request.sampling(
-                choice,
-                sampling_defaults(model, service),
-                max_tokens=min(request.most_tokens or space, space),
-                logprobs=request.logprobs_wanted,
-                # All answers have the same prompt, which is scored once.
-                prompt_logprobs=None if choice else request.prompt_logprobs,
-                grammar=grammar,
-            )
+            chat_sampling(request, choice, defaults, space, grammar)
             for choice in range(request.n or 1)
         ]
         options = request_options(context, service.config, request.end_user, request)
@@ -80,7 +73,34 @@ def add_chat(router: Router, service: Service) -> None:
         return GenerationResponse(generation, writer, service, context)
 
 
-def _check(request: ChatRequest) -> None:
+def chat_sampling(
+    request: ChatRequest,
+    choice: int,
+    defaults: Mapping[str, float],
+    space: int,
+    grammar: Grammar | None = None,
+) -> SamplingParams:
+    """Return how choice number ``choice`` of an answer is sampled; as ``sampling``.
+
+    Args:
+        request: The body.
+        choice: Number of the choice, from 0.
+        defaults: The model's own values.
+        space: Tokens that the prompt leaves in the context.
+        grammar: What the answer must follow.
+    """
+    return request.sampling(
+        choice,
+        defaults,
+        max_tokens=min(request.most_tokens or space, space),
+        logprobs=request.logprobs_wanted,
+        # All answers have the same prompt, which is scored once.
+        prompt_logprobs=None if choice else request.prompt_logprobs,
+        grammar=grammar,
+    )
+
+
+def check_chat(request: ChatRequest) -> None:
     """Refuse fields that are valid alone but not together."""
     wrong: list[tuple[str, str]] = []
     if request.max_tokens is not None and request.max_completion_tokens is not None:

@@ -39,7 +39,7 @@ def add_completions(router: Router, service: Service) -> None:
         """Continue each prompt; streamed as server-sent events where `stream` is true."""
         context, request, model = await open_request(http_request, CompletionRequest, service)
         check_together(request, service.config, len(request.prompts), request.candidates_per_prompt)
-        _check(request)
+        check_completion(request)
         prompts = await model.prompts.encode(
             http_request,
             request.prompts,
@@ -65,7 +65,7 @@ def add_completions(router: Router, service: Service) -> None:
         )
 
 
-def _check(request: CompletionRequest) -> None:
+def check_completion(request: CompletionRequest) -> None:
     """Refuse fields that are valid alone but not together."""
     wrong: list[tuple[str, str]] = []
     if request.best_of is not None:
