@@ -30,7 +30,9 @@ def test_a_client_is_answered_over_a_unix_socket(
                 base_url="http://localhost/v1", api_key="any", http_client=http, max_retries=0
             ) as client,
         ):
-            answer = client.completions.create(model="tiny", prompt="def", max_tokens=2, temperature=0)
+            answer = client.completions.create(
+                model="tiny", prompt="def", max_tokens=2, temperature=0
+            )
             assert answer.usage is not None
             assert answer.usage.completion_tokens == 2
             stream = client.completions.create(
