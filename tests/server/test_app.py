@@ -50,6 +50,7 @@ def test_openapi_describes_what_there_is(http: httpx.Client) -> None:
         "/admin/ingots",
         "/admin/verify",
         "/admin/activity",
+        "/admin/batch",
         "/admin/cancel",
         "/admin/quantize",
     }

@@ -6,9 +6,11 @@ from ingot.inference.loop import EngineLoop
 from ingot.inference.request.grammar import Grammar
 from ingot.inference.request.params import RequestOptions, SamplingParams
 from ingot.inference.request.sequence import OutputDelta, Sequence, Timing, TokenLogprob
+from ingot.inference.scheduling.snapshot import BatchSnapshot, SequenceSnapshot
 from ingot.inference.stats import EngineStats
 
 __all__ = [
+    "BatchSnapshot",
     "Engine",
     "EngineConfig",
     "EngineLoop",
@@ -19,6 +21,7 @@ __all__ = [
     "RequestOptions",
     "SamplingParams",
     "Sequence",
+    "SequenceSnapshot",
     "Timing",
     "TokenLogprob",
 ]

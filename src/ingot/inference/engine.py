@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Collection
 from collections.abc import Sequence as Seq
 from dataclasses import asdict
+from functools import partial
 
 from ingot.errors import ServeError, UsageError
 from ingot.inference.config import EngineConfig
@@ -20,6 +21,7 @@ from ingot.inference.request.validator import RequestValidator
 from ingot.inference.scheduling.batch import model_input_for
 from ingot.inference.scheduling.kv_cache import KVCache
 from ingot.inference.scheduling.scheduler import ScheduledChunk, Scheduler
+from ingot.inference.scheduling.snapshot import take_snapshot
 from ingot.inference.scheduling.speculation import Speculator
 from ingot.inference.stats import Counters, EngineStats
 from ingot.model.tokenizer import Tokenizer
@@ -65,6 +67,7 @@ class Engine:
             max_context=self.max_context,
             tenant_share=config.tenant_share,
         )
+        self.snapshot = partial(take_snapshot, self._scheduler, self._cache)  # between steps only
         self._speculator = (
             Speculator(config.speculation, config.max_step_tokens, self._cache)
             if config.speculation

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Seq
+from concurrent.futures import Future
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from ingot.errors import IngotError, ServeError
 from ingot.inference.engine import Engine
 from ingot.inference.request.params import RequestOptions, SamplingParams
 from ingot.inference.request.sequence import OutputDelta, Sequence
+from ingot.inference.scheduling.snapshot import BatchSnapshot
 from ingot.inference.stats import EngineStats
 
 _log = logging.getLogger(__name__)
@@ -44,6 +46,10 @@ class EngineLoop:
         self._to_cancel: list[Sequence] = []
         self._closing = False
         self._cancel_all = False
+        self._idle = False
+        """Whether the engine's thread waits for work, so that nothing changes in the engine."""
+        self._snapshots: list[Future[BatchSnapshot]] = []
+        """To be taken after the step that runs."""
         self._thread = threading.Thread(target=self._run, name="ingot-engine", daemon=True)
         self._thread.start()
 
@@ -153,6 +159,24 @@ class EngineLoop:
                 waiting_tokens=stats.waiting_tokens + tokens,
             )
 
+    def snapshot(self) -> Future[BatchSnapshot]:
+        """Return a snapshot of the batch, which is there once the step that runs has ended.
+
+        All that wait for the same step get the same one.
+
+        Raises:
+            ServeError: in the future, where the engine ends before.
+        """
+        future = Future[BatchSnapshot]()
+        with self._changed:
+            if self._idle:
+                future.set_result(self._engine.snapshot())
+            elif self._closing:
+                future.set_exception(ServeError("is closing", where="engine"))
+            else:
+                self._snapshots.append(future)
+        return future
+
     @property
     def failed(self) -> str | None:
         """Why the engine stopped permanently; None while it works."""
@@ -188,6 +212,12 @@ class EngineLoop:
             _log.exception("the engine failed")
             self._fail(error)
         finally:
+            with self._changed:
+                self._closing, self._idle = True, False
+                asked, self._snapshots = self._snapshots, []
+            for future in asked:
+                if future.set_running_or_notify_cancel():
+                    future.set_exception(ServeError("has ended", where="engine"))
             self._engine.close()
 
     def _receive(self) -> bool:
@@ -200,13 +230,17 @@ class EngineLoop:
             # Verify the cache once per idle period: a fault in its accounting is then reported
             # near its cause, and a busy engine pays nothing.
             check_after_s: float | None = _IDLE_CHECK_S
+            self._idle = True
+            self._answer_snapshots()
             while not (self._arriving or self._to_cancel or self._engine.has_work):
                 if self._closing:
+                    self._idle = False
                     self._engine.check_integrity()
                     return False
                 if not self._changed.wait(check_after_s):
                     self._engine.check_integrity()
                     check_after_s = None
+            self._idle = False
             arrived = len(self._arriving)
             to_cancel, self._to_cancel = self._to_cancel, []
             cancel_all = self._cancel_all
@@ -218,6 +252,16 @@ class EngineLoop:
         if cancel_all:
             self._engine.cancel_all()
         return True
+
+    def _answer_snapshots(self) -> None:
+        """Answer all that wait for a snapshot; between steps, and with the lock held."""
+        asked, self._snapshots = self._snapshots, []
+        if not asked:
+            return
+        snapshot = self._engine.snapshot()
+        for future in asked:
+            if future.set_running_or_notify_cancel():
+                future.set_result(snapshot)
 
     def _admit_arriving(self, count: int) -> None:
         """Enqueue the first sequences that arrived; until then they count as arriving."""

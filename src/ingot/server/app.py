@@ -16,6 +16,7 @@ from ingot.server.http.router import Router
 from ingot.server.middleware import AuthMiddleware
 from ingot.server.page.files import add_page
 from ingot.server.routes.admin import add_activity, add_admin
+from ingot.server.routes.batch import add_batch
 from ingot.server.routes.chat import add_chat
 from ingot.server.routes.completions import add_completions
 from ingot.server.routes.embeddings import add_embeddings
@@ -38,6 +39,7 @@ _GROUPS = (
     add_operations,
     add_admin,
     add_activity,
+    add_batch,
     add_page,
 )
 

@@ -10,7 +10,7 @@ sequences may share it, because full blocks are never written again.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import chain
 
 from ingot.errors import ServeError
@@ -43,6 +43,11 @@ class KVCache:
     def free_blocks(self) -> int:
         """Blocks that no sequence holds."""
         return len(self._empty) + len(self._unused)
+
+    @property
+    def unused_blocks(self) -> Collection[int]:
+        """Blocks that no sequence holds and whose prefix can be found."""
+        return self._unused.keys()
 
     @property
     def cached_blocks(self) -> int:

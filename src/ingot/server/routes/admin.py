@@ -101,7 +101,7 @@ def add_admin(router: Router, service: Service) -> None:
 
         Needs a key with `admin`, or a private server without keys.
         """
-        _check_private(service)
+        check_private(service)
         if service.keys is not None:
             _check_admin(http_request)
         request = await read_request(http_request, QuantizeRequest, service)
@@ -133,7 +133,7 @@ def add_activity(router: Router, service: Service) -> None:
     @router.get("/admin/activity", ActivityReport)
     async def activity(http_request: Request) -> Response:
         """List running requests and usage; a key without `admin` sees its own."""
-        _check_private(service)
+        check_private(service)
         key = context_of(http_request).key
         report = ActivityReport(service.activity.requests(key), service.activity.usage(key))
         return json_response(report)
@@ -141,7 +141,7 @@ def add_activity(router: Router, service: Service) -> None:
     @router.post("/admin/cancel", Cancelled, body=CancelRequest)
     async def cancel(http_request: Request) -> Response:
         """Cancel a running request, as if its client had disconnected."""
-        _check_private(service)
+        check_private(service)
         request = await read_request(http_request, CancelRequest, service)
         if not service.activity.cancel(request.number, context_of(http_request).key):
             raise ApiError(404, "no running request has this number", code="not_found")
@@ -171,7 +171,7 @@ class _Verifier:
                 self._next = ended + _REST * (ended - began)
 
 
-def _check_private(service: Service) -> None:
+def check_private(service: Service) -> None:
     """Refuse what would let strangers see and end each other's requests."""
     config = service.config
     if service.keys is None and config.allow_public and not config.open_admin:
