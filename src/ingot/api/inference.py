@@ -39,6 +39,8 @@ ExecutorName = Literal["auto", "native", "torch"]
 
 _TIMEOUT = 600.0  # seconds for one request, unless the caller gives another value
 _CLOSE_TIMEOUT = 10.0
+_TRAINER = Path(__file__).with_name("update_worker.py")
+"""Started, never imported: training and inference do not meet."""
 
 
 @dataclass(frozen=True)
@@ -425,4 +427,5 @@ def serve(  # noqa: PLR0913 (all but one have defaults)
         further=more,
         loader=load_another,
         cost=cost,
+        trainer=_TRAINER,
     )

@@ -33,6 +33,7 @@ from ingot.corpus import (
 from ingot.corpus import build_corpus as build
 from ingot.errors import RecipeError, TrainingError, UsageError
 from ingot.folder_lock import folder_locked
+from ingot.process import available_bytes
 from ingot.settings import Settings, merge_tables
 from ingot.training.calibration import calibrate
 from ingot.training.config.recipe import Recipe, make_recipe, parse_overrides, read_recipe
@@ -41,7 +42,7 @@ from ingot.training.distributed.data_parallel import Workers
 from ingot.training.evaluation.evaluate import Evaluation
 from ingot.training.evaluation.multiple_choice import MultipleChoiceResult, score_multiple_choice
 from ingot.training.evaluation.scoring import score
-from ingot.training.loop.memory import available_bytes, lack_of_memory_named, require_memory
+from ingot.training.loop.memory import lack_of_memory_named, require_memory
 from ingot.training.loop.trainer import Trainer
 from ingot.training.monitoring.run_reporter import TrainingResult
 from ingot.training.monitoring.runs import read_curves, thinned

@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Self
 
 import uvicorn
@@ -60,6 +61,8 @@ class Server:
         further: More models by name; likewise the caller's to close.
         loader: Opens further ingots while the server runs; the server closes those. None
             permits no exchange.
+        cost: Power and prices of the machine.
+        trainer: Program that makes updates of a copy of a model, for the page; None permits none.
 
     Raises:
         ServeError: the port cannot be bound, or the log cannot be written.
@@ -76,9 +79,11 @@ class Server:
         further: Iterable[tuple[str, Ingot, EngineLoop]] = (),
         loader: Loader | None = None,
         cost: CostConfig | None = None,
+        trainer: Path | None = None,
     ) -> None:
         config = config or ServerConfig()
         self._config = config
+        self._trainer = trainer
         self._costs = CostMeter(cost or CostConfig())
         self._tls = tls_context(config)
         self._listener = listener or listen(config)
@@ -166,6 +171,7 @@ class Server:
             responses=ResponseStore(config),
             tracer=self._tracer,
             keys=self._keys,
+            trainer=self._trainer,
         )
         return uvicorn.Config(
             create_app(service),

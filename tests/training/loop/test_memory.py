@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from ingot.errors import ResourceError
+from ingot.process import available_bytes
 from ingot.training.config.recipe import BatchRecipe, Recipe
-from ingot.training.loop.memory import available_bytes, is_lack_of_memory, require_memory, too_large
+from ingot.training.loop.memory import is_lack_of_memory, require_memory, too_large
 from ingot.training.run_folder.run import Run
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from ingot.server.access.admission import Admission
 from ingot.server.access.api_keys import Keys
@@ -30,3 +31,5 @@ class Service:
     """None if requests are not traced."""
     keys: Keys | None
     """None if no key is required."""
+    trainer: Path | None = None
+    """Program that makes updates of a copy of a model, for the page; None permits none."""

@@ -14,6 +14,7 @@ from ingot.server.engine.service import Service
 from ingot.server.http.router import Route, Router
 from ingot.server.page.ingot_facts import add_ingot_facts
 from ingot.server.page.lesson_routes import add_lesson
+from ingot.server.page.phase_routes import add_phases
 
 _FOLDER = Path(__file__).parent / "web"
 _INDEX = "index.html"
@@ -48,6 +49,7 @@ def add_page(router: Router, service: Service) -> None:
     add_page_files(router, {})
     add_ingot_facts(router, service)
     add_lesson(router)
+    add_phases(router, service)
 
 
 def add_page_files(router: Router, data: Mapping[str, str]) -> None:

@@ -13,23 +13,6 @@ from ingot.errors import ResourceError
 from ingot.training.config.recipe import BatchRecipe
 from ingot.training.run_folder.run import Run
 
-_MEMINFO = Path("/proc/meminfo")
-_GROUP = Path("/sys/fs/cgroup")
-
-
-def available_bytes() -> int:
-    """Return the free memory, in bytes, of the machine or of this process's control group."""
-    meminfo = _MEMINFO.read_text(encoding="ascii")
-    free = next(
-        int(line.split()[1]) * 1024
-        for line in meminfo.splitlines()
-        if line.startswith("MemAvailable:")
-    )
-    with contextlib.suppress(OSError, ValueError):  # no such group, or one without a limit
-        limit = int((_GROUP / "memory.max").read_text())
-        return min(free, limit - int((_GROUP / "memory.current").read_text()))
-    return free
-
 
 def require_memory(run: Run, available: int, processes: int = 1) -> None:
     """Refuse a run that cannot fit, before the system kills it later.
