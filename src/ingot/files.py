@@ -63,6 +63,16 @@ def write_atomic(path: Path, data: bytes) -> None:
         file.write(data)
 
 
+def cache_root() -> Path:
+    """Return the folder of what can be made once more: ``$XDG_CACHE_HOME/ingot``.
+
+    Without that variable, ``~/.cache/ingot`` (XDG Base Directory Specification).
+    """
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    root = Path(given) if Path(given).is_absolute() else Path.home() / ".cache"
+    return root / "ingot"
+
+
 def sync_folder(path: Path) -> None:
     """Make renames and new names inside ``path`` survive a power cut."""
     handle = os.open(path, os.O_RDONLY)

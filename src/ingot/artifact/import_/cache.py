@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from pathlib import Path
 from ingot.artifact.format.manifest import MANIFEST, Origin
 from ingot.artifact.import_.opened_model import OpenedModel
 from ingot.errors import IngotError, ResourceError
-from ingot.files import write_atomic
+from ingot.files import cache_root, write_atomic
 from ingot.folder_lock import file_locked
 
 _WAIT_S = 3600.0
@@ -32,13 +31,8 @@ class _Busy(IngotError):  # noqa: N818 (caught here alone)
 
 
 def cache_folder() -> Path:
-    """Return where imported models are kept: ``$XDG_CACHE_HOME/ingot/imports``.
-
-    Without that variable, ``~/.cache/ingot/imports`` (XDG Base Directory Specification).
-    """
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    root = Path(given) if Path(given).is_absolute() else Path.home() / ".cache"
-    return root / "ingot" / "imports"
+    """Return where imported models are kept: ``$XDG_CACHE_HOME/ingot/imports``."""
+    return cache_root() / "imports"
 
 
 def cached_ingot(opened: OpenedModel, say: Callable[[str], None]) -> Path:
