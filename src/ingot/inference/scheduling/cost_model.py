@@ -166,7 +166,7 @@ class CostModel:
 
     def seconds(self, work: StepWork) -> float:
         """Return the prediction for a step; 0 before anything was learnt."""
-        total = sum(map(mul, self._weights, _features(work)))
+        total: float = sum(map(mul, self._weights, _features(work)))
         return self._speed * total
 
     def tail(self, percent: float) -> float:
