@@ -285,6 +285,17 @@ def test_a_closed_compiler_leaves_no_process(tokenizer: Tokenizer) -> None:
         compiler.compile("regex", "b")
 
 
+@pytest.mark.parametrize("size", [287, 288, 289])
+def test_a_mask_has_a_bit_for_each_token_and_no_word_more(size: int) -> None:
+    """The library adds a bit, which was a word too many for vocabularies such as 4096."""
+    tokenizer = Tokenizer.train(["abcdefgh " * 9 + "the quick brown fox jumps over a dog"], size)
+    assert tokenizer.vocab_size == size
+    with contextlib.closing(GrammarCompiler(tokenizer)) as compiler:
+        state = compiler.compile("regex", "ab?").start()
+        assert state.mask().shape == (-(-size // 32),)
+        assert accepts(compiler.compile("regex", "ab?"), tokenizer, "ab")
+
+
 def answer(
     ingot: Ingot, make_receiver: Any, params: list[SamplingParams], **limits: Any
 ) -> list[Any]:

@@ -58,6 +58,7 @@ _BURST_S, _STEP_S, _STEP_S_PER_TOKEN = 0.025, 2e-4, 5e-9
 An ordinary schema takes 10 to 50 µs a step. The engine waits for the slowest.
 """
 _KEPT_BYTES = 64 << 20
+_WORD_BITS = 32  # tokens in a word of a mask
 _MESSAGE_CHARACTERS = 300
 
 
@@ -112,10 +113,12 @@ class Sequence:
     Args:
         matcher: The answer's own.
         step_s: Seconds that a step may take in the mean.
+        mask_bytes: Bytes of a mask of the vocabulary, in whole words of 32 tokens.
     """
 
-    def __init__(self, matcher: LLMatcher, step_s: float) -> None:
+    def __init__(self, matcher: LLMatcher, step_s: float, mask_bytes: int) -> None:
         self._matcher = matcher
+        self._mask_bytes = mask_bytes
         self._step_s = step_s
         self._left_s = _BURST_S
 
@@ -125,7 +128,8 @@ class Sequence:
         mask = b"" if matcher.is_error() else matcher.compute_bitmask()
         if matcher.is_error():
             return REFUSED, _short(matcher.get_error())
-        return flags | STOPPED * matcher.is_stopped(), mask
+        # The library adds a bit, which is a whole word where the vocabulary fills its last one.
+        return flags | STOPPED * matcher.is_stopped(), mask[: self._mask_bytes]
 
     def step(self, operation: int, value: int) -> tuple[int, bytes]:
         """Carry out an operation; return as ``state`` does."""
@@ -154,6 +158,7 @@ class Follower:
         self._tokenizer = tokenizer
         self._limits = limits
         self._step_s = _STEP_S + _STEP_S_PER_TOKEN * tokenizer.vocab_size
+        self._mask_bytes = -(-tokenizer.vocab_size // _WORD_BITS) * _WORD_BITS // 8
         self._compiled: dict[bytes, tuple[LLMatcher, int]] = {}
         """Grammars used last, and the bytes that each takes; the oldest first."""
         self._sequences: dict[int, Sequence] = {}
@@ -180,7 +185,7 @@ class Follower:
             return REFUSED, _short(self._reason(matcher, source))
         rng, compiled = random.Random(0), time.process_time()
         for _ in range(_WALKS):
-            sequence = Sequence(matcher.deep_copy(), self._step_s)
+            sequence = Sequence(matcher.deep_copy(), self._step_s, self._mask_bytes)
             state = sequence.state()
             for _ in range(_WALK_STEPS):
                 if state[0] == REFUSED:
@@ -206,7 +211,7 @@ class Follower:
             del self._compiled[next(iter(self._compiled))]
         matcher = known[0].deep_copy()
         matcher.try_consume_tokens(tokens)
-        self._sequences[number] = Sequence(matcher, self._step_s)
+        self._sequences[number] = Sequence(matcher, self._step_s, self._mask_bytes)
         return self._sequences[number].state()
 
     def _compile(self, source: bytes) -> LLMatcher:
