@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from ingot.api.importing import as_ingot, is_foreign
 from ingot.api.verify_live import verify_live
-from ingot.artifact import Ingot, Manifest, TrustedKeys, chat_template_source, open_ingot
+from ingot.artifact import (
+    Ingot,
+    Manifest,
+    TrustedKeys,
+    chat_template_source,
+    knows_conversations,
+    open_ingot,
+)
 from ingot.artifact import verify as verify_ingot
 from ingot.costs import CostConfig
 from ingot.errors import ArtifactError, ServeError, UsageError
@@ -130,15 +137,8 @@ class Model:
 
     @property
     def knows_conversations(self) -> bool:
-        """Whether the model was trained on conversations; a base model continues text.
-
-        Of a model that was imported and not trained here, its chat template says so.
-        """
-        provenance = self.ingot.manifest.provenance
-        task = (provenance.recipe or {}).get("task")
-        if isinstance(task, dict) and task.get("kind") in ("chat", "preference"):
-            return True
-        return provenance.origin is not None and bool(self.ingot.tokenizer.chat_templates)
+        """Whether the model was trained on conversations; a base model continues text."""
+        return knows_conversations(self.ingot)
 
     def stream(self, prompt: str, *, timeout: float = _TIMEOUT, **sampling: Any) -> Iterator[str]:
         """Continue a prompt and yield the text as it is generated.

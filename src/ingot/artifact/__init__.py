@@ -1,6 +1,6 @@
 """The ingot: a sealed, immutable, verifiable model; freezing, quantization, verification."""
 
-from ingot.artifact.chat_template import chat_template_source
+from ingot.artifact.chat_template import chat_template_source, knows_conversations
 from ingot.artifact.format.manifest import FileRecord, Manifest, Origin, Provenance, TensorRecord
 from ingot.artifact.format.sealed_memory import SealedBuffer
 from ingot.artifact.format.tensor_reader import DTYPES, LoadedTensors, StoredTensor, read_tensors
@@ -64,6 +64,7 @@ __all__ = [
     "fuse",
     "fused_matrices",
     "gptq",
+    "knows_conversations",
     "open_ingot",
     "pack",
     "packed_tensors",

@@ -21,6 +21,7 @@ from ingot.server.routes.chat import add_chat
 from ingot.server.routes.completions import add_completions
 from ingot.server.routes.embeddings import add_embeddings
 from ingot.server.routes.health import add_models, add_operations
+from ingot.server.routes.loading import add_loading
 from ingot.server.routes.render import add_render
 from ingot.server.routes.responses import add_responses
 from ingot.server.routes.stored_responses import add_stored_responses
@@ -38,6 +39,7 @@ _GROUPS = (
     add_tokens,
     add_operations,
     add_admin,
+    add_loading,
     add_activity,
     add_batch,
     add_page,

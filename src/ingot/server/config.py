@@ -33,7 +33,8 @@ class ServerConfig(BaseModel):
     allow_public: bool = False
     """Allow an address that other machines can reach although no API keys are required."""
     open_admin: bool = False
-    """With ``allow_public`` and no API keys: let everyone list and cancel all requests."""
+    """With ``allow_public`` and no API keys: let everyone list and cancel all requests, and load,
+    quantize and unload models."""
     allowed_hosts: tuple[str, ...] = ()
     """Additional host names that clients may use; IP addresses are always allowed."""
     cors_origins: tuple[str, ...] = ()
@@ -46,6 +47,11 @@ class ServerConfig(BaseModel):
     repetition_penalty); "none" ignores them."""
     model_name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """Name of the first model in the API; unset uses the name of the ingot's folder."""
+    ingots_folder: Path | None = None
+    """Folder of ingots that may be loaded by their names while the server runs: with a key with
+    ``admin``, or by every client of a private server without keys."""
+    max_models: _Count = 16
+    """Most models served at once; one more is refused until another is unloaded."""
 
     header_timeout_s: _Seconds = 10.0
     """Seconds a client may take to send the head of a request."""

@@ -91,7 +91,7 @@ class Server:
         """Its address, such as ``http://127.0.0.1:8000``, or ``unix:/run/ingot.sock``."""
         name = config.model_name or ingot.path.absolute().name.removesuffix(".ingot")
         models = [ServedModel(name, ingot, loop), *(ServedModel(*more) for more in further)]
-        self._models = Models(models, loader)
+        self._models = Models(models, loader, config.max_models)
         self._keys = Keys(config.api_keys) if config.api_keys else None
         self._logs = LogWriter(config.log_file)
         self._tracer = Tracer(config.otlp_endpoint) if config.otlp_endpoint else None

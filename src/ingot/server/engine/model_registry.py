@@ -107,12 +107,15 @@ class Models:
     Args:
         models: Those to begin with, at least one; the first is the default.
         loader: Opens ingots for ``replace``; None permits none.
+        most: Most models served at once.
 
     Raises:
-        UsageError: two have one name.
+        UsageError: two have one name, or there are more than ``most``.
     """
 
-    def __init__(self, models: Iterable[ServedModel], loader: Loader | None = None) -> None:
+    def __init__(
+        self, models: Iterable[ServedModel], loader: Loader | None = None, most: int = 16
+    ) -> None:
         self._models: dict[str, ServedModel] = {}
         for model in models:
             if model.name in self._models:
@@ -120,7 +123,14 @@ class Models:
                     "names two ingots", where=model.name, fix="give one another name: NAME=PATH"
                 )
             self._models[model.name] = model
+        if len(self._models) > most:
+            raise UsageError(
+                f"holds {len(self._models)} models, but at most {most} are allowed",
+                where="server.max_models",
+                fix="raise it, or serve fewer",
+            )
         self._loader = loader
+        self._most = most
         self._exchanging = asyncio.Lock()
         self._retiring: set[asyncio.Task[None]] = set()
         self._opened: list[ServedModel] = []
@@ -161,9 +171,11 @@ class Models:
         answered. Both are in memory until then.
 
         Raises:
-            ApiError: 400 where the ingot is refused; what was served stays.
+            ApiError: 400 where the ingot is refused, 409 where there are too many models; what was
+                served stays.
         """
         async with self._exchanging:
+            self._check_space(name)
             return self._take_in(await self._open(name, path, "stored", field="path"))
 
     async def quantize(self, name: str) -> ServedModel:
@@ -172,8 +184,9 @@ class Models:
         Asked again it returns the copy that is there, while it is of the same ingot.
 
         Raises:
-            ApiError: 404 where there is no such model, 409 where it is quantized already or its
-                folder holds another ingot by now, 400 where the copy cannot be made.
+            ApiError: 404 where there is no such model, 409 where it is quantized already, its
+                folder holds another ingot by now or there are too many models, 400 where the
+                copy cannot be made.
         """
         async with self._exchanging:
             source = self.find(name)
@@ -182,6 +195,7 @@ class Models:
             copy = self._models.get(f"{name}:int8")
             if copy and copy.weights == "int8" and copy.ingot.digest == source.ingot.digest:
                 return copy
+            self._check_space(f"{name}:int8")
             path = source.ingot.path
             copy = await self._open(f"{name}:int8", path, "int8", field="model")
             if copy.ingot.digest != source.ingot.digest:
@@ -194,6 +208,40 @@ class Models:
                     code="ingot_changed",
                 )
             return self._take_in(copy)
+
+    async def unload(self, name: str) -> ServedModel:
+        """Serve a model no longer; it is closed once its last request is answered.
+
+        Raises:
+            ApiError: 404 where there is no such model, 409 where it is the only one.
+        """
+        async with self._exchanging:
+            model = self.find(name)
+            if len(self._models) == 1:
+                raise ApiError(
+                    409,
+                    f"{name!r} is the only model that is served; load another one first",
+                    param="model",
+                    code="only_model",
+                )
+            del self._models[name]
+            self._retire_soon(model)
+            return model
+
+    def _check_space(self, name: str) -> None:
+        """Refuse one more model than the server may hold.
+
+        Raises:
+            ApiError: 409 where ``name`` would be one too many.
+        """
+        if name not in self._models and len(self._models) >= self._most:
+            raise ApiError(
+                409,
+                f"{len(self._models)} models are served, as many as server.max_models allows; "
+                "unload one first",
+                param="model",
+                code="too_many_models",
+            )
 
     async def _open(self, name: str, path: Path, weights: Weights, *, field: str) -> ServedModel:
         """Open an ingot without serving it; an error names ``field`` of the request."""
@@ -211,10 +259,14 @@ class Models:
         self._models[model.name] = model
         self._opened.append(model)
         if before is not None:
-            task = asyncio.create_task(self._retire(before))
-            self._retiring.add(task)
-            task.add_done_callback(self._retiring.discard)
+            self._retire_soon(before)
         return model
+
+    def _retire_soon(self, model: ServedModel) -> None:
+        """Close a model that has no name any more, once it has no users."""
+        task = asyncio.create_task(self._retire(model))
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
 
     def close_opened(self) -> None:
         """Close the models that ``replace`` opened, and every process of templates and grammars.

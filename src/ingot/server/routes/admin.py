@@ -1,11 +1,10 @@
-"""Admin routes: replace, quantize and verify models; list and cancel requests."""
+"""Admin routes: verify models; list and cancel requests."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
@@ -21,22 +20,8 @@ from ingot.server.http.router import Router
 from ingot.server.routes.health import json_response
 from ingot.server.routes.request_body import open_request, read_request
 from ingot.server.schemas.common import ModelRequest, Strict
-from ingot.server.schemas.completions import Model
 
 _REST = 4.0
-
-
-class ReplaceRequest(Strict):
-    """The body of ``POST /admin/ingots``."""
-
-    model: Annotated[str, Field(min_length=1, max_length=200)]
-    """The name to serve it by; a model of that name is replaced."""
-    path: Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
-    """The ingot's folder, on the server's machine."""
-
-
-class QuantizeRequest(ModelRequest):
-    """The body of ``POST /admin/quantize``."""
 
 
 class VerifyRequest(ModelRequest):
@@ -81,32 +66,8 @@ class Verification:
 
 
 def add_admin(router: Router, service: Service) -> None:
-    """Add the routes that change or verify the served models."""
+    """Add the route that verifies the served models."""
     verifier = _Verifier()
-
-    @router.post("/admin/ingots", Model, body=ReplaceRequest)
-    async def replace(http_request: Request) -> Response:
-        """Serve an ingot by a name, in place of the model that had it; needs a key with `admin`.
-
-        Running requests finish on the model that they started with.
-        """
-        _check_admin(http_request)
-        request = await read_request(http_request, ReplaceRequest, service)
-        model = await service.models.replace(request.model, Path(request.path))
-        return json_response(model.description)
-
-    @router.post("/admin/quantize", Model, body=QuantizeRequest)
-    async def quantize(http_request: Request) -> Response:
-        """Serve a copy of a model in int8 beside it, as `NAME:int8`, to compare the two.
-
-        Needs a key with `admin`, or a private server without keys.
-        """
-        check_private(service)
-        if service.keys is not None:
-            _check_admin(http_request)
-        request = await read_request(http_request, QuantizeRequest, service)
-        model = await service.models.quantize(request.model)
-        return json_response(model.description)
 
     @router.post("/admin/verify", Verification, body=VerifyRequest)
     async def verify(http_request: Request) -> Response:
@@ -171,10 +132,19 @@ class _Verifier:
                 self._next = ended + _REST * (ended - began)
 
 
-def check_private(service: Service) -> None:
-    """Refuse what would let strangers see and end each other's requests."""
+def is_private(service: Service) -> bool:
+    """Return whether strangers cannot reach the server, or are allowed to change it."""
     config = service.config
-    if service.keys is None and config.allow_public and not config.open_admin:
+    return service.keys is not None or not config.allow_public or config.open_admin
+
+
+def check_private(service: Service) -> None:
+    """Refuse what would let strangers see and end each other's requests.
+
+    Raises:
+        ApiError: 403 on a public server without keys.
+    """
+    if not is_private(service):
         raise ApiError(
             403,
             "a public server without API keys keeps this route closed; require keys "
@@ -183,7 +153,12 @@ def check_private(service: Service) -> None:
         )
 
 
-def _check_admin(http_request: Request) -> None:
+def check_admin(http_request: Request) -> None:
+    """Refuse a client without a key that may change the served models.
+
+    Raises:
+        ApiError: 403 for every other key, and for none.
+    """
     key = context_of(http_request).key
     if key is None or not key.admin:
         raise ApiError(
