@@ -182,6 +182,6 @@ def test_no_more_models_than_the_setting_allows(
     third = http.post("/admin/ingots", json=body | {"model": "third"})
     assert refusal(third) == (409, "too_many_models")
     assert http.post("/admin/ingots", json=body).status_code == 200  # in place of the one before
+    config = ServerConfig(port=0, max_models=1)
     with pytest.raises(UsageError, match=r"server\.max_models"):
-        config = ServerConfig(port=0, max_models=1)
         Server(ingot, engine, config, further=[("other", ingot, engine)])
