@@ -24,7 +24,7 @@ MAX_TASK_MS = 100.0
 TOKENS_PER_SECOND = 500
 LOGGED_STEPS = 100_000
 
-_VIEWS = ("play", "train", "serve", "phases", "learn")
+_VIEWS = ("chat", "train", "serve", "phases", "learn")
 # Browsers name tasks from 50 ms on (https://www.w3.org/TR/longtasks-1/).
 _WATCH = """
 window.longest = 0;

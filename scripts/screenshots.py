@@ -78,7 +78,7 @@ def learn(page: Page) -> None:
 
 
 VIEWS: dict[str, Callable[[Page], None]] = {
-    "play": play,
+    "chat": play,
     "train": train,
     "serve": serve,
     "phases": phases,

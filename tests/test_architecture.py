@@ -33,7 +33,7 @@ def mentioned(document: str) -> list[str]:
 
 def located(path: str) -> Path | None:
     """Where a path of a document lies; None if nowhere."""
-    candidates = (ROOT / path, SOURCE / path)
+    candidates = (ROOT / path, SOURCE / path, SOURCE / "server" / "page" / "web" / path)
     return next((candidate for candidate in candidates if candidate.exists()), None)
 
 

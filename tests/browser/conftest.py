@@ -26,7 +26,7 @@ from ingot.server import Server, ServerConfig
 
 CHROMIUM = shutil.which("chromium")
 WAIT_MS = 120_000  # every wait is for a condition: a busy machine is slow, not wrong
-SCREENS = {"desktop": (1280, 900), "phone": (390, 844)}
+SCREENS = {"desktop": (1280, 900), "tablet": (768, 1024), "phone": (320, 640)}
 
 if CHROMIUM is None:
     collect_ignore_glob = ["test_*.py"]
@@ -176,7 +176,7 @@ def open_page(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]
     contexts: list[BrowserContext] = []
 
     def open_it(
-        view: str = "play",
+        view: str = "chat",
         *,
         screen: str = "desktop",
         scheme: str = "light",
@@ -194,7 +194,7 @@ def open_page(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.goto(f"{url}/#{view}")
         expect(page.locator("#model-name")).to_have_text("small")
-        if view == "play":
+        if view == "chat":
             expect(page.locator("#generate")).to_be_enabled()
         return page
 
@@ -206,5 +206,5 @@ def open_page(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]
 
 @pytest.fixture
 def page(open_page: Callable[..., Page]) -> Page:
-    """The view Play on a desktop."""
+    """The view Chat on a desktop."""
     return open_page()

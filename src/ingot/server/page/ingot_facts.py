@@ -32,6 +32,10 @@ class IngotFacts:
     """Forward and backward, in sequences of the whole context."""
     inference_flops_per_token: int
     """Forward only, with half a context before the token."""
+    chat: bool
+    """Whether it has seen conversations: it brings a chat template or was tuned on conversations."""
+    generation: dict[str, Any]
+    """Sampling parameters that the model recommends, by their names in a request."""
     config: dict[str, Any]
     """The model's architecture, as in ``config.json``."""
     provenance: dict[str, Any]
@@ -62,6 +66,14 @@ def facts_of(name: str, ingot: Ingot) -> IngotFacts:
         kv_bytes_per_token=config.kv_bytes(),
         training_flops_per_token=config.training_flops(context),
         inference_flops_per_token=config.forward_flops((context + 1) // 2),
+        chat=_has_seen_conversations(ingot),
+        generation=ingot.generation.sampling(),
         config=dataclasses.asdict(config),
         provenance=manifest.provenance.model_dump(mode="json"),
     )
+
+
+def _has_seen_conversations(ingot: Ingot) -> bool:
+    task = (ingot.manifest.provenance.recipe or {}).get("task")
+    tuned = isinstance(task, dict) and task.get("kind") in ("chat", "preference")
+    return tuned or bool(ingot.tokenizer.chat_templates)

@@ -1,12 +1,15 @@
-// The page's frame: one view at a time, by the fragment of the address; the model; the API key.
+// The page's frame: one view at a time, by the fragment of the address; the model; the API key;
+// colours and keys.
 
 import { explain, onKeyNeeded, setKey } from "./shared/api.js";
 import { $, el } from "./shared/elements.js";
+import { icon } from "./shared/icons.js";
+import { addKey, showKeys } from "./shared/keyboard.js";
 import * as models from "./shared/models.js";
 
 // A view is a module with open(section), called once, and optional enter() and leave().
 const VIEWS = {
-  play: () => import("./play/view.js"),
+  chat: () => import("./chat/view.js"),
   train: () => import("./train/view.js"),
   serve: () => import("./serve/view.js"),
   phases: () => import("./phases/view.js"),
@@ -24,7 +27,7 @@ const linkTo = (name) => document.querySelector(`nav a[href="#${name}"]`);
 
 async function showView() {
   const fragment = location.hash.slice(1);
-  const name = run ? "train" : Object.hasOwn(VIEWS, fragment) ? fragment : "play";
+  const name = run ? "train" : Object.hasOwn(VIEWS, fragment) ? fragment : "chat";
   if (name === current) return;
   opened.get(current)?.leave?.();
   current = name;
@@ -34,7 +37,8 @@ async function showView() {
     if (each === name) linkTo(each).setAttribute("aria-current", "page");
     else linkTo(each).removeAttribute("aria-current");
   }
-  document.title = name === "play" ? "Ingot" : `${linkTo(name).textContent} – Ingot`;
+  document.body.dataset.view = name;
+  document.title = name === "chat" ? "Ingot" : `${linkTo(name).textContent} – Ingot`;
   try {
     if (!opened.has(name)) {
       const view = await VIEWS[name]();
@@ -78,6 +82,40 @@ async function loadModels() {
 
 models.onChange(showModels);
 $("model").addEventListener("change", () => models.select($("model").value));
+
+// ---- Colours
+
+const THEMES = { system: "screen", light: "sun", dark: "moon" }; // icon by choice
+
+function showTheme() {
+  const choice = document.documentElement.dataset.theme;
+  const name = `Colours: ${choice}`;
+  $("theme").replaceChildren(icon(THEMES[choice]));
+  $("theme").setAttribute("aria-label", name);
+  $("theme").title = `${name} (t)`;
+}
+
+function nextTheme() {
+  const choices = Object.keys(THEMES);
+  const index = choices.indexOf(document.documentElement.dataset.theme);
+  const detail = choices[(index + 1) % choices.length];
+  document.dispatchEvent(new CustomEvent("themechoice", { detail }));
+  showTheme();
+}
+
+$("theme").addEventListener("click", nextTheme);
+$("keys").append(icon("keyboard"));
+$("keys").addEventListener("click", showKeys);
+showTheme();
+
+// ---- Keys
+
+Object.keys(VIEWS).forEach((name, index) => {
+  if (!run)
+    addKey("Views", String(index + 1), linkTo(name).textContent, () => linkTo(name).click());
+});
+addKey("Page", "t", "Light, dark, or as the system says", nextTheme);
+addKey("Page", "?", "This list", showKeys);
 
 // ---- The API key
 

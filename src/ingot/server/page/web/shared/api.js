@@ -34,7 +34,8 @@ export function explain(error) {
 export async function call(path, { body, signal } = {}) {
   const headers = {};
   if (body !== undefined) headers["content-type"] = "application/json";
-  if (key) headers.authorization = `Bearer ${key}`;
+  const used = key;
+  if (used) headers.authorization = `Bearer ${used}`;
   const response = await fetch(path, {
     method: body === undefined ? "GET" : "POST",
     headers,
@@ -42,7 +43,7 @@ export async function call(path, { body, signal } = {}) {
     body: body === undefined ? undefined : JSON.stringify(body),
   });
   if (response.ok) return response;
-  if (response.status === 401) keyNeeded();
+  if (response.status === 401 && used === key) keyNeeded(); // else another one was given meanwhile
   const answer = await response.json().catch(() => null);
   const message = answer?.error?.message ?? `The server answered with status ${response.status}.`;
   throw new ServerError(response.status, message);

@@ -1,6 +1,8 @@
 // DOM construction helpers. Text only ever becomes text nodes: no string is parsed as HTML here
 // or anywhere else on the page.
 
+import { icon } from "./icons.js";
+
 export const $ = (id) => document.getElementById(id);
 
 // Creates an element: el("p", { class: "help", on: { click } }, "text", child).
@@ -15,12 +17,14 @@ export function el(tag, attributes = {}, ...children) {
     else if (value !== null && value !== undefined && value !== false)
       element.setAttribute(name, value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  element.append(
+    ...children.flat(Infinity).filter((child) => child !== null && child !== undefined),
+  );
   return element;
 }
 
-export const button = (text, onClick, attributes = {}) =>
-  el("button", { type: "button", on: { click: onClick }, ...attributes }, text);
+export const button = (text, onClick, attributes = {}, ...children) =>
+  el("button", { type: "button", on: { click: onClick }, ...attributes }, text, children);
 
 // A table with a header row; the first cell of each row is its header.
 export function table(caption, header, rows) {
@@ -50,6 +54,13 @@ export function table(caption, header, rows) {
       ),
     ),
   );
+}
+
+// A button with an icon alone; its name is read aloud and shown when it is pointed at.
+export function iconButton(name, iconName, onClick, attributes = {}) {
+  const classes = `icon-button ${attributes.class ?? ""}`.trim();
+  const shown = { title: name, ...attributes, "aria-label": name, class: classes };
+  return button("", onClick, shown, icon(iconName));
 }
 
 // A labelled value; a <dl> holds a row of them.

@@ -9,7 +9,7 @@ const COLORS = 6; // --curve-0 … --curve-5 in the style sheet
 const charts = new WeakMap(); // chart by its container
 
 // A canvas does not follow the style sheet: it is drawn again in the other colours.
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+document.addEventListener("schemechange", () => {
   for (const container of document.querySelectorAll(".chart")) charts.get(container)?.rebuild();
 });
 

@@ -2,22 +2,33 @@
 // question. Each node names the child that is shown; these make the path that is read and sent.
 
 export const ROOT = "root";
-const ROLES = ["user", "assistant"];
+const ROLES = ["user", "assistant", "tool"];
 const MAX_NODES = 5000;
 const MAX_CHARACTERS = 4_000_000;
+const MAX_NAME = 200;
 
+// A node may also have `model`, the name of the model that wrote it; `figures`, what was measured
+// of it; and `fields`, what goes into the message of the API besides role and content, such as
+// tool_calls. All three are plain JSON and are kept.
 const newNode = (id, parent, role, text) => ({ id, parent, role, text, children: [], shown: 0 });
 
+// An id for something of this browser's. crypto.randomUUID needs https or this machine's own name.
+const newId = () =>
+  [...crypto.getRandomValues(new Uint8Array(16))]
+    .map((byte) => byte.toString(16).padStart(2, "0"))
+    .join("");
+
+// `name` is empty until the conversation is renamed; `mode` is "chat" or "prompt".
 export function create(mode) {
   const root = newNode(ROOT, null, null, "");
-  return { id: crypto.randomUUID(), mode, updated: Date.now(), nodes: { [ROOT]: root } };
+  return { id: newId(), name: "", mode, updated: Date.now(), nodes: { [ROOT]: root } };
 }
 
 export const isEmpty = (conversation) => !conversation.nodes[ROOT].children.length;
 
 // Adds a child and shows it.
 export function add(conversation, parentId, role, text = "") {
-  const child = newNode(crypto.randomUUID(), parentId, role, text);
+  const child = newNode(newId(), parentId, role, text);
   const parent = conversation.nodes[parentId];
   conversation.nodes[child.id] = child;
   parent.shown = parent.children.push(child.id) - 1;
@@ -64,9 +75,11 @@ export function pathTo(conversation, id) {
   return nodes;
 }
 
+// Its name, or its first words.
 export function title(conversation) {
+  if (conversation.name) return conversation.name;
   const first = path(conversation)[0]?.text.trim().replace(/\s+/g, " ") ?? "";
-  if (!first) return "New";
+  if (!first) return "New conversation";
   return first.length > 60 ? `${first.slice(0, 60)}…` : first;
 }
 
@@ -74,7 +87,11 @@ export function title(conversation) {
 export function branch(conversation, id) {
   const copy = create(conversation.mode);
   let parent = ROOT;
-  for (const { role, text } of pathTo(conversation, id)) parent = add(copy, parent, role, text).id;
+  for (const { role, text, model, figures, fields } of pathTo(conversation, id)) {
+    const node = add(copy, parent, role, text);
+    Object.assign(node, structuredClone({ model, figures, fields }));
+    parent = node.id;
+  }
   return copy;
 }
 
@@ -109,12 +126,44 @@ function parseOne(data) {
       if (count > MAX_NODES || characters > MAX_CHARACTERS) {
         throw new Error("A conversation in it is too long.");
       }
-      pending.push([childId, add(copy, newId, child.role, child.text).id]);
+      const added = add(copy, newId, child.role, child.text);
+      Object.assign(added, known(child));
+      characters += JSON.stringify(added.fields ?? null).length;
+      pending.push([childId, added.id]);
     }
     if (Number.isInteger(shown) && shown >= 0 && shown < children.length) {
       copy.nodes[newId].shown = shown;
     }
   }
   if (Number.isFinite(data.updated)) copy.updated = data.updated;
+  if (typeof data.name === "string") copy.name = data.name.slice(0, MAX_NAME);
   return copy;
+}
+
+// What a node of a file has besides its text, as far as it is of the right kind.
+function known({ model, figures, fields }) {
+  const found = {};
+  if (typeof model === "string") found.model = model.slice(0, MAX_NAME);
+  if (isObject(figures)) {
+    const numbers = Object.entries(figures).filter(([, value]) => Number.isFinite(value));
+    found.figures = Object.fromEntries(numbers);
+  }
+  if (isObject(fields)) {
+    const { role, content, ...others } = fields; // these two are the node's own
+    found.fields = structuredClone(others);
+  }
+  return found;
+}
+
+const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+
+// The conversation as it is kept: without what was only displayed, such as probabilities.
+export function serializable({ id, name, mode, updated, nodes }) {
+  const entries = Object.values(nodes).map(
+    ({ id, parent, role, text, children, shown, model, figures, fields }) => [
+      id,
+      { id, parent, role, text, children, shown, model, figures, fields },
+    ],
+  );
+  return { id, name, mode, updated, nodes: Object.fromEntries(entries) };
 }

@@ -1,4 +1,4 @@
-"""The view Play as people use it."""
+"""The view Chat as people use it."""
 
 from __future__ import annotations
 
@@ -12,46 +12,37 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Page, Route, expect
 
 from ingot.api.inference import Model
 from ingot.server import Server
+from tests.browser.driving import DONE, answer, begin_chat, generate, set_up
 
+SCREENS = ("desktop", "tablet", "phone")
 HOSTILE = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
-DONE = re.compile("Stopped at|ended its text")
 
 
-def answer(page: Page) -> Locator:
-    return page.locator(".assistant .text").last
-
-
-def generate(page: Page, tokens: int, prompt: str = "def main():") -> str:
-    page.fill("#max-tokens", str(tokens))
-    page.fill("#prompt", prompt)
-    page.click("#generate")
-    expect(page.locator("#status")).to_have_text(DONE)
-    return answer(page).inner_text()
-
-
-@pytest.mark.parametrize("screen", ["desktop", "phone"])
+@pytest.mark.parametrize("screen", SCREENS)
 def test_a_prompt_is_answered_and_measured(
     open_page: Callable[..., Page], model: Model, screen: str
 ) -> None:
     page = open_page(screen=screen)
     assert generate(page, 30)
     expect(answer(page)).to_have_attribute("aria-busy", "false")
+    page.locator(".figures-line summary").click()
     figures = page.locator(".assistant .figures").inner_text()
     assert re.search(r"First token\s+[\d.]+ m?s", figures)
     assert re.search(r"Tokens/s\s+\d", figures)
     assert re.search(r"Tokens\s+30", figures)
     assert model.digest[:12] in figures
+    page.click("#toggle-drawer")
     expect(page.locator("#digest")).to_have_text(model.digest)
 
 
 def test_retry_keeps_both_answers_and_greedy_ones_are_the_same(page: Page) -> None:
-    page.locator("#temperature").fill("0")
+    set_up(page, temperature="0")
     first = generate(page, 20)
-    page.click("text=Retry")
+    page.get_by_role("button", name="Regenerate").click()
     expect(page.locator(".assistant .versions")).to_contain_text("2 of 2")
     expect(page.locator("#status")).to_have_text(DONE)
     assert answer(page).inner_text() == first
@@ -64,7 +55,8 @@ def test_retry_keeps_both_answers_and_greedy_ones_are_the_same(page: Page) -> No
 def test_stop_frees_the_engine_and_keeps_what_was_written(
     page: Page, model: Model, wait_until: Callable[..., None]
 ) -> None:
-    page.fill("#max-tokens", "4000")
+    set_up(page, max_tokens="4000")
+    page.fill("#prompt", "def main():")
     page.click("#generate")
     expect(answer(page)).to_have_text(re.compile("."))
     page.click("#stop")
@@ -74,11 +66,17 @@ def test_stop_frees_the_engine_and_keeps_what_was_written(
 
 
 def test_the_keyboard_is_enough(page: Page) -> None:
-    page.fill("#max-tokens", "4000")
-    page.locator("#prompt").press("Control+Enter")
+    set_up(page, max_tokens="4000")
+    page.locator("#prompt").fill("def")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("main")
+    expect(page.locator("#prompt")).to_have_value("def\nmain")
+    page.keyboard.press("Enter")
     expect(answer(page)).to_have_attribute("aria-busy", "true")
+    expect(page.locator(".user .text")).to_have_text("def\nmain", use_inner_text=True)
     page.keyboard.press("Escape")
     expect(page.locator("#status")).to_have_text("Stopped.")
+    page.fill("#prompt", "def")
     page.focus("#generate")
     page.keyboard.press("Enter")
     expect(page.locator("#stop")).to_be_focused()
@@ -87,7 +85,7 @@ def test_the_keyboard_is_enough(page: Page) -> None:
 
 
 def test_each_token_shows_its_probability_and_alternatives(page: Page) -> None:
-    page.locator("#temperature").fill("0")
+    set_up(page, temperature="0")
     text = generate(page, 12)
     tokens = page.locator(".assistant .token")
     pieces = "".join(tokens.all_inner_texts())
@@ -109,9 +107,11 @@ def test_a_prompt_can_be_continued_from_its_answer(page: Page) -> None:
     sent: list[str] = []
     page.on("request", lambda request: sent.append(request.post_data or ""))
     first = generate(page, 5)
-    page.click("text=Continue")
-    expect(page.locator(".assistant")).to_have_count(2)
+    page.get_by_role("button", name="Continue").click()
+    expect(page.locator("#status")).to_have_text("Generating…")
     expect(page.locator("#status")).to_have_text(DONE)
+    assert answer(page).inner_text().startswith(first)
+    expect(page.locator(".assistant")).to_have_count(1)
     prompts = [json.loads(body)["prompt"] for body in sent if "prompt" in body]
     assert prompts == ["def main():", "def main():" + first]
 
@@ -134,9 +134,8 @@ def test_a_chat_has_a_memory_that_can_be_edited_and_branched(page: Page) -> None
         route.continue_()
 
     page.route("**/v1/chat/completions", note)
-    page.click("label[for=mode-chat]")
-    page.click("text=More settings")
-    page.fill("#system", "Be brief.")
+    begin_chat(page)
+    set_up(page, system="Be brief.")
     first = generate(page, 5, "one")
     generate(page, 5, "two")
     assert [message["role"] for message in sent[1]] == ["system", "user", "assistant", "user"]
@@ -144,7 +143,7 @@ def test_a_chat_has_a_memory_that_can_be_edited_and_branched(page: Page) -> None
         {"role": "user", "content": "one"},
         {"role": "assistant", "content": first},
     ]
-    page.locator(".user").first.get_by_text("Edit").click()
+    page.locator(".user").first.get_by_label("Edit").click()
     page.get_by_label("Edit and send again").fill("three")
     page.click("text=Send again")
     expect(page.locator(".user .versions")).to_contain_text("2 of 2")
@@ -152,18 +151,18 @@ def test_a_chat_has_a_memory_that_can_be_edited_and_branched(page: Page) -> None
     assert [message["content"] for message in sent[2]] == ["Be brief.", "three"]
     page.get_by_label("Previous version").click()
     expect(page.locator(".message")).to_have_count(4)
-    page.locator(".assistant").first.get_by_text("Branch").click()
+    page.locator(".assistant").first.get_by_label("Branch").click()
     expect(page.locator(".message")).to_have_count(2)
     expect(page.locator("#conversations li")).to_have_count(2)
 
 
-@pytest.mark.parametrize("screen", ["desktop", "phone"])
+@pytest.mark.parametrize("screen", SCREENS)
 def test_a_refused_chat_message_leaves_no_trace(
     open_page: Callable[..., Page], screen: str
 ) -> None:
     """FAULTS E2."""
     page = open_page(screen=screen)
-    page.click("label[for=mode-chat]")
+    begin_chat(page)
     generate(page, 5, "one")
     long = "x y " * 4000
     page.fill("#prompt", long)
@@ -177,10 +176,18 @@ def test_a_refused_chat_message_leaves_no_trace(
     expect(page.locator(".message").last).to_be_in_viewport()
 
 
-def test_two_answers_side_by_side(page: Page) -> None:
-    page.locator("#temperature").fill("0")
+def compare(page: Page, temperature: str) -> None:
+    """Ask for a second answer to each question, at another temperature."""
+    page.click("#toggle-drawer")
+    page.locator("#drawer summary", has_text="Side by side").click()
     page.check("#side-by-side")
-    page.fill("#other-temperature", "0")
+    page.fill("#other-temperature", temperature)
+    page.click("#close-drawer")
+
+
+def test_two_answers_side_by_side(page: Page) -> None:
+    set_up(page, temperature="0")
+    compare(page, "0")
     generate(page, 15)
     texts = page.locator(".pair .assistant .text").all_inner_texts()
     assert len(texts) == 2
@@ -188,8 +195,7 @@ def test_two_answers_side_by_side(page: Page) -> None:
 
 
 def test_one_of_two_answers_may_be_refused(page: Page) -> None:
-    page.check("#side-by-side")
-    page.fill("#other-temperature", "1.5")
+    compare(page, "1.5")
 
     def refuse(route: Route) -> None:
         if json.loads(route.request.post_data or "")["temperature"] == 1.5:
@@ -198,28 +204,30 @@ def test_one_of_two_answers_may_be_refused(page: Page) -> None:
             route.continue_()
 
     page.route("**/v1/completions", refuse)
-    page.fill("#max-tokens", "5")
+    set_up(page, max_tokens="5")
+    page.fill("#prompt", "def main():")
     page.click("#generate")
     expect(page.locator("#status")).to_have_text("too many requests")
-    expect(page.locator(".pair .assistant")).to_have_count(1)
+    expect(page.locator(".assistant")).to_have_count(1)
     expect(answer(page)).to_have_text(re.compile("."))
 
 
 def test_an_answer_follows_a_json_schema(page: Page) -> None:
-    page.click("text=More settings")
-    page.fill("#schema", '{"enum": ["north", "south"]}')
+    set_up(page, schema='{"enum": ["north", "south"]}')
     assert json.loads(generate(page, 40)) in ("north", "south")
-    page.fill("#schema", "[not a schema")
+    set_up(page, schema="[not a schema")
+    page.fill("#prompt", "def")
     page.click("#generate")
     expect(page.locator("#status")).to_have_text("The JSON schema is not a JSON object.")
 
 
 def test_what_is_copied_runs(page: Page, server: Server, model: Model) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=server.url)
-    page.locator("#temperature").fill("0")
-    page.click("text=More settings")
-    page.fill("#top-k", "3")
+    set_up(page, temperature="0")
+    set_up(page, top_k="3")
     expected = generate(page, 8, 'it\'s "so"\n')
+    page.click("#toggle-drawer")
+    page.locator("#drawer summary", has_text="As code").click()
     page.click("#copy-python")
     expect(page.locator("#status")).to_have_text("Copied as Python.")
     printed = io.StringIO()
@@ -277,6 +285,8 @@ def test_a_broken_file_is_refused(page: Page, tmp_path: Path, content: str, mess
 
 
 def test_the_server_proves_its_weights(page: Page, model: Model) -> None:
+    page.click("#toggle-drawer")
+    page.locator("#drawer summary", has_text=re.compile("^Model$")).click()
     page.click("#verify")
     tensors = len(model.ingot.manifest.tensors)
     expect(page.locator("#status")).to_contain_text(f"Verified: all {tensors} tensors")
@@ -291,6 +301,7 @@ def test_a_refusal_is_shown_in_its_own_words(page: Page) -> None:
 
 def test_a_server_that_does_not_answer_is_reported_and_can_return(page: Page) -> None:
     page.context.set_offline(True)
+    page.fill("#prompt", "def main():")
     page.click("#generate")
     expect(page.locator("#status")).to_contain_text("does not answer")
     page.context.set_offline(False)

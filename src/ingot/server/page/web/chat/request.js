@@ -4,12 +4,16 @@ import { PARAMETERS } from "./parameters.js";
 
 const ALTERNATIVES = 5; // per token, with their probabilities
 
-// Returns { route, body }. Throws an Error that names a setting that cannot be used.
-export function build(mode, messages, settings, model) {
+// Returns { route, body } for the answer to `messages`, which are nodes of a conversation. With
+// `continues` the last message is an answer that is continued. Throws an Error that names a setting
+// that cannot be used.
+export function build(mode, messages, settings, model, continues = false) {
   const body = { model: model.id };
   if (mode === "chat") {
     const system = settings.system?.trim() ? [{ role: "system", content: settings.system }] : [];
-    body.messages = [...system, ...messages.map(({ role, text }) => ({ role, content: text }))];
+    body.messages = [...system, ...messages.map(messageOf)];
+    if (continues)
+      Object.assign(body, { continue_final_message: true, add_generation_prompt: false });
   } else {
     body.prompt = messages.map(({ text }) => text).join("");
   }
@@ -25,6 +29,8 @@ export function build(mode, messages, settings, model) {
   }
   return { route: mode === "chat" ? "v1/chat/completions" : "v1/completions", body };
 }
+
+const messageOf = ({ role, text, fields }) => ({ role, content: text, ...fields });
 
 // The same request, streamed, with the probabilities of each token and the usage.
 export function streamed({ route, body }) {

@@ -18,7 +18,7 @@ export function readConversations() {
 export function saveConversations(conversations) {
   const kept = conversations.filter((one) => !tree.isEmpty(one)).slice(0, MAX_CONVERSATIONS);
   try {
-    localStorage.setItem(CONVERSATIONS, JSON.stringify(kept.map(serializable)));
+    localStorage.setItem(CONVERSATIONS, JSON.stringify(kept.map(tree.serializable)));
     return "";
   } catch {
     return "The storage of this browser is full: export the conversations, then delete some.";
@@ -46,7 +46,7 @@ export function exported(conversations) {
   const data = {
     ingot: "conversations",
     version: 1,
-    conversations: conversations.map(serializable),
+    conversations: conversations.map(tree.serializable),
   };
   return JSON.stringify(data, null, 1);
 }
@@ -62,13 +62,4 @@ export function imported(text) {
     throw new Error("This file does not hold conversations of Ingot.");
   }
   return tree.parse(data.conversations);
-}
-
-// Without what was only displayed: probabilities, speeds, errors.
-function serializable({ id, mode, updated, nodes }) {
-  const entries = Object.values(nodes).map(({ id, parent, role, text, children, shown }) => [
-    id,
-    { id, parent, role, text, children, shown },
-  ]);
-  return { id, mode, updated, nodes: Object.fromEntries(entries) };
 }

@@ -14,19 +14,19 @@ export const PARAMETERS = [
     step: 0.05,
     initial: 0.7,
     apiDefault: 1,
-    help: "Randomness: 0 always takes the likeliest token, 1 samples by the model’s own probabilities, more flattens them.",
+    help: "How much chance decides: 0 always takes the likeliest next token, 1 follows the model’s own odds, more evens them out.",
   },
   {
     id: "max-tokens",
     field: "max_tokens",
-    label: "Maximum length",
+    label: "Max tokens",
     kind: "number",
     min: 1,
     max: 1000000,
     step: 1,
-    initial: 200,
+    initial: 1024,
     apiDefault: null,
-    help: "Of the answer, in tokens; a token is a piece of a word.",
+    help: "Longest answer. A token is a piece of a word; an answer may end before.",
   },
   {
     id: "top-p",
@@ -38,7 +38,7 @@ export const PARAMETERS = [
     step: 0.05,
     initial: 1,
     apiDefault: 1,
-    help: "Keep only the likeliest tokens that together have this probability. 1 keeps all.",
+    help: "Choose among the likeliest tokens that together have this probability. 1 allows all.",
   },
   {
     id: "top-k",
@@ -127,7 +127,7 @@ export const PARAMETERS = [
     label: "System prompt",
     kind: "area",
     initial: "",
-    help: "Instructions that precede the messages of a chat.",
+    help: "What the model is told before the conversation: who it is, how it should answer.",
   },
   {
     id: "schema",
@@ -139,23 +139,41 @@ export const PARAMETERS = [
   },
 ];
 
-const ALWAYS_SHOWN = 2; // the others unfold
+const SHOWN = ["system", "temperature", "top-p", "max-tokens"]; // the others unfold
 
-// Builds the form from stored settings; returns a function that reads it.
+// Builds the form from stored settings; returns { read(), write(values) }. `read` returns every
+// setting as a text, by its id.
 export function buildForm(container, stored, onInput) {
   const inputs = new Map();
-  const rows = PARAMETERS.map((parameter) => {
+  const rows = new Map();
+  for (const parameter of PARAMETERS) {
     const [row, input] = control(parameter, stored[parameter.id] ?? parameter.initial);
+    rows.set(parameter.id, row);
     inputs.set(parameter.id, input);
     input.addEventListener("input", onInput);
-    return row;
-  });
-  const [shown, folded] = [rows.slice(0, ALWAYS_SHOWN), rows.slice(ALWAYS_SHOWN)];
+  }
+  const folded = PARAMETERS.map(({ id }) => id).filter((id) => !SHOWN.includes(id));
+  const rowsOf = (ids) => ids.map((id) => rows.get(id));
   container.append(
-    el("div", { class: "controls" }, shown),
-    el("details", {}, el("summary", {}, "More settings"), el("div", { class: "controls" }, folded)),
+    el("div", { class: "controls" }, rowsOf(SHOWN)),
+    el(
+      "details",
+      {},
+      el("summary", {}, "More settings"),
+      el("div", { class: "controls" }, rowsOf(folded)),
+    ),
   );
-  return () => Object.fromEntries(PARAMETERS.map(({ id }) => [id, inputs.get(id).value]));
+  return {
+    read: () => Object.fromEntries(PARAMETERS.map(({ id }) => [id, inputs.get(id).value])),
+    write(values) {
+      for (const [id, value] of Object.entries(values)) {
+        const input = inputs.get(id);
+        if (!input) continue;
+        input.value = value;
+        input.dispatchEvent(new Event("input"));
+      }
+    },
+  };
 }
 
 function control({ id, label, kind, min, max, step, help }, value) {
