@@ -33,7 +33,7 @@ class IngotFacts:
     inference_flops_per_token: int
     """Forward only, with half a context before the token."""
     chat: bool
-    """Whether it has seen conversations: it brings a chat template or was tuned on conversations."""
+    """Whether it has seen conversations: it has a chat template or was tuned on them."""
     generation: dict[str, Any]
     """Sampling parameters that the model recommends, by their names in a request."""
     config: dict[str, Any]
