@@ -39,7 +39,7 @@ from ingot.model.chat import ChatTemplate, Messages, most_characters
 from ingot.settings import check_tables
 
 if TYPE_CHECKING:
-    from ingot.server import Server, ServerConfig
+    from ingot.server import KvEventsConfig, Server, ServerConfig
 
 PathLike = str | os.PathLike[str]
 ExecutorName = Literal["auto", "native", "torch"]
@@ -381,6 +381,7 @@ def serve(  # noqa: PLR0913 (all but one have defaults)
     engine: EngineConfig | None = None,
     signed_by: Sequence[PathLike] = (),
     cost: CostConfig | None = None,
+    kv_events: KvEventsConfig | None = None,
     **settings: Any,
 ) -> Server:
     """Return a server for loaded models.
@@ -399,6 +400,7 @@ def serve(  # noqa: PLR0913 (all but one have defaults)
         signed_by: PEM files of public keys, of which one must have signed each of those; with none,
             no signature is looked for. ``load`` takes them for the first ones.
         cost: Power and prices of the machine, from which the cost of each request follows.
+        kv_events: Where to publish what the prefix caches hold; by default nowhere.
         settings: Fields of ``ServerConfig`` that override ``config``, such as ``port=8080``.
 
     Raises:
@@ -428,4 +430,5 @@ def serve(  # noqa: PLR0913 (all but one have defaults)
         loader=load_another,
         cost=cost,
         trainer=_TRAINER,
+        kv_events=kv_events,
     )

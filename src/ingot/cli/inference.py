@@ -265,6 +265,7 @@ def serve(
             engine=engine,
             signed_by=require_signature or (),
             cost=read.cost,
+            kv_events=read.kv_events,
         )
         announcement = (
             f"serving {', '.join(ingots)} ({model.digest[:12]}) at {server.url}; Ctrl-C stops"

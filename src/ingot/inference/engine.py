@@ -10,7 +10,7 @@ from collections.abc import Sequence as Seq
 from dataclasses import asdict
 from functools import partial
 
-from ingot.errors import ServeError, UsageError
+from ingot.errors import ServeError
 from ingot.inference.config import EngineConfig
 from ingot.inference.executors.base import Executor, Failure, HiddenStates, ModelInput, Result
 from ingot.inference.request.output import SequenceOutput, StepOutput
@@ -19,7 +19,9 @@ from ingot.inference.request.sequence import FinishReason, OutputDelta, Sequence
 from ingot.inference.request.utf8 import Utf8Tables
 from ingot.inference.request.validator import RequestValidator
 from ingot.inference.scheduling.batch import model_input_for
+from ingot.inference.scheduling.cache_events import CacheJournal
 from ingot.inference.scheduling.kv_cache import KVCache
+from ingot.inference.scheduling.limits import check_limits
 from ingot.inference.scheduling.scheduler import ScheduledChunk, Scheduler
 from ingot.inference.scheduling.snapshot import take_snapshot
 from ingot.inference.scheduling.speculation import Speculator
@@ -52,7 +54,7 @@ class Engine:
         self, executor: Executor, tokenizer: Tokenizer, config: EngineConfig | None = None
     ) -> None:
         config = config or EngineConfig()
-        _check_limits(config, executor)
+        check_limits(config, executor)
         self._executor = executor
         self._tokenizer = tokenizer
         self._max_waiting = config.max_waiting
@@ -235,6 +237,10 @@ class Engine:
         """
         self._cache.check_integrity(self._scheduler.live)
 
+    def watch_cache(self, journal: CacheJournal | None) -> None:
+        """Record what the prefix cache stores and evicts; see ``KVCache.watch``."""
+        self._cache.watch(journal)
+
     def weight_digests(self) -> dict[str, str]:
         """Return the SHA-256 of the weights in memory; see ``Executor``. Thread-safe."""
         return self._executor.weight_digests()
@@ -413,39 +419,3 @@ def _reason(sequence: Sequence, error: BaseException) -> str:
 def _failed_delta(error: str) -> OutputDelta:
     """Return the only delta of a sequence without output."""
     return OutputDelta("", (), finish_reason="error", error=error)
-
-
-def _check_limits(config: EngineConfig, executor: Executor) -> None:
-    """Check that limits fit each other, the model and the executor.
-
-    Raises:
-        UsageError: they do; ``where`` names one of the settings.
-    """
-    if config.max_sequences > config.max_step_tokens:
-        raise UsageError(
-            f"{config.max_sequences} sequences do not fit in a step of "
-            f"{config.max_step_tokens} tokens",
-            where="max_sequences",
-            fix="lower it, or raise max_step_tokens",
-        )
-    model_context = executor.config.max_position_embeddings
-    if config.max_context is not None and config.max_context > model_context:
-        raise UsageError(
-            f"{config.max_context} is longer than the model's {model_context}",
-            where="max_context",
-            fix="lower it",
-        )
-    for name in ("block_size", "num_blocks"):
-        asked, built = getattr(config, name), getattr(executor, name)
-        if asked is not None and asked != built:
-            raise UsageError(
-                f"{asked} is not the executor's {built}",
-                where=name,
-                fix="build the executor with the same",
-            )
-    if config.speculation and "verify_rows" not in executor.features:
-        raise UsageError(
-            "is not supported by this executor",
-            where="speculation",
-            fix="leave it at 0, or use another executor",
-        )

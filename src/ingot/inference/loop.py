@@ -19,9 +19,12 @@ from ingot.inference.engine import Engine
 from ingot.inference.request.params import RequestOptions, SamplingParams
 from ingot.inference.request.sequence import OutputDelta, Sequence
 from ingot.inference.scheduling.snapshot import BatchSnapshot
+from ingot.inference.scheduling.cache_events import CacheCleared, CacheEvent, CacheJournal
 from ingot.inference.stats import EngineStats
 
 _log = logging.getLogger(__name__)
+PublishCacheEvents = Callable[[list[CacheEvent]], None]
+"""Takes what a step changed in the prefix cache; called in the engine's thread, must not block."""
 _DEFAULT_OPTIONS = RequestOptions()
 _IDLE_CHECK_S = 0.05
 """Idle time before the cache is verified, which takes 10 ms at 1 GB of blocks."""
@@ -44,12 +47,16 @@ class EngineLoop:
         # Guarded by the condition:
         self._arriving: list[Sequence] = []
         self._to_cancel: list[Sequence] = []
+        self._to_watch: list[PublishCacheEvents | None] = []
         self._closing = False
         self._cancel_all = False
         self._idle = False
         """Whether the engine's thread waits for work, so that nothing changes in the engine."""
         self._snapshots: list[Future[BatchSnapshot]] = []
         """To be taken after the step that runs."""
+        # Of the thread alone:
+        self._journal = CacheJournal()
+        self._publish: PublishCacheEvents | None = None
         self._thread = threading.Thread(target=self._run, name="ingot-engine", daemon=True)
         self._thread.start()
 
@@ -136,6 +143,16 @@ class EngineLoop:
             )
         return last.embedding
 
+    def watch_cache(self, publish: PublishCacheEvents | None) -> None:
+        """Report what the prefix cache holds, then each change, until the engine ends; None stops.
+
+        The first report begins with ``CacheCleared``, and so does the last one, when the engine
+        is closed.
+        """
+        with self._changed:
+            self._to_watch.append(publish)
+            self._changed.notify_all()
+
     def weight_digests(self) -> dict[str, str]:
         """Return the SHA-256 of each of the ingot's tensors, from the memory used to compute.
 
@@ -208,6 +225,7 @@ class EngineLoop:
         try:
             while self._receive():
                 self._engine.step()
+                self._report()
         except BaseException as error:
             _log.exception("the engine failed")
             self._fail(error)
@@ -218,6 +236,8 @@ class EngineLoop:
             for future in asked:
                 if future.set_running_or_notify_cancel():
                     future.set_exception(ServeError("has ended", where="engine"))
+            if self._publish is not None:
+                self._publish([CacheCleared()])
             self._engine.close()
 
     def _receive(self) -> bool:
@@ -232,7 +252,9 @@ class EngineLoop:
             check_after_s: float | None = _IDLE_CHECK_S
             self._idle = True
             self._answer_snapshots()
-            while not (self._arriving or self._to_cancel or self._engine.has_work):
+            while not (
+                self._arriving or self._to_cancel or self._to_watch or self._engine.has_work
+            ):
                 if self._closing:
                     self._idle = False
                     self._engine.check_integrity()
@@ -243,10 +265,13 @@ class EngineLoop:
             self._idle = False
             arrived = len(self._arriving)
             to_cancel, self._to_cancel = self._to_cancel, []
+            to_watch, self._to_watch = self._to_watch, []
             cancel_all = self._cancel_all
         # Without the lock: the penalties of a long prompt take a while, and ``submit`` must not
         # wait for them. What is cancelled arrived before, so it is enqueued by then.
         self._admit_arriving(arrived)
+        for publish in to_watch:
+            self._watch(publish)
         for sequence in to_cancel:
             self._engine.cancel(sequence)
         if cancel_all:
@@ -262,6 +287,18 @@ class EngineLoop:
         for future in asked:
             if future.set_running_or_notify_cancel():
                 future.set_result(snapshot)
+
+    def _watch(self, publish: PublishCacheEvents | None) -> None:
+        """Begin or end the reports of the prefix cache."""
+        self._publish, self._journal = publish, CacheJournal()
+        self._engine.watch_cache(None if publish is None else self._journal)
+        if publish is not None:
+            publish([CacheCleared(), *self._journal.take()])
+
+    def _report(self) -> None:
+        """Publish what the last step changed in the prefix cache."""
+        if self._publish is not None and (events := self._journal.take()):
+            self._publish(events)
 
     def _admit_arriving(self, count: int) -> None:
         """Enqueue the first sequences that arrived; until then they count as arriving."""

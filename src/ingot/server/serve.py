@@ -28,6 +28,7 @@ from ingot.server.access.tracing import Tracer
 from ingot.server.app import create_app
 from ingot.server.config import ServerConfig
 from ingot.server.engine.costs import CostMeter
+from ingot.server.engine.kv_events import KvEvents, KvEventsConfig
 from ingot.server.engine.metrics import Metrics
 from ingot.server.engine.model_registry import Loader, Models, ServedModel
 from ingot.server.engine.response_store import ResponseStore
@@ -63,6 +64,7 @@ class Server:
             permits no exchange.
         cost: Power and prices of the machine.
         trainer: Program that makes updates of a copy of a model, for the page; None permits none.
+        kv_events: Where to publish what the prefix caches hold; by default nowhere.
 
     Raises:
         ServeError: the port cannot be bound, or the log cannot be written.
@@ -80,6 +82,7 @@ class Server:
         loader: Loader | None = None,
         cost: CostConfig | None = None,
         trainer: Path | None = None,
+        kv_events: KvEventsConfig | None = None,
     ) -> None:
         config = config or ServerConfig()
         self._config = config
@@ -91,7 +94,9 @@ class Server:
         """Its address, such as ``http://127.0.0.1:8000``, or ``unix:/run/ingot.sock``."""
         name = config.model_name or ingot.path.absolute().name.removesuffix(".ingot")
         models = [ServedModel(name, ingot, loop), *(ServedModel(*more) for more in further)]
-        self._models = Models(models, loader, config.max_models)
+        self.kv_events = KvEvents(kv_events or KvEventsConfig(), self._address())
+        """Publishers of what the prefix caches hold."""
+        self._models = Models(models, loader, config.max_models, self.kv_events)
         self._keys = Keys(config.api_keys) if config.api_keys else None
         self._logs = LogWriter(config.log_file)
         self._tracer = Tracer(config.otlp_endpoint) if config.otlp_endpoint else None
@@ -156,6 +161,10 @@ class Server:
         if self._thread.is_alive():
             raise ServeError("did not stop in time", where=self.url)
 
+    def _address(self) -> str:
+        """Return host and port for those who know the server by them."""
+        return self.url.partition("://")[2].partition("/")[0] or self.url
+
     def _uvicorn_config(self) -> uvicorn.Config:
         config = self._config
         admission = Admission(config)
@@ -203,6 +212,7 @@ class Server:
                 if self._config.uds is not None:
                     self._config.uds.unlink(missing_ok=True)
                 self._models.close_opened()
+                self.kv_events.close()
                 if self._tracer is not None:
                     self._tracer.close()
 

@@ -1,4 +1,4 @@
-"""Settings of the command line: ``server.KEY=VALUE``, ``engine.KEY=VALUE``, ``cost.KEY=VALUE``."""
+"""Settings of the command line, ``SECTION.KEY=VALUE``: sections server, engine, cost, kv_events."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ingot.costs import CostConfig
 from ingot.errors import UsageError
 from ingot.inference import EngineConfig
 from ingot.server.config import ServerConfig
+from ingot.server.engine.kv_events import KvEventsConfig
 from ingot.settings import check_tables, merge_tables, parse_settings
 
 
@@ -23,6 +24,7 @@ class ServeSettings(BaseModel):
     server: ServerConfig = ServerConfig()
     engine: EngineConfig = EngineConfig()
     cost: CostConfig = CostConfig()
+    kv_events: KvEventsConfig = KvEventsConfig()
 
 
 def read_settings(

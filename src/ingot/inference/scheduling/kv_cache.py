@@ -15,6 +15,7 @@ from itertools import chain
 
 from ingot.errors import ServeError
 from ingot.inference.request.sequence import Sequence
+from ingot.inference.scheduling.cache_events import CacheJournal
 from ingot.inference.scheduling.prefix_index import Prefix, PrefixIndex
 
 
@@ -38,6 +39,11 @@ class KVCache:
         self._empty = list(range(num_blocks - 1, -1, -1))  # a stack: low ids go first
         self._unused: OrderedDict[int, None] = OrderedDict()  # cached, least recently used first
         self._index = PrefixIndex(block_size) if reuse else None
+
+    def watch(self, journal: CacheJournal | None) -> None:
+        """Record cached blocks and evictions, see ``PrefixIndex.watch``; nothing without reuse."""
+        if self._index is not None:
+            self._index.watch(journal)
 
     @property
     def free_blocks(self) -> int:

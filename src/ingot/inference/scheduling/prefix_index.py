@@ -7,6 +7,7 @@ from collections.abc import Set
 from typing import NamedTuple
 
 from ingot.inference.request.sequence import Sequence
+from ingot.inference.scheduling.cache_events import CacheJournal
 
 _Node = int | str
 _Key = tuple[_Node, bytes]
@@ -38,6 +39,7 @@ class PrefixIndex:
         self._keys: dict[int, _Key] = {}  # by block
         self._paths: dict[Sequence, tuple[int, _Node]] = {}  # blocks indexed, last node
         self._ids = itertools.count()
+        self._journal: CacheJournal | None = None
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -48,6 +50,14 @@ class PrefixIndex:
     def blocks(self) -> Set[int]:
         """Return every indexed block."""
         return self._keys.keys()
+
+    def watch(self, journal: CacheJournal | None) -> None:
+        """Record what is indexed now, and from now on each change; None ends that."""
+        self._journal = journal
+        if journal is not None:
+            # Node ids grow, so a parent comes before its children.
+            for node, key in sorted((self._nodes[key][0], key) for key in self._keys.values()):
+                journal.stored(node, *key)
 
     def cached_prefix(self, sequence: Sequence) -> int:
         """Return how many blocks of a sequence are indexed already."""
@@ -83,6 +93,8 @@ class PrefixIndex:
             entry = next(self._ids), block
             self._nodes[key] = entry
             self._keys[block] = key
+            if self._journal is not None:
+                self._journal.stored(entry[0], *key)
         self._paths[sequence] = block_index + 1, entry[0]
         return entry[1]
 
@@ -92,7 +104,9 @@ class PrefixIndex:
 
     def remove(self, block: int) -> None:
         """Remove a block."""
-        del self._nodes[self._keys.pop(block)]
+        node, _ = self._nodes.pop(self._keys.pop(block))
+        if self._journal is not None:
+            self._journal.removed(node)
 
     def _tokens(self, sequence: Sequence, block_index: int) -> bytes:
         """Return the tokens of one block.

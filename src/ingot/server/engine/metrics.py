@@ -178,6 +178,7 @@ class _Engines(Collector):
         for model, figures in stats.items():
             blocks.add_metric((model, str(figures.block_size), str(figures.blocks_total)), 1)
         yield blocks
+        yield from self._events()
         admission = self._admission
         yield GaugeMetricFamily(
             "ingot:open_requests", "Requests running and waiting.", admission.open_requests
@@ -188,6 +189,21 @@ class _Engines(Collector):
         yield CounterMetricFamily(
             "ingot:log_lines_dropped", "Log lines lost.", self._dropped_log_lines()
         )
+
+    def _events(self) -> Iterator[Metric]:
+        """Yield what became of the caches' events, where they are published."""
+        published = CounterMetricFamily(
+            "ingot:kv_event_batches", "Batches of cache events numbered.", labels=("model_name",)
+        )
+        dropped = CounterMetricFamily(
+            "ingot:kv_event_batches_dropped",
+            "Of these, batches lost before they were sent.",
+            labels=("model_name",),
+        )
+        for model, publisher in self._models.event_publishers.items():
+            published.add_metric((model,), publisher.published)
+            dropped.add_metric((model,), publisher.dropped)
+        yield from (published, dropped)
 
 
 _Figures = tuple[str, str, Callable[[EngineStats], float]]

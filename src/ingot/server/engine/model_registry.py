@@ -16,6 +16,7 @@ from ingot.inference import EngineLoop
 from ingot.inference.config import Weights
 from ingot.process import return_memory
 from ingot.server.engine.grammars import GrammarCache
+from ingot.server.engine.kv_events import KvEventPublisher, KvEvents
 from ingot.server.engine.prompts import PromptEncoder
 from ingot.server.engine.stream import OutputMailbox
 from ingot.server.http.errors import ApiError
@@ -108,13 +109,19 @@ class Models:
         models: Those to begin with, at least one; the first is the default.
         loader: Opens ingots for ``replace``; None permits none.
         most: Most models served at once.
+        kv_events: Publishes what their prefix caches hold; None: nothing is published.
 
     Raises:
         UsageError: two have one name, or there are more than ``most``.
+        ServeError: the events cannot be published.
     """
 
     def __init__(
-        self, models: Iterable[ServedModel], loader: Loader | None = None, most: int = 16
+        self,
+        models: Iterable[ServedModel],
+        loader: Loader | None = None,
+        most: int = 16,
+        kv_events: KvEvents | None = None,
     ) -> None:
         self._models: dict[str, ServedModel] = {}
         for model in models:
@@ -131,15 +138,23 @@ class Models:
             )
         self._loader = loader
         self._most = most
+        self._kv_events = kv_events
         self._exchanging = asyncio.Lock()
         self._retiring: set[asyncio.Task[None]] = set()
         self._opened: list[ServedModel] = []
         """Models that ``replace`` opened and that are not closed yet."""
+        for model in self._models.values():
+            self._publish_events(model)
 
     @property
     def all(self) -> Mapping[str, ServedModel]:
         """Every model by name, in order of registration."""
         return self._models
+
+    @property
+    def event_publishers(self) -> Mapping[str, KvEventPublisher]:
+        """What publishes the events of their caches, by name; empty unless asked for."""
+        return {} if self._kv_events is None else self._kv_events.publishers
 
     @property
     def failed(self) -> str | None:
@@ -258,6 +273,7 @@ class Models:
         before = self._models.get(model.name)
         self._models[model.name] = model
         self._opened.append(model)
+        self._publish_events(model)
         if before is not None:
             self._retire_soon(before)
         return model
@@ -267,6 +283,11 @@ class Models:
         task = asyncio.create_task(self._retire(model))
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
+
+    def _publish_events(self, model: ServedModel) -> None:
+        """Publish what a model's prefix cache holds, if that is asked for."""
+        if self._kv_events is not None:
+            self._kv_events.watch(model.name, model.loop)
 
     def close_opened(self) -> None:
         """Close the models that ``replace`` opened, and every process of templates and grammars.

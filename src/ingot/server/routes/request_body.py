@@ -143,11 +143,16 @@ def request_options(
     return RequestOptions(
         timeout_s=min(asked.timeout or limit, limit),
         priority=asked.priority or 0,
-        cache_salt=f"{context.key_name}/{asked.cache_salt or ''}",
+        cache_salt=_salt(context.key_name, asked.cache_salt or ""),
         tenant=context.key_name,
         user=user or "",
         tenant_priority=context.key.priority if context.key else 0,
     )
+
+
+def _salt(key_name: str, salt: str) -> str:
+    """Return what requests must share to share prefixes; empty without key and salt."""
+    return f"{key_name}/{salt}" if key_name or salt else ""
 
 
 async def _read_body(request: Request, service: Service, context: RequestContext) -> bytes:
