@@ -18,8 +18,8 @@ from ingot.errors import IngotError, ServeError
 from ingot.inference.engine import Engine
 from ingot.inference.request.params import RequestOptions, SamplingParams
 from ingot.inference.request.sequence import OutputDelta, Sequence
-from ingot.inference.scheduling.snapshot import BatchSnapshot
 from ingot.inference.scheduling.cache_events import CacheCleared, CacheEvent, CacheJournal
+from ingot.inference.scheduling.snapshot import BatchSnapshot
 from ingot.inference.stats import EngineStats
 
 _log = logging.getLogger(__name__)

@@ -71,7 +71,7 @@ class Server:
         UsageError: the file of keys or the certificate is invalid, or two models have one name.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (all but two have defaults)
         self,
         ingot: Ingot,
         loop: EngineLoop,
