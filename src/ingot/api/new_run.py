@@ -22,9 +22,10 @@ from ingot.corpus import (
 from ingot.corpus import build_corpus as build
 from ingot.corpus.reading.hub import PREFIX
 from ingot.corpus.reading.inputs import STDIN
+from ingot.durations import parse_seconds
 from ingot.errors import CorpusError, Interrupted, RecipeError
 from ingot.model import Tokenizer
-from ingot.planning import Machine, Plan, build_seconds, measure_machine, parse_seconds, plan
+from ingot.planning import Machine, Plan, build_seconds, measure_machine, plan
 from ingot.settings import merge_tables
 from ingot.training.config.fine_tuning_defaults import FEW_EXAMPLES, tuning_tables
 from ingot.training.config.recipe import make_recipe

@@ -195,6 +195,13 @@ def serve(
             help="Load only ingots signed with this key; may be repeated for one of several.",
         ),
     ] = None,
+    idle_unload: Annotated[
+        str | None,
+        typer.Option(
+            help="Release a model's memory after so long without a request, such as 10m; the next "
+            "one waits while it is loaded."
+        ),
+    ] = None,
     price: Annotated[
         str, typer.Option(help="Price of the machine or of its energy: 0.40EUR/h, or 0.30EUR/kWh.")
     ] = "",
@@ -218,6 +225,7 @@ def serve(
     from ingot.api import inference
     from ingot.api.importing import as_ingot
     from ingot.costs import read_price
+    from ingot.durations import parse_seconds
     from ingot.server import listen, named_paths, read_settings
 
     named = named_paths(ingots)
@@ -235,6 +243,7 @@ def serve(
         allow_public=allow_public,
         open_admin=open_admin,
         api_keys=api_keys,
+        idle_unload_s=None if idle_unload is None else parse_seconds(idle_unload, "--idle-unload"),
         log_requests=True,
     )
     config, engine = read.server, read.engine

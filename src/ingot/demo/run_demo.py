@@ -23,8 +23,8 @@ from ingot.console import report_to
 from ingot.corpus import sources_fingerprint
 from ingot.corpus.store.manifest import BaselineRecord
 from ingot.demo.demo_folder import DemoFolder
+from ingot.durations import parse_seconds
 from ingot.errors import ArtifactError, IngotError, ServeError
-from ingot.planning import parse_seconds
 from ingot.server import Server, ServerConfig, listen
 from ingot.training.monitoring.run_reporter import TrainingResult
 from ingot.training.run_folder import checkpoint

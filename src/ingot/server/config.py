@@ -53,6 +53,10 @@ class ServerConfig(BaseModel):
     max_models: _Count = 16
     """Most models served at once; one more is refused until another is unloaded."""
 
+    idle_unload_s: _Seconds | None = None
+    """Seconds without a request after which a model's memory is released until the next one, which
+    waits while the ingot is opened and checked again; unset keeps it."""
+
     header_timeout_s: _Seconds = 10.0
     """Seconds a client may take to send the head of a request."""
     body_timeout_s: _Seconds = 30.0

@@ -18,7 +18,7 @@ import uvloop
 
 from ingot.artifact import Ingot
 from ingot.costs import CostConfig
-from ingot.errors import IngotError, ServeError
+from ingot.errors import IngotError, ServeError, UsageError
 from ingot.inference import EngineLoop
 from ingot.process import raise_file_limit, short_pauses
 from ingot.server.access.admission import Admission
@@ -33,6 +33,7 @@ from ingot.server.engine.metrics import Metrics
 from ingot.server.engine.model_registry import Loader, Models, ServedModel
 from ingot.server.engine.response_store import ResponseStore
 from ingot.server.engine.service import Service
+from ingot.server.engine.sleeping import Sleeper
 from ingot.server.http.connection_limit import ConnectionLimit
 from ingot.server.http.listener import BACKLOG, at_once, listen, url_of
 from ingot.server.http.logs import LogWriter
@@ -40,7 +41,8 @@ from ingot.server.http.protocol import GuardedProtocol
 from ingot.server.http.tls import tls_context
 from ingot.server.http.tls_server import TlsServer
 
-_TICKS_PER_MINUTE = 600  # of uvicorn's own timer
+_TICKS_PER_SECOND = 10  # of uvicorn's own timer
+_TICKS_PER_MINUTE = 600
 _log = logging.getLogger(__name__)
 _START_TIMEOUT_S = 30.0
 _STOP_SLACK_S = 10.0  # beyond the drain, so that cancelled requests can clean up
@@ -97,12 +99,19 @@ class Server:
         self.kv_events = KvEvents(kv_events or KvEventsConfig(), self._address())
         """Publishers of what the prefix caches hold."""
         self._models = Models(models, loader, config.max_models, self.kv_events)
+        if config.idle_unload_s is not None and loader is None:
+            raise UsageError(
+                "needs a loader to open an ingot again",
+                where="server.idle_unload_s",
+                fix="give one",
+            )
+        self._sleeper = Sleeper(self._models, config.idle_unload_s)
         self._keys = Keys(config.api_keys) if config.api_keys else None
         self._logs = LogWriter(config.log_file)
         self._tracer = Tracer(config.otlp_endpoint) if config.otlp_endpoint else None
         self._connections = ConnectionLimit(config.max_connections)
         self._uvicorn = _Uvicorn(
-            self._uvicorn_config(), self._models, self.reload_keys, self._costs
+            self._uvicorn_config(), self._models, self.reload_keys, self._costs, self._sleeper
         )
         self._uvicorn.tls_server = self._tls_server
         self._thread: threading.Thread | None = None
@@ -169,7 +178,9 @@ class Server:
         config = self._config
         admission = Admission(config)
         connections = self._connections
-        metrics = Metrics(self._models, admission, self._costs, lambda: self._logs.dropped)
+        metrics = Metrics(
+            self._models, admission, self._costs, lambda: self._logs.dropped, self._sleeper
+        )
         service = Service(
             config=config,
             models=self._models,
@@ -178,6 +189,7 @@ class Server:
             metrics=metrics,
             costs=self._costs,
             responses=ResponseStore(config),
+            sleeper=self._sleeper,
             tracer=self._tracer,
             keys=self._keys,
             trainer=self._trainer,
@@ -239,8 +251,10 @@ class _Uvicorn(uvicorn.Server):
         models: Models,
         reload_keys: Callable[[], None],
         costs: CostMeter,
+        sleeper: Sleeper,
     ) -> None:
         super().__init__(config)
+        self._sleeper = sleeper
         self._costs = costs
         self._models = models
         self._reload_keys = reload_keys
@@ -265,6 +279,8 @@ class _Uvicorn(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         if counter % _TICKS_PER_MINUTE == 0:
             self._costs.watts()  # the processors' counters turn over within an hour
+        if counter % _TICKS_PER_SECOND == 0:
+            self._sleeper.sleep_idle()
         if self._reload_asked:
             self._reload_asked = False
             self._reload_keys()

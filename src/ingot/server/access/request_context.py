@@ -39,6 +39,8 @@ class RequestContext:
     streamed: bool = False
     status: int = 0
     """HTTP status sent; 0 if the client disconnected before."""
+    wake_s: float | None = None
+    """Seconds that it waited for its model to wake; None where that was awake."""
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
@@ -80,6 +82,7 @@ class RequestContext:
             "session": self.session,
             "model": self.model,
             "streamed": self.streamed or None,
+            "wake_s": self.wake_s and round(self.wake_s, 6),
             "prompt_tokens": self.prompt_tokens or None,
             "cached_tokens": self.cached_tokens or None,
             "completion_tokens": self.completion_tokens or None,

@@ -21,6 +21,7 @@ from ingot.server.access.api_keys import Key
 from ingot.server.access.request_context import RequestContext
 from ingot.server.engine.costs import CostMeter
 from ingot.server.engine.model_registry import Models
+from ingot.server.engine.sleeping import Sleeper
 
 _SECONDS = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
@@ -37,6 +38,7 @@ class Metrics:
         admission: What is open.
         costs: The accounts.
         dropped_log_lines: How many lines the log has lost.
+        sleeper: Who puts the models to sleep; None where nobody does.
     """
 
     def __init__(
@@ -45,10 +47,13 @@ class Metrics:
         admission: Admission,
         costs: CostMeter,
         dropped_log_lines: Callable[[], int],
+        sleeper: Sleeper | None = None,
     ) -> None:
         self._costs = costs
         registry = CollectorRegistry()
         self._registry = registry
+        if sleeper is not None:
+            registry.register(_Sleeping(sleeper))
         registry.register(_Engines(models, admission, dropped_log_lines))
         model = ("model_name",)
 
@@ -137,6 +142,16 @@ class _Costs(Collector):
 
     def collect(self) -> Iterator[Metric]:
         return self._costs.metrics(self._key)
+
+
+class _Sleeping(Collector):
+    """Collects which models sleep, and how long they took to wake."""
+
+    def __init__(self, sleeper: Sleeper) -> None:
+        self._sleeper = sleeper
+
+    def collect(self) -> Iterator[Metric]:
+        return self._sleeper.metrics()
 
 
 class _Engines(Collector):

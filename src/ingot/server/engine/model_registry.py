@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -42,7 +43,10 @@ class ServedModel:
     """Digest of the ingot."""
     created: int = field(init=False)
     """When the ingot was sealed, in seconds since 1970."""
+    asleep: bool = field(default=False, init=False)
+    """Whether its engine and weights are closed until the next request; see ``Sleeper``."""
     _users: int = field(default=0, init=False)
+    _last_used: float = field(default_factory=time.monotonic, init=False)
     _unused: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     def __post_init__(self) -> None:
@@ -79,8 +83,13 @@ class ServedModel:
             yield
         finally:
             self._users -= 1
+            self._last_used = time.monotonic()
             if not self._users:
                 self._unused.set()
+
+    def idle_s(self, now: float) -> float | None:
+        """Return the seconds since its last use ended; None while it is used."""
+        return None if self._users else now - self._last_used
 
     async def close_unused(self) -> None:
         """Wait until it has no users; then stop its engine and release its memory."""
@@ -139,7 +148,8 @@ class Models:
         self._loader = loader
         self._most = most
         self._kv_events = kv_events
-        self._exchanging = asyncio.Lock()
+        self.exchanging = asyncio.Lock()
+        """Held by whoever opens, replaces or releases a model."""
         self._retiring: set[asyncio.Task[None]] = set()
         self._opened: list[ServedModel] = []
         """Models that ``replace`` opened and that are not closed yet."""
@@ -189,7 +199,7 @@ class Models:
             ApiError: 400 where the ingot is refused, 409 where there are too many models; what was
                 served stays.
         """
-        async with self._exchanging:
+        async with self.exchanging:
             self._check_space(name)
             return self._take_in(await self._open(name, path, "stored", field="path"))
 
@@ -203,7 +213,7 @@ class Models:
                 folder holds another ingot by now or there are too many models, 400 where the
                 copy cannot be made.
         """
-        async with self._exchanging:
+        async with self.exchanging:
             source = self.find(name)
             if source.weights != "stored" or source.ingot.manifest.quantization is not None:
                 raise ApiError(409, f"{name!r} is quantized already", code="already_quantized")
@@ -230,7 +240,7 @@ class Models:
         Raises:
             ApiError: 404 where there is no such model, 409 where it is the only one.
         """
-        async with self._exchanging:
+        async with self.exchanging:
             model = self.find(name)
             if len(self._models) == 1:
                 raise ApiError(
@@ -242,6 +252,40 @@ class Models:
             del self._models[name]
             self._retire_soon(model)
             return model
+
+    async def release(self, model: ServedModel) -> None:
+        """Close a model's engine and weights and return their memory; its entry stays.
+
+        Raises:
+            ServeError: the engine hangs.
+        """
+        await asyncio.to_thread(model.close)
+        if model in self._opened:
+            self._opened.remove(model)
+        await asyncio.to_thread(return_memory)
+
+    async def reopen(self, model: ServedModel) -> None:
+        """Open a released model's ingot again and serve it by its name.
+
+        Raises:
+            ApiError: 503 where it cannot be opened, or its folder holds another ingot by now.
+        """
+        path = model.ingot.path
+        try:
+            opened = await self._open(model.name, path, model.weights, field="model")
+        except ApiError as error:
+            raise ApiError(
+                503, f"{model.name!r} cannot be loaded again: {error}", code="model_asleep"
+            ) from error
+        if opened.digest != model.digest:
+            await asyncio.to_thread(opened.close)
+            raise ApiError(
+                503,
+                f"{path.name} holds another ingot than the one served as {model.name!r}; serve "
+                "that first",
+                code="ingot_changed",
+            )
+        self._take_in(opened)
 
     def _check_space(self, name: str) -> None:
         """Refuse one more model than the server may hold.
@@ -274,7 +318,7 @@ class Models:
         self._models[model.name] = model
         self._opened.append(model)
         self._publish_events(model)
-        if before is not None:
+        if before is not None and not before.asleep:
             self._retire_soon(before)
         return model
 

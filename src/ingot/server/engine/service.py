@@ -14,6 +14,7 @@ from ingot.server.engine.costs import CostMeter
 from ingot.server.engine.metrics import Metrics
 from ingot.server.engine.model_registry import Models
 from ingot.server.engine.response_store import ResponseStore
+from ingot.server.engine.sleeping import Sleeper
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Service:
     metrics: Metrics
     costs: CostMeter
     responses: ResponseStore
+    sleeper: Sleeper
     tracer: Tracer | None
     """None if requests are not traced."""
     keys: Keys | None

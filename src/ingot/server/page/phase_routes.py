@@ -70,7 +70,7 @@ def add_phases(router: Router, service: Service) -> None:
         if context.key is not None and not context.key.admin:
             raise ApiError(403, "only a key with admin = true may train", code="not_permitted")
         request = await read_request(http_request, UpdatesRequest, service)
-        model = use_model(service, context, request.model)
+        model = await use_model(service, context, request.model)
         if service.trainer is None:
             raise ApiError(
                 409,

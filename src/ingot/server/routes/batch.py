@@ -41,7 +41,7 @@ class ModelBatch:
 
 @dataclass(frozen=True)
 class BatchReport:
-    """The batches of all models."""
+    """The batches of all models that are awake."""
 
     models: list[ModelBatch]
 
@@ -57,7 +57,8 @@ def add_batch(router: Router, service: Service) -> None:
         """
         check_private(service)
         key = context_of(http_request).key
-        models = [await _batch_of(model, key) for model in list(service.models.all.values())]
+        awake = [model for model in service.models.all.values() if not model.asleep]
+        models = [await _batch_of(model, key) for model in awake]
         return json_response(BatchReport(models))
 
 

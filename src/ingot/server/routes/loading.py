@@ -62,6 +62,10 @@ class LoadedModel:
     """Longest context that the model's architecture allows, in tokens."""
     knows_conversations: bool
     """Whether it was trained on conversations; a base model continues text."""
+    asleep: bool
+    """Whether its memory is released until the next request."""
+    wake_s: float | None
+    """Seconds that its last wake took, which the next request waits for; null before the first."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ def add_loading(router: Router, service: Service) -> None:
         """List the served models, and the ingots that this client may load by name."""
         folder, may = service.config.ingots_folder, _may_change(http_request, service)
         stored = await asyncio.to_thread(_stored, folder) if folder and may else []
-        models = [_loaded(model) for model in service.models.all.values()]
+        models = [_loaded(model, service) for model in service.models.all.values()]
         return json_response(LoadingReport(models, stored, may, folder is not None))
 
     @router.post("/admin/ingots", Model, body=LoadRequest)
@@ -169,7 +173,7 @@ def _path_of(request: LoadRequest, service: Service) -> Path:
     return folder / request.ingot
 
 
-def _loaded(model: ServedModel) -> LoadedModel:
+def _loaded(model: ServedModel, service: Service) -> LoadedModel:
     return LoadedModel(
         model.name,
         model.digest,
@@ -177,6 +181,8 @@ def _loaded(model: ServedModel) -> LoadedModel:
         model.loop.max_context,
         model.ingot.config.max_position_embeddings,
         knows_conversations(model.ingot),
+        model.asleep,
+        service.sleeper.wake_s(model.name),
     )
 
 

@@ -39,16 +39,19 @@ async def open_request(
     # Before the body is read, so that a refusal is cheap.
     context.held.enter_context(service.admission.request(context.key_name))
     request = await read_request(http_request, kind, service)
-    return context, request, use_model(service, context, request.model)
+    return context, request, await use_model(service, context, request.model)
 
 
-def use_model(service: Service, context: RequestContext, name: str) -> ServedModel:
-    """Return the model of this name, kept open until the request is over.
+async def use_model(service: Service, context: RequestContext, name: str) -> ServedModel:
+    """Return the model of this name, kept open until the request is over; woken if it sleeps.
 
     Raises:
-        ApiError: 404 where there is none.
+        ApiError: 404 where there is none, 503 where it does not wake.
     """
-    model = service.models.find(name)
+    began = context.elapsed_s
+    asleep = service.models.find(name).asleep
+    model = await service.sleeper.awake(name, service.config.request_timeout_s)
+    context.wake_s = context.elapsed_s - began if asleep else None
     context.held.enter_context(model.used())
     context.model = model.name
     return model

@@ -66,7 +66,7 @@ def add_tokens(router: Router, service: Service) -> None:
     async def tokenize(http_request: Request) -> Response:
         """Return the tokens of a text, or of a conversation as the chat route reads it."""
         request = await read_request(http_request, TokenizeRequest, service)
-        model = use_model(service, context_of(http_request), request.model)
+        model = await use_model(service, context_of(http_request), request.model)
         ids = await _tokens(http_request, request, model)
         if request.return_token_strs and len(ids) > _MAX_NAMED:
             raise ApiError(
@@ -84,7 +84,7 @@ def add_tokens(router: Router, service: Service) -> None:
     async def detokenize(http_request: Request) -> Response:
         """Return the text of tokens; bytes that are not UTF-8 become U+FFFD."""
         request = await read_request(http_request, DetokenizeRequest, service)
-        model = use_model(service, context_of(http_request), request.model)
+        model = await use_model(service, context_of(http_request), request.model)
         tokenizer = model.ingot.tokenizer
         if (unknown := tokenizer.unknown(request.tokens)) is not None:
             raise ApiError(

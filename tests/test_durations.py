@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingot.durations import parse_seconds
 from ingot.errors import UsageError
-from ingot.planning import parse_seconds
 
 
 @pytest.mark.parametrize(
