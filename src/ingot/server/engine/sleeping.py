@@ -60,9 +60,10 @@ class Sleeper:
         last = GaugeMetricFamily(
             "ingot:model_last_wake_seconds", "Seconds of the last wake.", labels=("model_name",)
         )
-        for name, figures in self.wakes.items():
-            for family, value in zip((wakes, total, last), figures, strict=True):
-                family.add_metric((name,), value)
+        for name, (count, seconds, latest) in self.wakes.items():
+            wakes.add_metric((name,), count)
+            total.add_metric((name,), seconds)
+            last.add_metric((name,), latest)
         yield from (asleep, wakes, total, last)
 
     async def awake(self, name: str, timeout_s: float) -> ServedModel:
