@@ -150,6 +150,13 @@ def test_the_official_client_raises_where_a_stream_breaks(failing: httpx.Client)
     with openai.OpenAI(
         base_url=str(failing.base_url.join("/v1")), api_key="any", max_retries=0
     ) as client:
-        stream = client.completions.create(model="tiny", prompt="def", max_tokens=500, stream=True)
+        stream = client.completions.create(
+            model="tiny",
+            prompt="def",
+            max_tokens=500,
+            temperature=0,
+            stream=True,
+            extra_body={"ignore_eos": True},
+        )
         with pytest.raises(openai.APIError, match="the weights melted"):
             list(stream)
