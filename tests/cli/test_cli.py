@@ -192,6 +192,21 @@ def test_eval_of_a_run_and_of_its_ingot(
     assert "bits per byte" in here("eval", sealed, text).stdout
 
 
+def test_eval_says_what_it_left_out(here: Cli, sealed: Path, tmp_path: Path) -> None:
+    """FAULTS D: texts are never left out silently."""
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("some words\n" * 20)
+    (tmp_path / "texts" / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 9)
+    (tmp_path / "texts" / ".c.txt").write_text("hidden\n")
+    done = here("eval", sealed, tmp_path / "texts", "--json")
+    scored = json.loads(done.stdout)
+    assert scored["bytes"] == 11 * 20
+    assert len(scored["left_out"]) == 2
+    for line in scored["left_out"]:
+        assert line in " ".join(done.stderr.split())
+    assert "left out: 1 hidden" in done.stderr
+
+
 def test_eval_of_choices(here: Cli, sealed: Path, tmp_path: Path) -> None:
     questions = tmp_path / "questions.jsonl"
     question = {"question": "import", "choices": [" sys", " \u00e9\u00e9\u00e9"], "answer": 0}

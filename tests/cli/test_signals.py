@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from ingot.training.run_folder import checkpoint
 from tests.conftest import Cli
 
@@ -135,3 +137,27 @@ def test_while_weights_are_calibrated(
         wait_for(process, lambda: str(run) in maps.read_text())  # the checkpoint is mapped
         assert f"{out}: stopped; nothing was written" in stop(process, signal.SIGTERM)
     assert not out.exists()
+
+
+def test_in_a_comparison(trained: Path, sealed: Path, tmp_path: Path) -> None:
+    """FAULTS D4: a comparison that is stopped says that nothing was written."""
+    out = tmp_path / "phases"
+    with started("compare", trained, sealed, "--out", out) as process:
+        wait_for(process, lambda: "torch" in _loaded(process.pid))
+        said = stop(process)
+    assert said == f"error: {out}: stopped; nothing was written; run the same command again"
+    assert list(tmp_path.glob("phases*")) == []
+
+
+def test_in_the_lesson(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FAULTS D4, E8: a lesson that is stopped says so."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with started("lesson", "--no-input") as process:
+        wait_for(process, lambda: "torch" in _loaded(process.pid))
+        said = stop(process)
+    assert said == "error: the lesson: stopped; nothing was kept; it begins again"
+
+
+def _loaded(pid: int) -> str:
+    """Return the libraries that a process has mapped."""
+    return Path(f"/proc/{pid}/maps").read_text()

@@ -112,6 +112,17 @@ def test_the_structures_of_published_tokenizers_are_accepted(name: str) -> None:
     assert Tokenizer.from_json(tokenizer.to_json()).encode("some words") == ids
 
 
+def test_an_added_token_may_say_nothing_of_being_special() -> None:
+    """FAULTS B: found by fuzzing; a special token of a stored tokenizer is one all the same."""
+
+    def change(content: dict[str, Any]) -> None:
+        for token in content["added_tokens"]:
+            del token["special"]
+
+    tokenizer = read(change)
+    assert json.loads(tokenizer.to_json()) == OWN
+
+
 def test_merges_may_be_texts_or_pairs() -> None:
     pairs = OWN["model"]["merges"]
     assert isinstance(pairs[0], list)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ingot.api.exporting import ExportCost
 from ingot.artifact.export import per_channel
+from ingot.corpus import ReadReport
 from ingot.model.transformer import Transformer
 from ingot.training.compute.precision import Precision
 from ingot.training.evaluation.evaluate import evaluate
@@ -30,7 +31,7 @@ def cost_of_w8a8(ingot: Path, texts: Sequence[Path]) -> ExportCost:
     """
     precision = Precision.choose()
     model, tokenizer = open_model(ingot)
-    tokens, size = read_tokens(tokenizer, texts)
+    tokens, size = read_tokens(tokenizer, texts, ReadReport())
     model.to(precision.device)
     before = evaluate(model, tokens, size, precision=precision)
     _round_again(model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,8 @@ import typer
 from rich.console import Console
 
 from ingot.cli.options import IngotFolder, Json, Port, RunFolder, say, stderr
+from ingot.errors import Interrupted
+from ingot.interruption import stoppable
 
 app = typer.Typer()
 
@@ -59,9 +62,16 @@ def lesson(
     json: Json = False,
 ) -> None:
     """Teach what training and inference are, by running both (10 minutes)."""
-    from ingot.lesson.terminal.run_lesson import run_lesson
+    stopped = partial(
+        Interrupted,
+        "stopped; nothing was kept",
+        where="the lesson",
+        fix="it begins again",
+    )
+    with stoppable(stopped):
+        from ingot.lesson.terminal.run_lesson import run_lesson
 
-    record = run_lesson(Console(stderr=json), interactive=not no_input)
+        record = run_lesson(Console(stderr=json), interactive=not no_input)
     if json:
         sys.stdout.buffer.write(record.to_json() + b"\n")
 
@@ -76,12 +86,16 @@ def compare(
     json: Json = False,
 ) -> None:
     """Measure training and inference of one model side by side."""
-    from ingot.lesson.report.compare import compare as measure
-    from ingot.lesson.report.compare import write_report
-    from ingot.lesson.report.tables import phases as table
+    stopped = partial(
+        Interrupted, "stopped; nothing was written", where=out, fix="run the same command again"
+    )
+    with stoppable(stopped), stderr().status("measuring both phases"):
+        from ingot.lesson.report.compare import compare as measure
+        from ingot.lesson.report.compare import write_report
+        from ingot.lesson.report.tables import phases as table
 
-    measured = measure(run, ingot)
-    page, picture = write_report(measured, ingot.absolute().name.removesuffix(".ingot"), out)
+        measured = measure(run, ingot)
+        page, picture = write_report(measured, ingot.absolute().name.removesuffix(".ingot"), out)
     if json:
         say(True, dataclasses.asdict(measured), "")
         return

@@ -195,6 +195,8 @@ def evaluate(
         return
     with stoppable(_stopped), stderr().status("scoring text"):
         scored = training.evaluate(model, texts or None)
+    for line in scored.left_out:
+        stderr().print(line, markup=False, highlight=False)
     say(
         json,
         dataclasses.asdict(scored),

@@ -129,7 +129,7 @@ def _mark_special(content: Content, special: SpecialTokens, where: object) -> bo
     changed = False
     for name, text in special.names.items():
         if text in added:
-            changed = changed or not added[text]["special"]
+            changed = changed or not added[text].get("special")
             added[text]["special"] = True
         elif text in vocabulary:
             flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
@@ -147,7 +147,7 @@ def _forbid_spelling(content: Content) -> bool:
     specials = [
         token["content"]
         for token in content["added_tokens"]
-        if token["special"] and token["content"] in vocabulary
+        if token.get("special") and token["content"] in vocabulary
     ]
     halves = {(text[:at], text[at:]) for text in specials for at in range(1, len(text))}
     merges = content["model"]["merges"]

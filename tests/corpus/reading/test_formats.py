@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import json
 import lzma
 import sys
@@ -148,6 +149,23 @@ def test_bad_parquet_is_refused_by_name(tmp_path: Path, read: Read) -> None:
             read(path, json_field="body")
 
 
+def test_parquet_metadata_that_ends_pyarrow_is_refused(tmp_path: Path, read: Read) -> None:
+    """FAULTS B: found by fuzzing; pyarrow aborts where it is asked for the chunk of a column."""
+    made = io.BytesIO()
+    parquet.write_table(pa.table({"text": [f"row {n}" for n in range(50)]}), made)
+    whole = made.getvalue()
+    path = tmp_path / "a.parquet"
+    refused = 0
+    for at in range(len(whole) - 400, len(whole) - 8):  # every byte of the footer
+        for value in (0xFF, whole[at] ^ 0x10, (whole[at] + 0x10) % 256):
+            path.write_bytes(whole[:at] + bytes([value]) + whole[at + 1 :])
+            try:
+                read(path)
+            except CorpusError:
+                refused += 1
+    assert refused > 100
+
+
 def test_a_missing_pyarrow_is_said_clearly(
     tmp_path: Path, read: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,7 +196,7 @@ def test_parquet_that_would_fill_the_memory_is_refused(
     parquet.write_table(pa.table({"text": column}), path, dictionary_pagesize_limit=1 << 30)
     assert path.stat().st_size < 3 * len(text)
     table = parquet.ParquetFile(path)
-    assert formats._rows_at_once(table.metadata, "text", path) < 40
+    assert formats._rows_at_once(table, "text", path) < 40
     with pytest.raises(CorpusError, match=r"a\.parquet: decompresses to more than 250 times"):
         read(path)
     monkeypatch.setattr(formats, "_MAX_GROUP", 1 << 20)

@@ -16,6 +16,7 @@ from ingot.errors import ArtifactError, RecipeError
 from ingot.model import ModelConfig
 from ingot.model.transformer import Transformer
 from ingot.training.config.lora import LoraConfig
+from ingot.training.lora import files
 from ingot.training.lora.adapter import adapted, attach
 from ingot.training.lora.files import adapter_tensors, begin_adapter, load_adapter, save_adapter
 
@@ -174,6 +175,24 @@ def test_a_pipe_is_refused_at_once(name: str, plain: Transformer, folder: Path) 
     (folder / name).unlink()
     os.mkfifo(folder / name)
     with pytest.raises(ArtifactError, match="regular file"):
+        load_adapter(plain, folder)
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
+def test_an_adapter_that_is_replaced_while_it_is_read_is_refused(
+    name: str, plain: Transformer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FAULTS B: the sizes are of the matrices that they are read with."""
+    read = files.read_tensors
+
+    def replaced(path: Path) -> Any:
+        tensors = read(path)
+        (folder / "new").write_bytes((folder / name).read_bytes())
+        (folder / "new").replace(folder / name)
+        return tensors
+
+    monkeypatch.setattr(files, "read_tensors", replaced)
+    with pytest.raises(ArtifactError, match="changes while it is read"):
         load_adapter(plain, folder)
 
 

@@ -180,7 +180,9 @@ def _parquet_rows(
     try:
         with parquet.ParquetFile(stream) as table:
             _check_column(table.schema_arrow, column, path)
-            rows = _rows_at_once(table.metadata, column, path)
+            # Unbuffered, so that one row can be read of a group, not its whole column.
+            with parquet.ParquetFile(stream, buffer_size=1 << 16, pre_buffer=False) as probe:
+                rows = _rows_at_once(probe, column, path)
             for batch in table.iter_batches(batch_size=rows, columns=[column]):
                 for value in batch.column(0):
                     row += 1
@@ -190,7 +192,7 @@ def _parquet_rows(
                         report.skip(Reason.NOT_UTF8, f"{path}:{row}")
                     else:
                         yield text, f"{path}:{row}"
-    except (arrow.ArrowException, OSError) as error:
+    except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise CorpusError(
             f"cannot be read as Parquet after row {row} ({error})",
             where=path,
@@ -198,7 +200,7 @@ def _parquet_rows(
         ) from error
 
 
-def _rows_at_once(metadata: Any, column: str, path: Path) -> int:
+def _rows_at_once(table: Any, column: str, path: Path) -> int:
     """Return how many rows to hold in memory, none of them longer than its row group.
 
     A text that is stored once and named in every row takes its length for each of them.
@@ -206,12 +208,17 @@ def _rows_at_once(metadata: Any, column: str, path: Path) -> int:
     Raises:
         CorpusError: a row group is too large to read.
     """
-    sizes = [0]
+    metadata, sizes = table.metadata, [0]
+    paths = [metadata.schema.column(index).path for index in range(metadata.num_columns)]
     for number in range(metadata.num_row_groups):
+        # pyarrow ends the process where it is asked for a chunk whose description is damaged;
+        # where it reads a row of it, it raises an exception.
+        next(table.iter_batches(1, row_groups=[number], columns=[column]), None)
         group = metadata.row_group(number)
-        chunks = (group.column(index) for index in range(group.num_columns))
         sizes += [
-            chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema == column
+            group.column(index).total_uncompressed_size
+            for index, name in enumerate(paths)
+            if name == column
         ]
     if max(sizes) > _MAX_GROUP:
         raise CorpusError(

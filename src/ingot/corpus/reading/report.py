@@ -91,6 +91,10 @@ class ReadReport:
             for reason, entry in sorted(self.skipped.items())
         )
 
+    def explained(self) -> list[str]:
+        """Return what was left out, why and what to do: a line for each reason."""
+        return explain({name: (one.count, one.examples) for name, one in self.skipped.items()})
+
     def state(self) -> dict[str, Any]:
         """Return the totals as JSON values."""
         return asdict(self)

@@ -54,6 +54,8 @@ class Evaluation:
     tokens: int
     bytes: int
     seconds: float
+    left_out: tuple[str, ...] = ()
+    """What was named but not scored: a line for each reason."""
 
 
 @torch.no_grad()  # inference mode is not for weights that are cut among processes

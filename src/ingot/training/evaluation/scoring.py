@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ def score(path: Path, texts: Sequence[Path] | None) -> Evaluation:
         UsageError: an ingot without texts; it does not carry its held-out text.
         CorpusError: the texts cannot be read or are empty.
     """
-    precision = Precision.choose()
+    precision, report = Precision.choose(), ReadReport()
     if texts is None:
         if not (path / RECORD).is_file():
             raise UsageError(
@@ -54,9 +55,10 @@ def score(path: Path, texts: Sequence[Path] | None) -> Evaluation:
         model, _ = open_model(path)
     else:
         model, tokenizer = open_model(path)
-        tokens, size = read_tokens(tokenizer, texts)
+        tokens, size = read_tokens(tokenizer, texts, report)
     fuse(model.to(precision.device), precision)
-    return evaluate(model, tokens, size, precision=precision)
+    scored = evaluate(model, tokens, size, precision=precision)
+    return replace(scored, left_out=tuple(report.explained()))
 
 
 def open_model(path: Path) -> tuple[Transformer, Tokenizer]:
@@ -84,14 +86,20 @@ def _model(
     return model
 
 
-def read_tokens(tokenizer: Tokenizer, texts: Sequence[Path]) -> tuple[Tokens, int]:
+def read_tokens(
+    tokenizer: Tokenizer, texts: Sequence[Path], report: ReadReport
+) -> tuple[Tokens, int]:
     """Return the tokens of texts, each after an end of text, and their bytes.
+
+    Args:
+        tokenizer: The model's.
+        texts: Files and folders.
+        report: Counts what is read and what is left out.
 
     Raises:
         CorpusError: the texts cannot be read or are empty.
     """
     ids, size = [tokenizer.eos_id], 0
-    report = ReadReport()
     for document in iter_documents(texts, report):
         ids += [*tokenizer.prefix, *tokenizer.encode(document.text), tokenizer.eos_id]
         size += len(document.text.encode())

@@ -6,6 +6,7 @@ huggingface.co/docs/peft, "PEFT checkpoint format".
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -107,8 +108,9 @@ def load_adapter(model: Transformer, folder: Path) -> LoraConfig:
 
     Raises:
         ArtifactError: it is missing or malformed, does more than plain LoRA, or does not fit
-            the model.
+            the model, or changes while it is read.
     """
+    before = _status(folder)
     config = read_adapter_config(folder)
     attach(model, config, torch.Generator())
     path = folder / WEIGHTS
@@ -126,7 +128,21 @@ def load_adapter(model: Transformer, folder: Path) -> LoraConfig:
                     fix="use the model that the adapter was made for",
                 )
             parameter.copy_(_float32(stored[name], path))
+    if _status(folder) != before:  # sizes of one adapter, matrices of another
+        raise ArtifactError(
+            "changes while it is read", where=folder, fix="try again when it is written"
+        )
     return config
+
+
+def _status(folder: Path) -> list[tuple[int, ...]]:
+    """Return what tells the two files from others of their names, or from later contents."""
+    found = []
+    for name in (CONFIG, WEIGHTS):
+        with contextlib.suppress(OSError):  # reading it says what is wrong
+            status = (folder / name).stat()
+            found.append((status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+    return found
 
 
 def read_adapter_config(folder: Path) -> LoraConfig:
