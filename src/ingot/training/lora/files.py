@@ -137,7 +137,7 @@ def load_adapter(model: Transformer, folder: Path) -> LoraConfig:
 
 def _status(folder: Path) -> list[tuple[int, ...]]:
     """Return what tells the two files from others of their names, or from later contents."""
-    found = []
+    found: list[tuple[int, ...]] = []
     for name in (CONFIG, WEIGHTS):
         with contextlib.suppress(OSError):  # reading it says what is wrong
             status = (folder / name).stat()
