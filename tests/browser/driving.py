@@ -45,12 +45,11 @@ def begin_chat(page: Page) -> None:
 
 def streamed(pieces: list[str], reason: str = "stop") -> str:
     """Return the body of a streamed chat answer that arrives in these pieces."""
-    head = {"system_fingerprint": "x"}
     events = [
-        {**head, "choices": [{"index": 0, "delta": {"content": each}, "finish_reason": None}]}
+        {"choices": [{"index": 0, "delta": {"content": each}, "finish_reason": None}]}
         for each in pieces
     ]
-    events.append({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
+    events.append({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
     return "".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"
 
 

@@ -250,6 +250,7 @@ def test_conversations_are_stored_exported_and_imported(page: Page, tmp_path: Pa
         page.click("#export")
     kept = tmp_path / "kept.json"
     download.value.save_as(kept)
+    page.locator("#conversations li").hover()
     page.get_by_label("Delete “def main():”").click()
     expect(page.locator(".message")).to_have_count(0)
     page.set_input_files("#import", kept)

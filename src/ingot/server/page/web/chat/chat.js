@@ -194,8 +194,9 @@ export class Chat {
 
   // Generates the answer to `node`, and those that features want beside it.
   async answer(node) {
+    const { current } = this;
     const wanted = [{}, ...this.hooks.variants.flatMap((hook) => hook(node) ?? [])];
-    await this.generate(node, wanted, () => tree.add(this.current, node.id, "assistant"));
+    await this.generate(node, wanted, () => tree.add(current, node.id, "assistant"));
   }
 
   // Appends to an answer that had ended.
@@ -209,7 +210,9 @@ export class Chat {
     const conversation = this.current;
     let requests;
     try {
-      requests = await Promise.all(wanted.map((each) => this.request(node, each, continues)));
+      requests = await Promise.all(
+        wanted.map((each) => this.request(conversation, node, each, continues)),
+      );
     } catch (error) {
       if (!continues) this.removeRefused(conversation, node, []);
       this.changed();
@@ -252,10 +255,9 @@ export class Chat {
     this.checkDigest(results[0].digest);
   }
 
-  async request(node, { model, settings }, continues) {
+  async request(conversation, node, { model, settings }, continues) {
     const used = model ?? (await models.selected());
-    const messages = tree.pathTo(this.current, node.id);
-    const conversation = this.current;
+    const messages = tree.pathTo(conversation, node.id);
     const chosen = settings ?? this.settings();
     const request = build(conversation.mode, messages, chosen, used, continues);
     for (const hook of this.hooks.transform) {

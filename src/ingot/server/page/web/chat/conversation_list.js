@@ -43,7 +43,7 @@ export class ConversationList {
     $("conversations").replaceChildren(
       ...(shown.length ? parts.flat().filter(Boolean) : [nothing]),
     );
-    if (this.renaming) $("conversations").querySelector(".rename")?.focus();
+    if (this.renaming) $("conversations").querySelector(".rename")?.select();
   }
 
   item(one) {
@@ -102,6 +102,7 @@ export class ConversationList {
   remove(one) {
     const title = tree.title(one);
     const putBack = this.chat.remove(one);
+    ($("conversations").querySelector(".title[aria-current]") ?? $("new")).focus();
     toast(`Deleted “${title}”.`, [["Undo", putBack]]);
   }
 

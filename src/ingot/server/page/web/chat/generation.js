@@ -29,7 +29,7 @@ export async function generate(request, node, view, model, signal, onEvent = () 
   const timer = setInterval(() => clock.tokens && showFigures(), REFRESH_MS);
   try {
     for await (const event of events(route, body, signal)) {
-      identity.digest = event.system_fingerprint;
+      identity.digest = event.system_fingerprint ?? identity.digest;
       if (event.usage) Object.assign(measured, figuresOf(event));
       for (const choice of event.choices) {
         const text = choice.text ?? choice.delta?.content ?? "";

@@ -1,11 +1,10 @@
 // The messages of a conversation, with the actions on each. What is shown stays the same elements
 // while the conversation grows, so that a selection and the reader's place survive.
 
+import { copyWith } from "../shared/clipboard.js";
 import { button, el, iconButton } from "../shared/elements.js";
 import { AnswerView } from "./answer_view.js";
 import * as tree from "./conversation.js";
-
-const COPIED_MS = 1500;
 
 export class MessageList {
   // chat: the Chat whose messages these are. onEdit() is called when an editor opens or closes.
@@ -98,11 +97,7 @@ export class MessageList {
   }
 
   copyButton(node) {
-    const copy = iconButton("Copy", "copy", async () => {
-      await navigator.clipboard.writeText(node.text);
-      copy.classList.add("done");
-      setTimeout(() => copy.classList.remove("done"), COPIED_MS);
-    });
+    const copy = iconButton("Copy", "copy", () => copyWith(copy, node.text));
     return copy;
   }
 
@@ -118,8 +113,7 @@ export class MessageList {
   // Which version of an edited message or regenerated answer is shown; null if there is only one.
   versions(node, disabled) {
     const all = tree.siblings(this.chat.current, node);
-    if (all.length < 2 || (this.chat.current.mode === "prompt" && node.role === "user"))
-      return null;
+    if (all.length < 2) return null;
     const index = all.indexOf(node);
     const step = (name, iconName, sibling) =>
       iconButton(name, iconName, () => this.chat.show(sibling), { disabled: disabled || !sibling });

@@ -1,6 +1,7 @@
 // A feature: the digest of the model, the verification of its weights, and the request as code.
 
 import { explain } from "../shared/api.js";
+import { copyText } from "../shared/clipboard.js";
 import { button, el } from "../shared/elements.js";
 import * as format from "../shared/format.js";
 import * as models from "../shared/models.js";
@@ -56,7 +57,7 @@ async function copy(chat, asCode, name) {
     if (text && (isPrompt || path.at(-1)?.role !== "user")) messages.push({ role: "user", text });
     const model = await models.selected();
     const code = asCode(build(chat.current.mode, messages, chat.settings(), model));
-    await navigator.clipboard.writeText(code);
+    await copyText(code);
     chat.notify(`Copied as ${name}.`);
   } catch (error) {
     chat.notify(explain(error), { error: true });

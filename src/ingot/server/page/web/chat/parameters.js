@@ -36,7 +36,7 @@ export const PARAMETERS = [
     min: 0.05,
     max: 1,
     step: 0.05,
-    initial: 1,
+    initial: 0.95,
     apiDefault: 1,
     help: "Choose among the likeliest tokens that together have this probability. 1 allows all.",
   },

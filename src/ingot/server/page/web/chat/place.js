@@ -49,7 +49,8 @@ export class Place {
   showEnd() {
     if (this.reserved) this.reserved.style.minHeight = "";
     this.reserved = null;
-    this.scroller.scrollTop = this.scroller.scrollHeight;
+    // Without messages there is the welcome, which is read from its top.
+    this.scroller.scrollTop = this.end ? this.scroller.scrollHeight : 0;
   }
 
   follow() {

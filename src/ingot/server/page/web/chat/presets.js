@@ -1,18 +1,31 @@
 // Presets: sets of sampling settings under a name, of ours and of the user's.
 
+import { PARAMETERS } from "./parameters.js";
+
 const KEY = "ingot.presets";
 const FIELDS = ["temperature", "top-p", "top-k", "min-p", "repetition", "max-tokens", "system"];
 const MAX_PRESETS = 50;
 
 // A preset of ours changes how tokens are chosen, and nothing that the user wrote.
+const BASE = { temperature: "1", "top-p": "1", "top-k": "0", "min-p": "0", repetition: "1" };
 const OURS = [
-  { name: "Precise", values: { temperature: "0", "top-p": "1", "top-k": "0", "min-p": "0" } },
-  { name: "Balanced", values: { temperature: "0.7", "top-p": "0.95", "top-k": "0", "min-p": "0" } },
-  { name: "Creative", values: { temperature: "1.1", "top-p": "1", "top-k": "0", "min-p": "0.05" } },
+  { name: "Precise", values: { ...BASE, temperature: "0" } },
+  { name: "Balanced", values: { ...BASE, temperature: "0.7", "top-p": "0.95" } },
+  { name: "Creative", values: { ...BASE, temperature: "1.1", "min-p": "0.05" } },
 ];
 
+let recommended = []; // of the model, if it recommends anything
+
+// Takes over what a model recommends: sampling parameters by their names in a request.
+export function recommend(generation) {
+  const values = { ...BASE };
+  const known = PARAMETERS.filter(({ field, id }) => field in generation && id in BASE);
+  for (const { field, id } of known) values[id] = String(generation[field]);
+  recommended = known.length ? [{ name: "As recommended", values }] : [];
+}
+
 export function all() {
-  return [...OURS, ...own()];
+  return [...recommended, ...OURS, ...own()];
 }
 
 export function own() {

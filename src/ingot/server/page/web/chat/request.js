@@ -1,5 +1,6 @@
 // The request of an answer, from a conversation and the settings; and the same as code to copy.
 
+import { knownFacts } from "../shared/models.js";
 import { PARAMETERS } from "./parameters.js";
 
 const ALTERNATIVES = 5; // per token, with their probabilities
@@ -17,10 +18,13 @@ export function build(mode, messages, settings, model, continues = false) {
   } else {
     body.prompt = messages.map(({ text }) => text).join("");
   }
+  const recommended = knownFacts(model)?.generation ?? {};
   for (const parameter of PARAMETERS) {
     if (!parameter.field) continue;
     const value = parse(parameter, settings[parameter.id]);
-    if (value !== null && value !== parameter.apiDefault) body[parameter.field] = value;
+    // The server fills in what the model recommends, so a plain 1 is said where it does.
+    const isDefault = value === parameter.apiDefault && !(parameter.field in recommended);
+    if (value !== null && !isDefault) body[parameter.field] = value;
   }
   const schema = settings.schema?.trim();
   if (schema) {

@@ -27,6 +27,13 @@ export class SettingsPanel {
     this.showPresets();
   }
 
+  // Shows what a model recommends as a preset; with `use` it is also chosen.
+  recommend(generation, use) {
+    presets.recommend(generation);
+    if (use) this.apply("As recommended");
+    this.showPresets();
+  }
+
   read() {
     return this.form.read();
   }

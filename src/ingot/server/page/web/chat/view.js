@@ -14,7 +14,7 @@ import { MessageList } from "./message_list.js";
 import { Place } from "./place.js";
 import { SettingsPanel } from "./settings_panel.js";
 import * as storage from "./storage.js";
-import { showWelcome } from "./welcome.js";
+import { promptsOf, showWelcome } from "./welcome.js";
 
 const WIDE = "(min-width: 56rem)"; // there is space for the conversations beside the messages
 const MAX_ANNOUNCED = 2000; // characters of an answer that a screen reader is told
@@ -51,20 +51,25 @@ export function open() {
   models.onChange(onModel);
   const isFirstVisit = !chat.conversations.length && !stored.mode;
   chat.select(chat.conversations[0] ?? chat.begin(stored.mode === "prompt" ? "prompt" : "chat"));
-  begun(isFirstVisit);
+  begun(isFirstVisit, stored);
 }
 
 // The button is disabled in index.html: until here a click would be lost. A model that has seen no
 // conversations is first shown a text to continue.
-async function begun(isFirstVisit) {
+async function begun(isFirstVisit, stored) {
   try {
     facts = await models.facts(await models.selected());
+    const isNew = isFirstVisit && !("temperature" in stored);
+    parts.settings.recommend(facts.generation, isNew);
     if (isFirstVisit && !facts.chat) setMode("prompt");
   } catch {
     // The notice of the frame says that the server does not answer, or asks for the key.
   }
   parts.composer.setBusy(false);
   onModel();
+  if (isFirstVisit && new URLSearchParams(location.search).get("open") === "answer") {
+    ask(promptsOf(chat.current.mode)[0][1]);
+  }
 }
 
 const parts = {};
@@ -102,16 +107,16 @@ function uiOf() {
 }
 
 function addListeners(closeSidebar) {
+  const here = () => !$("view-chat").hidden;
   $("new").addEventListener("click", () => {
     begin();
     closeSidebar();
     parts.composer.focus();
   });
-  $("view-chat").addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && chat.isBusy) chat.stop();
+  addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && here() && !event.target.closest("dialog")) chat.stop();
   });
   addEventListener("pagehide", () => storage.saveConversations(chat.conversations));
-  const here = () => !$("view-chat").hidden;
   addKey("Chat", "/", "Write a message", () => parts.composer.focus(), here);
   addKey("Chat", "n", "New conversation", begin, here);
   addKey("Chat", "c", "Conversations", () => parts.sidebar.toggle(), here);
@@ -149,7 +154,9 @@ async function onModel() {
   chat.emit("model", model);
   render();
   facts = await models.facts(model).catch(() => null);
-  if (models.current() === model) render();
+  if (models.current() !== model) return;
+  parts.settings.recommend(facts?.generation ?? {}, false);
+  render();
 }
 
 function onSelected() {
@@ -192,7 +199,7 @@ function render() {
   parts.place.watch($("messages").lastElementChild?.querySelector(".message-bar") ?? null);
 }
 
-// A suggestion is asked at once in a chat; a text to continue is for changing first.
+// A suggestion is asked at once; its text can still be edited, and asked again.
 function ask(text) {
   parts.composer.value = text;
   parts.composer.submit();

@@ -41,6 +41,9 @@ export async function facts(model) {
   return factsByDigest.get(model.digest);
 }
 
+// Returns the facts if they were fetched already.
+export const knownFacts = (model) => factsByDigest.get(model?.digest) ?? null;
+
 // Asks the server to serve an int8 copy beside a model; returns the copy.
 export async function quantize(model) {
   const { id } = await json("admin/quantize", { body: { model: model.id } });

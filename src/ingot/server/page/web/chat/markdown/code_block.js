@@ -1,15 +1,14 @@
 // A block of code: its language, a button that copies it, and colours once it is complete.
 
+import { copyWith } from "../../shared/clipboard.js";
 import { el, iconButton } from "../../shared/elements.js";
 import { coloured } from "./highlight.js";
-
-const COPIED_MS = 1500;
 
 // Returns { element, update(token), finish() } of a fenced or indented block.
 export function codeBlock(token) {
   const code = el("code", { tabindex: "0", role: "region", "aria-label": "Code" });
   const language = el("span", { class: "language" });
-  const copy = iconButton("Copy code", "copy", () => copyText(code.textContent, copy));
+  const copy = iconButton("Copy code", "copy", () => copyWith(copy, code.textContent));
   const element = el(
     "figure",
     { class: "code" },
@@ -48,9 +47,3 @@ const nameOf = (lang) =>
     .trim()
     .split(/[\s,{]/)[0]
     .toLowerCase();
-
-async function copyText(text, copy) {
-  await navigator.clipboard.writeText(text);
-  copy.classList.add("done");
-  setTimeout(() => copy.classList.remove("done"), COPIED_MS);
-}

@@ -32,7 +32,14 @@ export function isSame(before, after) {
 
 // The tokens inside a token; null where it holds text alone.
 export function childrenOf(token) {
-  if (token.type === "list") return token.items.map((item) => ({ ...item, type: "list_item" }));
+  // Whether an item's text is a paragraph may depend on later items.
+  if (token.type === "list") {
+    return token.items.map((item) => ({
+      ...item,
+      type: "list_item",
+      raw: `${item.loose}:${item.raw}`,
+    }));
+  }
   if (token.type === "table") return rowsOf(token);
   if (token.type === "table_row") return token.cells;
   if (token.type === "image") return null;
@@ -48,7 +55,8 @@ function rowsOf({ header, rows }) {
     type: "table_row",
     header: isHeader,
     cells: cells.map(cell),
-    raw: cells.map(({ text }) => text).join("|"),
+    // Later lines may change the alignment of cells that are there.
+    raw: cells.map(({ text, align }) => `${align}:${text}`).join("|"),
   });
   return [row(header, true), ...rows.map((cells) => row(cells, false))];
 }
