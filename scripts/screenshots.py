@@ -26,15 +26,15 @@ _COLORS = 192
 _WAIT_MS = 120_000  # for a condition, on a busy machine
 
 
-def play(page: Page) -> None:
-    """Let the model write, and point at one token."""
+def chat(page: Page) -> None:
+    """Let the model answer its first suggestion."""
+    expect(page.locator("#generate")).to_be_enabled()
+    page.click("#toggle-drawer")
     page.locator("#temperature").fill("0.5")
-    page.fill("#max-tokens", "96")
-    page.check("#tint")
-    page.click("#generate")
+    page.fill("#max-tokens", "160")
+    page.click("#close-drawer")
+    page.locator(".suggestion").first.click()
     expect(page.locator("#status")).to_have_text(re.compile("Stopped at|ended its text"))
-    page.evaluate("window.scrollTo(0, 0)")
-    page.locator(".assistant .token").nth(8).hover()
 
 
 def train(page: Page) -> None:
@@ -78,7 +78,7 @@ def learn(page: Page) -> None:
 
 
 VIEWS: dict[str, Callable[[Page], None]] = {
-    "chat": play,
+    "chat": chat,
     "train": train,
     "serve": serve,
     "phases": phases,
@@ -103,8 +103,8 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         for name, prepare in VIEWS.items():
             take(browser, f"{server.url}/#{name}", FOLDER / f"{name}.png", prepare)
-        url = f"{server.url}/#play"
-        take(browser, url, FOLDER / "play-dark.png", play, screen=PHONE, scheme="dark")
+        url = f"{server.url}/#chat"
+        take(browser, url, FOLDER / "chat-dark.png", chat, screen=PHONE, scheme="dark")
 
 
 def take(

@@ -1,6 +1,6 @@
 // The view of one answer: as Markdown, or token by token; and one line of figures.
 
-import { el, figure, oncePerFrame } from "../shared/elements.js";
+import { el, figure, paced } from "../shared/elements.js";
 import * as format from "../shared/format.js";
 import { MarkdownDocument } from "./markdown/document.js";
 import { TokenAligner } from "./token_stream.js";
@@ -20,7 +20,7 @@ export class AnswerView {
     this.element = el("div", { class: "answer" });
     this.isBusy = false;
     this.onFlush = () => {};
-    this.flushSoon = oncePerFrame(() => this.flush());
+    this.flushSoon = paced(() => this.flush());
     this.show(form);
   }
 
@@ -58,7 +58,7 @@ export class AnswerView {
     this.source += text;
     for (const piece of pieces) this.pieces.push(piece);
     if (this.form === "tokens") this.tokenView.add(pieces);
-    this.flushSoon(); // one change of the document per frame, however fast tokens arrive
+    this.flushSoon(); // at most one change of the document per frame, however fast tokens arrive
   }
 
   flush() {

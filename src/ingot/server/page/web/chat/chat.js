@@ -246,7 +246,7 @@ export class Chat {
     this.running = this.running.filter((controller) => !controllers.includes(controller));
     if (this.isBusy) return;
     const failed = results.find((result) => result.error);
-    if (failed) this.removeRefused(conversation, node, answers);
+    this.removeRefused(conversation, node, answers);
     this.setBusy(false);
     conversation.updated = Date.now();
     this.changed();
@@ -266,7 +266,7 @@ export class Chat {
     return { request, model: used };
   }
 
-  // A refused answer leaves nothing behind: in a chat, an unanswered question would be sent again
+  // An answer that was refused, or stopped before its first word, leaves nothing behind: in a chat, an unanswered question would be sent again
   // with every later one. Its text returns to the composer, to be changed.
   removeRefused(conversation, question, answers) {
     const isEmpty = (each) => !each.text && !each.fields && conversation.nodes[each.id];

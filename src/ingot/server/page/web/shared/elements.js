@@ -67,6 +67,30 @@ export function iconButton(name, iconName, onClick, attributes = {}) {
 export const figure = (name, value, wide = false) =>
   el("div", wide ? { class: "wide" } : {}, el("dt", {}, name), el("dd", {}, value));
 
+const REST = 4; // times as long as the work that came before
+
+// Like oncePerFrame, but after long work there is a rest, in which the page answers its reader.
+export function paced(callback) {
+  let waiting = false;
+  let free = 0; // when the next work may begin
+  const frame = () => {
+    const start = performance.now();
+    if (start < free) {
+      requestAnimationFrame(frame);
+      return;
+    }
+    waiting = false;
+    callback();
+    const end = performance.now();
+    free = end + REST * (end - start);
+  };
+  return () => {
+    if (waiting) return;
+    waiting = true;
+    requestAnimationFrame(frame);
+  };
+}
+
 // Returns a function that calls `callback` at most once per frame, however often it is called.
 export function oncePerFrame(callback) {
   let requested = false;
