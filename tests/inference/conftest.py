@@ -40,6 +40,7 @@ class EchoExecutor:
         self.config, self.num_blocks, self.block_size = config, num_blocks, size
         self.vocabulary = vocabulary
         self.closed = False
+        self.interrupted = False
         self.fail_after: int | None = None
         self.features = frozenset({"verify_rows"})
         self.steps: list[list[int]] = []
@@ -52,6 +53,14 @@ class EchoExecutor:
             raise ServeError("2 of 8 scores are not finite", where="model")
         self.steps.append([len(model_input.token_ids) for model_input in inputs])
         return [self._run(model_input) for model_input in inputs]
+
+    def try_step(self, inputs: Seq[ModelInput]) -> list[SampledToken | None] | None:
+        if self.interrupted:
+            return None
+        return self.step(inputs)
+
+    def interrupt(self, on: bool) -> None:
+        self.interrupted = on
 
     def close(self) -> None:
         self.closed = True

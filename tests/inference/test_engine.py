@@ -52,6 +52,7 @@ class Asked:
     priority: int
     tenant: str
     salt: str
+    background: bool
 
 
 # Prompts begin alike, so that prefixes are shared.
@@ -70,6 +71,7 @@ requests = st.lists(
         st.integers(0, 2),
         st.sampled_from(["", "a", "b"]),
         st.sampled_from(["", "", "salt"]),
+        st.booleans(),
     ),
     min_size=1,
     max_size=8,
@@ -84,6 +86,7 @@ requests = st.lists(
     st.booleans(),
     st.sampled_from([0, 0, 1, 5]),
     st.sampled_from([2, 3, 300]),
+    st.integers(2, 9),
 )
 def test_any_mix_on_any_cache_gives_the_same_answers(  # noqa: PLR0917
     make_engine: Any,
@@ -95,6 +98,7 @@ def test_any_mix_on_any_cache_gives_the_same_answers(  # noqa: PLR0917
     reuse: bool,
     speculation: int,
     vocabulary: int,
+    interrupts: int,
 ) -> None:
     engine, executor = make_engine(
         blocks,
@@ -116,11 +120,15 @@ def test_any_mix_on_any_cache_gives_the_same_answers(  # noqa: PLR0917
                     SamplingParams(max_tokens=asked.max_tokens, seed=number % 3),
                     receivers[number],
                     RequestOptions(
-                        priority=asked.priority, tenant=asked.tenant, cache_salt=asked.salt
+                        priority=asked.priority,
+                        tenant=asked.tenant,
+                        cache_salt=asked.salt,
+                        background=asked.background,
                     ),
                 )
             if asked.leaves == clock and number in live:
                 engine.cancel(live[number])
+        executor.interrupted = clock % interrupts == 0
         engine.step()
         engine.check_integrity()
         clock += 1

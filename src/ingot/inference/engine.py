@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import logging
+import math
 import time
 from collections.abc import Callable, Collection
 from collections.abc import Sequence as Seq
@@ -22,7 +23,8 @@ from ingot.inference.scheduling.batch import model_input_for
 from ingot.inference.scheduling.cache_events import CacheJournal
 from ingot.inference.scheduling.kv_cache import KVCache
 from ingot.inference.scheduling.limits import check_limits
-from ingot.inference.scheduling.scheduler import ScheduledChunk, Scheduler
+from ingot.inference.scheduling.scheduler import ScheduledChunk
+from ingot.inference.scheduling.service_classes import ServiceClasses, background_blocks
 from ingot.inference.scheduling.snapshot import take_snapshot
 from ingot.inference.scheduling.speculation import Speculator
 from ingot.inference.stats import Counters, EngineStats
@@ -61,14 +63,15 @@ class Engine:
         self._max_waiting_tokens = config.max_waiting_tokens
         self.max_context = config.max_context or executor.config.max_position_embeddings
         """Maximum tokens of prompt plus answer."""
-        self._cache = KVCache(executor.num_blocks, executor.block_size, reuse=config.prefix_cache)
-        self._scheduler = Scheduler(
-            self._cache,
-            max_step_tokens=config.max_step_tokens,
-            max_sequences=config.max_sequences,
-            max_context=self.max_context,
-            tenant_share=config.tenant_share,
+        self._cache = KVCache(
+            executor.num_blocks,
+            executor.block_size,
+            reuse=config.prefix_cache,
+            background_blocks=background_blocks(
+                executor.num_blocks, -(-self.max_context // executor.block_size)
+            ),
         )
+        self._scheduler = ServiceClasses(self._cache, config, self.max_context)
         self.snapshot = partial(take_snapshot, self._scheduler, self._cache)  # between steps only
         self._speculator = (
             Speculator(config.speculation, config.max_step_tokens, self._cache)
@@ -85,8 +88,14 @@ class Engine:
 
     @property
     def has_work(self) -> bool:
-        """Whether any sequence is running or waiting."""
-        return bool(self._scheduler.running or self._scheduler.waiting)
+        """Whether any sequence is running or waiting that may run now, or has to end."""
+        due = self.next_deadline <= time.monotonic()
+        return self._scheduler.has_work or bool(self._cancelled) or due
+
+    @property
+    def next_deadline(self) -> float:
+        """``time.monotonic()`` by which ``step`` must be called though nothing may run."""
+        return self._deadlines[0][0] if self._deadlines else math.inf
 
     @property
     def failed(self) -> str | None:
@@ -152,7 +161,9 @@ class Engine:
         """
         if self._failed is not None:
             raise ServeError(f"has failed ({self._failed})", where="engine", fix="start it again")
-        queue, tenant = self._scheduler.waiting, sequence.options.tenant
+        queue, tenant = self._scheduler.of(sequence).waiting, sequence.options.tenant
+        background = sequence.options.background
+        arriving = [one for one in arriving if one.options.background == background]
         waiting = len(queue) + len(arriving)
         tokens = queue.tokens + sum(one.length for one in arriving)
         if waiting and tokens + sequence.length > self._max_waiting_tokens:
@@ -193,6 +204,14 @@ class Engine:
         """End every live sequence before the next step."""
         self._cancelled.update(self._scheduler.live)
 
+    def hold_background(self, on: bool) -> None:
+        """Run no background sequence from the next step on, or do so again."""
+        self._scheduler.held = on
+
+    def interrupt_background(self, on: bool) -> None:
+        """Give up steps of background work, a running one too, until called off. Thread-safe."""
+        self._executor.interrupt(on)
+
     def step(self) -> bool:
         """Run one step of the whole batch.
 
@@ -213,13 +232,21 @@ class Engine:
         if not work:
             return swept or bool(chunks)
         called = time.monotonic()
-        results = self._executor.step([model_input for _, model_input in work])
+        background = work[0][0].sequence.options.background
+        run = self._executor.try_step if background else self._executor.step
+        results = run([model_input for _, model_input in work])
         returned = time.monotonic()
+        if results is None:
+            self._counters.interrupted_steps += 1
+            return True
         each_s = (returned - began) / sum([len(model_input.token_ids) for _, model_input in work])
         for (chunk, _), result in zip(work, results, strict=True):
             self._take(chunk, result, returned, each_s)
         ended = time.monotonic()
         self._count(called - began, returned - called, ended - returned)
+        if background:
+            self._counters.background_steps += 1
+            self._counters.background_step_s += ended - began
         self._scheduler.charge([chunk for chunk, _ in work], ended - began)
         return True
 
@@ -251,9 +278,9 @@ class Engine:
 
     def stats(self) -> EngineStats:
         """Return current load and totals since the start. Thread-safe."""
-        waiting = self._scheduler.waiting
+        waiting, background = self._scheduler.interactive.waiting, self._scheduler.background
         return EngineStats(
-            running=len(self._scheduler.running),
+            running=len(self._scheduler.interactive.running),
             waiting=len(waiting),
             waiting_tokens=waiting.tokens,
             blocks_free=self._cache.free_blocks,
@@ -262,6 +289,8 @@ class Engine:
             blocks_cached=self._cache.cached_blocks,
             preemptions=self._scheduler.preemptions,
             failed=self._failed,
+            background_running=len(background.running),
+            background_waiting=len(background.waiting),
             **asdict(self._counters),
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import queue
 import threading
 import time
@@ -57,6 +58,7 @@ class EngineLoop:
         # Of the thread alone:
         self._journal = CacheJournal()
         self._publish: PublishCacheEvents | None = None
+        self._held = False
         self._thread = threading.Thread(target=self._run, name="ingot-engine", daemon=True)
         self._thread.start()
 
@@ -90,6 +92,8 @@ class EngineLoop:
             if self._closing:
                 raise ServeError("is closing", where="engine", fix="start another")
             self._arriving.append(sequence)
+            if not options.background:
+                self._engine.interrupt_background(True)
             self._changed.notify_all()
         return sequence
 
@@ -97,6 +101,17 @@ class EngineLoop:
         """End a sequence before the next step; no effect once it has finished."""
         with self._changed:
             self._to_cancel.append(sequence)
+            self._changed.notify_all()
+
+    def hold_background(self, on: bool) -> None:
+        """Run no background sequence, nor finish a step of them, until called with False.
+
+        For work that needs the CPUs but is not in the engine, such as another model's.
+        """
+        with self._changed:
+            self._held = on
+            if on:
+                self._engine.interrupt_background(True)
             self._changed.notify_all()
 
     def stream(
@@ -249,20 +264,21 @@ class EngineLoop:
         with self._changed:
             # Verify the cache once per idle period: a fault in its accounting is then reported
             # near its cause, and a busy engine pays nothing.
-            check_after_s: float | None = _IDLE_CHECK_S
+            check_after_s = _IDLE_CHECK_S
             self._idle = True
             self._answer_snapshots()
-            while not (
-                self._arriving or self._to_cancel or self._to_watch or self._engine.has_work
-            ):
+            while not (self._arriving or self._to_cancel or self._to_watch or self._has_work()):
                 if self._closing:
                     self._idle = False
                     self._engine.check_integrity()
                     return False
-                if not self._changed.wait(check_after_s):
+                wait_s = min(check_after_s, self._engine.next_deadline - time.monotonic())
+                if not self._changed.wait(None if wait_s == math.inf else wait_s):
                     self._engine.check_integrity()
-                    check_after_s = None
+                    check_after_s = math.inf
             self._idle = False
+            # With the lock that arrivals take, so that none falls between this and the next step.
+            self._engine.interrupt_background(self._held and not self._closing)
             arrived = len(self._arriving)
             to_cancel, self._to_cancel = self._to_cancel, []
             to_watch, self._to_watch = self._to_watch, []
@@ -299,6 +315,11 @@ class EngineLoop:
         """Publish what the last step changed in the prefix cache."""
         if self._publish is not None and (events := self._journal.take()):
             self._publish(events)
+
+    def _has_work(self) -> bool:
+        """Tell whether the engine has something to do; a closing one finishes what was held."""
+        self._engine.hold_background(self._held and not self._closing)
+        return self._engine.has_work
 
     def _admit_arriving(self, count: int) -> None:
         """Enqueue the first sequences that arrived; until then they count as arriving."""

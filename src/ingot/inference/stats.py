@@ -44,6 +44,16 @@ class EngineStats:
     """Number of times a running sequence was returned to the queue."""
     failed: str | None
     """Why the engine stopped permanently; None while it works."""
+    background_running: int = 0
+    """Background sequences that hold blocks, paused ones included; ``running`` counts others."""
+    background_waiting: int = 0
+    """Background sequences that wait; ``waiting`` counts others."""
+    background_steps: int = 0
+    """Steps of background work, of ``steps``."""
+    background_step_s: float = 0.0
+    """Seconds spent in them, of ``step_s``."""
+    interrupted_steps: int = 0
+    """Steps of background work that gave way before they had a result."""
 
 
 @dataclass(slots=True)
@@ -60,3 +70,6 @@ class Counters:
     cached_tokens: int = 0
     drafted_tokens: int = 0
     accepted_tokens: int = 0
+    background_steps: int = 0
+    background_step_s: float = 0.0
+    interrupted_steps: int = 0

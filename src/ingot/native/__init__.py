@@ -22,6 +22,7 @@ Model = _core.Model
 SampleError = _core.SampleError
 SampledToken = _core.SampledToken
 Failure = _core.Failure
+StepOutput = _core.StepOutput
 kernels = _core.kernels
 measure_attend = _core.measure_attend
 measure_multiply = _core.measure_multiply
@@ -43,6 +44,7 @@ __all__ = [
     "RopeTable",
     "SampleError",
     "SampledToken",
+    "StepOutput",
     "kernels",
     "measure_attend",
     "measure_multiply",

@@ -146,6 +146,15 @@ class Model:
         has been run then.
         """
 
+    def try_step(self, inputs: Iterable[ModelInput]) -> StepOutput | None:
+        """As ``step``, but None where ``interrupt(True)`` was called before or while it ran.
+
+        What it then left in the cache is what the same inputs write again.
+        """
+
+    def interrupt(self, on: bool) -> None:
+        """Stop ``try_step``, now and until ``interrupt(False)``; any thread may call it."""
+
     def logits(self, inputs: Iterable[ModelInput]) -> NDArray[np.float32]:
         """Run a batch; return the scores (rows, vocabulary)."""
 

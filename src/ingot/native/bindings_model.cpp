@@ -1,12 +1,14 @@
 // The model in Python. Its shape, its weights and each step's inputs are Python objects whose
 // fields are read by name; ingot.native.records declares them.
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -150,6 +152,18 @@ struct PythonOutput {
   nb::list sampled, hidden, failures;
 };
 
+PythonOutput to_python(StepOutput output, int64_t hidden) {
+  PythonOutput results;
+  for (SampledToken& token : output.sampled) results.sampled.append(nb::cast(std::move(token)));
+  for (std::vector<float>& states : output.hidden) {
+    const auto rows = static_cast<int64_t>(states.size()) / hidden;
+    results.hidden.append(
+        to_numpy(std::make_unique<std::vector<float>>(std::move(states)), rows, hidden));
+  }
+  for (const Failure& failure : output.failures) results.failures.append(nb::cast(failure));
+  return results;
+}
+
 PythonOutput step(NativeModel& self, nb::handle inputs) {
   const OwnedBatch batch(inputs);
   StepOutput output;
@@ -158,15 +172,19 @@ PythonOutput step(NativeModel& self, nb::handle inputs) {
     nb::gil_scoped_release released;
     output = model->step(*batch);
   }
-  PythonOutput results;
-  for (SampledToken& token : output.sampled) results.sampled.append(nb::cast(std::move(token)));
-  for (std::vector<float>& states : output.hidden) {
-    const auto rows = static_cast<int64_t>(states.size()) / self.hidden;
-    results.hidden.append(
-        to_numpy(std::make_unique<std::vector<float>>(std::move(states)), rows, self.hidden));
+  return to_python(std::move(output), self.hidden);
+}
+
+std::optional<PythonOutput> try_step(NativeModel& self, nb::handle inputs) {
+  const OwnedBatch batch(inputs);
+  std::optional<StepOutput> output;
+  {
+    const Running model(self);
+    nb::gil_scoped_release released;
+    output = model->try_step(*batch);
   }
-  for (const Failure& failure : output.failures) results.failures.append(nb::cast(failure));
-  return results;
+  if (!output) return std::nullopt;
+  return to_python(*std::move(output), self.hidden);
 }
 
 nb::object logits(NativeModel& self, nb::handle inputs) {
@@ -186,6 +204,11 @@ nb::object logits(NativeModel& self, nb::handle inputs) {
 // Does nothing for a closed model: a thread that needs a CPU need not know whether the model runs.
 void yield_cpu(NativeModel& self, bool on) {
   if (self.model) self.model->yield_cpu(on);
+}
+
+// Does nothing for a closed model, as yield_cpu().
+void interrupt(NativeModel& self, bool on) {
+  if (self.model) self.model->interrupt(on);
 }
 
 void close_model(NativeModel& self) {
@@ -222,6 +245,8 @@ void bind_model(nb::module_& m) {
       .def(nb::new_(&make_model), nb::kw_only(), "shape"_a, "weights"_a, "cache"_a,
            "kernels"_a = "", "threads"_a = 0, "pinned"_a = false)
       .def("step", &step, "inputs"_a)
+      .def("try_step", &try_step, "inputs"_a)
+      .def("interrupt", &interrupt, "on"_a)
       .def("logits", &logits, "inputs"_a)
       .def("yield_cpu", &yield_cpu, "on"_a)
       .def("close", &close_model)

@@ -179,6 +179,29 @@ void test_refusals(const Kernels& kernels) {
   }
 }
 
+// A step that may be interrupted does all or nothing, and what it left in the cache changes no bit.
+void test_interrupted(CacheFormat cache, const Kernels& kernels) {
+  TinyModel model({.format = WeightFormat::bf16, .cache = cache}, kernels, 3);
+  const std::vector<int32_t> tokens{1, 2, 3, 4}, blocks{0}, others{1};
+  const auto expected = model->step({{input(tokens, 0, 4, blocks)}}).sampled[0].token_id;
+  model->interrupt(true);
+  demand(!model->try_step({{input(tokens, 0, 4, others)}}), "an interrupted step has a result");
+  demand(model->step({{input(tokens, 0, 4, blocks)}}).sampled[0].token_id == expected,
+         "a step was interrupted that must not be");
+  model->interrupt(false);
+  std::atomic<bool> done{false};
+  std::thread toggle([&] {
+    for (bool on = true; !done.load(); on = !on) model->interrupt(on);
+  });
+  for (int round = 0; round < 200; ++round)
+    if (const auto output = model->try_step({{input(tokens, 0, 4, others)}}))
+      demand(output->sampled[0].token_id == expected, "another token after interruptions");
+  done = true;
+  toggle.join();
+  model->interrupt(false);
+  demand(model->try_step({{input(tokens, 0, 4, others)}}).has_value(), "it cannot be resumed");
+}
+
 // A row that is not finite fails its own input, and changes no bit of the others.
 void test_failures(CacheFormat cache, const Kernels& kernels) {
   TinyModel model({.format = WeightFormat::bf16, .cache = cache, .nan_token = 5}, kernels, 3);
@@ -273,6 +296,7 @@ int main() {
     test_refusals(*kernels);
     for (const CacheFormat cache : {CacheFormat::bf16, CacheFormat::f32, CacheFormat::int8})
       test_failures(cache, *kernels);
+    test_interrupted(CacheFormat::bf16, *kernels);
     test_two_models(*kernels);
   }
   test_pool();

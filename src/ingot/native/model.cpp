@@ -41,15 +41,18 @@ void Model::each_row(int64_t count, Task&& task) {
   for (int64_t i = 0; i < count; ++i) task(i);
 }
 
-void Model::forward(const Batch& batch) {
+bool Model::forward(const Batch& batch, bool interruptible) {
   check(batch, {shape_.vocabulary, shape_.sampled_vocabulary, shape_.positions, cache_.blocks(),
                 cache_.block_size()});
   embed(batch);
   const AttentionPlan plan(batch, shape_.heads);
   for (size_t i = 0; i < weights_.layers.size(); ++i) {
+    if (interruptible && interrupted_) return false;
     attend(static_cast<int64_t>(i), batch, plan);
+    if (interruptible && interrupted_) return false;
     feed_forward(weights_.layers[i]);
   }
+  return !(interruptible && interrupted_);
 }
 
 void Model::embed(const Batch& batch) {
@@ -216,8 +219,12 @@ void Model::score(const Batch& batch, Use&& use) {
   }
 }
 
-StepOutput Model::step(const Batch& batch) {
-  forward(batch);
+StepOutput Model::step(const Batch& batch) { return *run(batch, false); }
+
+std::optional<StepOutput> Model::try_step(const Batch& batch) { return run(batch, true); }
+
+std::optional<StepOutput> Model::run(const Batch& batch, bool interruptible) {
+  if (!forward(batch, interruptible)) return std::nullopt;
   std::vector<const SamplingRow*> rows;
   for (const ModelInput& input : batch.inputs)
     for (const SamplingRow& row : input.rows) rows.push_back(&row);
@@ -279,7 +286,7 @@ std::vector<float> Model::states(int64_t first, int64_t count) {
 }
 
 std::vector<float> Model::logits(const Batch& batch) {
-  forward(batch);
+  forward(batch, false);
   std::vector<float> all;
   score(batch, [&](int64_t, int64_t count) {
     all.insert(all.end(), logits_.get(), logits_.get() + count * shape_.vocabulary);

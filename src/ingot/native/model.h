@@ -2,6 +2,8 @@
 // switches of model_shape.h.
 #pragma once
 
+#include <atomic>
+#include <optional>
 #include <vector>
 
 #include "attention.h"
@@ -40,6 +42,13 @@ class Model {
   // Runs every input. Throws std::invalid_argument, with nothing done, where one cannot be run.
   StepOutput step(const Batch& batch);
 
+  // As step(), but returns nothing where interrupt(true) was called before or while it ran. What it
+  // wrote to the cache by then, the same inputs write again. Looks before each half of a layer.
+  std::optional<StepOutput> try_step(const Batch& batch);
+
+  // Stops try_step(), now and until interrupt(false). Any thread may call it.
+  void interrupt(bool on) { interrupted_ = on; }
+
   // As step(), but returns the scores (rows, vocabulary) instead of sampling.
   std::vector<float> logits(const Batch& batch);
 
@@ -50,8 +59,10 @@ class Model {
   int threads() const { return pool_.threads(); }
 
  private:
-  // Computes the last hidden state of every token, before the final norm, into residual_.
-  void forward(const Batch& batch);
+  // Computes the last hidden state of every token, before the final norm, into residual_. Returns
+  // whether it came to the end.
+  bool forward(const Batch& batch, bool interruptible);
+  std::optional<StepOutput> run(const Batch& batch, bool interruptible);
   void embed(const Batch& batch);
   void attend(int64_t index, const Batch& batch, const AttentionPlan& plan);
   void store_keys_and_values(int64_t index, const ModelInput& input, int64_t row, int64_t offset);
@@ -79,6 +90,7 @@ class Model {
   ThreadPool pool_;
   KvCache cache_;
   std::vector<Rope> ropes_;
+  std::atomic<bool> interrupted_{false};
   int64_t rows_ = 0;
   std::vector<int64_t> input_of_row_, first_row_;
   PreparedRows prepared_;

@@ -106,6 +106,19 @@ class Executor(Protocol):
             UsageError: an input that cannot be run, such as a block that does not exist.
         """
 
+    def try_step(self, inputs: Seq[ModelInput]) -> Seq[Result] | None:
+        """Run every input as ``step`` does, or return None where ``interrupt`` stopped it.
+
+        What a stopped step left in the cache is what the same inputs write again. An executor
+        that cannot be interrupted always finishes.
+
+        Raises:
+            UsageError: as ``step``.
+        """
+
+    def interrupt(self, on: bool) -> None:
+        """Stop ``try_step``, now and until called with False. Thread-safe."""
+
     def weight_digests(self) -> dict[str, str]:
         """Return the SHA-256 of each of the ingot's tensors, from the memory used to compute.
 

@@ -22,7 +22,7 @@ from ingot.inference.executors.native_records import model_shape, model_weights
 from ingot.inference.executors.native_weights import NativeWeights
 from ingot.inference.executors.sampling import none_allowed, not_finite
 from ingot.inference.request.sequence import SampledToken, TokenLogprob
-from ingot.native import CacheShape, Model
+from ingot.native import CacheShape, Model, StepOutput
 
 KEY_TILE = 16
 """A cache block holds a multiple of this many tokens: their keys lie side by side."""
@@ -107,22 +107,23 @@ class NativeExecutor:
             output = self.model.step(inputs)
         except (TypeError, ValueError, RuntimeError) as error:
             raise UsageError(str(error), where="native executor") from error
-        results: list[Result] = []
-        sampled, states = iter(output.sampled), iter(output.hidden)
-        for model_input in inputs:
-            row = model_input.sampling
-            if model_input.hidden:
-                results.append(HiddenStates(next(states)))
-            elif row is None:
-                results.append(None)
-            elif not model_input.verify_rows:  # most steps: one token for each sequence
-                results.append(_token(row, next(sampled)))
-            else:
-                verified = tuple(_token(one, next(sampled)) for one in model_input.verify_rows)
-                results.append(_token(row, next(sampled), verified))
-        for failure in output.failures:
-            results[failure.input] = _failure(failure)
-        return results
+        return _results(inputs, output)
+
+    def try_step(self, inputs: Seq[ModelInput]) -> list[Result] | None:
+        """Run every input as ``step`` does, or return None where ``interrupt`` stopped it.
+
+        Raises:
+            UsageError: as ``step``.
+        """
+        try:
+            output = self.model.try_step(inputs)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise UsageError(str(error), where="native executor") from error
+        return None if output is None else _results(inputs, output)
+
+    def interrupt(self, on: bool) -> None:
+        """Stop ``try_step`` before its next half of a layer, and until called with False."""
+        self.model.interrupt(on)
 
     def weight_digests(self) -> dict[str, str]:
         """Return the SHA-256 of each of the ingot's tensors, from the memory the core reads.
@@ -139,6 +140,26 @@ class NativeExecutor:
         """Release the memory of weights and cache, and the threads."""
         self.model.close()
         self._weights.close()
+
+
+def _results(inputs: Seq[ModelInput], output: StepOutput) -> list[Result]:
+    """Return the core's output in the engine's types, one entry for each input."""
+    results: list[Result] = []
+    sampled, states = iter(output.sampled), iter(output.hidden)
+    for model_input in inputs:
+        row = model_input.sampling
+        if model_input.hidden:
+            results.append(HiddenStates(next(states)))
+        elif row is None:
+            results.append(None)
+        elif not model_input.verify_rows:  # most steps: one token for each sequence
+            results.append(_token(row, next(sampled)))
+        else:
+            verified = tuple(_token(one, next(sampled)) for one in model_input.verify_rows)
+            results.append(_token(row, next(sampled), verified))
+    for failure in output.failures:
+        results[failure.input] = _failure(failure)
+    return results
 
 
 def _token(

@@ -127,6 +127,13 @@ class TorchExecutor:
             results[index] = _joined([next(samples) for _ in range(count)])
         return results
 
+    def try_step(self, inputs: Seq[ModelInput]) -> list[Result]:
+        """Run every input, as ``step``: PyTorch's work cannot be interrupted."""
+        return self.step(inputs)
+
+    def interrupt(self, on: bool) -> None:
+        """Do nothing: PyTorch's work cannot be interrupted."""
+
     def weight_digests(self) -> dict[str, str]:
         """Return the SHA-256 of each of the ingot's tensors, from the memory used to compute.
 

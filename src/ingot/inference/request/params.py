@@ -148,6 +148,8 @@ class RequestOptions:
     """The tenant's own user: of its requests of equal priority, the user served least is next."""
     tenant_priority: Priority = 0
     """Orders the tenants, before service: lower runs first. For the operator, not for clients."""
+    background: bool = False
+    """Run only while nothing else can run, and give way to it at any time."""
 
     @_model_validator(mode="wrap")
     @classmethod

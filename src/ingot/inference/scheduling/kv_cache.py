@@ -30,15 +30,28 @@ class KVCache:
         num_blocks: Number of blocks.
         block_size: Tokens in a block.
         reuse: Whether full blocks are shared among sequences with the same prefix.
+        background_blocks: Most blocks that background sequences may hold, each counted as often
+            as it is held; None: all. What they cached is evicted first, so that they displace no
+            more of what others cached than they may hold.
     """
 
-    def __init__(self, num_blocks: int, block_size: int, *, reuse: bool = True) -> None:
+    def __init__(
+        self,
+        num_blocks: int,
+        block_size: int,
+        *,
+        reuse: bool = True,
+        background_blocks: int | None = None,
+    ) -> None:
         self.num_blocks = num_blocks
         self.block_size = block_size
         self._ref_counts = [0] * num_blocks
         self._empty = list(range(num_blocks - 1, -1, -1))  # a stack: low ids go first
         self._unused: OrderedDict[int, None] = OrderedDict()  # cached, least recently used first
         self._index = PrefixIndex(block_size) if reuse else None
+        self._background_left = num_blocks if background_blocks is None else background_blocks
+        self._background_cached: set[int] = set()
+        """Blocks that a background sequence cached and no other has used since."""
 
     def watch(self, journal: CacheJournal | None) -> None:
         """Record cached blocks and evictions, see ``PrefixIndex.watch``; nothing without reuse."""
@@ -85,9 +98,13 @@ class KVCache:
             self._index.resume(sequence, prefix)
             for block in prefix.blocks:
                 self._acquire(block)
+            if not sequence.options.background:
+                self._background_cached.difference_update(prefix.blocks)
             sequence.block_table.extend(prefix.blocks)
             sequence.computed = len(prefix.blocks) * self.block_size
         self._extend(sequence, lacking)
+        if sequence.options.background:
+            self._background_left -= len(sequence.block_table)
         return True
 
     def grow(self, sequence: Sequence, tokens: int) -> bool:
@@ -98,9 +115,11 @@ class KVCache:
         """
         lacking = -(-tokens // self.block_size) - len(sequence.block_table)
         if lacking > 0:
-            if lacking > self.free_blocks:
+            if lacking > self.free_blocks or self._exceeds(sequence, lacking):
                 return False
             self._extend(sequence, lacking)
+            if sequence.options.background:
+                self._background_left -= lacking
         return True
 
     def cache_full_blocks(self, sequence: Sequence) -> None:
@@ -117,7 +136,10 @@ class KVCache:
         ):
             own = sequence.block_table[block_index]
             block = index.add(sequence, own)
-            if block != own:
+            if block == own:
+                if sequence.options.background:
+                    self._background_cached.add(block)
+            else:
                 self._acquire(block)
                 sequence.block_table[block_index] = block
                 self._ref_counts[own] = 0
@@ -125,15 +147,21 @@ class KVCache:
 
     def release(self, sequence: Sequence) -> None:
         """Free every block of a sequence; indexed blocks stay in the prefix cache."""
-        index, ref_counts = self._index, self._ref_counts
+        index, ref_counts, table = self._index, self._ref_counts, sequence.block_table
+        background = sequence.options.background
+        if background:
+            self._background_left += len(table)
         # Last block first, so that it becomes the least recently used: a prefix without its
-        # end is still useful, an end without its prefix is not.
-        for block in reversed(sequence.block_table):
+        # end is still useful, an end without its prefix is not. What the background cached goes
+        # before all others, so there the last block comes last.
+        for block in table if background else reversed(table):
             ref_counts[block] -= 1
             if ref_counts[block]:
                 continue
             if index is not None and block in index:
                 self._unused[block] = None
+                if block in self._background_cached:
+                    self._unused.move_to_end(block, last=False)
             else:
                 self._empty.append(block)
         if index is not None:
@@ -182,8 +210,14 @@ class KVCache:
         found = prefix.blocks if prefix else []
         # Cached blocks of the prefix that are free count as free now, but will be held.
         unused = sum(1 for block in found if not self._ref_counts[block])
+        if self._exceeds(sequence, self.blocks_for(sequence.length)):
+            return None
         lacking = self.blocks_for(sequence.length) - len(found)
         return lacking if lacking <= self.free_blocks - unused else None
+
+    def _exceeds(self, sequence: Sequence, count: int) -> bool:
+        """Return whether a sequence may not hold ``count`` more blocks, being of the background."""
+        return sequence.options.background and count > self._background_left
 
     def _acquire(self, block: int) -> None:
         """Add a reference to a cached block."""
@@ -200,5 +234,6 @@ class KVCache:
                 block, _ = self._unused.popitem(last=False)
                 if self._index is not None:
                     self._index.remove(block)
+                    self._background_cached.discard(block)
             self._ref_counts[block] = 1
             sequence.block_table.append(block)

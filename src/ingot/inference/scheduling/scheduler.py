@@ -130,6 +130,10 @@ class Scheduler:
             tokens[chunk.sequence.options.tenant] += chunk.count + len(chunk.drafts)
         self._shares.charge(tokens, seconds)
 
+    def preempt_one(self) -> None:
+        """Preempt the running sequence that gives way first; at least one must run."""
+        self._preempt(fair_share.worst(self.running))
+
     def finish(self, sequence: Sequence) -> None:
         """Remove a sequence from the queue or the batch, and free its blocks."""
         if sequence.status is Status.RUNNING:

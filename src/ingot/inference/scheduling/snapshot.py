@@ -11,7 +11,7 @@ import numpy as np
 
 from ingot.inference.request.sequence import Sequence, Status
 from ingot.inference.scheduling.kv_cache import KVCache
-from ingot.inference.scheduling.scheduler import Scheduler
+from ingot.inference.scheduling.service_classes import ServiceClasses
 
 MOST_LISTED = 64
 """Sequences of each list that a snapshot describes."""
@@ -66,16 +66,16 @@ class BatchSnapshot:
     negative codes. Of a cell of several blocks: the owner of one that is held, if any is."""
 
 
-def take_snapshot(scheduler: Scheduler, cache: KVCache) -> BatchSnapshot:
+def take_snapshot(scheduler: ServiceClasses, cache: KVCache) -> BatchSnapshot:
     """Return a snapshot; O(blocks held) in native code, so call it between steps only."""
     now = time.monotonic()
-    running = scheduler.running
+    running, waiting = scheduler.running, scheduler.waiting
     per_cell = -(-cache.num_blocks // MOST_CELLS)
     return BatchSnapshot(
         running=_described(running, now),
-        waiting=_described(scheduler.waiting, now),
+        waiting=_described(waiting, now),
         running_total=len(running),
-        waiting_total=len(scheduler.waiting),
+        waiting_total=len(waiting),
         block_size=cache.block_size,
         blocks_total=cache.num_blocks,
         blocks_held=cache.num_blocks - cache.free_blocks,
