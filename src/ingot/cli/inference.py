@@ -202,6 +202,10 @@ def serve(
             "one waits while it is loaded."
         ),
     ] = None,
+    batches: Annotated[
+        Path | None,
+        typer.Option(help="Folder for uploaded files and batches; without it there are none."),
+    ] = None,
     price: Annotated[
         str, typer.Option(help="Price of the machine or of its energy: 0.40EUR/h, or 0.30EUR/kWh.")
     ] = "",
@@ -244,6 +248,7 @@ def serve(
         open_admin=open_admin,
         api_keys=api_keys,
         idle_unload_s=None if idle_unload is None else parse_seconds(idle_unload, "--idle-unload"),
+        batches=batches,
         log_requests=True,
     )
     config, engine = read.server, read.engine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import orjson
 from starlette.middleware.cors import CORSMiddleware
@@ -10,6 +11,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from ingot.server.access.admission import Admission
+from ingot.server.access.api_keys import Key
+from ingot.server.access.request_context import RequestContext
+from ingot.server.batches.in_process import InProcess
+from ingot.server.batches.work import KeyRevokedError
+from ingot.server.engine.metrics import Metrics
+from ingot.server.engine.response_store import ResponseStore
 from ingot.server.engine.service import Service
 from ingot.server.http.base_path import under
 from ingot.server.http.router import Router
@@ -17,9 +25,11 @@ from ingot.server.middleware import AuthMiddleware
 from ingot.server.page.files import add_page
 from ingot.server.routes.admin import add_activity, add_admin
 from ingot.server.routes.batch import add_batch
+from ingot.server.routes.batches import add_batches
 from ingot.server.routes.chat import add_chat
 from ingot.server.routes.completions import add_completions
 from ingot.server.routes.embeddings import add_embeddings
+from ingot.server.routes.files import add_files
 from ingot.server.routes.health import add_models, add_operations
 from ingot.server.routes.loading import add_loading
 from ingot.server.routes.render import add_render
@@ -36,6 +46,8 @@ _GROUPS = (
     add_responses,
     add_stored_responses,
     add_embeddings,
+    add_files,
+    add_batches,
     add_tokens,
     add_operations,
     add_admin,
@@ -81,3 +93,37 @@ def create_router(service: Service) -> Router:
         return Response(document(), media_type="application/json")
 
     return router
+
+
+def start_batches(service: Service) -> None:
+    """Resume batches, where there are any. Their requests are answered by the same routes.
+
+    Their requests take no place of a client's, use up no limit per minute, store no responses,
+    and are in no figure of clients' latency; they count in each key's usage and cost.
+    """
+    if service.batches is None:
+        return
+    config = service.config
+    admission = Admission(config)
+    own = replace(
+        service,
+        admission=admission,
+        metrics=Metrics(service.models, admission, service.costs, lambda: 0),
+        responses=ResponseStore(config.model_copy(update={"response_store_bytes": 0})),
+        keys=None,
+        hold=None,
+    )
+
+    def record(context: RequestContext) -> None:
+        service.activity.count(context)
+        service.costs.charge(context)
+        if service.tracer is not None:
+            service.tracer.record(context)
+
+    def find_key(name: str) -> Key | None:
+        key = service.keys.named(name) if service.keys is not None else None
+        if key is None and name and service.keys is not None:
+            raise KeyRevokedError
+        return key
+
+    service.batches.start(InProcess(create_router(own), record), find_key)

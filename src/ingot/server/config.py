@@ -92,6 +92,24 @@ class ServerConfig(BaseModel):
     response_lifetime_s: _Seconds = 3600.0
     """Seconds that a stored response is kept after it was last used."""
 
+    batches: Path | None = None
+    """Folder for uploaded files and batches (``/v1/files`` and ``/v1/batches``), made if it is
+    missing; unset offers neither."""
+    batch_requests: _Count = 64
+    """Most requests of batches that are worked on at once, of all keys together."""
+    batch_lines: _Count = 50_000
+    """Most requests in one batch."""
+    batch_file_bytes: Annotated[int, Field(ge=1024)] = 209_715_200
+    """Largest file that may be uploaded, in bytes."""
+    batch_key_bytes: Annotated[int, Field(ge=1024)] = 2_147_483_648
+    """Bytes of files, results included, at which one key may add no more."""
+    batch_total_bytes: Annotated[int, Field(ge=1024)] = 17_179_869_184
+    """Bytes of files, results included, at which nobody may add more."""
+    batch_key_files: _Count = 1000
+    """Most files that one key may keep; results are always kept."""
+    batch_key_batches: _Count = 16
+    """Most batches of one key that have not ended."""
+
     log_file: Path | None = None
     """File to append log lines to; unset logs to stderr."""
     log_requests: bool = False

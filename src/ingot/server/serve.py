@@ -25,8 +25,10 @@ from ingot.server.access.admission import Admission
 from ingot.server.access.api_keys import Keys
 from ingot.server.access.in_flight import Activity
 from ingot.server.access.tracing import Tracer
-from ingot.server.app import create_app
+from ingot.server.app import create_app, start_batches
+from ingot.server.batches.runner import Batches
 from ingot.server.config import ServerConfig
+from ingot.server.engine.background_hold import BackgroundHold
 from ingot.server.engine.costs import CostMeter
 from ingot.server.engine.kv_events import KvEvents, KvEventsConfig
 from ingot.server.engine.metrics import Metrics
@@ -110,10 +112,13 @@ class Server:
         self._logs = LogWriter(config.log_file)
         self._tracer = Tracer(config.otlp_endpoint) if config.otlp_endpoint else None
         self._connections = ConnectionLimit(config.max_connections)
+        self._batches = Batches(config.batches, config) if config.batches else None
         self._uvicorn = _Uvicorn(
             self._uvicorn_config(), self._models, self.reload_keys, self._costs, self._sleeper
         )
+        self._uvicorn.batches = self._batches
         self._uvicorn.tls_server = self._tls_server
+        self._uvicorn.start_batches = self._start_batches
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
 
@@ -193,7 +198,10 @@ class Server:
             tracer=self._tracer,
             keys=self._keys,
             trainer=self._trainer,
+            batches=self._batches,
+            hold=BackgroundHold(self._models) if self._batches else None,
         )
+        self._start_batches = partial(start_batches, service)
         return uvicorn.Config(
             create_app(service),
             # uvicorn only calls it.
@@ -244,6 +252,8 @@ class _Uvicorn(uvicorn.Server):
     on_ready: Callable[[], None]
     ends_on_failure = False
     tls_server: Callable[[Callable[[], GuardedProtocol]], TlsServer | None]
+    start_batches: Callable[[], None]
+    batches: Batches | None
 
     def __init__(
         self,
@@ -268,7 +278,13 @@ class _Uvicorn(uvicorn.Server):
             await super().startup([])
             tls.start(sockets or [])
             self.servers.append(tls)  # type: ignore[arg-type]  # uvicorn closes it with the others
+        self.start_batches()
         self.on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self.batches is not None:
+            await self.batches.stop()
+        await super().shutdown(sockets)
 
     def _make_protocol(self) -> GuardedProtocol:
         """Return a connection's protocol, as uvicorn makes it."""

@@ -119,6 +119,10 @@ class Keys:
         """
         return self._keys.get(hashlib.sha256(presented.encode()).hexdigest())
 
+    def named(self, name: str) -> Key | None:
+        """Return the entry of this name; None if the file has none."""
+        return next((key for key in self._keys.values() if key.name == name), None)
+
     def admit(self, key: Key) -> None:
         """Charge one request to a key.
 

@@ -48,6 +48,8 @@ class RequestContext:
     """Engine's seconds for its prompts."""
     answer_compute_s: float = 0.0
     """Engine's seconds for its answers."""
+    background_s: float | None = None
+    """Of a batch's request, which runs in the background: seconds until the batch expires."""
     refused_tokens: int = 0
     """Of a prompt that was refused for its length; charged to the key."""
     first_token_s: float | None = None

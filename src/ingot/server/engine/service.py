@@ -9,7 +9,9 @@ from ingot.server.access.admission import Admission
 from ingot.server.access.api_keys import Keys
 from ingot.server.access.in_flight import Activity
 from ingot.server.access.tracing import Tracer
+from ingot.server.batches.runner import Batches
 from ingot.server.config import ServerConfig
+from ingot.server.engine.background_hold import BackgroundHold
 from ingot.server.engine.costs import CostMeter
 from ingot.server.engine.metrics import Metrics
 from ingot.server.engine.model_registry import Models
@@ -35,3 +37,7 @@ class Service:
     """None if no key is required."""
     trainer: Path | None = None
     """Program that makes updates of a copy of a model, for the page; None permits none."""
+    batches: Batches | None = None
+    """None if no folder is given for them."""
+    hold: BackgroundHold | None = None
+    """Gives clients' requests precedence over batches; None for those of batches themselves."""

@@ -67,6 +67,7 @@ class OutputStream:
         self._sequences: list[Sequence] = []
         self._finished: set[int] = set()
         self._waiting: dict[int, list[OutputDelta]] = {}
+        self._unsent: dict[int, list[OutputDelta]] = {}  # in the engine's thread alone
         self._arrival: asyncio.Future[None] | None = None
 
     def __enter__(self) -> Self:
@@ -125,7 +126,16 @@ class OutputStream:
         return taken
 
     def _hand_over(self, index: int, delta: OutputDelta) -> None:
-        """Send a delta to the event loop; runs in the engine's thread."""
+        """Send a delta to the event loop; runs in the engine's thread.
+
+        Of background work the event loop hears once, at the end of each answer.
+        """
+        if self._options.background:
+            deltas = self._unsent.setdefault(index, [])
+            deltas.append(delta)
+            if delta.finish_reason is None:
+                return
+            delta = join(self._unsent.pop(index))
         self._mailbox.put(self._receive, index, delta)
 
     def _receive(self, index: int, delta: OutputDelta) -> None:

@@ -21,6 +21,8 @@ from ingot.server.schemas.common import GenerationFields, ModelRequest, Scheduli
 
 _Body = TypeVar("_Body", bound=BaseModel)
 _ModelBody = TypeVar("_ModelBody", bound=ModelRequest)
+_LONGEST_REQUEST_S = 86_400.0
+"""The largest ``Timeout``."""
 _NOTHING_ASKED = SchedulingFields()
 _UNPACED_BYTES = 65_536  # of each body; most are no longer
 _UNION_TAGS = frozenset({"text", "texts", "ids", "lists"})  # pydantic adds them to error paths
@@ -39,6 +41,8 @@ async def open_request(
     # Before the body is read, so that a refusal is cheap.
     context.held.enter_context(service.admission.request(context.key_name))
     request = await read_request(http_request, kind, service)
+    if service.hold is not None:
+        context.held.enter_context(service.hold.held())
     return context, request, await use_model(service, context, request.model)
 
 
@@ -143,6 +147,8 @@ def request_options(
     """
     context.user = user
     limit = config.request_timeout_s
+    if context.background_s is not None:
+        limit = min(context.background_s, _LONGEST_REQUEST_S)
     return RequestOptions(
         timeout_s=min(asked.timeout or limit, limit),
         priority=asked.priority or 0,
@@ -150,6 +156,7 @@ def request_options(
         tenant=context.key_name,
         user=user or "",
         tenant_priority=context.key.priority if context.key else 0,
+        background=context.background_s is not None,
     )
 
 

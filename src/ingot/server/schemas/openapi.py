@@ -29,6 +29,7 @@ _ERRORS: dict[int, str] = {
     429: "Too much is asked at once; see `Retry-After`.",
     500: "The engine failed.",
     503: "The engine has stopped, or the server is stopping.",
+    507: "The disk is full.",
     504: "The answer took too long.",
 }
 _Schemas = dict[tuple[str, JsonSchemaMode], Any]
