@@ -9,7 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ingot.artifact import Ingot
+from ingot.artifact import Ingot, knows_conversations
 from ingot.server.engine.service import Service
 from ingot.server.http.router import Router
 from ingot.server.routes.health import json_response
@@ -33,7 +33,7 @@ class IngotFacts:
     inference_flops_per_token: int
     """Forward only, with half a context before the token."""
     chat: bool
-    """Whether it has seen conversations: it has a chat template or was tuned on them."""
+    """Whether it has seen conversations; a base model continues text."""
     generation: dict[str, Any]
     """Sampling parameters that the model recommends, by their names in a request."""
     config: dict[str, Any]
@@ -66,14 +66,8 @@ def facts_of(name: str, ingot: Ingot) -> IngotFacts:
         kv_bytes_per_token=config.kv_bytes(),
         training_flops_per_token=config.training_flops(context),
         inference_flops_per_token=config.forward_flops((context + 1) // 2),
-        chat=_has_seen_conversations(ingot),
+        chat=knows_conversations(ingot),
         generation=ingot.generation.sampling(),
         config=dataclasses.asdict(config),
         provenance=manifest.provenance.model_dump(mode="json"),
     )
-
-
-def _has_seen_conversations(ingot: Ingot) -> bool:
-    task = (ingot.manifest.provenance.recipe or {}).get("task")
-    tuned = isinstance(task, dict) and task.get("kind") in ("chat", "preference")
-    return tuned or bool(ingot.tokenizer.chat_templates)

@@ -70,12 +70,13 @@ export class AnswerView {
   // One quiet line that opens. `identity` is { model, digest }, where they are known.
   showFigures(measured, identity = {}) {
     if (!measured) return;
-    const { first, speed, tokens, prompt, cached, accepted, rejected } = measured;
+    const { first, speed, tokens, prompt, cached, accepted, rejected, joules } = measured;
     const known = Number.isFinite;
     const line = [
       known(tokens) && `${format.whole(tokens)} tokens`,
       known(speed) && `${format.short(speed)} tokens/s`,
       known(first) && `first after ${format.seconds(first)}`,
+      known(measured.cost) && costOf(measured),
     ];
     const shown = [
       ["First token", known(first) && format.seconds(first)],
@@ -84,6 +85,8 @@ export class AnswerView {
       ["Prompt tokens", known(prompt) && format.whole(prompt)],
       ["From the cache", known(cached) && format.whole(cached)],
       ["Draft tokens accepted", accepted + rejected > 0 && `${accepted} of ${accepted + rejected}`],
+      ["Cost", known(measured.cost) && costOf(measured)],
+      ["Energy", known(joules) && `${format.short(joules)} J`],
       ["Weights", identity.digest && `${identity.model}, ${format.digest(identity.digest)}`],
     ];
     this.figures.hidden = false;
@@ -97,3 +100,5 @@ export class AnswerView {
     );
   }
 }
+
+const costOf = ({ cost, currency }) => [format.short(cost), currency].filter(Boolean).join(" ");

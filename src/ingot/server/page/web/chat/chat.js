@@ -17,7 +17,8 @@
 //                          [{ model, settings }]
 //   on                     (event, listener): "conversation" (another one, or it changed), "draft"
 //                          (text), "settings", "model", "stream" ({ node, event }: an event of the
-//                          server), "answered" ({ node, results }), "busy" (boolean)
+//                          server), "answered" ({ node, nodes, results, requests }), "busy"
+//                          (boolean)
 //   current, path(), draft(), settings(), model(), isBusy     what is there now
 //   select(conversation), begin(mode), send(text), answer(node), continueAnswer(node), stop()
 //   changed()              store the conversations and draw what changed
@@ -251,7 +252,8 @@ export class Chat {
     conversation.updated = Date.now();
     this.changed();
     this.ui.status(failed?.error ?? results[0].message, Boolean(failed));
-    this.emit("answered", { node: answers[0], results });
+    const sent = requests.map(({ request }) => request);
+    this.emit("answered", { node: answers[0], nodes: answers, results, requests: sent });
     this.checkDigest(results[0].digest);
   }
 
@@ -271,9 +273,15 @@ export class Chat {
   removeRefused(conversation, question, answers) {
     const isEmpty = (each) => !each.text && !each.fields && conversation.nodes[each.id];
     for (const each of answers) if (isEmpty(each)) tree.remove(conversation, each);
-    if (question.role !== "user" || question.children.length) return;
-    tree.remove(conversation, question);
-    if (conversation === this.current && !this.draft()) this.ui.setDraft(question.text);
+    // Results of tools come one after another; the call that they answer stays, to be answered.
+    let asked = question;
+    while (asked.role !== "assistant" && asked.id !== tree.ROOT && !asked.children.length) {
+      tree.remove(conversation, asked);
+      if (asked.role === "user") break;
+      asked = conversation.nodes[asked.parent];
+    }
+    const isUser = asked.role === "user" && !conversation.nodes[asked.id];
+    if (isUser && conversation === this.current && !this.draft()) this.ui.setDraft(asked.text);
   }
 
   // The server can replace an ingot while the page is open.

@@ -47,6 +47,11 @@ export class Composer {
     this.input.placeholder = placeholder;
   }
 
+  // Files alone are a message too.
+  get isEmpty() {
+    return !this.value.trim() && $("composer-attachments").hidden;
+  }
+
   focus() {
     this.input.focus();
   }
@@ -67,7 +72,7 @@ export class Composer {
   // The text leaves the field at once and returns if it was held back.
   async submit() {
     const text = this.value;
-    if (this.busy || !text.trim()) return;
+    if (this.busy || this.isEmpty) return;
     this.value = "";
     if (!(await this.actions.send(text)) && !this.value) this.value = text;
   }
@@ -93,6 +98,6 @@ export class Composer {
   }
 
   showState() {
-    $("composer").classList.toggle("empty", !this.value.trim());
+    $("composer").classList.toggle("empty", this.isEmpty);
   }
 }

@@ -9,7 +9,8 @@ const MAX_NAME = 200;
 
 // A node may also have `model`, the name of the model that wrote it; `figures`, what was measured
 // of it; and `fields`, what goes into the message of the API besides role and content, such as
-// tool_calls. All three are plain JSON and are kept.
+// tool_calls; and `dropped`: neither it nor what is before it is sent. All four are plain JSON and
+// are kept.
 const newNode = (id, parent, role, text) => ({ id, parent, role, text, children: [], shown: 0 });
 
 // An id for something of this browser's. crypto.randomUUID needs https or this machine's own name.
@@ -87,9 +88,9 @@ export function title(conversation) {
 export function branch(conversation, id) {
   const copy = create(conversation.mode);
   let parent = ROOT;
-  for (const { role, text, model, figures, fields } of pathTo(conversation, id)) {
+  for (const { role, text, model, figures, fields, dropped } of pathTo(conversation, id)) {
     const node = add(copy, parent, role, text);
-    Object.assign(node, structuredClone({ model, figures, fields }));
+    Object.assign(node, structuredClone({ model, figures, fields, dropped }));
     parent = node.id;
   }
   return copy;
@@ -141,12 +142,15 @@ function parseOne(data) {
 }
 
 // What a node of a file has besides its text, as far as it is of the right kind.
-function known({ model, figures, fields }) {
+function known({ model, figures, fields, dropped }) {
   const found = {};
+  if (dropped === true) found.dropped = true;
   if (typeof model === "string") found.model = model.slice(0, MAX_NAME);
   if (isObject(figures)) {
     const numbers = Object.entries(figures).filter(([, value]) => Number.isFinite(value));
     found.figures = Object.fromEntries(numbers);
+    const { currency } = figures;
+    if (typeof currency === "string") found.figures.currency = currency.slice(0, 10);
   }
   if (isObject(fields)) {
     const { role, content, ...others } = fields; // these two are the node's own
@@ -160,9 +164,9 @@ const isObject = (value) => typeof value === "object" && value !== null && !Arra
 // The conversation as it is kept: without what was only displayed, such as probabilities.
 export function serializable({ id, name, mode, updated, nodes }) {
   const entries = Object.values(nodes).map(
-    ({ id, parent, role, text, children, shown, model, figures, fields }) => [
+    ({ id, parent, role, text, children, shown, model, figures, fields, dropped }) => [
       id,
-      { id, parent, role, text, children, shown, model, figures, fields },
+      { id, parent, role, text, children, shown, model, figures, fields, dropped },
     ],
   );
   return { id, name, mode, updated, nodes: Object.fromEntries(entries) };

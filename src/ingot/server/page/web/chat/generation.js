@@ -61,5 +61,8 @@ function figuresOf({ usage, timing }) {
   if (accepted + rejected > 0) Object.assign(found, { accepted, rejected });
   // By the server's clock, which the network does not slow down.
   if (timing?.decode_s > 0) found.speed = (tokens - 1) / timing.decode_s;
+  const { cost, cost_details: details } = usage;
+  if (Number.isFinite(cost)) Object.assign(found, { cost, currency: details.currency });
+  if (Number.isFinite(details?.energy_joules)) found.joules = details.energy_joules;
   return found;
 }

@@ -36,14 +36,15 @@ export function build(mode, messages, settings, model, continues = false) {
 
 const messageOf = ({ role, text, fields }) => ({ role, content: text, ...fields });
 
-// The same request, streamed, with the probabilities of each token and the usage.
+// The same request, streamed, with the probabilities of each token, the usage and its cost.
 export function streamed({ route, body }) {
   const logprobs =
     route === "v1/completions"
       ? { logprobs: ALTERNATIVES }
       : { logprobs: true, top_logprobs: ALTERNATIVES };
   const stream_options = { include_usage: true };
-  return { route, body: { ...body, ...logprobs, stream: true, stream_options } };
+  const usage = { include: true }; // the cost, where the server has a price
+  return { route, body: { ...body, ...logprobs, stream: true, stream_options, usage } };
 }
 
 function parse({ label, kind, min, max }, text) {
@@ -90,6 +91,8 @@ const OPENAI_FIELDS = [
   "seed",
   "stop",
   "response_format",
+  "tools",
+  "tool_choice",
 ];
 
 export function asPython({ route, body }) {

@@ -1,0 +1,142 @@
+// The looks of the context meter: a ring, its figures, and the notice before the context is full.
+
+import { button, el } from "../../shared/elements.js";
+import * as format from "../../shared/format.js";
+import * as models from "../../shared/models.js";
+
+const SVG = "http://www.w3.org/2000/svg";
+const RADIUS = 7;
+
+export class MeterView {
+  // actions: { drop(), begin() }
+  constructor(chat, actions) {
+    this.chat = chat;
+    this.actions = actions;
+    this.level = "free";
+    this.ring = ring();
+    this.text = el("span", {}, "–");
+    this.panel = el("div", {
+      ...{ id: "context-panel", class: "popover", popover: "auto" },
+      ...{ role: "dialog", "aria-label": "Context" },
+    });
+    this.chip = el(
+      "button",
+      {
+        ...{ type: "button", id: "context-meter", class: "chip context-meter" },
+        ...{ popovertarget: "context-panel", "aria-label": "Context" },
+      },
+      this.ring,
+      this.text,
+    );
+    this.notice = el("div", { id: "context-notice", class: "dock-notice", role: "status" });
+    this.notice.hidden = true;
+    chat.slots.tools.append(this.chip);
+    document.body.append(this.panel);
+    chat.slots.composer.before(this.notice);
+    this.showUnknown();
+  }
+
+  showUnknown() {
+    this.draw({ share: 0, level: "free" }, "–", "Context: not counted yet");
+    this.panel.replaceChildren(el("h3", {}, "Context"), el("p", {}, "It was not counted yet."));
+    this.notice.hidden = true;
+  }
+
+  show(state) {
+    const { used, limit, level } = state;
+    const whole = `${format.whole(used)} of ${format.whole(limit)} tokens`;
+    this.draw(state, format.percent(state.share), `Context: ${whole}`);
+    this.panel.replaceChildren(...this.figures(state));
+    const isOld = level === this.level && !this.notice.hidden;
+    this.level = level;
+    if (level === "short" || level === "full") {
+      const said = sentence(state);
+      if (!isOld || this.said !== said) this.fillNotice(said);
+      this.notice.hidden = !this.chat.draft() && !this.chat.path().length;
+    } else this.notice.hidden = true;
+  }
+
+  draw({ share, level }, text, label) {
+    this.ring.lastChild.setAttribute("stroke-dasharray", `${Math.round(share * 100)} 100`);
+    this.chip.dataset.level = level;
+    this.chip.setAttribute("aria-label", label);
+    this.chip.title = label;
+    this.text.textContent = text;
+  }
+
+  figures({ used, answer, limit, left }) {
+    const row = (name, value) => [el("dt", {}, name), el("dd", {}, format.whole(value))];
+    return [
+      el("h3", {}, "Context"),
+      el(
+        "dl",
+        { class: "plain-figures" },
+        row("Conversation and message", used),
+        row("Left", left),
+        row("Longest answer", Math.min(answer, limit)),
+        row("Limit", limit),
+      ),
+      el(
+        "p",
+        { class: "help" },
+        "All in tokens, counted by the server. When it is full nothing is dropped by itself: a message that does not fit is held back, and you choose what happens.",
+      ),
+      this.choices(),
+      el("p", { class: "help" }, raising(models.current(), this.facts)),
+    ];
+  }
+
+  fillNotice(said) {
+    this.said = said;
+    this.notice.replaceChildren(el("p", {}, said), this.choices(true));
+  }
+
+  showNotice() {
+    this.notice.hidden = false;
+  }
+
+  choices(withRaise = false) {
+    const small = { class: "small" };
+    const isChat = this.chat.current?.mode === "chat";
+    return el(
+      "div",
+      { class: "toolbar" },
+      isChat ? button("Drop the oldest turns", () => this.actions.drop(), small) : null,
+      button("New conversation", () => this.actions.begin(), small),
+      withRaise ? button("Raise the limit", () => this.panel.showPopover(), small) : null,
+    );
+  }
+}
+
+function sentence({ level, used, left, limit }) {
+  const filled = `${format.whole(used)} of ${format.whole(limit)} tokens`;
+  if (level === "full") return `The context is full (${filled}): the next message cannot be sent.`;
+  return `The context is almost full (${filled}): the next answer ends after ${format.whole(left)} tokens.`;
+}
+
+// Says how the limit is raised, or that it cannot be.
+export function raising(model, facts) {
+  const trained = facts?.config?.max_position_embeddings;
+  if (!model || !trained) return "";
+  const [served, most] = [format.whole(model.max_model_len), format.whole(trained)];
+  if (trained > model.max_model_len) {
+    return `Raise the limit: ${served} of the model’s ${most} tokens are served. Start the server with --set engine.max_context=${trained}, or without that setting.`;
+  }
+  return `The limit cannot be raised: the model was made for ${most} tokens of context.`;
+}
+
+function ring() {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", "0 0 20 20");
+  svg.setAttribute("class", "ring");
+  svg.setAttribute("aria-hidden", "true");
+  for (const name of ["track", "filled"]) {
+    const circle = document.createElementNS(SVG, "circle");
+    for (const [key, value] of Object.entries({ cx: 10, cy: 10, r: RADIUS, pathLength: 100 })) {
+      circle.setAttribute(key, value);
+    }
+    circle.setAttribute("class", name);
+    svg.append(circle);
+  }
+  return svg;
+}
