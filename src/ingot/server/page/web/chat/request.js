@@ -93,6 +93,7 @@ const OPENAI_FIELDS = [
   "response_format",
   "tools",
   "tool_choice",
+  "parallel_tool_calls",
 ];
 
 export function asPython({ route, body }) {

@@ -12,17 +12,17 @@ const CHOICES = [
 
 function stored() {
   try {
-    const { text, choice } = JSON.parse(localStorage.getItem(TOOLS) ?? "{}");
-    return { text: String(text ?? ""), choice: String(choice ?? "auto") };
+    const { text, choice, single } = JSON.parse(localStorage.getItem(TOOLS) ?? "{}");
+    return { text: String(text ?? ""), choice: String(choice ?? "auto"), single: single === true };
   } catch {
-    return { text: "", choice: "auto" };
+    return { text: "", choice: "auto", single: false };
   }
 }
 
-// Returns { element, read }; read() returns { tools, choice } and throws an Error where the text is
+// Returns { element, read }; read() returns { tools, choice, single } and throws an Error where the text is
 // wrong. `onChange` is called when either changed.
 export function toolsForm(onChange) {
-  const { text, choice } = stored();
+  const { text, choice, single } = stored();
   const area = el("textarea", {
     ...{ id: "tools", rows: 8, spellcheck: "false", class: "code-field" },
     "aria-describedby": "tools-help tools-state",
@@ -34,8 +34,13 @@ export function toolsForm(onChange) {
     CHOICES.map(([value, label]) => el("option", { value }, label)),
   );
   choose.value = CHOICES.some(([value]) => value === choice) ? choice : "auto";
+  const one = el("input", { id: "one-call", type: "checkbox", checked: single });
   const state = el("p", { id: "tools-state", class: "help", role: "status" });
-  const read = () => ({ tools: parseTools(area.value), choice: choose.value });
+  const read = () => ({
+    tools: parseTools(area.value),
+    choice: choose.value,
+    single: one.checked,
+  });
   const changed = () => {
     try {
       const names = read().tools.map((tool) => tool.function.name);
@@ -46,7 +51,8 @@ export function toolsForm(onChange) {
       state.classList.add("error");
     }
     try {
-      localStorage.setItem(TOOLS, JSON.stringify({ text: area.value, choice: choose.value }));
+      const kept = { text: area.value, choice: choose.value, single: one.checked };
+      localStorage.setItem(TOOLS, JSON.stringify(kept));
     } catch {
       // They are used until the tab is closed.
     }
@@ -54,6 +60,7 @@ export function toolsForm(onChange) {
   };
   area.addEventListener("input", changed);
   choose.addEventListener("input", changed);
+  one.addEventListener("input", changed);
   const example = button("Insert an example", () => insert(area), { class: "small" });
   const element = el(
     "div",
@@ -76,6 +83,7 @@ export function toolsForm(onChange) {
       { class: "control" },
       el("label", { for: "tool-choice" }, "When to call"),
       el("div", { class: "field" }, choose),
+      el("label", { for: "one-call", class: "check" }, one, " At most one call in an answer"),
     ),
   );
   changed();

@@ -11,10 +11,11 @@ export function install(chat) {
   chat.addDrawerSection("Tools", form.element);
   chat.transform((body, { conversation }) => {
     if (conversation.mode !== "chat") return;
-    const { tools, choice } = form.read();
+    const { tools, choice, single } = form.read();
     if (!tools.length || choice === "none") return;
     body.tools = tools;
     if (choice !== "auto") body.tool_choice = choice;
+    if (single) body.parallel_tool_calls = false;
   });
   chat.addMessageAction({
     ...{ id: "answer", label: "Generate the answer", icon: "forward" },
