@@ -167,7 +167,7 @@ def test_a_refused_chat_message_leaves_no_trace(
     long = "x y " * 4000
     page.fill("#prompt", long)
     page.click("#generate")
-    expect(page.locator("#status")).to_contain_text("4096")
+    expect(page.locator("#status")).to_contain_text("4,096")
     expect(page.locator("#status")).to_be_in_viewport()
     expect(page.locator(".message")).to_have_count(2)
     expect(page.locator("#prompt")).to_have_value(long)
@@ -296,7 +296,7 @@ def test_the_server_proves_its_weights(page: Page, model: Model) -> None:
 def test_a_refusal_is_shown_in_its_own_words(page: Page) -> None:
     page.fill("#prompt", "x y " * 4000)
     page.click("#generate")
-    expect(page.locator("#status")).to_contain_text("4096")
+    expect(page.locator("#status")).to_contain_text("4,096")
     expect(page.locator("#status")).to_have_class(re.compile("error"))
 
 
