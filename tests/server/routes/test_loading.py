@@ -79,6 +79,8 @@ def test_a_private_server_loads_by_name_and_unloads(
             "max_model_len": 2048,
             "trained_context": 2048,
             "knows_conversations": False,
+            "asleep": False,
+            "wake_s": None,
         }
     ]
     body = {"model": "second", "ingot": "second.ingot"}

@@ -250,7 +250,8 @@ class Models:
                     code="only_model",
                 )
             del self._models[name]
-            self._retire_soon(model)
+            if not model.asleep:
+                self._retire_soon(model)
             return model
 
     async def release(self, model: ServedModel) -> None:

@@ -62,7 +62,7 @@ class LoadingPanel {
       el(
         "span",
         { class: "help" },
-        `${format.bytes(model.weight_bytes)} · ${format.whole(model.max_model_len)} tokens · ${model.knows_conversations ? "conversations" : "continues text"}`,
+        `${format.bytes(model.weight_bytes)} · ${format.whole(model.max_model_len)} tokens · ${model.knows_conversations ? "conversations" : "continues text"}${model.asleep ? " · asleep until it is asked" : ""}`,
       ),
       el(
         "span",
