@@ -112,7 +112,7 @@ def test_a_prompt_can_be_continued_from_its_answer(page: Page) -> None:
     expect(page.locator("#status")).to_have_text(DONE)
     assert answer(page).inner_text().startswith(first)
     expect(page.locator(".assistant")).to_have_count(1)
-    prompts = [json.loads(body)["prompt"] for body in sent if "prompt" in body]
+    prompts = [json.loads(body)["prompt"] for body in sent if "stream_options" in body]
     assert prompts == ["def main():", "def main():" + first]
 
 

@@ -151,9 +151,7 @@ def test_a_file_that_is_not_text_is_refused(
 
 
 @pytest.mark.parametrize("screen", SCREENS)
-def test_a_call_is_shown_and_answered_by_hand(
-    open_page: Callable[..., Page], screen: str
-) -> None:
+def test_a_call_is_shown_and_answered_by_hand(open_page: Callable[..., Page], screen: str) -> None:
     page = open_page(screen=screen)
     bodies = note_bodies(page)
     begin_chat(page)
