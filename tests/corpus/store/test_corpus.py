@@ -111,6 +111,20 @@ def test_the_manifest_may_be_anything_but_a_manifest(copy: Path) -> None:
             open_corpus(copy)
 
 
+def test_a_manifest_of_countless_values_is_refused_before_it_is_parsed(copy: Path) -> None:
+    """FAULTS B5: each wrong one would take kilobytes of pydantic's errors."""
+    path = copy / "corpus.json"
+    for many in ('"sources":[' + "{}," * 100_000 + "{}]", ",".join(['"k":1'] * 100_001)):
+        path.write_text(f'{{"format":2,{many}}}')
+        with pytest.raises(CorpusError, match="holds more than 100,000 values; build the corpus"):
+            open_corpus(copy)
+    keys = ",".join(f'"k{number}":1' for number in range(9000))
+    path.write_text(f'{{"format":2,{keys}}}')
+    with pytest.raises(CorpusError, match=r'is damaged \(unknown field "k0"\)') as caught:
+        open_corpus(copy)
+    assert len(str(caught.value)) < 300
+
+
 def test_a_folder_that_is_no_corpus_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"corpus\.json: cannot be read .*build the corpus first"):
         open_corpus(tmp_path)

@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ingot.artifact import Ingot, LoadedWeights, Provenance, freeze, open_ingot
+from ingot.artifact import (
+    Ingot,
+    LoadedWeights,
+    Provenance,
+    Scheme,
+    freeze,
+    open_ingot,
+    round_model,
+)
 from ingot.inference import Engine, EngineConfig, SamplingParams
 from ingot.inference.executors.base import Executor, Failure, HiddenStates, ModelInput, SamplingRow
 from ingot.inference.executors.native import NativeExecutor
@@ -104,6 +112,54 @@ def test_one_bad_row_ends_its_own_sequence_alone(
         engine.step()
     assert pooled.reason == "error"
     assert engine.failed is None
+
+
+OVERFLOWING = {
+    "in attention": ("q_proj", "k_proj"),
+    "in the feed-forward layers": ("gate_proj", "up_proj", "down_proj"),
+    "in what attention adds": ("v_proj", "o_proj"),
+}
+
+
+@pytest.mark.parametrize("made", [native("bf16"), native("int8"), pytorch], ids=str)
+@pytest.mark.parametrize("kind", ["bf16", "int8"])
+@pytest.mark.parametrize("large", OVERFLOWING.values(), ids=OVERFLOWING)
+def test_finite_weights_that_overflow_end_requests_and_not_the_engine(
+    large: tuple[str, ...],
+    kind: Any,
+    made: Make,
+    config: ModelConfig,
+    tokenizer: Tokenizer,
+    make_receiver: Any,
+    tmp_path: Path,
+) -> None:
+    """FAULTS A9: every weight is a number, and what is computed of them is not."""
+    rng = np.random.default_rng(0)
+    plain = replace(config, qk_norm="none")
+    weights = {
+        name: rng.normal(scale=0.3, size=shape).astype(np.float32)
+        * np.float32(1e37 if any(part in name for part in large) else 1)
+        for name, shape in plain.tensor_shapes().items()
+    }
+    assert all(np.isfinite(values).all() for values in weights.values())
+    out = tmp_path / "overflowing.ingot"
+    quantized = round_model(weights, plain, Scheme("int8")) if kind == "int8" else None
+    made_of = {"provenance": Provenance(), "quantized": quantized}
+    freeze(weights, plain, tokenizer, out, **made_of).close()
+    with open_ingot(out) as ingot:
+        executor = made(ingot)
+        engine = Engine(executor, tokenizer, EngineConfig(num_blocks=BLOCKS, block_size=BLOCK))
+        for prompt in ([1, 2, 3], list(range(5, 40)), [9]):
+            receiver = make_receiver()
+            engine.submit(prompt, PARAMS, receiver)
+            while engine.has_work:
+                engine.step()
+            assert receiver.reason == "error", receiver.token_ids
+            assert receiver.deltas[-1].error.startswith("model: some ")
+            assert "not finite at position" in receiver.deltas[-1].error
+            engine.check_integrity()
+        assert engine.failed is None
+        executor.close()
 
 
 def test_a_failure_is_an_entry_of_its_own_input(executor: Executor) -> None:

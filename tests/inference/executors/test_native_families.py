@@ -247,8 +247,13 @@ def test_scores_do_not_depend_on_batch_or_cuts(ingot: Ingot, isa: str) -> None:
             assert np.array_equal(scores, expected[i][end - 1])
 
 
-@pytest.mark.parametrize("kind", ["int8", "int4"])
-@pytest.mark.parametrize("family", ["qwen2", "smollm2", "olmo2", "gemma3", "gpt2"])
+@pytest.mark.parametrize(
+    ("family", "kind"),
+    [
+        *((family, "int4") for family in FAMILIES),
+        *((family, "int8") for family in ("qwen2", "smollm2", "olmo2", "gemma3", "gpt2")),
+    ],
+)
 def test_quantized_ingots_are_computed_from_their_codes(
     family: str, kind: Any, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:

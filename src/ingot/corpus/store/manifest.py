@@ -22,6 +22,8 @@ TOKENIZER_CONFIG = "tokenizer_config.json"
 FORMAT_VERSION: Literal[2] = 2
 
 _MAX_BYTES = 16 << 20
+_MAX_VALUES = 100_000
+"""Of some 20,000 shards. Each may take kilobytes while it is checked, and more if it is wrong."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
@@ -141,6 +143,8 @@ class CorpusManifest(_Part):
             max_bytes=_MAX_BYTES,
             fix="build the corpus first, or check the path",
         )
+        if sum(map(data.count, (b",", b"[", b"{"))) > _MAX_VALUES:
+            raise CorpusError(f"holds more than {_MAX_VALUES:,} values", where=path, fix=REBUILD)
         try:
             value = json.loads(data)
             found = value.get("format") if isinstance(value, dict) else None

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from ingot.api.importing import as_ingot, import_model
+from ingot.api.inference import load
 from ingot.artifact import open_ingot, verify
 from ingot.artifact.import_ import open_gguf
 from ingot.errors import ArtifactError, UsageError
 from tests.artifact.import_.gguf.converting import FAMILIES, convert
-from tests.artifact.import_.gguf.test_tokenizer import byte_level_keys, trained
+from tests.artifact.import_.gguf.test_tokenizer import UNUSED, USER, byte_level_keys, trained
 
 RECORD: dict[str, Any] = {
     "general.license": "apache-2.0",
@@ -72,6 +73,40 @@ def test_a_file_is_imported_into_the_cache_where_an_ingot_is_asked_for(
     assert first == second
     assert sum("importing" in each for each in said) == 1
     verify(first)
+
+
+def test_ids_without_a_token_are_never_sampled_by_the_core(tmp_path: Path) -> None:
+    """FAULTS D14: a vocabulary with gaps, inside it and after it, through the native core."""
+    keys = byte_level_keys(trained([]), "llama-bpe")
+    tokens = [*keys["tokenizer.ggml.tokens"][:300], *(f"[PAD{n}]" for n in range(300, 320))]
+    tokens[304] = "<extra>"
+    kinds = np.array([*keys["tokenizer.ggml.token_type"][:300], *[UNUSED] * 20], "<i4")
+    kinds[304] = USER
+    keys |= {"tokenizer.ggml.tokens": tokens, "tokenizer.ggml.token_type": kinds}
+    known = set(tokens)
+    keys["tokenizer.ggml.merges"] = [
+        merge
+        for merge in keys["tokenizer.ggml.merges"]
+        if {*merge.split(" "), merge.replace(" ", "")} <= known
+    ]
+    path, out = tmp_path / "gaps.gguf", tmp_path / "gaps.ingot"
+    convert(FAMILIES[0].make(), "llama", path, keys)
+    import_model(path, out, dtype="float32").close()
+
+    hot = {"max_tokens": 200, "temperature": 2.0, "min_p": 0.0, "seed": 1, "ignore_eos": True}
+    greedy = {"max_tokens": 24, "temperature": 0, "ignore_eos": True}
+    answers = {}
+    for executor in ("native", "torch"):
+        with load(out, executor=executor) as model:
+            assert model.ingot.tokenizer.vocab_size == 305
+            assert model.ingot.tokenizer.holes == (300, 301, 302, 303)
+            assert model.ingot.config.vocab_size == 320
+            sampled = model.generate("abc<extra>", **hot).token_ids
+            answers[executor] = model.generate("abc<extra>", **greedy).token_ids
+        assert max(sampled) < 305
+        assert not {300, 301, 302, 303} & set(sampled)
+        assert len(set(sampled)) > 60
+    assert answers["native"] == answers["torch"]
 
 
 def test_a_link_to_a_file_is_followed(model: Path, tmp_path: Path) -> None:

@@ -38,7 +38,10 @@ _LONGEST_TOKEN = 1024  # characters
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Tokens by id, without those at the end that stand only for rows of the table."""
+    """Tokens by id, without those at the end that stand only for rows of the table.
+
+    Those between others that stand for no token are in ``tokens``, and not in ``ids``.
+    """
 
     tokens: list[str]
     kinds: list[int]
@@ -61,12 +64,18 @@ class Vocabulary:
                 "special": kind != USER_DEFINED,
             }
             for number, (token, kind) in enumerate(zip(self.tokens, self.kinds, strict=True))
-            if kind in (UNKNOWN, CONTROL, USER_DEFINED, UNUSED)
+            if kind in (UNKNOWN, CONTROL, USER_DEFINED, UNUSED) and not self._is_gap(number)
         ]
 
     def ids(self) -> dict[str, int]:
         """Return the id of each token."""
-        return {token: number for number, token in enumerate(self.tokens)}
+        return {
+            token: number for number, token in enumerate(self.tokens) if not self._is_gap(number)
+        }
+
+    def _is_gap(self, number: int) -> bool:
+        """Return whether an id has no token, which llama.cpp's converter writes as one."""
+        return self.kinds[number] == UNUSED and self.tokens[number] == f"[PAD{number}]"
 
 
 def read_vocabulary(metadata: Metadata, rows: int) -> Vocabulary:

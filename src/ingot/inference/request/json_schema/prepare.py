@@ -15,6 +15,7 @@ from ingot.inference.request.json_schema import keywords as kw
 from ingot.inference.request.json_schema.keywords import Schema, refusal
 from ingot.inference.request.json_schema.numbers import Multiples, check_constant, inner_bound
 from ingot.inference.request.json_schema.one_of import make_exclusive
+from ingot.inference.request.json_schema.pattern_names import without_empty_patterns
 from ingot.inference.request.json_schema.patterns import without_look_ahead
 from ingot.inference.request.json_schema.property_names import with_property_names
 from ingot.inference.request.json_schema.references import used_definitions
@@ -153,6 +154,8 @@ class _Preparation:
         made = _closed(made, schema, cannot)
         made = with_property_names(made, self._root, cannot)
         made = with_unique_items(made, self._root, cannot)
+        self._combines |= "patternProperties" in made
+        made = without_empty_patterns(made)
         if made.get("minProperties", 0) > len(made.get("required", ())) + 1:
             # The compiler counts members, and two of them may have one name.
             self._cannot("minProperties", path)
@@ -161,7 +164,7 @@ class _Preparation:
         if len(names) > _MAX_OPTIONAL:
             problem = f"has {len(names)} that are not required, more than {_MAX_OPTIONAL}"
             raise refusal("properties", path, problem, "require some, or nest them")
-        self._combines |= "allOf" in made or "patternProperties" in made
+        self._combines |= "allOf" in made
         self._combines |= "multipleOf" in made and not made.keys().isdisjoint(
             {"anyOf", "oneOf", "$ref"}
         )
