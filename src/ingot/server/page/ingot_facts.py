@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ingot.artifact import Ingot, knows_conversations
+from ingot.artifact import (
+    Ingot,
+    Scheme,
+    fused_matrices,
+    knows_conversations,
+    packed_tensors,
+)
+from ingot.inference.config import Weights
 from ingot.server.engine.service import Service
 from ingot.server.http.router import Router
 from ingot.server.routes.health import json_response
@@ -26,6 +34,8 @@ class IngotFacts:
     parameters: int
     weight_bytes: int
     """Of all tensors, in the ingot's own format."""
+    memory_bytes: int
+    """Of all weights in memory: those of a copy that was rounded when loaded, else as stored."""
     kv_bytes_per_token: int
     """Keys and values of one token of context, at two bytes per value."""
     training_flops_per_token: float
@@ -49,11 +59,11 @@ def add_ingot_facts(router: Router, service: Service) -> None:
     async def ingot_facts(request: Request) -> Response:
         """Describe a served model."""
         model = service.models.find(request.path_params["name"])
-        return json_response(facts_of(model.name, model.ingot))
+        return json_response(facts_of(model.name, model.ingot, model.weights))
 
 
-def facts_of(name: str, ingot: Ingot) -> IngotFacts:
-    """Return the facts of an open ingot that is served as ``name``."""
+def facts_of(name: str, ingot: Ingot, weights: Weights = "stored") -> IngotFacts:
+    """Return the facts of an open ingot that is served as ``name``, with weights of a format."""
     config, manifest = ingot.config, ingot.manifest
     context = config.max_position_embeddings
     return IngotFacts(
@@ -63,6 +73,7 @@ def facts_of(name: str, ingot: Ingot) -> IngotFacts:
         tensors=len(manifest.tensors),
         parameters=config.parameters,
         weight_bytes=ingot.weight_bytes,
+        memory_bytes=_bytes_in_memory(ingot, weights),
         kv_bytes_per_token=config.kv_bytes(),
         training_flops_per_token=config.training_flops(context),
         inference_flops_per_token=config.forward_flops((context + 1) // 2),
@@ -71,3 +82,13 @@ def facts_of(name: str, ingot: Ingot) -> IngotFacts:
         config=dataclasses.asdict(config),
         provenance=manifest.provenance.model_dump(mode="json"),
     )
+
+
+def _bytes_in_memory(ingot: Ingot, weights: Weights) -> int:
+    if weights == "stored" or ingot.packed_shapes:
+        return ingot.weight_bytes
+    group = Scheme(weights).group_of(weights)
+    kinds = dict.fromkeys(fused_matrices(ingot.config), (weights, group))
+    size = {"F32": 4, "BF16": 2, "U8": 1}
+    packed = packed_tensors(ingot.config, kinds).values()
+    return sum(size[dtype] * math.prod(shape) for dtype, shape in packed)

@@ -146,7 +146,8 @@ class Trainer:
         session.save_recipe = changed
         with self._reporter.recording(from_step=state.step):
             config = self._run.model_config
-            self._reporter(Started(config.parameters, config.vocab_size, state.step, note))
+            sizes = config.parameters, config.vocab_size
+            self._reporter(Started(*sizes, state.step, note, self._run.path.name))
             while (done := self._share_done(session)) < 1:
                 self._step(session, done)
             self._finish(session)

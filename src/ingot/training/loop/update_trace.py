@@ -22,7 +22,7 @@ from ingot.training.optim.optimizer import Optimizer
 
 MOST_TOKENS = 48
 """Tokens of text that are learned from; more would not fit on a screen."""
-_LR_SCALE = 0.1
+_LR_SCALE = 0.3
 """Of the full rates: the schedule's end, where a trained model's rates stand."""
 
 Record = dict[str, Any]

@@ -17,6 +17,8 @@ class Started:
     """Updates already done."""
     note: str
     """One line on precision and warm start."""
+    run: str = ""
+    """Name of the run's folder."""
 
 
 @dataclass(frozen=True)

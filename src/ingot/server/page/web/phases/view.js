@@ -1,199 +1,142 @@
-// The view Two phases: the cost of training a model once and of serving it, measured live.
+// The view Two phases: one model, an update of a copy of it at the left, requests to it at the right.
 
-import { explain } from "../shared/api.js";
-import { button, el, table } from "../shared/elements.js";
+import { explain, json } from "../shared/api.js";
+import { button, el } from "../shared/elements.js";
 import * as format from "../shared/format.js";
 import { phaseTable, readRecord } from "../shared/lesson_record.js";
 import * as models from "../shared/models.js";
-import { optimizationSwitches } from "../shared/optimization_switches.js";
-import { complete, completeAll, secondsSince } from "../shared/timed_requests.js";
+import { loadStyles } from "../shared/stylesheet.js";
+import { MemoryScale } from "./memory_bar.js";
+import { factsTable } from "./phase_facts.js";
+import { RequestColumn } from "./request_column.js";
+import { UpdateColumn } from "./update_column.js";
 
-const ANSWER_TOKENS = 32;
-const CONCURRENT = 16;
-const MAX_ANSWERS = 10_000;
+const SVG = "http://www.w3.org/2000/svg";
+const FACES = [
+  ["top", "M9 12 17 3h20l-6 9z"],
+  ["front", "M9 12h22l4 14H3z"],
+  ["side", "m31 12 6-9 5 13-7 10z"],
+];
 
-let facts = null;
-let costs = null;
-let digests = null;
-let recorded = null;
+let parts = null;
+let shownDigest = null;
 
 export function open(view) {
-  [facts, costs, digests, recorded] = Array.from({ length: 4 }, () =>
-    el("div", { "aria-live": "polite" }),
+  const scale = new MemoryScale();
+  const left = new UpdateColumn(scale);
+  const right = new RequestColumn(scale);
+  const status = el("p", { class: "status", role: "status" });
+  const sum = el("p", { class: "break-even" });
+  const figures = el("div", {});
+  const name = el("p", {});
+  const play = button("Show both", () => showBoth(play), { class: "primary", id: "phase-play" });
+  const origin = el(
+    "div",
+    { class: "origin" },
+    el("div", { class: "sealed" }, ingotPicture(), name, play),
+    el("div", { class: "stem", "aria-hidden": "true" }),
+    el(
+      "div",
+      { class: "branches", "aria-hidden": "true" },
+      el("span", {}, "a copy"),
+      el("span", {}, "itself, locked"),
+    ),
   );
-  const count = el("input", {
-    id: "digest-count",
-    type: "number",
-    min: 1,
-    max: MAX_ANSWERS,
-    value: 100,
-    inputmode: "numeric",
-  });
-  const primary = { class: "primary" };
-  view.append(
-    el("h2", {}, "One model, two phases"),
-    facts,
-    el("h2", {}, "Do the weights change?"),
-    el(
-      "p",
-      { class: "lead" },
-      "The server hashes every weight in its memory, answers, and hashes them again.",
-    ),
-    el(
-      "div",
-      { class: "toolbar" },
-      el("label", { for: "digest-count" }, "Answers"),
-      count,
-      button(
-        "Answer and compare",
-        (event) => run(event.target, digests, () => compareDigests(Number(count.value))),
-        primary,
+  parts = { left, right, status, sum, figures, name };
+  right.onResult = showBreakEven;
+  const details = el(
+    "details",
+    { class: "in-figures" },
+    el("summary", {}, "In figures, and as the lesson measured it"),
+    figures,
+  );
+  view.classList.add("phases");
+  loadStyles("phases/phases.css").then(() =>
+    view.append(
+      el("h2", {}, "One model, two phases"),
+      el(
+        "p",
+        { class: "lead" },
+        "Training writes the weights. Inference only reads them. Every number here is measured now.",
       ),
+      status,
+      origin,
+      el("div", { class: "columns" }, left.element, right.element),
+      sum,
+      details,
     ),
-    digests,
-    el("h2", {}, "When has serving cost more than training?"),
-    el(
-      "p",
-      { class: "lead" },
-      `An answer of ${ANSWER_TOKENS} tokens is timed, alone and ${CONCURRENT} at once.`,
-    ),
-    el(
-      "div",
-      { class: "toolbar" },
-      button("Measure", (event) => run(event.target, costs, measureCosts), primary),
-    ),
-    costs,
-    el("h2", {}, "What do caching, quantization and batching gain?"),
-    optimizationSwitches(null),
-    el("h2", {}, "Both phases, measured by the lesson"),
-    recorded,
   );
   models.onChange(enter);
 }
 
 export async function enter() {
-  if (!facts) return;
+  if (!parts) return;
   try {
     const model = await models.selected();
-    if (model) showFacts(await models.facts(model));
+    if (!model || model.digest === shownDigest) return;
+    const facts = await models.facts(model);
+    const picture = await json("phases/weights", { body: { model: model.id } });
+    shownDigest = model.digest;
+    parts.facts = facts;
+    parts.name.replaceChildren(
+      el("span", { class: "name" }, facts.name),
+      el("br"),
+      el(
+        "span",
+        { class: "help" },
+        `${format.scaled(facts.parameters)} weights, digest ${facts.digest.slice(0, 8)}`,
+      ),
+    );
+    parts.left.show(picture, facts);
+    parts.figures.replaceChildren(factsTable(facts), await recordedPhases());
+    await parts.right.show(picture, facts);
+    showStatus("");
   } catch (error) {
-    facts.replaceChildren(errorMessage(error));
+    showStatus(explain(error), true);
   }
+}
+
+async function showBoth(play) {
+  play.disabled = true;
+  await parts.left.run();
+  await parts.right.run();
+  play.disabled = false;
+}
+
+function ingotPicture() {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", "0 0 44 28");
+  svg.setAttribute("class", "logo");
+  svg.setAttribute("aria-hidden", "true");
+  for (const [name, d] of FACES) {
+    const path = document.createElementNS(SVG, "path");
+    path.setAttribute("class", name);
+    path.setAttribute("d", d);
+    svg.append(path);
+  }
+  return svg;
+}
+
+async function recordedPhases() {
   try {
     const record = await readRecord();
     const { name, cores } = record.machine;
-    recorded.replaceChildren(
-      el(
-        "p",
-        { class: "help" },
-        `Measured ${record.measured_at} on ${name}, ${cores} cores, with the lesson’s small model.`,
-      ),
-      phaseTable(record.phases),
-    );
+    const when = `Measured ${record.measured_at} on ${name}, ${cores} cores, with the lesson’s small model.`;
+    return el("div", {}, el("p", { class: "help" }, when), phaseTable(record.phases));
   } catch (error) {
-    recorded.replaceChildren(el("p", { class: "lead" }, explain(error)));
+    return el("p", { class: "lead" }, explain(error));
   }
 }
 
-function showFacts(model) {
-  const source = model.provenance;
-  const ifKnown = (value, write) =>
-    value === null || value === undefined ? "not known" : write(value);
-  facts.replaceChildren(
-    table(
-      `Training and serving ${model.name}`,
-      ["", "training", "inference"],
-      [
-        ["weights", "changed by every update", `sealed: ${format.digest(model.digest)}`],
-        [
-          "work for a token",
-          `${format.scaled(model.training_flops_per_token)}FLOP, forward and backward`,
-          `${format.scaled(model.inference_flops_per_token)}FLOP, forward only`,
-        ],
-        [
-          "tokens",
-          ifKnown(source.tokens, (value) => `${format.whole(value)} read, once`),
-          "as many as users ask for",
-        ],
-        [
-          "time",
-          ifKnown(source.wall_seconds, (value) => `${format.seconds(value)}, once`),
-          "a moment for every answer",
-        ],
-        [
-          "memory for weights",
-          `${format.bytes(4 * model.parameters)}, as much again for gradients, more for the optimizer`,
-          format.bytes(model.weight_bytes),
-        ],
-        [
-          "memory for text",
-          "all activations that the backward pass needs",
-          `${format.bytes(model.kv_bytes_per_token)} a token`,
-        ],
-      ],
-    ),
-  );
+// secondsEach: of the machine, for one user's answer.
+function showBreakEven(secondsEach) {
+  const { wall_seconds: trained } = parts.facts.provenance;
+  parts.sum.textContent = trained
+    ? `Training took ${format.seconds(trained)}, once. An answer now took ${format.seconds(secondsEach)} of this machine: serving has taken as long as training after ${format.whole(trained / secondsEach)} answers.`
+    : `An answer now took ${format.seconds(secondsEach)} of this machine. The model does not record how long it was trained.`;
 }
 
-// Runs an experiment with its button disabled and shows what it returns.
-async function run(trigger, container, experiment) {
-  trigger.disabled = true;
-  container.replaceChildren(el("p", { class: "status" }, "Measuring…"));
-  try {
-    container.replaceChildren(await experiment());
-  } catch (error) {
-    container.replaceChildren(errorMessage(error));
-  }
-  trigger.disabled = false;
-}
-
-const errorMessage = (error) => el("p", { class: "status error" }, explain(error));
-
-async function compareDigests(count) {
-  if (!(count >= 1 && count <= MAX_ANSWERS)) {
-    throw new Error(`Enter a number of answers from 1 to ${format.whole(MAX_ANSWERS)}.`);
-  }
-  const model = await models.selected();
-  const before = await models.verify(model);
-  const started = performance.now();
-  for (let done = 0; done < count; done += CONCURRENT) {
-    const prompts = Array(Math.min(CONCURRENT, count - done)).fill("a");
-    await completeAll(model, prompts, (index) => ({ tokens: 4, seed: done + index }), true);
-  }
-  const elapsed = format.seconds(secondsSince(started));
-  const after = await models.verify(model);
-  const result = before.memory === after.memory ? "unchanged" : "changed";
-  const row = (name, { memory, ok }) => [name, memory.slice(0, 24), ok ? "yes" : "no"];
-  return table(
-    "Every weight in memory, hashed",
-    ["", "digest", "as sealed"],
-    [
-      row("before", before),
-      row(`after ${format.whole(count)} answers in ${elapsed}`, after),
-      ["result", result, ""],
-    ],
-  );
-}
-
-async function measureCosts() {
-  const model = await models.selected();
-  const { provenance } = await models.facts(model);
-  const options = (index) => ({ tokens: ANSWER_TOKENS, seed: index });
-  await complete(model, "a", options(0)); // warm-up
-  const alone = await completeAll(model, Array(3).fill("a"), options, false);
-  const together = await completeAll(model, Array(CONCURRENT).fill("a"), options, true);
-  const secondsEach = ({ seconds, answers }) => seconds / answers.length;
-  const breakEven = (seconds) =>
-    provenance.wall_seconds
-      ? `${format.whole(provenance.wall_seconds / seconds)} answers`
-      : "not known";
-  const row = (name, each, unit = "") => [name, `${format.seconds(each)}${unit}`, breakEven(each)];
-  return table(
-    "Time for an answer",
-    ["", "an answer takes", "serving has taken as long as training after"],
-    [
-      row("one user", secondsEach(alone)),
-      row(`${CONCURRENT} users at once`, secondsEach(together), " of the machine"),
-    ],
-  );
+function showStatus(text, isError = false) {
+  parts.status.textContent = text;
+  parts.status.classList.toggle("error", isError);
 }

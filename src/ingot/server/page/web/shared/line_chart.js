@@ -1,4 +1,5 @@
-// A line chart drawn by uPlot: drag to zoom, double-click to zoom out, hover to read values.
+// A line chart drawn by uPlot: drag to zoom, double-click to zoom out, hover to read values and
+// what the marks on the curve mean.
 
 import uPlot from "../vendor/uplot/uPlot.min.js";
 import { el } from "./elements.js";
@@ -6,6 +7,8 @@ import { short } from "./format.js";
 
 const HEIGHT = 240;
 const COLORS = 6; // --curve-0 … --curve-5 in the style sheet
+const REACH = 6; // pixels between the pointer and a mark
+const MOST_LISTED = 200; // marks
 const charts = new WeakMap(); // chart by its container
 
 // A canvas does not follow the style sheet: it is drawn again in the other colours.
@@ -14,7 +17,7 @@ document.addEventListener("schemechange", () => {
 });
 
 export class LineChart {
-  constructor(title, { xName = "", log = false } = {}) {
+  constructor(title, { xName = "", log = false, wide = false } = {}) {
     this.title = title;
     this.xName = xName;
     this.log = log;
@@ -22,17 +25,32 @@ export class LineChart {
     this.plot = null;
     // Hovering and zooming are for the eye; assistive technology reads the description.
     this.container = el("div", { class: "chart", role: "img", "aria-label": title });
-    this.element = el("figure", { class: "plot" }, el("figcaption", {}, title), this.container);
+    this.marks = [];
+    this.caption = el("figcaption", {}, title);
+    this.pointed = el("p", { class: "help pointed" }); // what the mark under the pointer means
+    this.list = el("details", { class: "marks", hidden: true });
+    this.element = el(
+      "figure",
+      { class: wide ? "plot wide" : "plot" },
+      this.caption,
+      this.container,
+      this.pointed,
+      this.list,
+    );
     charts.set(this.container, this);
     // uPlot needs a width in pixels, which is 0 until the view is shown.
     new ResizeObserver(() => this.resize()).observe(this.container);
   }
 
-  // Shows `series`: [{ name, xs, ys }], each with ascending xs. A zoom stays while data grows.
-  update(series) {
+  // Shows `series`: [{ name, xs, ys, color, dashed }], each with ascending xs; `color` is a number,
+  // by default the place in the list. `marks`: [{ x, kind, text }]. A zoom stays while data grows.
+  update(series, { marks = [], title = this.title } = {}) {
     const sameNames =
       series.map(({ name }) => name).join() === this.series.map(({ name }) => name).join();
     this.series = series;
+    this.title = title;
+    if (this.caption.textContent !== title) this.caption.textContent = title;
+    this.showMarks(marks);
     this.container.setAttribute("aria-label", describe(this.title, series));
     if (!this.plot || !sameNames) {
       this.rebuild();
@@ -51,6 +69,22 @@ export class LineChart {
     return tables.length ? uPlot.join(tables) : [[], []];
   }
 
+  // The list of marks for those who cannot point at them.
+  showMarks(marks) {
+    const same = marks.length === this.marks.length;
+    this.marks = marks;
+    if (same) return;
+    this.list.hidden = !marks.length;
+    this.list.replaceChildren(
+      el("summary", {}, `What happened: ${marks.length} marks`),
+      el(
+        "ul",
+        {},
+        marks.slice(-MOST_LISTED).map(({ kind, text }) => el("li", { class: kind }, text)),
+      ),
+    );
+  }
+
   rebuild() {
     this.plot?.destroy();
     this.plot = null;
@@ -63,6 +97,16 @@ export class LineChart {
     if (!width) return;
     if (this.plot) this.plot.setSize({ width, height: HEIGHT });
     else this.rebuild();
+  }
+
+  // Says what the mark nearest to the pointer means.
+  point(plot) {
+    const near = this.marks
+      .map((mark) => ({ mark, distance: Math.abs(plot.valToPos(mark.x, "x") - plot.cursor.left) }))
+      .filter(({ distance }) => distance < REACH)
+      .sort((a, b) => a.distance - b.distance)
+      .slice(0, 3);
+    this.pointed.textContent = near.map(({ mark }) => mark.text).join("; ");
   }
 
   options(width) {
@@ -87,21 +131,48 @@ export class LineChart {
     return {
       width,
       height: HEIGHT,
+      hooks: {
+        draw: [(plot) => drawMarks(plot, this.marks, color)],
+        setCursor: [(plot) => this.point(plot)],
+      },
       scales: { x: { time: false }, y: { distr: this.log ? LOGARITHMIC : LINEAR } },
       axes: [{ ...axis, size: 30, values }, y],
       series: [
         { label: this.xName, value },
-        ...this.series.map(({ name }, index) => ({
+        ...this.series.map(({ name, color: own = null, dashed }, index) => ({
           label: name,
           value,
-          stroke: color(`--curve-${index % COLORS}`),
-          width: 1.5,
+          stroke: color(`--curve-${(own ?? index) % COLORS}`),
+          width: dashed ? 2 : 1.5,
+          dash: dashed ? [7, 4] : undefined,
           points: { fill: color("--page") },
           spanGaps: true, // runs that log at different steps are still lines
         })),
       ],
     };
   }
+}
+
+// Lines through the curve where something happened; checkpoints are many, so short ones.
+function drawMarks(plot, marks, color) {
+  const { left, top, width, height } = plot.bbox;
+  const context = plot.ctx;
+  const ratio = window.devicePixelRatio || 1;
+  context.save();
+  context.lineWidth = ratio;
+  for (const { x, kind } of marks) {
+    const at = plot.valToPos(x, "x", true);
+    if (at < left || at > left + width) continue;
+    const short = kind === "checkpoint";
+    context.strokeStyle = color(kind === "guard" || kind === "sealed" ? "--glow" : "--edge");
+    context.setLineDash(kind === "rate" || kind === "start" ? [3 * ratio, 3 * ratio] : []);
+    context.lineWidth = (kind === "sealed" ? 3 : 1) * ratio;
+    context.beginPath();
+    context.moveTo(at, short ? top + height - 8 * ratio : top);
+    context.lineTo(at, top + height);
+    context.stroke();
+  }
+  context.restore();
 }
 
 // uPlot's numbers for the spacing of an axis.

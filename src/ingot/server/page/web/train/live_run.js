@@ -19,7 +19,7 @@ const ACTIONS = [
 export async function showLiveRun(controls, status, draw) {
   const figures = el("dl", { class: "figures" });
   const message = el("p", { class: "status", role: "status" });
-  const run = newRun(document.body.dataset.run);
+  const run = newRun(document.body.dataset.run, { fixed: true });
   const buttons = ACTIONS.map(([action, text]) =>
     button(text, () => perform(action), { id: `run-${action}` }),
   );
@@ -51,7 +51,7 @@ export async function showLiveRun(controls, status, draw) {
       const answer = await call(`run/metrics.jsonl?start=${run.bytesRead}`);
       const size = Number(answer.headers.get("x-metrics-size"));
       const part = await answer.blob();
-      if (size < run.bytesRead) Object.assign(run, newRun(run.name)); // the run was restarted
+      if (size < run.bytesRead) Object.assign(run, newRun(run.name, run)); // the run was restarted
       if (!part.size) return;
       const end = run.bytesRead + part.size;
       await readMore(run, { size: end, slice: () => part });

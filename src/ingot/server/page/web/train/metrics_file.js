@@ -3,13 +3,17 @@
 
 const SLICE_MS = 12; // of parsing at a time, so that the page stays responsive
 
-export function newRun(name) {
+// name: what to call the run until its record says so itself.
+export function newRun(name, { fixed = false } = {}) {
   return {
     name,
+    fixed, // whether the name was chosen, so that the record's own does not replace it
     steps: [],
     evaluations: [],
     samples: [],
+    events: [], // checkpoints, skipped updates and starts, in order
     skippedUpdates: 0, // by the guard against non-finite updates and loss spikes
+    parameters: null,
     invalidLines: 0,
     bytesRead: 0,
     pending: "", // an incomplete last line
@@ -18,7 +22,7 @@ export function newRun(name) {
 
 // Adds to `run` what the file holds beyond what was read before.
 export async function readMore(run, file) {
-  if (file.size < run.bytesRead) Object.assign(run, newRun(run.name)); // the run was restarted
+  if (file.size < run.bytesRead) Object.assign(run, newRun(run.name, run)); // it was restarted
   const text = file.slice(run.bytesRead).stream().pipeThrough(new TextDecoderStream());
   const reader = text.getReader();
   for (;;) {
@@ -55,9 +59,24 @@ function parseLine(run, line) {
     run.invalidLines += 1;
     return;
   }
-  const scored = Number.isFinite(record?.loss);
-  if (record?.event === "stepped" && Number.isFinite(record.step) && scored) run.steps.push(record);
+  const numbered = Number.isFinite(record?.step);
+  const scored = numbered && Number.isFinite(record.loss);
+  if (record?.event === "stepped" && scored) run.steps.push(record);
   else if (record?.event === "evaluated" && scored) run.evaluations.push(record);
-  else if (record?.event === "skipped") run.skippedUpdates += 1;
-  else if (record?.event === "sampled" && typeof record.text === "string") run.samples.push(record);
+  else if (record?.event === "sampled" && numbered && typeof record.text === "string")
+    run.samples.push(record);
+  else if (numbered && ["skipped", "checkpointed", "started"].includes(record.event)) {
+    run.events.push(record);
+    describe(run, record);
+  }
+}
+
+function describe(run, record) {
+  if (record.event === "skipped") run.skippedUpdates += 1;
+  if (record.event === "started") run.parameters = record.parameters ?? null;
+  if (run.fixed) return;
+  // A checkpoint lies in RUN/checkpoints/step-N.
+  const folder = /([^/\\]+)[/\\]checkpoints[/\\][^/\\]+$/.exec(String(record.path ?? ""))?.[1];
+  if (typeof record.run === "string" && record.run) run.name = record.run;
+  else if (folder) run.name = folder;
 }

@@ -1,75 +1,76 @@
 // The charts and samples of one or several runs.
 
 import { el } from "../shared/elements.js";
-import * as format from "../shared/format.js";
 import { LineChart } from "../shared/line_chart.js";
+import { marksOf } from "./run_events.js";
+import { SampleTimeline } from "./sample_timeline.js";
 
 const CURVES = [
-  ["Training loss, nats per token", "loss", {}],
   ["Tokens per second", "tokens_per_second", {}],
   ["Gradient norm", "gradient_norm", { log: true }],
   ["Learning rate, share of the full rate", "learning_rate", {}],
 ];
-const HELD_OUT = "Held-out text, bits per byte";
-const MAX_SAMPLES = 5; // per run, evenly spread
+const UNITS = { loss: "Loss, nats per token", bits_per_byte: "Loss, bits per byte" };
 
 export class RunCharts {
   constructor() {
-    this.charts = new Map(); // LineChart by its title
+    this.charts = new Map(); // LineChart by what it shows
+    this.timelines = new Map(); // SampleTimeline by run
     this.plots = el("div", { class: "plots" });
     this.samples = el("div", {});
     this.element = el("div", {}, this.plots, this.samples);
   }
 
-  async update(runs) {
-    for (const [title, field, options] of CURVES) {
+  // facts: of the served model, or null; its update is marked on the curve of its run.
+  async update(runs, facts = null) {
+    const field = unitOf(runs);
+    const losses = runs.flatMap((run, color) => lossCurves(run, color, field));
+    const marks =
+      runs.length === 1 ? marksOf(runs[0], facts) : runs.flatMap((run) => sealedMarks(run, facts));
+    this.show("loss", UNITS[field], { wide: true }, losses, marks);
+    for (const [title, name, options] of CURVES) {
       // Each chart is a task of its own, so that the page stays responsive in between.
       await new Promise((resume) => setTimeout(resume));
-      this.show(
-        title,
-        options,
-        runs.map(({ name, steps }) => series(name, steps, field)),
-      );
+      const curves = runs.map((run, color) => series(run.name, run.steps, name, color));
+      this.show(name, title, options, curves, []);
     }
-    const evaluated = runs.filter((run) => run.evaluations.length > 1);
-    if (evaluated.length) {
-      const curves = evaluated.map(({ name, evaluations }) =>
-        series(name, evaluations, "bits_per_byte"),
-      );
-      this.show(HELD_OUT, {}, curves);
+    for (const run of runs) {
+      if (!this.timelines.has(run)) this.timelines.set(run, new SampleTimeline());
+      this.timelines.get(run).show(run);
     }
-    this.samples.replaceChildren(...runs.flatMap(samplesOf));
+    const elements = runs.map((run) => this.timelines.get(run).element);
+    if (this.samples.childElementCount !== elements.length)
+      this.samples.replaceChildren(...elements);
   }
 
-  show(title, options, curves) {
-    if (!this.charts.has(title)) {
+  show(key, title, options, curves, marks) {
+    if (!this.charts.has(key)) {
       const chart = new LineChart(title, { xName: "updates", ...options });
-      this.charts.set(title, chart);
+      this.charts.set(key, chart);
       this.plots.append(chart.element);
     }
-    this.charts.get(title).update(curves);
+    this.charts.get(key).update(curves, { marks, title });
   }
 }
 
-const series = (name, records, field) => ({
+// Runs of different tokenizers compare in bits per byte alone.
+function unitOf(runs) {
+  const known = runs.every(({ steps }) => Number.isFinite(steps.at(-1)?.bits_per_byte));
+  return runs.length > 1 && known ? "bits_per_byte" : "loss";
+}
+
+function lossCurves(run, color, field) {
+  const training = series(`${run.name}, training`, run.steps, field, color);
+  if (!run.evaluations.length) return [training];
+  const heldOut = series(`${run.name}, held out`, run.evaluations, field, color);
+  return [training, { ...heldOut, dashed: true }];
+}
+
+const sealedMarks = (run, facts) => marksOf(run, facts).filter(({ kind }) => kind === "sealed");
+
+const series = (name, records, field, color) => ({
   name,
+  color,
   xs: records.map((record) => record.step),
   ys: records.map((record) => Number(record[field] ?? Number.NaN)),
 });
-
-function samplesOf(run) {
-  const last = run.samples.length - 1;
-  const stride = Math.max(1, Math.ceil(run.samples.length / MAX_SAMPLES));
-  const shown = run.samples.filter((_, index) => index % stride === 0 || index === last);
-  if (!shown.length) return [];
-  const figures = shown.map(({ step, prompt, text }) =>
-    el(
-      "figure",
-      {},
-      el("figcaption", {}, `after ${format.whole(step)} updates`),
-      el("pre", {}, el("span", { class: "prompt" }, String(prompt)), text),
-    ),
-  );
-  const title = el("h3", {}, `Samples written by ${run.name} during training`);
-  return [el("section", { class: "samples" }, title, figures)];
-}

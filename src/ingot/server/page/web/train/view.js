@@ -1,40 +1,40 @@
 // The view Train: how the served model was trained, and runs opened from their metrics.jsonl.
 
 import { explain } from "../shared/api.js";
-import { button, el, figure, table } from "../shared/elements.js";
+import { button, el } from "../shared/elements.js";
 import * as format from "../shared/format.js";
 import * as models from "../shared/models.js";
+import { loadStyles } from "../shared/stylesheet.js";
 import { showLiveRun } from "./live_run.js";
-import { finish, newRun, readMore } from "./metrics_file.js";
+import { newRun, readMore } from "./metrics_file.js";
+import { fileInput, readRuns } from "./open_runs.js";
+import { provenanceOf } from "./provenance.js";
 import { RunCharts } from "./run_charts.js";
+import { runTable } from "./run_table.js";
 
 const INTERVAL_MS = 2000; // between readings of a file that is watched
 
 let provenance = null;
 let charts = null; // the container
 let status = null;
-let watched = null; // { handle, run, charts } of a file that is read as it grows
+let shownFacts = null; // of the served model
+let watched = null; // { handle, run, show } of a file that is read as it grows
 let timer = null;
 
 export function open(view) {
   provenance = el("div", {});
   charts = el("div", {});
   status = el("p", { class: "status", role: "status" });
+  view.classList.add("train");
+  loadStyles("train/train.css");
   if (document.body.dataset.run) {
     const controls = el("div", { class: "toolbar" });
     view.append(el("h2", {}, document.body.dataset.run), controls, status, charts);
-    const runCharts = showCharts();
+    const runCharts = new RunCharts();
+    charts.append(runCharts.element);
     showLiveRun(controls, status, (runs) => runCharts.update(runs));
     return;
   }
-  const input = el("input", {
-    id: "run-files",
-    class: "visually-hidden",
-    type: "file",
-    multiple: true,
-    accept: ".jsonl",
-    on: { change: () => openFiles(input) },
-  });
   view.append(
     el("h2", {}, "How this model was trained"),
     provenance,
@@ -42,13 +42,13 @@ export function open(view) {
     el(
       "p",
       { class: "lead" },
-      "Open the file metrics.jsonl of one run, or of several to compare them. This browser reads it; nothing is uploaded.",
+      "Open the file metrics.jsonl of one run, of several, or a folder of runs to compare them. This browser reads them; nothing is uploaded.",
     ),
     el(
       "div",
       { class: "toolbar" },
-      el("label", { class: "button", for: "run-files" }, "Open metrics.jsonl"),
-      input,
+      fileInput("run-files", "Open metrics.jsonl", {}, openFiles),
+      fileInput("run-folder", "Open a folder of runs", { folder: true }, openFiles),
       // Not every browser lets a page read a file again.
       window.showOpenFilePicker ? button("Watch a run", chooseFile) : null,
     ),
@@ -64,7 +64,9 @@ export async function enter() {
   if (watched) readWatched();
   try {
     const model = await models.selected();
-    if (model) showProvenance(await models.facts(model));
+    if (!model || model.digest === shownFacts?.digest) return;
+    shownFacts = await models.facts(model);
+    provenance.replaceChildren(...provenanceOf(shownFacts));
   } catch (error) {
     provenance.replaceChildren(el("p", { class: "status error" }, explain(error)));
   }
@@ -74,60 +76,18 @@ export function leave() {
   clearTimeout(timer);
 }
 
-function showProvenance(facts) {
-  const source = facts.provenance;
-  const figures = [
-    ["Parameters", facts.parameters, format.scaled],
-    ["Updates", source.steps, format.whole],
-    ["Tokens read", source.tokens, format.whole],
-    ["Work", source.flops, (value) => `${format.scaled(value)}FLOP`],
-    ["Time", source.wall_seconds, format.seconds],
-    ["Held-out loss", source.validation_loss, (value) => `${value.toFixed(3)} nats`],
-    ["Bits per byte", source.bits_per_byte, (value) => value.toFixed(3)],
-    ["Seed", source.seed, String],
-  ];
-  const known = figures.filter(([, value]) => value !== null && value !== undefined);
-  provenance.replaceChildren(
-    el(
-      "dl",
-      { class: "figures" },
-      known.map(([name, value, write]) => figure(name, write(value))),
-      figure("Digest of the training text", source.corpus_digest ?? "not known", true),
-    ),
-    source.recipe
-      ? el(
-          "details",
-          {},
-          el("summary", {}, "The whole recipe, as sealed with the model"),
-          el("div", { class: "recipe" }, recipeTables(source.recipe)),
-        )
-      : el("p", { class: "lead" }, "The ingot does not record how it was trained."),
-  );
-}
-
-function recipeTables(sections) {
-  const text = (value) => (typeof value === "string" ? value : JSON.stringify(value));
-  return Object.entries(sections).map(([name, values]) => {
-    const rows = Object.entries(values ?? {}).map(([key, value]) => [key, text(value)]);
-    return table(name, ["setting", "value"], rows);
-  });
-}
-
 // ---- Files that are read once
 
-async function openFiles(input) {
-  const files = [...input.files];
-  if (!files.length) return;
+async function openFiles(files) {
+  if (!files.length) {
+    showStatus("There is no metrics.jsonl in it.", true);
+    return;
+  }
   showStatus("Reading…");
   try {
     stopWatching();
-    const runs = await Promise.all(files.map(readFile));
-    input.value = "";
-    const empty = runs.find((run) => !run.steps.length);
-    if (empty) throw new Error(`${empty.name} holds no updates of a run.`);
-    // Files of runs all have the same name.
-    if (runs.length > 1) for (const [index, run] of runs.entries()) run.name = `run ${index + 1}`;
-    await showCharts().update(runs);
+    const runs = await readRuns(files);
+    await showRuns(runs)();
     const sum = (count) => runs.reduce((total, run) => total + count(run), 0);
     const updates = format.whole(sum((run) => run.steps.length));
     const invalid = sum((run) => run.invalidLines);
@@ -137,11 +97,16 @@ async function openFiles(input) {
   }
 }
 
-async function readFile(file) {
-  const run = newRun(file.name);
-  await readMore(run, file);
-  finish(run);
-  return run;
+// Makes charts and a table of runs; returns what draws them, also after they have grown.
+function showRuns(runs) {
+  const runCharts = new RunCharts();
+  const compared = el("div", { class: "compare" });
+  charts.replaceChildren(compared, runCharts.element);
+  const draw = async () => {
+    compared.replaceChildren(runTable(runs, shownFacts, draw));
+    await runCharts.update(runs, shownFacts);
+  };
+  return draw;
 }
 
 // ---- A file that is read again as it grows
@@ -156,7 +121,8 @@ async function chooseFile() {
     return; // the dialog was closed
   }
   stopWatching();
-  watched = { handle, run: newRun(handle.name), charts: showCharts() };
+  const run = newRun(handle.name);
+  watched = { handle, run, show: showRuns([run]) };
   readWatched();
 }
 
@@ -167,7 +133,7 @@ async function readWatched() {
     await readMore(mine.run, await mine.handle.getFile());
     if (watched !== mine) return; // another file was chosen meanwhile
     const { steps } = mine.run;
-    if (steps.length !== before) await mine.charts.update([mine.run]);
+    if (steps.length !== before) await mine.show();
     const last = steps.at(-1);
     showStatus(
       last
@@ -183,12 +149,6 @@ async function readWatched() {
 function stopWatching() {
   clearTimeout(timer);
   watched = null;
-}
-
-function showCharts() {
-  const runCharts = new RunCharts();
-  charts.replaceChildren(runCharts.element);
-  return runCharts;
 }
 
 function showStatus(text, isError = false) {

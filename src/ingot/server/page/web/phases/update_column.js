@@ -1,0 +1,193 @@
+// The left column: updates of a copy of the served model, in slow motion.
+
+import { explain } from "../shared/api.js";
+import { button, el } from "../shared/elements.js";
+import * as format from "../shared/format.js";
+import { jsonLines } from "../shared/json_lines.js";
+import * as models from "../shared/models.js";
+import { pause } from "../shared/motion.js";
+import { MemoryBar } from "./memory_bar.js";
+import { row, stages } from "./rows.js";
+import { WeightPicture } from "./weight_picture.js";
+
+const UPDATES = 6;
+const TEXT = "The cat sat on the mat. The cat sat on the hat. The cat";
+const SLOW_MS = 550; // of each stage of the first update
+const QUICK_MS = 160; // of the others
+
+// Of each bar over a token: how far the model expected it, and what was missing.
+const legend = () =>
+  el(
+    "p",
+    { class: "legend" },
+    el("span", { class: "expected" }, "expected"),
+    el("span", { class: "missing" }, "missing: the error"),
+  );
+
+export class UpdateColumn {
+  constructor(scale) {
+    this.input = el("input", {
+      id: "phase-text",
+      type: "text",
+      value: TEXT,
+      maxlength: 200,
+      autocomplete: "off",
+      spellcheck: "false",
+    });
+    this.start = button(`Train: ${UPDATES} updates`, () => this.run(), {
+      id: "phase-train",
+    });
+    this.status = el("p", { class: "status", role: "status" });
+    this.stages = stages(["read", "predict", "compare", "change"]);
+    this.chips = el("ol", { class: "chips", "aria-label": "The text, token by token" });
+    this.loss = el("p", { class: "big" }, "–");
+    this.losses = el("ol", { class: "losses", "aria-label": "Loss before each update" });
+    this.picture = new WeightPicture("The weights of the copy that is trained");
+    this.lock = el("p", { class: "lock" }, "Open: every update writes them.");
+    this.memory = new MemoryBar(
+      scale,
+      {
+        weights: "weights",
+        gradients: "gradients",
+        moments: "moments",
+        activations: "activations",
+      },
+      "at the peak of an update",
+    );
+    this.bill = el("p", { class: "bill" }, "–");
+    this.element = el(
+      "section",
+      { class: "column training", "aria-label": "Training" },
+      el(
+        "div",
+        { class: "head" },
+        el("h3", {}, "Training"),
+        el(
+          "p",
+          { class: "help" },
+          "Reads a text and changes the weights. Once, before anyone asks.",
+        ),
+        el("label", { for: "phase-text" }, "Text to learn"),
+        this.input,
+        el("div", { class: "toolbar" }, this.start),
+        this.status,
+      ),
+      row("Text", this.stages.element, this.chips, legend()),
+      row("Prediction, compared with what came", this.loss, this.losses),
+      row("Weights", this.picture.element, this.lock),
+      row("Memory", this.memory.element),
+      row("Bill", this.bill),
+    );
+  }
+
+  show(picture, facts) {
+    this.picture.show(picture);
+    this.memory.set({ weights: 4 * facts.parameters });
+  }
+
+  async run() {
+    this.start.disabled = true;
+    this.status.classList.remove("error");
+    this.status.textContent = "A copy of the model is loaded…";
+    try {
+      const model = await models.selected();
+      const body = { model: model.id, text: this.input.value, updates: UPDATES };
+      for await (const record of jsonLines("phases/updates", body))
+        await this[record.event](record);
+    } catch (error) {
+      this.status.textContent = explain(error);
+      this.status.classList.add("error");
+    }
+    this.stages.at(null);
+    this.start.disabled = false;
+  }
+
+  async started({ tokens, weights, weight_bytes, digest }) {
+    this.weights = weights;
+    this.digest = digest;
+    this.seconds = 0;
+    this.tokens = tokens.length - 1;
+    this.losses.replaceChildren();
+    this.memory.set({ weights: weight_bytes, gradients: 0, moments: 0, activations: 0 });
+    this.status.textContent = "";
+    this.stages.at("read");
+    this.bars = tokens.map(() => el("span", { class: "bar" }));
+    const chips = tokens.map((token, index) =>
+      el(
+        "li",
+        { class: "chip" },
+        el("span", { class: "gauge", "aria-hidden": "true" }, index ? this.bars[index] : null),
+        el("span", { class: "text" }, format.token(token)),
+      ),
+    );
+    this.chips.replaceChildren(...chips);
+    for (const chip of chips) {
+      chip.classList.add("seen");
+      await pause(SLOW_MS / 12);
+    }
+  }
+
+  async predicted({ step, loss, tokens, activation_bytes, seconds }) {
+    this.wait = step === 1 ? SLOW_MS : QUICK_MS;
+    this.seconds += seconds;
+    this.stages.at("predict");
+    for (const [index, { p, guess, guess_p }] of tokens.entries()) {
+      const bar = this.bars[index + 1];
+      bar.style.height = `${100 * p}%`;
+      bar.parentElement.parentElement.title = `probability ${(100 * p).toFixed(1)}%; likeliest: ${format.token(guess)}, ${(100 * guess_p).toFixed(1)}%`;
+    }
+    this.activations = activation_bytes;
+    this.memory.set({ activations: activation_bytes });
+    await pause(this.wait);
+    this.stages.at("compare");
+    this.chips.classList.add("compared");
+    this.showLoss(loss, step);
+    await pause(this.wait);
+  }
+
+  async compared({ gradient_bytes, seconds }) {
+    this.seconds += seconds;
+    this.gradients = gradient_bytes;
+    this.memory.set({ gradients: gradient_bytes });
+    await pause(this.wait);
+  }
+
+  async updated({ step, changed, cells, optimizer_bytes, digest, seconds }) {
+    this.seconds += seconds;
+    this.stages.at("change");
+    this.memory.set({ moments: optimizer_bytes });
+    this.lock.replaceChildren(
+      el("b", {}, `${format.whole(changed)} of ${format.whole(this.weights)} weights changed`),
+      `, digest ${digest.slice(0, 8)}`,
+    );
+    this.bill.textContent = `${format.seconds(this.seconds / step)} an update of ${this.tokens} tokens, on one core`;
+    this.peak = { gradients: this.gradients, activations: this.activations };
+    await this.picture.light(cells);
+    this.memory.set({ gradients: 0, activations: 0 }); // released until the next update
+    await pause(this.wait);
+  }
+
+  async ended({ tokens, loss }) {
+    for (const [index, { p }] of tokens.entries())
+      this.bars[index + 1].style.height = `${100 * p}%`;
+    this.showLoss(loss, null);
+    this.memory.set(this.peak);
+    this.status.textContent = `Done: ${UPDATES} updates in ${format.seconds(this.seconds)}, shown slower. The copy is thrown away.`;
+  }
+
+  failed({ message }) {
+    throw new Error(message);
+  }
+
+  showLoss(loss, step) {
+    this.first = step === 1 ? loss : this.first;
+    this.loss.replaceChildren(
+      el("span", { class: "number" }, loss.toFixed(2)),
+      el("span", { class: "unit" }, " nats of surprise a token"),
+    );
+    const bar = el("span", { class: "bar" });
+    bar.style.height = `${Math.min(100, (100 * loss) / this.first)}%`;
+    const place = el("span", { class: "place", "aria-hidden": "true" }, bar);
+    this.losses.append(el("li", {}, place, el("span", {}, loss.toFixed(2))));
+  }
+}
