@@ -79,7 +79,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
     }
     never_end(weights, tokenizer.eos_id)
     out = tmp_path_factory.mktemp("browser") / "small.ingot"
-    origin = Provenance(steps=1200, tokens=614_400, wall_seconds=42.0, recipe={"run": {"seed": 0}})
+    origin = Provenance(
+        steps=1200,
+        tokens=614_400,
+        wall_seconds=42.0,
+        validation_loss=2.25,
+        training_curve=((1, 5.0), (600, 3.0), (1200, 2.5)),
+        validation_curve=((600, 3.1), (1200, 2.25)),
+        recipe={"run": {"seed": 0}},
+    )
     freeze(weights, config, tokenizer, out, provenance=origin).close()
     # PyTorch writes slowly enough that an answer can be stopped half-way.
     with inference.load(out, executor="torch") as model:

@@ -37,21 +37,23 @@ async function withCache(model, prompts, group, tokens, total, onStep) {
     tokens,
   );
   body.stream = true;
-  let step = new Map(); // token by user
-  const flush = () => {
-    if (step.size) onStep([...step.values()]);
-    step = new Map();
+  // One write may hold several tokens of a user: the n-th tokens of all users make the n-th step.
+  const arrived = new Map(group.map((user) => [user, []]));
+  let shown = 0;
+  const showUpTo = (count) => {
+    for (; shown < count; shown += 1)
+      onStep([...arrived.values()].map((own) => own[shown]).filter(Boolean));
   };
+  const counts = () => [...arrived.values()].map(({ length }) => length);
   for await (const event of events("v1/completions", body)) {
     if (event.usage) count(total, event.usage);
     for (const choice of event.choices) {
-      for (const token of tokensOf(choice, group[choice.index])) {
-        if (step.has(token.user)) flush(); // the next step has begun
-        step.set(token.user, token);
-      }
+      const user = group[choice.index];
+      arrived.get(user).push(...tokensOf(choice, user));
     }
+    showUpTo(Math.min(...counts()));
   }
-  flush();
+  showUpTo(Math.max(...counts()));
 }
 
 async function withoutCache(model, prompts, group, tokens, total, onStep) {
@@ -69,7 +71,7 @@ function tokensOf({ logprobs, text }, user) {
   if (!logprobs?.tokens?.length) return text ? [{ user, text, p: null }] : [];
   return logprobs.tokens.map((token, index) => ({
     user,
-    text: token,
+    text: token.startsWith("bytes:") ? "�" : token, // a part of a character
     p: Math.exp(logprobs.token_logprobs[index] ?? Number.NaN),
   }));
 }

@@ -45,7 +45,7 @@ export class RequestColumn {
     this.bill = new Bill();
     this.element = el(
       "section",
-      { class: "column inference", "aria-label": "Inference" },
+      { class: "phase-column inference", "aria-label": "Inference" },
       el(
         "div",
         { class: "head" },
@@ -79,18 +79,12 @@ export class RequestColumn {
     this.facts = facts;
     this.memory.set({ served: facts.memory_bytes, cache: 0 });
     this.lock.replaceChildren(el("b", {}, "Locked"), `, digest ${facts.digest.slice(0, 8)}`);
-    try {
-      const { models: batches } = await json("admin/batch");
-      const own = batches.find((each) => each.model === facts.name);
-      if (own) this.blockSize = own.batch.block_size;
-    } catch (error) {
-      if (error.status !== 403) throw error; // a public server keeps its batch to itself
-    }
+    this.blockSize = (await batchOf(facts.name))?.batch.block_size ?? this.blockSize;
   }
 
   showLanes() {
     this.texts = PROMPTS.map((prompt) =>
-      el("span", { class: "said" }, el("span", { class: "prompt" }, prompt)),
+      el("span", { class: "lane-text" }, el("span", { class: "prompt" }, prompt)),
     );
     const lanes = this.texts.map((text, user) => el("li", { class: `user-${user}` }, text));
     this.lanes.replaceChildren(...lanes);
@@ -125,6 +119,7 @@ export class RequestColumn {
     this.cache.reset(lengths, Math.max(...lengths) + TOKENS, this.blockSize);
     this.facts = facts;
     this.memory.set({ served: facts.memory_bytes, cache: 0 });
+    const steps = await stepsOf(model);
     const queue = [];
     let result = null;
     const measured = answerUsers(model, PROMPTS, TOKENS, settings, (step) => queue.push(step)).then(
@@ -136,6 +131,7 @@ export class RequestColumn {
     this.status.textContent = "";
     await this.play(queue, () => result, settings.caching, measured);
     await measured;
+    await this.showSteps(model, result.written, steps);
     this.bill.add({ names: chosen, users: PROMPTS.length, ...result });
     this.status.textContent = `Done: ${format.whole(result.written)} tokens in ${format.seconds(result.seconds)}.`;
     this.showLock(before, await digestOf(model));
@@ -145,7 +141,6 @@ export class RequestColumn {
 
   // Shows the steps in `queue` at an even pace until all are shown and `done()` says so.
   async play(queue, done, caching, measured) {
-    let widest = 0;
     let shown = 0;
     while (queue.length || !done()) {
       const step = queue.shift();
@@ -157,10 +152,8 @@ export class RequestColumn {
       this.picture.read((shown % 8) / 8);
       this.stages.at(shown ? (shown % 2 ? "append" : "predict") : "read");
       shown += 1;
-      widest = Math.max(widest, step.length);
       await pause(STEP_MS);
     }
-    this.showPrediction(widest, `, ${format.whole(shown)} steps in all`);
   }
 
   showStep(step, caching) {
@@ -168,7 +161,7 @@ export class RequestColumn {
     for (const [user, dot] of [...this.batch.children].entries())
       dot.classList.toggle("on", active.has(user));
     for (const { user, text, p } of step) {
-      const token = el("span", { class: "new" }, text);
+      const token = el("span", { class: "fresh" }, text);
       if (p !== null) token.title = `probability ${(100 * p).toFixed(1)}%`;
       this.texts[user].append(token);
       this.texts[user].scrollLeft = this.texts[user].scrollWidth;
@@ -178,13 +171,27 @@ export class RequestColumn {
       this.cache.fill(user, this.lengths[user] + this.written[user] - 1);
     }
     this.memory.set({ cache: this.cache.held() * this.facts.kv_bytes_per_token });
-    this.showPrediction(step.length, "");
+    this.showPrediction(
+      format.whole(step.length),
+      ` ${step.length > 1 ? "tokens" : "token"} in one step`,
+    );
   }
 
-  showPrediction(tokens, more) {
+  // The engine's own count of its steps, whoever they were for.
+  async showSteps(model, written, before) {
+    const after = await stepsOf(model);
+    if (before === null || after === null || after <= before) return;
+    const steps = after - before;
+    this.showPrediction(
+      format.short(written / steps),
+      ` tokens a step: ${format.whole(written)} in ${format.whole(steps)} steps`,
+    );
+  }
+
+  showPrediction(number, unit) {
     this.prediction.replaceChildren(
-      el("span", { class: "number" }, format.whole(tokens)),
-      el("span", { class: "unit" }, ` ${tokens > 1 ? "tokens" : "token"} in one step${more}`),
+      el("span", { class: "number" }, number),
+      el("span", { class: "unit" }, unit),
     );
   }
 
@@ -202,6 +209,19 @@ export class RequestColumn {
 }
 
 const capital = (name) => name[0].toUpperCase() + name.slice(1);
+
+// A model's entry of /admin/batch; null where the server keeps its batch to itself.
+async function batchOf(name) {
+  try {
+    const { models: batches } = await json("admin/batch");
+    return batches.find((each) => each.model === name) ?? null;
+  } catch (error) {
+    if (error.status === 403) return null;
+    throw error;
+  }
+}
+
+const stepsOf = async (model) => (await batchOf(model.id))?.steps ?? null;
 
 async function lengthOf(model, prompt) {
   return (await json("tokenize", { body: { model: model.id, prompt } })).count;

@@ -4,7 +4,7 @@ import { el } from "../shared/elements.js";
 
 // A row of a column; the rows of the two columns stand side by side.
 export const row = (title, ...content) =>
-  el("div", { class: "row" }, el("h4", {}, title), ...content);
+  el("div", { class: "phase-row" }, el("h4", {}, title), ...content);
 
 // The stages of a phase in order; `at(name)` marks the one that runs.
 export function stages(names) {

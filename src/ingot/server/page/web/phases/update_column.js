@@ -55,9 +55,10 @@ export class UpdateColumn {
       "at the peak of an update",
     );
     this.bill = el("p", { class: "bill" }, "–");
+    this.whole = el("p", { class: "help" });
     this.element = el(
       "section",
-      { class: "column training", "aria-label": "Training" },
+      { class: "phase-column training", "aria-label": "Training" },
       el(
         "div",
         { class: "head" },
@@ -76,13 +77,17 @@ export class UpdateColumn {
       row("Prediction, compared with what came", this.loss, this.losses),
       row("Weights", this.picture.element, this.lock),
       row("Memory", this.memory.element),
-      row("Bill", this.bill),
+      row("Bill", this.bill, this.whole),
     );
   }
 
   show(picture, facts) {
     this.picture.show(picture);
     this.memory.set({ weights: 4 * facts.parameters });
+    const { steps, tokens, wall_seconds: seconds } = facts.provenance;
+    this.whole.textContent = seconds
+      ? `The whole training, once: ${format.whole(steps ?? 0)} updates, ${format.whole(tokens ?? 0)} tokens, ${format.seconds(seconds)}.`
+      : "";
   }
 
   async run() {
@@ -115,9 +120,9 @@ export class UpdateColumn {
     const chips = tokens.map((token, index) =>
       el(
         "li",
-        { class: "chip" },
+        { class: "token-chip" },
         el("span", { class: "gauge", "aria-hidden": "true" }, index ? this.bars[index] : null),
-        el("span", { class: "text" }, format.token(token)),
+        el("span", { class: "token-text" }, format.token(token)),
       ),
     );
     this.chips.replaceChildren(...chips);

@@ -18,7 +18,7 @@ export class WeightPicture {
     this.glow = 0; // strength of the glow, from 0 to 1
     this.band = null; // position of the reading band, from 0 to 1
     new ResizeObserver(() => this.draw()).observe(this.element);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
+    document.addEventListener("schemechange", () => this.draw());
     this.canvas.addEventListener("pointermove", (event) => this.point(event));
     this.canvas.addEventListener("pointerleave", () => {
       this.caption.textContent = "";

@@ -76,7 +76,7 @@ export class LineChart {
     if (same) return;
     this.list.hidden = !marks.length;
     this.list.replaceChildren(
-      el("summary", {}, `What happened: ${marks.length} marks`),
+      el("summary", {}, `What happened: ${marks.length} ${marks.length === 1 ? "mark" : "marks"}`),
       el(
         "ul",
         {},

@@ -23,7 +23,7 @@ let timer = null;
 
 export function open(view) {
   provenance = el("div", {});
-  charts = el("div", {});
+  charts = el("div", { class: "runs" });
   status = el("p", { class: "status", role: "status" });
   view.classList.add("train");
   loadStyles("train/train.css");
