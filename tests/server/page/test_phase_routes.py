@@ -32,6 +32,7 @@ def test_updates_are_told_as_they_happen(training: httpx.Client, ingot: Ingot) -
     with training.stream("POST", "/phases/updates", json=body) as answer:
         assert answer.headers["content-type"].startswith("application/x-ndjson")
         records = [json.loads(line) for line in answer.iter_lines()]
+    assert records[-1]["event"] == "ended", records[-1]
     assert [record["event"] for record in records] == [
         "started",
         *("predicted", "compared", "updated") * 2,

@@ -60,6 +60,7 @@ class _Trace:
         self._model = Transformer(start.config)
         self._model.load_state_dict(start.weights)
         tokenizer = start.tokenizer
+        self._model.tokens = tokenizer.vocab_size  # rows that pad the table are never predicted
         ids = [*tokenizer.prefix, *tokenizer.encode(text)] or [tokenizer.start_id]
         limit = min(MOST_TOKENS, start.config.max_position_embeddings) + 1
         if len(ids) == 1:
