@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from ingot.api import inference
 from ingot.api.inference import Model
@@ -62,6 +62,11 @@ def open_section(page: Page, title: str) -> None:
     section = page.locator("#drawer details", has=page.locator(f"summary:text-is('{title}')"))
     if section.get_attribute("open") is None:
         section.locator("> summary").click()
+
+
+def refuse(route: Route) -> None:
+    """Answer a request as a server that is full."""
+    route.fulfill(status=429, json={"error": {"message": "too many requests"}})
 
 
 def inside(page: Page, selector: str) -> bool:
@@ -175,6 +180,13 @@ def test_a_call_is_shown_and_answered_by_hand(open_page: Callable[..., Page], sc
     page.click("#close-drawer")
     set_up(page, max_tokens="5")
     expect(page.locator(".call textarea")).to_have_value("Sunny")
+    page.route("**/v1/chat/completions", refuse)
+    page.click(".send-results")
+    expect(page.locator("#status")).to_have_text("too many requests")
+    expect(page.locator(".message")).to_have_count(2)  # a refused result leaves nothing behind
+    expect(page.locator(".call textarea")).to_have_value("Sunny")
+    page.unroute("**/v1/chat/completions")
+    bodies.pop()
     page.click(".send-results")
     expect(page.locator("#status")).to_have_text(DONE)
     messages = bodies[1]["messages"]

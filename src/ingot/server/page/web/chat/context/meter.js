@@ -76,7 +76,7 @@ class Meter {
 
   show(used) {
     this.used = used;
-    if (used === null || !this.limit) return this.view.showUnknown();
+    if (used === null || !this.limit) return this.view.show(null);
     const { answer, limit } = this;
     return this.view.show({ used, answer, limit, ...judge({ used, answer, limit }) });
   }
@@ -93,7 +93,6 @@ class Meter {
     if (used < this.limit) return true;
     const said = `This message was not sent: with it there are ${format.whole(used)} tokens, and the context holds ${format.whole(this.limit)}, the answer included.`;
     this.chat.notify(said, { error: true });
-    this.view.showNotice();
     return false;
   }
 

@@ -1,6 +1,6 @@
 // The looks of the context meter: a ring, its figures, and the notice before the context is full.
 
-import { button, el } from "../../shared/elements.js";
+import { button, el, oncePerFrame } from "../../shared/elements.js";
 import * as format from "../../shared/format.js";
 import * as models from "../../shared/models.js";
 
@@ -12,7 +12,8 @@ export class MeterView {
   constructor(chat, actions) {
     this.chat = chat;
     this.actions = actions;
-    this.level = "free";
+    this.state = null; // what judge() said, with the figures; null while they are unknown
+    this.drawSoon = oncePerFrame(() => this.draw()); // tokens may arrive faster than frames
     this.ring = ring();
     this.text = el("span", {}, "–");
     this.panel = el("div", {
@@ -33,35 +34,43 @@ export class MeterView {
     chat.slots.tools.append(this.chip);
     document.body.append(this.panel);
     chat.slots.composer.before(this.notice);
-    this.showUnknown();
-  }
-
-  showUnknown() {
-    this.draw({ share: 0, level: "free" }, "–", "Context: not counted yet");
-    this.panel.replaceChildren(el("h3", {}, "Context"), el("p", {}, "It was not counted yet."));
-    this.notice.hidden = true;
+    this.panel.addEventListener("beforetoggle", ({ newState }) => {
+      if (newState === "open") this.fillPanel();
+    });
+    this.show(null);
   }
 
   show(state) {
-    const { used, limit, level } = state;
-    const whole = `${format.whole(used)} of ${format.whole(limit)} tokens`;
-    this.draw(state, format.percent(state.share), `Context: ${whole}`);
-    this.panel.replaceChildren(...this.figures(state));
-    const isOld = level === this.level && !this.notice.hidden;
-    this.level = level;
-    if (level === "short" || level === "full") {
-      const said = sentence(state);
-      if (!isOld || this.said !== said) this.fillNotice(said);
-      this.notice.hidden = !this.chat.draft() && !this.chat.path().length;
-    } else this.notice.hidden = true;
+    this.state = state;
+    this.drawSoon();
   }
 
-  draw({ share, level }, text, label) {
+  draw() {
+    const { share, level, used, limit } = this.state ?? { share: 0, level: "free" };
+    const isKnown = this.state !== null;
+    const whole = isKnown && `${format.whole(used)} of ${format.whole(limit)} tokens`;
+    const label = isKnown ? `Context: ${whole}` : "Context: not counted yet";
     this.ring.lastChild.setAttribute("stroke-dasharray", `${Math.round(share * 100)} 100`);
     this.chip.dataset.level = level;
     this.chip.setAttribute("aria-label", label);
     this.chip.title = label;
-    this.text.textContent = text;
+    this.text.textContent = isKnown ? format.percent(share) : "–";
+    this.drawNotice(level);
+    if (this.panel.matches(":popover-open")) this.fillPanel();
+  }
+
+  drawNotice(level) {
+    const said = level === "short" || level === "full" ? sentence(this.state) : "";
+    if (said && said !== this.said) {
+      this.notice.replaceChildren(el("p", {}, said), this.choices(true));
+    }
+    this.said = said;
+    this.notice.hidden = !said;
+  }
+
+  fillPanel() {
+    const unknown = [el("h3", {}, "Context"), el("p", {}, "It was not counted yet.")];
+    this.panel.replaceChildren(...(this.state ? this.figures(this.state) : unknown));
   }
 
   figures({ used, answer, limit, left }) {
@@ -84,15 +93,6 @@ export class MeterView {
       this.choices(),
       el("p", { class: "help" }, raising(models.current(), this.facts)),
     ];
-  }
-
-  fillNotice(said) {
-    this.said = said;
-    this.notice.replaceChildren(el("p", {}, said), this.choices(true));
-  }
-
-  showNotice() {
-    this.notice.hidden = false;
   }
 
   choices(withRaise = false) {

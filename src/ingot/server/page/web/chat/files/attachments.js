@@ -5,6 +5,8 @@ import * as format from "../../shared/format.js";
 import { countText } from "../context/count.js";
 import { ACCEPTED, message, prefix, readText } from "./reading.js";
 
+const LONG = 2000; // characters of a message that scrolls by itself
+
 let files = []; // [{ name, text, bytes, tokens }]; tokens are null until they are counted
 
 // Returns the message that would be sent with this text.
@@ -53,6 +55,7 @@ export function install(chat) {
     input.value = "";
   });
   takeDrops(chat, add);
+  chat.decorate(scrollLong);
   let sent = null; // the message of the last attempt to send
   chat.beforeSend((draft) => {
     draft.text = withFiles(chat, draft.text);
@@ -65,6 +68,16 @@ export function install(chat) {
     files = [];
     changed();
   });
+}
+
+// A message with whole files in it does not push the conversation away.
+function scrollLong(node, { element }) {
+  if (node.role !== "user" || node.text.length < LONG) return;
+  const text = element.querySelector(".text");
+  text.classList.add("long");
+  text.tabIndex = 0; // so that the keyboard can scroll it
+  text.setAttribute("role", "group");
+  text.setAttribute("aria-label", "Your message");
 }
 
 function chip(file, remove) {

@@ -3,7 +3,8 @@
 import { button, el } from "../../shared/elements.js";
 import { callsOf, readable } from "./calls.js";
 
-const drafts = new Map(); // results that are being written, by the id of their call
+// Results by the id of their call: they outlive a new drawing, and a refusal.
+const drafts = new Map();
 
 // Returns the view of a node's calls. `answer(results)` gets [{ call, text }, …] of all calls, or is
 // null where they were answered already.
@@ -23,7 +24,11 @@ export function callsView(node, answer) {
       "div",
       { class: "call" },
       el("p", { class: "call-name" }, "Call of ", el("code", {}, called.name)),
-      el("pre", { tabindex: "0", "aria-label": "Arguments" }, readable(called.arguments)),
+      el(
+        "pre",
+        { tabindex: "0", role: "group", "aria-label": "Arguments" },
+        readable(called.arguments),
+      ),
       answer ? inputs[index] : null,
     ),
   );
@@ -31,7 +36,6 @@ export function callsView(node, answer) {
     const empty = inputs.find((input) => !input.value.trim());
     if (empty) return empty.focus();
     answer(calls.map((call, index) => ({ call, text: inputs[index].value })));
-    for (const { id } of calls) drafts.delete(id);
     return undefined;
   };
   const label = calls.length > 1 ? "Send the results" : "Send the result";

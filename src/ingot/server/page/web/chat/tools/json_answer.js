@@ -29,7 +29,10 @@ export function install(chat) {
   };
   chat.decorate((node, { element, body }) => {
     if (node.role !== "assistant" || chat.current.mode !== "chat") return;
-    const pre = el("pre", { class: "json", tabindex: "0", "aria-label": "JSON", hidden: true });
+    const pre = el("pre", {
+      ...{ class: "json", tabindex: "0", role: "group" },
+      ...{ "aria-label": "JSON", hidden: true },
+    });
     body.append(pre);
     places.set(node.id, { pre, element });
     if (!chat.isBusy) show(node);
