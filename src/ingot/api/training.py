@@ -33,6 +33,7 @@ from ingot.corpus import (
 from ingot.corpus import build_corpus as build
 from ingot.errors import RecipeError, TrainingError, UsageError
 from ingot.folder_lock import folder_locked
+from ingot.model.generation_config import GenerationDefaults
 from ingot.process import available_bytes
 from ingot.settings import Settings, merge_tables
 from ingot.training.calibration import calibrate
@@ -237,6 +238,7 @@ def freeze(
     latest: bool = False,
     quantize: Scheme | WeightFormat | None = None,
     calibrated: bool = True,
+    generation: GenerationDefaults | None = None,
 ) -> Ingot:
     """Seal a run's best checkpoint into the ingot ``out``; return it, open, for use in a ``with``.
 
@@ -248,6 +250,8 @@ def freeze(
         quantize: What to store matrices as, such as ``"int8"``; None stores bfloat16, which
             other programs read too.
         calibrated: Quantize with GPTQ on the training text; otherwise round to nearest.
+        generation: How to sample where a request does not say; None: as the model that the run
+            started from.
 
     Raises:
         TrainingError: ``run`` is not a run, or its checkpoint is damaged.
@@ -298,7 +302,7 @@ def freeze(
             ),
         ),
         quantized=quantized,
-        generation=opened.generation,
+        generation=generation or opened.generation,
         overwrite=overwrite,
     )
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ingot.artifact import open_ingot
+from ingot.demo.demo_texts import prose_version, write_prose
 from ingot.errors import ArtifactError, UsageError, from_validation
 from ingot.files import write_atomic
 from ingot.folder_lock import LOCK, folder_locked
@@ -20,7 +21,8 @@ from ingot.model.tokenizer_files import TOKENIZER
 from ingot.training.run_folder.run import RECIPE, RECORD, Run, edited_recipe
 
 _MARKER = "demo.json"
-_KEPT = frozenset({_MARKER, LOCK})
+PROSE = "prose.jsonl"
+_KEPT = frozenset({_MARKER, PROSE, LOCK})
 _RUN_FILES = frozenset(
     {RECORD, RECIPE, TOKENIZER, "corpus", "checkpoints", "metrics.jsonl", "tensorboard"}
 )
@@ -33,6 +35,8 @@ class _Marker(BaseModel):
     """Wall time that the demo trained its run for."""
     ingot_digest: str | None = None
     """Digest of the ingot that the demo sealed last."""
+    prose_version: str | None = None
+    """What the text in the folder was made from."""
 
 
 class DemoFolder:
@@ -76,7 +80,30 @@ class DemoFolder:
     def begin(self) -> None:
         """Make the folder and mark it as the demo's, before its run is begun."""
         self.path.mkdir(parents=True, exist_ok=True)
-        self._write_marker(_Marker(budget_seconds=self._budget, ingot_digest=self._sealed()))
+        digest, version = self._sealed(), self._marker.prose_version if self._marker else None
+        self._write_marker(
+            _Marker(budget_seconds=self._budget, ingot_digest=digest, prose_version=version)
+        )
+
+    @property
+    def prose(self) -> Path:
+        """The file of the demo's prose; ``write_prose`` makes it."""
+        return self.path / PROSE
+
+    @property
+    def prose_is_current(self) -> bool:
+        """Whether the prose is there, and was made from the packages that are installed now."""
+        return (
+            self._marker is not None
+            and self._marker.prose_version == prose_version()
+            and self.prose.is_file()
+        )
+
+    def write_prose(self) -> None:
+        """Write the prose and note what it was made from."""
+        write_prose(self.prose)
+        if self._marker:
+            self._write_marker(self._marker.model_copy(update={"prose_version": prose_version()}))
 
     def clear(self, run: Run | None) -> None:
         """Remove the run, to begin another one in its place.

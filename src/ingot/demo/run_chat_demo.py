@@ -28,7 +28,7 @@ _SAMPLING = GenerationDefaults(temperature=0.0)
 the first word of an answer to chance: after the first question two tokens are less than 0.1 logits
 apart.
 """
-_PAGE = f"?mode=chat&temperature={_SAMPLING.temperature:g}&open=answer"
+_PAGE = "?open=answer"
 
 
 @dataclass(frozen=True)

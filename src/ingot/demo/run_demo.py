@@ -1,4 +1,4 @@
-"""All stages in one command: the standard library's source becomes a served model.
+"""All stages in one command: code and documentation of this Python become a served model.
 
 A finished stage is reused. The run is replaced only when the text or the budget that it
 was made for has changed, and only if the demo made it.
@@ -6,7 +6,6 @@ was made for has changed, and only if the demo made it.
 
 from __future__ import annotations
 
-import sysconfig
 import time
 import urllib.request
 from dataclasses import dataclass
@@ -23,17 +22,27 @@ from ingot.console import report_to
 from ingot.corpus import sources_fingerprint
 from ingot.corpus.store.manifest import BaselineRecord
 from ingot.demo.demo_folder import DemoFolder
+from ingot.demo.demo_texts import CODE_SUFFIX, EXCLUDED, code_folder
 from ingot.durations import parse_seconds
 from ingot.errors import ArtifactError, IngotError, ServeError
+from ingot.model.generation_config import GenerationDefaults
 from ingot.server import Server, ServerConfig, listen
 from ingot.training.monitoring.run_reporter import TrainingResult
 from ingot.training.run_folder import checkpoint
 from ingot.training.run_folder.run import PretrainingRun, open_pretraining_run
 
-PROMPT = "def main("
+PROMPT = "Return the number of"
+"""The page's first suggestion for a model that continues text, too."""
 _TOKENS = 64
+_SAMPLING = GenerationDefaults(temperature=0.6, top_p=0.95)
+"""At temperature 1 a model of five minutes strays; greedily it repeats itself."""
+_PAGE = "?open=answer"
 _TIMEOUT = 60.0
-_SETTINGS = ('corpus.suffixes=[".py"]', "corpus.compression_baseline=true")
+_SETTINGS = {
+    "corpus.suffixes": [CODE_SUFFIX],
+    "corpus.exclude": list(EXCLUDED),
+    "corpus.compression_baseline": True,
+}
 
 
 @dataclass(frozen=True)
@@ -111,12 +120,16 @@ def _trained(
     console: Console, demo_folder: DemoFolder, budget: float
 ) -> tuple[Path, TrainingResult]:
     """Train the demo's run, resume it, or use it if it is finished."""
-    texts = [Path(sysconfig.get_paths()["stdlib"])]
     run = open_pretraining_run(demo_folder.path) if demo_folder.has_run else None
-    if not (demo_folder.same_budget and (run is None or _same_text(run, texts))):
+    texts = [code_folder(), demo_folder.prose]
+    same_text = run is None or (demo_folder.prose_is_current and _same_text(run, texts))
+    if not (demo_folder.same_budget and same_text):
         console.print("  the text or the budget has changed: starting again")
         demo_folder.clear(run)
     demo_folder.begin()
+    if not demo_folder.prose_is_current:
+        console.print("  collecting text: documentation of installed packages")
+        demo_folder.write_prose()
     stopped = partial(training.stopped_run, demo_folder.path)
     with report_to(console, stopped) as (_, callbacks):
         if demo_folder.has_run:
@@ -139,18 +152,19 @@ def _freeze(run: Path, out: Path) -> None:
     try:
         with open_ingot(out, verify=False) as ingot:
             origin = ingot.manifest.provenance
-        if (origin.steps, origin.wall_seconds) == (state.step, state.elapsed):
+            sampled = ingot.generation == _SAMPLING
+        if sampled and (origin.steps, origin.wall_seconds) == (state.step, state.elapsed):
             return
     except ArtifactError:
         pass  # it does not exist yet
-    training.freeze(run, out, overwrite=True).close()
+    training.freeze(run, out, overwrite=True, generation=_SAMPLING).close()
 
 
 def _verdict(bits: float, baseline: BaselineRecord) -> str:
     best = min(baseline.xz_9, baseline.zstd_19)
     difference = abs(bits / best - 1)
     judgement = (
-        f"the model predicts Python {difference:.0%} better than the best compressor"
+        f"the model predicts this text {difference:.0%} better than the best compressor"
         if bits < best
         else f"the best compressor is {difference:.0%} ahead: a longer budget closes the gap"
     )
@@ -163,7 +177,7 @@ def _verdict(bits: float, baseline: BaselineRecord) -> str:
 def _invitation(url: str, name: str) -> str:
     request = orjson.dumps({"model": name, "prompt": PROMPT, "max_tokens": _TOKENS}).decode()
     return (
-        f"  open {url} in a browser, or ask from another terminal:\n"
+        f"  open {url}/{_PAGE} in a browser, or ask from another terminal:\n"
         f"  curl {url}/v1/completions -H 'Content-Type: application/json' -d '{request}'\n"
         "  Ctrl-C stops."
     )

@@ -10,11 +10,12 @@ const CHAT_PROMPTS = [
   ["Compare", "Compare Python and C++ in a table: speed, memory, typical use."],
   ["Plan", "List five steps to learn to play the guitar, with one tip for each."],
 ];
+// Without a space at their end, which a token usually begins with.
 const TEXT_PROMPTS = [
-  ["A function", 'def is_prime(n):\n    """Return whether n is a prime number."""\n'],
+  ["Documentation", "Return the number of"],
+  ["A function", 'def read_lines(path):\n    """'],
   ["A class", 'class Stack:\n    """A last-in, first-out stack."""\n\n    def __init__(self):\n'],
-  ["A document", "Installation\n============\n\nTo install this package, "],
-  ["A sentence", "The purpose of this module is to "],
+  ["A sentence", "The purpose of this module is to"],
 ];
 
 export const promptsOf = (mode) => (mode === "chat" ? CHAT_PROMPTS : TEXT_PROMPTS);
