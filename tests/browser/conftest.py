@@ -17,6 +17,7 @@ from ingot.api.inference import Model
 from ingot.artifact import Provenance, freeze
 from ingot.lesson.experiments.engine_load import LoadTiming
 from ingot.lesson.experiments.full_size import InferenceTrace, TokenPrediction, UpdateTrace
+from ingot.lesson.experiments.guardrails import GuardrailResult
 from ingot.lesson.experiments.phases import Phases, Speed
 from ingot.lesson.experiments.switches import Switches, SwitchResult
 from ingot.lesson.report.record import LargeModelCost, Machine, Record, Training
@@ -144,7 +145,9 @@ def record(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Record:
             SwitchResult(Switches(caching=True), LoadTiming(8, 96, 0.5, 0.1)),
         ),
         switches_parameters=25_000_000,
+        guardrails=(GuardrailResult("a grammar", 8, 8, 8, " yes"),),
         evidence={question.id: f"as {question.id} showed" for question in read_content().questions},
+        others={"training": 0.5, "phases": 0.01, "users": None, "switches": 0.01},
     )
     record.save()
     return record

@@ -3,10 +3,16 @@
 from ingot.lesson_content.content import (
     Content,
     FrozenWeightExample,
+    GuardrailExample,
     OneWeight,
     Question,
+    Section,
+    Term,
+    marked,
     read_content,
     read_content_tables,
+    terms_in,
+    without_marks,
 )
 from ingot.lesson_content.record_file import RECORD_VERSION, record_path
 
@@ -14,9 +20,15 @@ __all__ = [
     "RECORD_VERSION",
     "Content",
     "FrozenWeightExample",
+    "GuardrailExample",
     "OneWeight",
     "Question",
+    "Section",
+    "Term",
+    "marked",
     "read_content",
     "read_content_tables",
     "record_path",
+    "terms_in",
+    "without_marks",
 ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
+from collections.abc import Iterator
 from fractions import Fraction
 from importlib.resources import files
 from typing import Annotated, Any
@@ -38,17 +40,49 @@ class FrozenWeightExample(_Strict):
     """A weight that was not trained for the target."""
 
 
+class GuardrailExample(_Strict):
+    """One prompt, and what is set up around the model that answers it."""
+
+    prompt: str
+    system: str
+    """The system prompt: put before the prompt."""
+    allowed: _Texts
+    """The answers that the rule, and the grammar, allow."""
+    stop: _Texts
+    """The stop list."""
+
+
 class Section(_Strict):
-    """One part of the lesson: a text, an experiment, and a text about its result."""
+    """One screen of the lesson: a text, an experiment, and a text about its result."""
 
     id: str
     title: str
+    question: str | None = None
+    """Id of the question that is asked before the experiment, whose result answers it."""
     text: _Texts
-    """Paragraphs shown before the experiment."""
+    """Paragraphs shown before the experiment; terms that they explain stand in brackets."""
+    try_it: tuple[str, ...] = ()
+    """Paragraphs for a reader who can act on the experiment."""
     after: _Texts
     """Paragraphs shown after it."""
     more: tuple[str, ...] = ()
     """Paragraphs for those who want to know more, folded away at first."""
+
+
+class Term(_Strict):
+    """A term of the field, explained where it first stands and in the glossary."""
+
+    name: str
+    forms: tuple[str, ...] = ()
+    """Other forms of the word, such as the plural."""
+    text: str
+
+
+class Score(_Strict):
+    """The screen after the last question."""
+
+    title: str
+    text: _Texts
 
 
 class Question(_Strict):
@@ -59,11 +93,15 @@ class Question(_Strict):
     choices: _Texts
     answer: str
     why: str
+    wrong: dict[str, str]
+    """For each other choice, why it is wrong."""
 
     @model_validator(mode="after")
     def _answer_is_a_choice(self) -> Question:
         if self.answer not in self.choices:
             raise ValueError(f"{self.answer!r} is not one of the choices")
+        if {*self.wrong, self.answer} != {*self.choices}:
+            raise ValueError("not every wrong choice is explained")
         return self
 
 
@@ -73,14 +111,64 @@ class Content(_Strict):
     title: str
     minutes: int
     intro: str
+    certificate: str
+    """A line with ``right``, ``total``, ``date`` and ``digest`` in braces."""
+    score: Score
     one_weight: OneWeight
     frozen_weight: FrozenWeightExample
+    guardrails: GuardrailExample
     sections: Annotated[tuple[Section, ...], Field(min_length=1)]
+    """In order; the last one follows the score."""
+    terms: Annotated[tuple[Term, ...], Field(min_length=1)]
     questions: Annotated[tuple[Question, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _refers_to_what_is_there(self) -> Content:
+        asked = [section.question for section in self.sections if section.question]
+        if asked != [question.id for question in self.questions]:
+            raise ValueError("the questions are not those of the sections, in their order")
+        explained = [self.term(form).name for section in self.sections for form in marked(section)]
+        if sorted(explained) != sorted(term.name for term in self.terms):
+            raise ValueError("not every term is marked once")
+        return self
 
     def section(self, section_id: str) -> Section:
         """Return a section by its id."""
         return next(section for section in self.sections if section.id == section_id)
+
+    def question(self, question_id: str) -> Question:
+        """Return a question by its id."""
+        return next(question for question in self.questions if question.id == question_id)
+
+    def term(self, form: str) -> Term:
+        """Return a term by one of its forms, in upper or lower case.
+
+        Raises:
+            ValueError: the glossary does not have it.
+        """
+        for term in self.terms:
+            if form.lower() in {each.lower() for each in (term.name, *term.forms)}:
+                return term
+        raise ValueError(f"{form!r} is not in the glossary")
+
+
+_MARKED = re.compile(r"\[([^\]]+)\]")
+
+
+def marked(section: Section) -> Iterator[str]:
+    """Yield the terms that a section explains, in the form in which they stand there."""
+    for paragraph in (*section.text, *section.after):
+        yield from terms_in(paragraph)
+
+
+def terms_in(paragraph: str) -> list[str]:
+    """Return the terms that a paragraph explains."""
+    return _MARKED.findall(paragraph)
+
+
+def without_marks(paragraph: str) -> str:
+    """Return a paragraph without the brackets around its terms."""
+    return _MARKED.sub(r"\1", paragraph)
 
 
 def read_content() -> Content:

@@ -4,61 +4,131 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import sys
+import time
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from ingot.lesson.report.record import Record
 from ingot.lesson.terminal.run_lesson import run_lesson
 from ingot.lesson_content import read_content, record_path
 from ingot.server.page.lesson_routes import read_record
+from tests.lesson.terminal.terminal import Terminal
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+LESSON = (
+    "from rich.console import Console;"
+    "from ingot.lesson.terminal.run_lesson import run_lesson;"
+    "run_lesson(Console(), interactive=True, updates=3)"
+)
+WRONG = "updates"
+"""The question that the learner gets wrong."""
 
 
-def keystrokes() -> str:
-    """Go through everything: own numbers that diverge, own switches, the first answer wrong."""
-    right = []
-    for question in read_content().questions:
-        right.append("abc"[question.choices.index(question.answer)])
-    wrong = "b" if right[0] != "b" else "a"
-    lines = [
-        "",  # to the first section
-        *("y", "0", "5/2", "nonsense", "1.5", "99", "4", "n"),  # start, rate (twice asked), steps
-        "y",  # know more
-        "",  # to the frozen weight
-        "",  # an attempt to write it
-        "",  # to full size
-        "",  # one more update
-        "",  # the sealed model
-        "",  # side by side
-        "",  # system design
-        *("y", "y", "n", "y", "n"),
-        "",  # the questions
-        wrong,
-        *right[1:],
-    ]
-    return "\n".join(lines) + "\n"
+def go_all_the_way(terminal: Terminal) -> None:
+    """Own numbers that diverge, the glossary, a wrong answer, own switches."""
+    content = read_content()
+    for number, section in enumerate(content.sections):
+        if number == 1:
+            terminal.answer("glossary)", "?")
+        terminal.answer("glossary)", "")
+        if section.question:
+            question = content.question(section.question)
+            wrong = next(choice for choice in question.choices if choice != question.answer)
+            choice = wrong if question.id == WRONG else question.answer
+            terminal.answer("your answer, a to c", "abc"[question.choices.index(choice)])
+        if section.id == "one-weight":
+            terminal.answer("Try numbers of your own?", "y")
+            for prompt, line in (
+                *(("start (0.5)", "0"), ("rate (0.1)", "5/2"), ("steps (3)", "nonsense")),
+                *(("whole number from 1 to", "99"), ("whole number from 1 to", "4")),
+            ):
+                terminal.answer(prompt, line)
+            terminal.answer("Try numbers of your own?", "n")
+            terminal.answer("Know more", "y")
+        if section.id == "system-design":
+            terminal.answer("Set the switches yourself?", "y")
+            for switch in ("caching on?", "quantization on?", "batching on?"):
+                terminal.answer(switch, "n" if switch.startswith("quant") else "y")
+            terminal.answer("Set the switches yourself?", "n")
 
 
-def test_a_learner_goes_all_the_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr("sys.stdin", io.StringIO(keystrokes()))
-    shown = io.StringIO()
-    record = run_lesson(Console(file=shown, width=100), interactive=True, updates=3)
-    text = shown.getvalue()
-    times = "\N{MULTIPLICATION SIGN}"
+def test_a_learner_goes_all_the_way_in_a_terminal(tmp_path: Path) -> None:
+    with Terminal([sys.executable, "-c", LESSON], {"XDG_STATE_HOME": str(tmp_path)}) as terminal:
+        go_all_the_way(terminal)
+        assert terminal.finish() == 0, terminal.text[-3000:]
+        text = terminal.text
+    kept = json.loads((tmp_path / "ingot" / "lesson.json").read_text())
+    one_line = " ".join(text.split())
+    content = read_content()
     for expected in (
         *("0.8", "1.04", "1.232", "SIGSEGV", "read-only", "it runs away"),
-        f"Frozen after 3 steps: 1.232 {times} 2 = 2.464",  # the weight that was just learned
+        f"Frozen after 3 steps: 1.232 {TIMES} 2 = 2.464",  # the weight that was just learned
         "Still 1.536 short of 4. Train longer:",
-        f"Frozen after 60 steps: ≈2 {times} 2 = ≈4",
-        f"Another frozen model: 0.25 {times} 2 = 0.5",
+        f"Frozen after 60 steps: ≈2 {TIMES} 2 = ≈4",
+        f"Another frozen model: 0.25 {TIMES} 2 = 0.5",
         "The weight is still 1.232, and the answer 2.464.",
+        "5 of 6 answers right.",
+        content.question(WRONG).wrong["inference"],
+        "Only the grammar holds every time",
+        *(
+            f"{number} of {len(content.sections)} {each.title}"
+            for number, each in enumerate(content.sections, 1)
+        ),
     ):
-        assert expected in text, expected
-    assert "give a whole number from 1 to" in text
-    assert "Your score: 5 of 6." in text
+        assert expected in one_line, expected
+    for question in content.questions:  # asked before it is measured
+        asked = one_line.index(f"Question: {question.ask}")
+        assert asked < one_line.index(f"Measured: {kept['evidence'][question.id][:30]}")
+    for term in content.terms:
+        assert f"{term.name}: {term.text}" in one_line
+    certificate = next(line for line in text.splitlines() if line.startswith("Ingot lesson: "))
+    assert certificate == content.certificate.format(
+        right=5, total=6, date=time.strftime("%Y-%m-%d"), digest=kept["phases"]["digest"]
+    )
+    narrow = [line for line in text.splitlines() if line != certificate and len(line.rstrip()) > 80]
+    assert narrow == []
+
+
+@pytest.fixture(scope="module")
+def unattended(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Record]:
+    """What ``ingot lesson --no-input`` shows, and its record."""
+    shown = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        record = run_lesson(Console(file=shown, width=100), interactive=False, updates=3)
+        assert read_record(record_path()) == json.loads(record.to_json())
+    return shown.getvalue(), record
+
+
+def test_without_input_nobody_is_addressed(unattended: tuple[str, Record]) -> None:
+    text, record = unattended
+    content = read_content()
+    quoted = [
+        record.update.context,
+        record.asked.answer,
+        content.guardrails.system,
+        *(result.example for result in record.guardrails),
+    ]
+    for line in quoted:
+        for part in line.splitlines():
+            text = text.replace(part, "") if part.strip() else text
+    addressed = re.compile(r"\b(you|your|yours|try it|enter for|score|noted)\b", re.IGNORECASE)
+    assert [line for line in text.splitlines() if addressed.search(line)] == []
+    assert "Glossary" in text
+    assert "Ingot lesson: " not in text  # nobody earned a certificate
+
+
+def test_what_was_measured_is_shown_and_kept(unattended: tuple[str, Record]) -> None:
+    text, record = unattended
     assert set(record.evidence) == {question.id for question in read_content().questions}
+    one_line = " ".join(text.split())
     for measurement in record.evidence.values():
-        assert measurement[:40] in text
-    kept = read_record(record_path())
-    assert kept == json.loads(record.to_json())
+        assert measurement[:40] in one_line
+    assert set(record.others) == {"training", "phases", "users", "switches"}
+    busy = any((share or 0) > record.busy_share for share in record.others.values())
+    assert ("The machine was busy: other programs took" in one_line) == busy
+    assert [result.allowed for result in record.guardrails][-1] == record.guardrails[-1].answers

@@ -10,6 +10,8 @@ import orjson
 
 from ingot.files import write_atomic
 from ingot.lesson.experiments.full_size import InferenceTrace, UpdateTrace
+from ingot.lesson.experiments.guardrails import GuardrailResult
+from ingot.lesson.experiments.machine_load import BUSY_SHARE
 from ingot.lesson.experiments.phases import Phases
 from ingot.lesson.experiments.switches import SwitchResult
 from ingot.lesson_content import RECORD_VERSION, record_path
@@ -59,8 +61,13 @@ class Record:
     switches: tuple[SwitchResult, ...]
     switches_parameters: int
     """Weights of the model that the switches were tried on."""
+    guardrails: tuple[GuardrailResult, ...]
     evidence: dict[str, str]
     """By the question's name."""
+    others: dict[str, float | None]
+    """Share of the processors' time that other programs took during each measurement; more than
+    ``busy_share`` disturbs it, None is unknown."""
+    busy_share: float = BUSY_SHARE
     version: int = RECORD_VERSION
     measured_at: str = field(
         default_factory=lambda: time.strftime("%Y-%m-%d %H:%M", time.localtime())

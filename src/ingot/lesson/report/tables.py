@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
+from ingot.lesson.experiments.cache_growth import CacheGrowth
 from ingot.lesson.experiments.full_size import UpdateTrace
+from ingot.lesson.experiments.guardrails import GuardrailResult
 from ingot.lesson.experiments.one_weight import Step, curve, decimal
 from ingot.lesson.experiments.phases import Phases, Speed
 from ingot.lesson.experiments.switches import SwitchResult
+from ingot.lesson_content import GuardrailExample
 
 
 def one_weight(steps: Sequence[Step]) -> Table:
@@ -32,7 +35,7 @@ def one_weight(steps: Sequence[Step]) -> Table:
 
 def update(shown: UpdateTrace) -> Table:
     """Show one update of a language model, token by token."""
-    table = _table("came", "the model's guess", "it gave what came", "after the update")
+    table = _table("came", "the model's guess", "probability before", "after the update")
     for guess in shown.guesses:
         better = guess.after > guess.before
         table.add_row(
@@ -46,16 +49,34 @@ def update(shown: UpdateTrace) -> Table:
 
 def phases(measured: Phases) -> Table:
     """Show both phases side by side."""
+    return _side_by_side(phase_rows(measured))
+
+
+def phase_needs(measured: Phases) -> Table:
+    """Show the memory and the work of both phases."""
+    return _side_by_side(_need_rows(measured))
+
+
+def phase_speeds(measured: Phases) -> Table:
+    """Show how fast both phases are, and what they cost in time."""
+    return _side_by_side(_speed_rows(measured))
+
+
+def _side_by_side(rows: Sequence[tuple[str, str, str]]) -> Table:
     table = _table("", "training", "inference")
-    for name, training, inference in phase_rows(measured):
+    for name, training, inference in rows:
         table.add_row(Text(name, style="dim"), training, inference)
     return table
 
 
 def phase_rows(measured: Phases) -> list[tuple[str, str, str]]:
     """Return what there is to compare: (name, training, inference)."""
+    return _need_rows(measured) + _speed_rows(measured)
+
+
+def _need_rows(measured: Phases) -> list[tuple[str, str, str]]:
     p = measured
-    rows = [
+    return [
         (
             "weights",
             f"{_digests(p.training_digests)} by one update",
@@ -71,7 +92,11 @@ def phase_rows(measured: Phases) -> list[tuple[str, str, str]]:
             f"{number(p.inference_flops)}FLOP, forward only",
         ),
     ]
-    rows += [
+
+
+def _speed_rows(measured: Phases) -> list[tuple[str, str, str]]:
+    p = measured
+    rows = [
         (
             f"{training.batch} at once",
             _speed(training, "an update"),
@@ -103,6 +128,31 @@ def switches(measured: Sequence[SwitchResult]) -> Table:
             time(timing.first_token_seconds),
             time(timing.seconds),
             f"{first.seconds / timing.seconds:.1f}",
+        )
+    return table
+
+
+def cache(growth: CacheGrowth) -> Table:
+    """Show what serving changes in memory."""
+    table = _table("answers so far", "tokens", "cache", "digest of the weights")
+    for row in growth.rows:
+        table.add_row(str(row.answers), f"{row.tokens:,}", size(row.cache_bytes), row.digest[:16])
+    return table
+
+
+def guardrails(results: Sequence[GuardrailResult], example: GuardrailExample) -> Table:
+    """Show how often each guardrail kept the answers to the rule."""
+    rule = " or ".join(example.allowed)
+    table = _table("with", "ends in its line", rule, "the first answer")
+    for result in results:
+        table.add_row(
+            result.name,
+            f"{result.stopped} of {result.answers}",
+            Text(
+                f"{result.allowed} of {result.answers}",
+                style="green" if result.allowed == result.answers else "",
+            ),
+            Text(repr(result.example), overflow="ellipsis", no_wrap=True),
         )
     return table
 

@@ -11,6 +11,9 @@ from rich.prompt import Confirm, Prompt
 
 from ingot.errors import UsageError
 
+GLOSSARY = "?"
+"""Answer to a pause that asks for the glossary."""
+
 
 class Prompter(Protocol):
     """Source of the user's input."""
@@ -18,8 +21,8 @@ class Prompter(Protocol):
     interactive: bool
     """Whether a user answers."""
 
-    def pause(self, what: str) -> None:
-        """Wait until the user continues to ``what``."""
+    def pause(self, what: str) -> str:
+        """Wait until the user continues to ``what``; return what was typed."""
 
     def confirm(self, question: str) -> bool:
         """Ask a question of yes or no; the default is no."""
@@ -42,9 +45,9 @@ class TerminalPrompter:
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def pause(self, what: str) -> None:
-        """Wait for Enter."""
-        self._ask(f"Enter for {what}", "")
+    def pause(self, what: str) -> str:
+        """Wait for Enter, or for the sign that asks for the glossary."""
+        return self._ask(f"Enter for {what} ({GLOSSARY} for the glossary)", "")
 
     def confirm(self, question: str) -> bool:
         """Ask yes or no."""
@@ -95,8 +98,9 @@ class DefaultPrompter:
 
     interactive = False
 
-    def pause(self, what: str) -> None:
+    def pause(self, what: str) -> str:  # noqa: ARG002 (unused here)
         """Return at once."""
+        return ""
 
     def confirm(self, question: str) -> bool:  # noqa: ARG002 (unused here)
         """Say no."""

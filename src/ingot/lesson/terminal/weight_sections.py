@@ -20,6 +20,7 @@ from ingot.lesson.terminal.display import Display
 from ingot.lesson_content import FrozenWeightExample, OneWeight
 
 _TIMES = "\N{MULTIPLICATION SIGN}"
+_LATER_STEPS = (6, 12, 24)
 
 
 def one_weight(display: Display, given: OneWeight, more: Sequence[str]) -> None:
@@ -102,21 +103,32 @@ def _limit(value: Fraction, rule: Rule) -> str:
 
 
 def frozen_weights(display: Display, given: OneWeight, example: FrozenWeightExample) -> None:
-    """Freeze the weight that was learned, the one that longer training gives, and another.
-
-    Then try to write one of them, politely and by force.
-    """
+    """Freeze the weight that was learned, the one that longer training gives, and another."""
     learned = _learned(given, given.steps)
-    frozen = FrozenWeight(float(learned))
     _ask(display, f"Frozen after {given.steps} steps", learned, given)
     short = given.target - learned * given.input
     display.line(f"Still {decimal(short)} short of {decimal(given.target)}. Train longer:")
+    _longer(display, given)
     _ask(
         display, f"Frozen after {given.long_steps} steps", _learned(given, given.long_steps), given
     )
     _ask(display, "Another frozen model", example.other, given)
-    display.prompter.pause("an attempt to write the first")
+
+
+def _longer(display: Display, given: OneWeight) -> None:
+    """Show the weight on its way to the target."""
+    steps = train_weight(given.start, given.rate, given.input, given.target, given.long_steps)
+    for number in (given.steps, *_LATER_STEPS, given.long_steps):
+        if number <= given.long_steps:
+            display.line(f"  after step {number:>2}: weight {decimal(steps[number - 1].updated)}")
+
+
+def sealed_weight(display: Display, given: OneWeight) -> None:
+    """Try to write a frozen weight, politely and by force."""
+    learned = _learned(given, given.steps)
+    frozen = FrozenWeight(float(learned))
     answer, other = frozen.predict(given.input), float(learned) + 0.05
+    display.line(f"The weight is {frozen.array[0]:g}. An assignment:")
     display.line(f">>> weight[0] = {other:g}")
     display.line(frozen.try_to_write(other), style="red")
     display.line("By force, in a separate process, through a pointer past all of Python's checks:")
