@@ -10,10 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Browser, Page, Route, expect
 
-from ingot.api import inference
-from ingot.api.inference import Model, native_core_is_built
-from ingot.lesson.report.record import Record
-from ingot.lesson_content import read_content
+from ingot.api.inference import Model
 from ingot.server import Server, ServerConfig
 from ingot.server.access.api_keys import make_key
 from tests.browser.driving import generate, set_up
@@ -41,87 +38,6 @@ def test_every_view_fits_and_is_accessible(open_page: Callable[..., Page], scree
             if each["impact"] in ("serious", "critical", "moderate")
         ]
         assert bad == [], view
-
-
-@pytest.fixture
-def changing(model: Model) -> Iterator[Server]:
-    """A separate server, for tests that change the served models."""
-    with inference.serve(model, ServerConfig(port=0)) as server:
-        yield server
-
-
-def test_the_lesson_can_be_finished_in_the_page(
-    open_page: Callable[..., Page], changing: Server
-) -> None:
-    page = open_page("learn", screen="phone", url=changing.url)
-    experiment = page.get_by_label("One weight")
-    for value in ("0.8", "1.04", "1.232"):
-        expect(experiment).to_contain_text(value)
-    expect(experiment).to_contain_text("it shrinks")
-    page.fill("#weight-rate", "1.5")
-    expect(experiment).to_contain_text("it grows without end")
-    page.fill("#weight-input", "-2")
-    page.select_option("#weight-rule", "gradient")
-    page.fill("#weight-rate", "0.1")
-    expect(experiment).to_contain_text("multiplies the error by 0.2: it shrinks")
-    learn = page.locator("#view-learn")
-    expect(learn).to_contain_text(f"1.232 {TIMES} 2 = 2.464, 1.536 short of 4")
-    page.select_option("#frozen-model", "1")
-    expect(learn).to_contain_text(f"≈2 {TIMES} 2 = ≈4, the target")
-    page.select_option("#frozen-model", "2")
-    expect(learn).to_contain_text(f"0.25 {TIMES} 2 = 0.5, 3.5 short of 4")
-    page.select_option("#frozen-model", "0")
-    page.click("text=Write the weight")
-    expect(page.locator(".refusal")).to_contain_text("TypeError")
-    expect(page.locator(".refusal")).to_contain_text("still 1.232")
-    learn.get_by_text("If you want to know more").click()
-    expect(learn.get_by_text("the learning rate is too high")).to_be_visible()
-    page.click("text=Predict the next token")
-    expect(learn).to_contain_text("memory match the sealed ones")
-    learn.get_by_text("Answer 8 users").click()
-    switches = ["Caching", *["Quantization"] * native_core_is_built(), "Batching"]
-    for switch in switches:
-        learn.get_by_label(switch).check()
-    learn.locator("button:has-text('Answer 8 users'):enabled").click()
-    expect(learn).to_contain_text(" + ".join(switches).lower())
-    for number, question in enumerate(read_content().questions):
-        group = page.locator("fieldset.question").nth(number)
-        wrong = question.choices[0 if question.answer != question.choices[0] else 1]
-        group.get_by_label(wrong if number == 0 else question.answer, exact=True).check()
-        group.get_by_text("Answer", exact=True).click()
-        expect(group).to_contain_text("Measured now:")
-        expect(group).to_contain_text("No: " if number == 0 else "Right: ")
-    expect(learn).to_contain_text("Your score: 5 of 6.")
-
-
-def test_what_the_last_lesson_measured_is_shown(
-    open_page: Callable[..., Page], record: Record
-) -> None:
-    page = open_page("learn")
-    learn = page.locator("#view-learn")
-    expect(learn).to_contain_text("9 of 10 weights changed, digest aaaaaaaa became bbbbbbbb")
-    expect(learn.locator("pre")).to_have_text("<b>x</b>")
-    expect(learn).to_contain_text("50.00%")
-    expect(learn).to_contain_text(
-        "Training a large model as published would keep it busy for 200,000 years"
-    )
-    expect(learn).to_contain_text("changed (aaaaaaaa to bbbbbbbb) by one update")
-    expect(learn).to_contain_text(f"{record.phases.break_even:,.0f} answers")
-    expect(learn.get_by_role("row", name="caching 192 500 ms 8.0")).to_be_visible()
-    question = read_content().questions[0]
-    group = page.locator("fieldset.question").first
-    group.get_by_label(question.answer, exact=True).check()
-    group.get_by_text("Answer", exact=True).click()
-    expect(group).to_contain_text("In the lesson: as updates showed.")
-    assert page.locator("main b").count() == 0
-    page.click("nav a[href='#phases']")
-    expect(page.locator("#view-phases")).to_contain_text("Measured 20")
-    expect(page.locator("#view-phases")).to_contain_text("unchanged (cccccccc) by 32 answers")
-
-
-def test_without_a_lesson_the_page_says_how_to_run_it(open_page: Callable[..., Page]) -> None:
-    page = open_page("learn")
-    expect(page.locator("#view-learn .notice")).to_contain_text("run: ingot lesson")
 
 
 def test_the_skip_link_stays_in_the_view(open_page: Callable[..., Page]) -> None:

@@ -1,18 +1,13 @@
 // Frozen weights: those just learned and another. They multiply, and a write to one fails.
 
-import { button, el } from "../shared/elements.js";
+import { button, el, table } from "../shared/elements.js";
 import { exact, train } from "./one_weight.js";
 
+const SHOWN_STEPS = [3, 6, 12, 24, 60];
+
+// The weight of the lesson's few steps, what longer training makes of it, and another weight.
 export function frozenWeight(example, settings) {
-  const models = frozenModels(example, settings);
-  let model = models[0];
-  const chosen = el(
-    "select",
-    { id: "frozen-model" },
-    models.map(({ name, weight }, index) =>
-      el("option", { value: index }, `${name}: weight ${rounded(weight)}`),
-    ),
-  );
+  const chosen = el("select", { id: "frozen-model" });
   const input = el("input", {
     id: "frozen-input",
     type: "number",
@@ -21,23 +16,28 @@ export function frozenWeight(example, settings) {
     inputmode: "decimal",
   });
   const product = el("output", { class: "verdict", for: "frozen-input" });
-  const refusal = el("p", { class: "refusal", role: "status" });
+  const models = [];
+  const add = (name, weight) => {
+    models.push(Object.freeze({ name, weight }));
+    chosen.append(el("option", { value: models.length - 1 }, `${name}: weight ${rounded(weight)}`));
+  };
   const multiply = () => {
-    model = models[Number(chosen.value)];
-    refusal.textContent = "";
+    const { weight } = models[Number(chosen.value)];
     const value = input.valueAsNumber;
     product.textContent = Number.isNaN(value)
       ? "Enter a number."
-      : `${rounded(model.weight)} × ${value} = ${rounded(model.weight * value)}${distance(model.weight * value, value, example)}`;
+      : `${rounded(weight)} × ${value} = ${rounded(weight * value)}${distance(weight * value, value, example)}`;
   };
-  const write = () => {
-    try {
-      model.weight += 0.05; // modules are strict: writing to a frozen object throws
-      refusal.textContent = "The write succeeded.";
-    } catch (error) {
-      refusal.textContent = `${error.name}: ${error.message}. The weight is still ${rounded(model.weight)}.`;
-    }
-  };
+  const longer = el("div", { "aria-live": "polite" });
+  const trainLonger = button("Train longer", () => {
+    trainLonger.remove();
+    longer.append(longerTraining(example));
+    add(`after ${example.long_steps} steps`, learned(example, example.long_steps));
+    chosen.value = String(models.length - 1);
+    multiply();
+  });
+  add(`after ${example.steps} steps`, learned(example, example.steps));
+  add("another model", Number(settings.other));
   input.addEventListener("input", multiply);
   chosen.addEventListener("change", multiply);
   multiply();
@@ -47,7 +47,37 @@ export function frozenWeight(example, settings) {
     el("div", { class: "control" }, el("label", { for: "frozen-model" }, "Frozen model"), chosen),
     el("div", { class: "control" }, el("label", { for: "frozen-input" }, "Input"), input),
     product,
-    button("Write the weight", write),
+    trainLonger,
+    longer,
+  );
+}
+
+function longerTraining(example) {
+  const rows = SHOWN_STEPS.filter((step) => step <= example.long_steps).map((step) => {
+    const weight = learned(example, step);
+    const missing = Number(example.target) - weight * Number(example.input);
+    return [String(step), rounded(weight), missing < 0.001 ? "≈0" : rounded(missing)];
+  });
+  return table("Training resumes, then the weight is frozen", ["step", "weight", "error"], rows);
+}
+
+// A frozen weight, and an attempt to write it.
+export function sealedMemory(example) {
+  const model = Object.freeze({ weight: learned(example, example.steps) });
+  const refusal = el("p", { class: "refusal", role: "status" });
+  const write = () => {
+    try {
+      model.weight += 0.05; // modules are strict: writing to a frozen object throws
+      refusal.textContent = "The write succeeded.";
+    } catch (error) {
+      refusal.textContent = `${error.name}: ${error.message}. The weight is still ${rounded(model.weight)}.`;
+    }
+  };
+  return el(
+    "div",
+    { class: "experiment" },
+    el("p", { class: "verdict" }, `The weight is ${rounded(model.weight)}.`),
+    button("Write the weight", write, { class: "primary" }),
     refusal,
     el(
       "p",
@@ -57,17 +87,9 @@ export function frozenWeight(example, settings) {
   );
 }
 
-// The weight of the lesson's few steps, that of many, and one that was not trained for the target.
-function frozenModels(example, settings) {
-  const numbers = Object.fromEntries(
-    ["start", "rate", "input", "target"].map((name) => [name, Number(example[name])]),
-  );
-  const learned = (steps) => train({ ...numbers, steps, rule: "error" }).at(-1)[4];
-  return [
-    { name: `after ${example.steps} steps`, weight: learned(example.steps) },
-    { name: `after ${example.long_steps} steps`, weight: learned(example.long_steps) },
-    { name: "another model", weight: Number(settings.other) },
-  ].map(Object.freeze);
+function learned(example, steps) {
+  const numbers = ["start", "rate", "input", "target"].map((name) => [name, Number(example[name])]);
+  return train({ ...Object.fromEntries(numbers), steps, rule: "error" }).at(-1)[4];
 }
 
 // What an answer to the lesson's own question lacks of the target.

@@ -30,64 +30,93 @@ export function train({ start, rate, input, target, steps, rule }) {
   return taken;
 }
 
+// The lesson's own experiment: the reader sets the start, the rate and the number of steps.
 export function oneWeight(defaults) {
-  const inputs = {};
-  const field = (name, label, attributes) => {
-    const id = `weight-${name}`;
-    const value = defaults[name];
-    inputs[name] = el("input", { id, type: "number", value, inputmode: "decimal", ...attributes });
-    return el("div", { class: "control" }, el("label", { for: id }, label), inputs[name]);
+  const fixed = { input: Number(defaults.input), target: Number(defaults.target), rule: "error" };
+  const form = weightForm("weight", defaults, ["start", "rate", "steps"]);
+  const shown = el("div", { "aria-live": "polite" });
+  const update = () => {
+    const settings = { ...fixed, ...form.read() };
+    shown.replaceChildren(...(isComplete(settings) ? steps(settings) : [incomplete()]));
   };
-  const fields = [
-    field("start", "Start", { step: "any" }),
-    field("rate", "Rate", { step: "any" }),
-    field("input", "Input", { step: "any" }),
-    field("target", "Target", { step: "any" }),
-    field("steps", "Steps", { min: 1, max: defaults.most_steps, step: 1 }),
-  ];
+  form.element.addEventListener("input", update);
+  form.element.setAttribute("aria-label", "One weight");
+  form.element.append(
+    el("p", { class: "help" }, `Input ${fixed.input}, target ${fixed.target}.`),
+    shown,
+  );
+  update();
+  return form.element;
+}
+
+// For those who want to know more: any input and target, both rules, the curve and the slope.
+export function oneWeightInDetail(defaults) {
   const options = Object.entries(RULES).map(([name, { label }]) =>
     el("option", { value: name }, label),
   );
-  const rule = el("select", { id: "weight-rule" }, options);
+  const rule = el("select", { id: "detail-rule" }, options);
   const chart = new LineChart("Size of the error after each step", { xName: "steps" });
+  const form = weightForm("detail", defaults, ["start", "rate", "input", "target", "steps"]);
   const shown = el("div", { "aria-live": "polite" });
-  const read = () => {
-    const numbers = Object.entries(inputs).map(([name, input]) => [name, input.valueAsNumber]);
-    const settings = { ...Object.fromEntries(numbers), rule: rule.value };
-    settings.steps = Math.min(Math.max(Math.trunc(settings.steps), 1), defaults.most_steps);
-    return settings;
+  const update = () => {
+    const settings = { ...form.read(), rule: rule.value };
+    shown.replaceChildren(
+      ...(isComplete(settings) ? [...steps(settings), ...curve(settings, chart)] : [incomplete()]),
+    );
   };
-  const update = () => shown.replaceChildren(...result(read(), chart));
-  update();
-  return el(
-    "form",
-    {
-      class: "experiment",
-      "aria-label": "One weight",
-      on: { input: update, submit: (event) => event.preventDefault() },
-    },
-    el("div", { class: "controls five" }, fields),
+  form.element.addEventListener("input", update);
+  form.element.setAttribute("aria-label", "One weight in detail");
+  form.element.append(
     el(
       "div",
       { class: "control" },
-      el("label", { for: "weight-rule" }, "Each step adds to the weight"),
+      el("label", { for: "detail-rule" }, "Each step adds to the weight"),
       rule,
     ),
     shown,
   );
+  update();
+  return form.element;
 }
 
-function result(settings, chart) {
-  if (Object.values(settings).some((value) => Number.isNaN(value))) {
-    return [el("p", { class: "help" }, "Enter a number in every field.")];
-  }
-  const { start, rate, input, target, rule } = settings;
+const LABELS = { start: "Start", rate: "Rate", input: "Input", target: "Target", steps: "Steps" };
+
+// A form with a field for each name; read() returns their numbers.
+function weightForm(prefix, defaults, names) {
+  const inputs = {};
+  const fields = names.map((name) => {
+    const id = `${prefix}-${name}`;
+    const range =
+      name === "steps" ? { min: 1, max: defaults.most_steps, step: 1 } : { step: "any" };
+    inputs[name] = el("input", {
+      id,
+      type: "number",
+      value: defaults[name],
+      inputmode: "decimal",
+      ...range,
+    });
+    return el("div", { class: "control" }, el("label", { for: id }, LABELS[name]), inputs[name]);
+  });
+  const read = () => {
+    const entries = Object.entries(inputs).map(([name, input]) => [name, input.valueAsNumber]);
+    const settings = Object.fromEntries(entries);
+    settings.steps = Math.min(Math.max(Math.trunc(settings.steps), 1), defaults.most_steps);
+    return settings;
+  };
+  const element = el(
+    "form",
+    { class: "experiment", on: { submit: (event) => event.preventDefault() } },
+    el("div", { class: "controls five" }, fields),
+  );
+  return { element, read };
+}
+
+const isComplete = (settings) => !Object.values(settings).some((value) => Number.isNaN(value));
+const incomplete = () => el("p", { class: "help" }, "Enter a number in every field.");
+
+function steps(settings) {
+  const { input, rate, rule } = settings;
   const taken = train(settings);
-  const errors = [
-    ...taken.map(([, , error]) => Math.abs(error)),
-    Math.abs(target - taken.at(-1)[4] * input),
-  ];
-  chart.update([{ name: "error", xs: errors.map((_, step) => step), ys: errors }]);
   // Both rules are linear in the error, so every step multiplies it by the same factor.
   const factor = 1 - input * RULES[rule].change(rate, input, 1);
   const trend =
@@ -99,11 +128,23 @@ function result(settings, chart) {
   const rows = taken
     .slice(0, MAX_ROWS)
     .map((step, index) => [String(index + 1), ...step.map(exact)]);
-  const slope = -2 * input * (target - start * input);
   return [
     table("Each step", ["step", "weight", "prediction", "error", "change", "new weight"], rows),
-    chart.element,
     el("p", { class: "verdict" }, `Each step multiplies the error by ${exact(factor)}: ${trend}.`),
+  ];
+}
+
+function curve(settings, chart) {
+  const { start, input, target } = settings;
+  const taken = train(settings);
+  const errors = [
+    ...taken.map(([, , error]) => Math.abs(error)),
+    Math.abs(target - taken.at(-1)[4] * input),
+  ];
+  chart.update([{ name: "error", xs: errors.map((_, step) => step), ys: errors }]);
+  const slope = -2 * input * (target - start * input);
+  return [
+    chart.element,
     el(
       "p",
       { class: "help" },

@@ -1,66 +1,77 @@
-// The practice questions: the learner answers, then a measurement does; a score at the end.
+// The practice questions: asked first, then measured, then judged.
 
 import { explain } from "../shared/api.js";
 import { button, el } from "../shared/elements.js";
 import { measure } from "./measurements.js";
+import * as progress from "./progress.js";
 
-export function questions(all, record) {
-  let right = 0;
-  let answered = 0;
-  const score = el("p", { class: "verdict", role: "status" });
-  const onAnswer = (isRight) => {
-    right += isRight;
-    answered += 1;
-    if (answered === all.length) score.textContent = `Your score: ${right} of ${all.length}.`;
-  };
-  return el(
-    "section",
-    { "aria-labelledby": "title-questions" },
-    el("h2", { id: "title-questions" }, `${all.length} questions`),
-    all.map((question, index) => questionForm(question, index + 1, record, onAnswer)),
-    score,
-  );
-}
-
-function questionForm(question, number, record, onAnswer) {
+// Asks a question, unless it was answered, and shows what `reveal()` returns once it is.
+export function askFirst(lesson, question, reveal) {
+  const container = el("div", {});
+  const showResult = () => container.replaceChildren(...reveal().filter(Boolean));
+  if (progress.answerTo(question.id)) {
+    showResult();
+    return container;
+  }
   const name = `question-${question.id}`;
-  const explanation = el("div", { role: "status" });
   const choices = question.choices.map((choice, index) => {
     const id = `${name}-${index}`;
     const input = el("input", { id, type: "radio", name, value: choice });
     return el("div", { class: "choice" }, input, el("label", { for: id }, choice));
   });
-  const check = async () => {
+  const hint = el("p", { class: "help", role: "status" });
+  const answer = () => {
     const chosen = group.querySelector("input:checked");
     if (!chosen) {
-      explanation.replaceChildren(el("p", { class: "help" }, "Choose an answer first."));
+      hint.textContent = "Choose an answer first.";
       return;
     }
-    for (const input of group.querySelectorAll("input")) input.disabled = true;
-    submit.remove();
-    const isRight = chosen.value === question.answer;
-    onAnswer(isRight);
-    const measured = el("p", { class: "help" }, "Measuring…");
-    explanation.replaceChildren(
-      el(
-        "p",
-        { class: isRight ? "right" : "wrong" },
-        `${isRight ? "Right" : "No"}: ${question.answer}. ${question.why}`,
-      ),
-      measured,
-    );
-    try {
-      measured.textContent = `Measured now: ${await measure(question.id)}.`;
-    } catch (error) {
-      measured.textContent = explain(error);
-    }
-    if (record.missing) return;
-    explanation.append(
-      el("p", { class: "help" }, `In the lesson: ${record.evidence[question.id]}.`),
-    );
+    progress.setAnswer(question.id, { choice: chosen.value, digest: null });
+    lesson.changed();
+    showResult();
   };
-  const submit = button("Answer", check);
-  const legend = el("legend", {}, `${number}. ${question.ask}`);
-  const group = el("fieldset", { class: "question" }, legend, choices, submit, explanation);
-  return group;
+  const submit = button("Answer, then measure", answer, { class: "primary" });
+  const legend = el("legend", {}, question.ask);
+  const group = el("fieldset", { class: "question" }, legend, choices, submit, hint);
+  container.append(group);
+  return container;
+}
+
+// The measurement and whether the answer was right.
+export function result(lesson, question) {
+  const given = progress.answerTo(question.id);
+  const verdict = el("div", { class: "question", role: "status" });
+  const measured = el("p", { class: "verdict" }, "Measuring…");
+  verdict.append(
+    el("p", { class: "asked" }, `${question.ask} You answered: ${given.choice}.`),
+    measured,
+  );
+  measureNow(question, given, measured).then(() => {
+    verdict.append(...judged(question, given.choice));
+    if (!lesson.record.missing) {
+      const evidence = lesson.record.evidence[question.id];
+      verdict.append(el("p", { class: "help" }, `In the last ingot lesson: ${evidence}.`));
+    }
+    lesson.changed();
+  });
+  return verdict;
+}
+
+async function measureNow(question, given, shown) {
+  try {
+    const { text, digest, busy } = await measure(question.id);
+    shown.textContent = `Measured now: ${text}.`;
+    if (busy) shown.after(el("p", { class: "busy" }, busy));
+    if (!given.digest) progress.setAnswer(question.id, { ...given, digest });
+  } catch (error) {
+    shown.textContent = `It could not be measured: ${explain(error)}`;
+  }
+}
+
+function judged({ answer, why, wrong }, choice) {
+  if (choice === answer) return [el("p", { class: "right" }, `Right: ${answer}. ${why}`)];
+  return [
+    el("p", { class: "wrong" }, `Not ${choice}. ${wrong[choice]}`),
+    el("p", { class: "right" }, `It is ${answer}. ${why}`),
+  ];
 }

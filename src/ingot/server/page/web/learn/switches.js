@@ -1,16 +1,18 @@
 // An experiment with caching, quantization and batching switched on and off: live on the served
 // model, and as the lesson recorded it.
 
-import { explain } from "./api.js";
-import { button, el, table } from "./elements.js";
-import * as format from "./format.js";
-import * as models from "./models.js";
-import { completeAll, secondsSince } from "./timed_requests.js";
+import { explain } from "../shared/api.js";
+import { button, el, table } from "../shared/elements.js";
+import * as format from "../shared/format.js";
+import * as models from "../shared/models.js";
+import { completeAll, secondsSince } from "../shared/timed_requests.js";
 
 const NAMES = ["caching", "quantization", "batching"];
 const COLUMNS = ["switches", "tokens/s", "all done after", "times as fast"];
 const USERS = 8;
 const TOKENS = 12;
+const ROUNDS = 2;
+const QUIET_SPREAD = 1.5; // times further apart than this tell of other work on the machine
 const PROMPT =
   "import os\nimport sys\n\n\ndef main(arguments):\n    for name in arguments:\n        print(name)\n";
 
@@ -24,9 +26,14 @@ export function optimizationSwitches(record) {
     trigger.disabled = true;
     try {
       const names = inputs.filter((input) => input.checked).map((input) => input.name);
-      const seconds = await answerAll(caching.checked, quantization.checked, batching.checked);
-      results.push({ names, seconds });
-      shown.replaceChildren(table("Live, on the model served here", COLUMNS, rowsOf(results)));
+      const times = [];
+      for (let round = 0; round < ROUNDS; round += 1)
+        times.push(await answerAll(caching.checked, quantization.checked, batching.checked));
+      results.push({ names, seconds: Math.min(...times), slowest: Math.max(...times) });
+      shown.replaceChildren(
+        table("Live, on the model served here", COLUMNS, rowsOf(results)),
+        ...busyNotes(results),
+      );
     } catch (error) {
       shown.replaceChildren(el("p", { class: "status error" }, explain(error)));
     }
@@ -52,6 +59,18 @@ export function optimizationSwitches(record) {
     trigger,
     shown,
     recordedTable(record),
+  );
+}
+
+// Says so if the same measurement took very different times.
+function busyNotes(results) {
+  const disturbed = results.filter(({ seconds, slowest }) => slowest > QUIET_SPREAD * seconds);
+  return disturbed.map(({ names, seconds, slowest }) =>
+    el(
+      "p",
+      { class: "busy" },
+      `The machine is busy: “${names.join(" + ") || "all off"}” took ${format.seconds(seconds)} and ${format.seconds(slowest)}. The shorter time is shown.`,
+    ),
   );
 }
 
