@@ -16,7 +16,17 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from ingot.cli import chat, exporting, importing, inference, inspecting, lesson, settings, training
+from ingot.cli import (
+    capacity,
+    chat,
+    exporting,
+    importing,
+    inference,
+    inspecting,
+    lesson,
+    settings,
+    training,
+)
 from ingot.errors import IngotError, Interrupted, UsageError
 from ingot.interruption import stoppable
 
@@ -38,7 +48,17 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-for verbs in (importing, training, inference, chat, exporting, inspecting, lesson, settings):
+for verbs in (
+    importing,
+    training,
+    inference,
+    capacity,
+    chat,
+    exporting,
+    inspecting,
+    lesson,
+    settings,
+):
     app.add_typer(verbs.app)
 
 

@@ -1,0 +1,110 @@
+"""A machine whose steps take a made-up time, and a whole engine on it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass, field
+
+from ingot.inference import Engine, EngineConfig, OutputDelta, SamplingParams
+from ingot.inference.capacity.traffic import Traffic
+from ingot.inference.executors.base import ModelInput
+from ingot.inference.request.sequence import SampledToken
+from ingot.inference.scheduling.cost_model import StepWork
+from ingot.model import ModelConfig, Tokenizer
+
+BLOCK = 16
+
+
+def seconds(work: StepWork) -> float:
+    """4 ms, 0.1 ms for each token beyond 16, 0.05 ms for each sequence, and attention."""
+    return (
+        0.004
+        + 1e-4 * max(work.tokens - 16, 0)
+        + 5e-5 * work.sequences
+        + 2e-7 * work.decode_keys
+        + 3e-8 * work.prefill_keys
+    )
+
+
+class Machine:
+    """An executor on a clock of its own."""
+
+    features = frozenset({"verify_rows"})
+
+    def __init__(self, config: ModelConfig, blocks: int) -> None:
+        self.config, self.num_blocks, self.block_size = config, blocks, BLOCK
+        self.now = 1000.0
+        self.stall_every = 0
+        """After 200 steps, every so many something else takes half a second; 0 never."""
+        self._steps = 0
+        self._chance = random.Random(1)
+
+    def step(self, inputs: Seq[ModelInput]) -> list[SampledToken | None]:
+        work = StepWork.of((len(one.token_ids), one.start) for one in inputs)
+        self._steps += 1
+        self.now += seconds(work) * (1 + 0.02 * self._chance.uniform(-1, 1))
+        if self._steps > 200 and self.stall_every and self._steps % self.stall_every == 0:
+            self.now += 0.5
+        return [None if one.sampling is None else SampledToken(5, None) for one in inputs]
+
+    def try_step(self, inputs: Seq[ModelInput]) -> list[SampledToken | None]:
+        return self.step(inputs)
+
+    def interrupt(self, on: bool) -> None:
+        pass
+
+    def clock(self) -> float:
+        return self.now
+
+    def close(self) -> None:
+        pass
+
+    def weight_digests(self) -> dict[str, str]:
+        return {}
+
+    def yield_cpu(self, on: bool) -> None:
+        pass
+
+
+@dataclass
+class Ran:
+    """What became of traffic on the whole engine."""
+
+    first_s: list[float] = field(default_factory=list)
+    gaps_s: list[float] = field(default_factory=list)
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+def run_engine(
+    config: ModelConfig, tokenizer: Tokenizer, limits: EngineConfig, traffic: Traffic, factor: float
+) -> Ran:
+    """Send each request at its time to an engine on the machine; return when its tokens came."""
+    machine = Machine(config, limits.num_blocks or 1)
+    engine = Engine(machine, tokenizer, limits)
+    began, ran = machine.now, Ran()
+    waiting = list(reversed(traffic.requests))
+    while waiting or engine.has_work:
+        if not engine.has_work:
+            machine.now = max(machine.now, began + waiting[-1].at_s / factor)
+        while waiting and began + waiting[-1].at_s / factor <= machine.now:
+            request = waiting.pop()
+            arrived, times = began + request.at_s / factor, list[float]()
+
+            def take(
+                delta: OutputDelta, arrived: float = arrived, times: list[float] = times
+            ) -> None:
+                for _ in delta.token_ids:
+                    if times:
+                        ran.gaps_s.append(machine.now - times[-1])
+                    else:
+                        ran.first_s.append(machine.now - arrived)
+                    times.append(machine.now)
+                    ran.tokens += 1
+
+            params = SamplingParams(max_tokens=request.answer, ignore_eos=True, temperature=0.0)
+            engine.submit([7] * request.prompt, params, take)
+        engine.step()
+    ran.seconds = machine.now - began
+    return ran
