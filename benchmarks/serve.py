@@ -19,6 +19,7 @@ from pathlib import Path
 from benchmarks import load_scenarios
 from benchmarks.closed_loop import measure_closed_loop
 from benchmarks.http_load import all_at_once, percentile, run
+from benchmarks.objective_loads import measure_objectives
 from benchmarks.report import Report, Row, arguments, in_turn, median_and_spread
 from benchmarks.serving import (
     FULL,
@@ -33,7 +34,7 @@ from benchmarks.serving import (
 from ingot.api.inference import load
 from ingot.inference import EngineConfig, SamplingParams
 
-PARTS = ("cost", "null", "loop", "streams", "prefix", "overload", "soak")
+PARTS = ("cost", "null", "loop", "streams", "prefix", "overload", "objectives", "soak")
 MOST_COST = 0.10
 LEAST_NULL_RATE = 60_000
 
@@ -159,6 +160,9 @@ def main() -> int:
             "prefix": lambda: load_scenarios.measure_shared_prefix(report, larger, sizes),
             "overload": lambda: measure_overloads(
                 report, make_served_model(folder, "int8"), small, sizes
+            ),
+            "objectives": lambda: measure_objectives(
+                report, make_served_model(folder, "int8"), sizes
             ),
             "soak": lambda: load_scenarios.measure_soak(report, small, soak_s),
         }

@@ -6,7 +6,7 @@ import contextlib
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,9 +35,11 @@ class Sizes:
     streams: int
     overload_s: float
     soak_s: float
+    objective_s: float = 8.0
+    """Seconds of each load that objectives are kept under."""
 
 
-FULL = Sizes(3, 256, 2000, 20.0, (1, 4, 16, 64, 256), 5000, 30.0, 600.0)
+FULL = Sizes(3, 256, 2000, 20.0, (1, 4, 16, 64, 256), 5000, 30.0, 600.0, 30.0)
 QUICK = Sizes(1, 48, 300, 1.5, (1, 64), 400, 3.0, 4.0)
 
 
@@ -75,11 +77,13 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(ingot: Path, *settings: str) -> Iterator[Served]:
-    """Run ``ingot serve`` inside the block."""
-    options = [part for setting in settings for part in ("--set", setting)]
+def serving(ingot: Path, *settings: str, options: Sequence[str] = ()) -> Iterator[Served]:
+    """Run ``ingot serve`` inside the block, with settings and further options."""
+    chosen = [part for setting in settings for part in ("--set", setting)]
     command = [sys.executable, "-m", "ingot", "serve", str(ingot), "--port", "0", "--json"]
-    with ended_after([*command, *options, "--set", "server.log_requests=false"]) as process:
+    with ended_after(
+        [*command, *options, *chosen, "--set", "server.log_requests=false"]
+    ) as process:
         said = "".join(iter(lambda: _line(process), "}\n"))
         yield Served(orjson.loads(said + "}")["url"], ingot.stem, process)
 

@@ -6,8 +6,9 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
@@ -29,12 +30,16 @@ from ingot.inference import (
     Engine,
     EngineConfig,
     EngineLoop,
+    Objective,
     OutputDelta,
     SamplingParams,
     TokenLogprob,
 )
 from ingot.inference.config import Weights
 from ingot.inference.executors.base import Executor
+from ingot.inference.scheduling.cost_model import CostModel
+from ingot.inference.scheduling.kept_costs import costs_path, keep_costs, read_costs
+from ingot.inference.scheduling.measured_costs import measure_costs
 from ingot.model.chat import ChatTemplate, Messages, most_characters
 from ingot.settings import check_tables
 
@@ -44,6 +49,8 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 ExecutorName = Literal["auto", "native", "torch"]
 
+SHORT_PROMPT = 128
+"""Tokens of a prompt by which it is judged whether an objective can be met at all."""
 _TIMEOUT = 600.0  # seconds for one request, unless the caller gives another value
 _CLOSE_TIMEOUT = 10.0
 _TRAINER = Path(__file__).with_name("update_worker.py")
@@ -256,6 +263,7 @@ def load(
     verify: bool = True,
     signed_by: Sequence[PathLike] = (),
     generation_config: Literal["auto", "none"] = "auto",
+    objectives: bool = False,
 ) -> Model:
     """Open an ingot, check every digest, make its weights read-only and start an engine.
 
@@ -273,6 +281,8 @@ def load(
             (``PATH.sig`` beside it); with none, no signature is looked for.
         generation_config: How to sample where a call does not say: "auto" as the model's own
             ``generation_config.json`` does, "none" with the defaults of ``SamplingParams``.
+        objectives: Requests will have latency objectives: what steps cost is measured first, in
+            some three seconds, unless it is known from an earlier time.
 
     Raises:
         ArtifactError: the ingot is missing, malformed, fails a digest or is not signed as required.
@@ -301,8 +311,63 @@ def load(
         )
     ingot = open_ingot(as_ingot(path), verify=verify, trusted=_trusted(signed_by))
     runner = _executor(executor, weights, ingot, config)
-    loop = EngineLoop(Engine(runner, ingot.tokenizer, config))
+    if objectives:
+        cost, keep = _costs(runner, weights, ingot, config)
+        loop = EngineLoop(Engine(runner, ingot.tokenizer, config, cost=cost, keep_cost=keep))
+    else:
+        loop = EngineLoop(Engine(runner, ingot.tokenizer, config))
     return Model(ingot, loop, generation_config=generation_config)
+
+
+def _costs(
+    runner: Executor, weights: Weights, ingot: Ingot, config: EngineConfig
+) -> tuple[CostModel, Callable[[CostModel], None]]:
+    """Return what steps cost, kept or else measured, and what keeps it at the end."""
+    path = costs_path(
+        ingot.digest,
+        executor=type(runner).__name__,
+        weights=weights,
+        threads=config.threads,
+        kv_cache=config.kv_cache_dtype,
+    )
+    cost = read_costs(path)
+    if cost is None:
+        cost = measure_costs(
+            runner,
+            max_step_tokens=config.max_step_tokens,
+            max_sequences=config.max_sequences,
+            max_context=config.max_context or ingot.config.max_position_embeddings,
+        )
+        keep_costs(path, cost)
+    return cost, partial(keep_costs, path)
+
+
+def unmet(model: Model, objective: Objective) -> str | None:
+    """Return why nothing can meet an objective on this machine, with the best that it can do.
+
+    Args:
+        model: Loaded with ``objectives``.
+        objective: It.
+
+    Returns:
+        A sentence; None if a short prompt alone can meet it.
+    """
+    best = model.loop.best_objective(SHORT_PROMPT)
+    slower = [
+        f"{name} {1e3 * own:.3g} ms"
+        for name, own, limit in (
+            ("ttft", best.ttft_s, objective.ttft_s),
+            ("itl", best.itl_s, objective.itl_s),
+        )
+        if own is not None and limit is not None and own > limit
+    ]
+    if not slower:
+        return None
+    return (
+        f"nothing can meet the objective {objective}: on this machine a prompt of "
+        f"{SHORT_PROMPT} tokens alone takes {' and '.join(slower)}; nearly all requests will be "
+        "refused"
+    )
 
 
 def _trusted(keys: Sequence[PathLike], signature: PathLike | None = None) -> TrustedKeys | None:
@@ -413,7 +478,12 @@ def serve(  # noqa: PLR0913 (all but one have defaults)
     def load_another(path: Path, chosen: Weights) -> tuple[Ingot, EngineLoop]:
         in_memory = weights if chosen == "stored" else chosen
         loaded = load(
-            path, executor=executor, weights=in_memory, engine=engine, signed_by=signed_by
+            path,
+            executor=executor,
+            weights=in_memory,
+            engine=engine,
+            signed_by=signed_by,
+            objectives=bool(config and (config.objective or config.model_objectives)),
         )
         return loaded.ingot, loaded.loop
 

@@ -212,6 +212,13 @@ def serve(
     watts: Annotated[
         float | None, typer.Option(help="Power of the machine, where it cannot be measured.")
     ] = None,
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[MODEL:]ttft=1s,itl=50ms",
+            help="Latency to keep: longest time to the first token, and between tokens.",
+        ),
+    ] = None,
     executor: Executor = "auto",
     weights: Weights = "stored",
     threads: Threads = None,
@@ -230,7 +237,7 @@ def serve(
     from ingot.api.importing import as_ingot
     from ingot.costs import read_price
     from ingot.durations import parse_seconds
-    from ingot.server import listen, named_paths, read_settings
+    from ingot.server import listen, named_objectives, named_paths, read_settings
 
     named = named_paths(ingots)
     first = next(iter(named))
@@ -250,6 +257,7 @@ def serve(
         idle_unload_s=None if idle_unload is None else parse_seconds(idle_unload, "--idle-unload"),
         batches=batches,
         log_requests=True,
+        **named_objectives(objective or [], named),
     )
     config, engine = read.server, read.engine
     if threads is not None:
@@ -264,10 +272,15 @@ def serve(
                     weights=weights,  # type: ignore[arg-type]
                     engine=engine,
                     signed_by=require_signature or (),
+                    objectives=config.objective_for(name) is not None,
                 )
             )
             for name, path in named.items()
         }
+        for name, loaded in models.items():
+            stated = config.objective_for(name)
+            if stated is not None and (why := inference.unmet(loaded, stated)):
+                note(f"warning: {name}: {why}")
         model = models.pop(first)
         server = inference.serve(
             model,

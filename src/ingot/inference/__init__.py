@@ -1,13 +1,16 @@
 """Phase 2, inference: batched generation from a sealed model."""
 
 from ingot.inference.config import EngineConfig
-from ingot.inference.engine import Engine, QueueFull
+from ingot.inference.engine import Engine
 from ingot.inference.loop import EngineLoop
 from ingot.inference.request.grammar import Grammar
+from ingot.inference.request.objective import Objective
 from ingot.inference.request.params import RequestOptions, SamplingParams
 from ingot.inference.request.sequence import OutputDelta, Sequence, Timing, TokenLogprob
+from ingot.inference.scheduling.forecast import NotInTime
 from ingot.inference.scheduling.snapshot import BatchSnapshot, SequenceSnapshot
-from ingot.inference.stats import EngineStats
+from ingot.inference.scheduling.waiting_room import QueueFull
+from ingot.inference.stats import EngineStats, ObjectiveStats
 
 __all__ = [
     "BatchSnapshot",
@@ -16,6 +19,9 @@ __all__ = [
     "EngineLoop",
     "EngineStats",
     "Grammar",
+    "NotInTime",
+    "Objective",
+    "ObjectiveStats",
     "OutputDelta",
     "QueueFull",
     "RequestOptions",

@@ -14,30 +14,30 @@ from functools import partial
 from ingot.errors import ServeError
 from ingot.inference.config import EngineConfig
 from ingot.inference.executors.base import Executor, Failure, HiddenStates, ModelInput, Result
+from ingot.inference.request.failure import failed_delta, failure_reason
 from ingot.inference.request.output import SequenceOutput, StepOutput
 from ingot.inference.request.params import RequestOptions, SamplingParams
 from ingot.inference.request.sequence import FinishReason, OutputDelta, Sequence, Status
 from ingot.inference.request.utf8 import Utf8Tables
 from ingot.inference.request.validator import RequestValidator
+from ingot.inference.scheduling.admission import Admission
 from ingot.inference.scheduling.batch import model_input_for
 from ingot.inference.scheduling.cache_events import CacheJournal
+from ingot.inference.scheduling.cost_model import CostModel
+from ingot.inference.scheduling.draft_worth import DraftWorth
 from ingot.inference.scheduling.kv_cache import KVCache
 from ingot.inference.scheduling.limits import check_limits
+from ingot.inference.scheduling.objectives import Objectives
 from ingot.inference.scheduling.scheduler import ScheduledChunk
 from ingot.inference.scheduling.service_classes import ServiceClasses, background_blocks
 from ingot.inference.scheduling.snapshot import take_snapshot
 from ingot.inference.scheduling.speculation import Speculator
+from ingot.inference.scheduling.waiting_room import WaitingRoom
 from ingot.inference.stats import Counters, EngineStats
 from ingot.model.tokenizer import Tokenizer
 
 _log = logging.getLogger(__name__)
 _DEFAULT_OPTIONS = RequestOptions()
-_ROOM_SHARE = 8
-"""A tenant alone may fill 8/9 of the queue, two together 16/17."""
-
-
-class QueueFull(ServeError):  # noqa: N818 (the name is clear without "Error")
-    """The waiting queue has reached its limit."""
 
 
 class Engine:
@@ -47,20 +47,28 @@ class Engine:
         executor: Runs the model; the engine owns it and closes it.
         tokenizer: The tokenizer of the model.
         config: Limits; its cache sizes must equal the executor's.
+        cost: What its steps cost, as far as known; it learns further.
+        keep_cost: Told at the end what was learnt of the costs.
+        clock: Seconds that never go back.
 
     Raises:
         UsageError: limits that contradict each other, the model or the executor.
     """
 
     def __init__(
-        self, executor: Executor, tokenizer: Tokenizer, config: EngineConfig | None = None
+        self,
+        executor: Executor,
+        tokenizer: Tokenizer,
+        config: EngineConfig | None = None,
+        *,
+        cost: CostModel | None = None,
+        keep_cost: Callable[[CostModel], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         config = config or EngineConfig()
         check_limits(config, executor)
         self._executor = executor
         self._tokenizer = tokenizer
-        self._max_waiting = config.max_waiting
-        self._max_waiting_tokens = config.max_waiting_tokens
         self.max_context = config.max_context or executor.config.max_position_embeddings
         """Maximum tokens of prompt plus answer."""
         self._cache = KVCache(
@@ -73,6 +81,18 @@ class Engine:
         )
         self._scheduler = ServiceClasses(self._cache, config, self.max_context)
         self.snapshot = partial(take_snapshot, self._scheduler, self._cache)  # between steps only
+        self._clock = clock
+        self._keep_cost = keep_cost
+        self.objectives = Objectives(
+            cost or CostModel(),
+            max_step_tokens=config.max_step_tokens,
+            max_sequences=config.max_sequences,
+            clock=clock,
+        )
+        """What keeps the latency objectives of requests."""
+        room = WaitingRoom(config.max_waiting, config.max_waiting_tokens)
+        self.admission = Admission(self._scheduler, room, self.objectives.forecast)
+        """What refuses sequences before they wait."""
         self._speculator = (
             Speculator(config.speculation, config.max_step_tokens, self._cache)
             if config.speculation
@@ -142,40 +162,18 @@ class Engine:
         """
         sequence = self._validator.sequence(prompt_ids, params, on_output, options)
         self._scheduler.check_fits(sequence)
+        self.objectives.prepare(sequence, self.max_context)
         return sequence
 
     def check_room(self, sequence: Sequence, arriving: Collection[Sequence] = ()) -> None:
-        """Refuse a sequence if the queue is full or the engine has failed. Thread-safe.
-
-        A named tenant may hold at most ``_ROOM_SHARE`` times as many places as are free, so that
-        it alone cannot fill the queue and others find a place (the dynamic threshold of
-        A. Choudhury and E. Hahne, "Dynamic queue length thresholds", INFOCOM 1996).
-
-        Args:
-            sequence: What ``prepare`` returned.
-            arriving: Sequences accepted elsewhere but not enqueued yet.
+        """Refuse a sequence as ``Admission.check`` does, or if the engine has failed. Thread-safe.
 
         Raises:
-            QueueFull: the waiting queue is full.
-            ServeError: the engine has failed.
+            ServeError: it has; also the errors of ``Admission.check``.
         """
         if self._failed is not None:
             raise ServeError(f"has failed ({self._failed})", where="engine", fix="start it again")
-        queue, tenant = self._scheduler.of(sequence).waiting, sequence.options.tenant
-        background = sequence.options.background
-        arriving = [one for one in arriving if one.options.background == background]
-        waiting = len(queue) + len(arriving)
-        tokens = queue.tokens + sum(one.length for one in arriving)
-        if waiting and tokens + sequence.length > self._max_waiting_tokens:
-            raise QueueFull(f"{tokens} tokens wait already", where="engine", fix="try again later")
-        own = queue.waiting_of(tenant) + sum(one.options.tenant == tenant for one in arriving)
-        free = self._max_waiting - waiting
-        if free <= 0 or (tenant and own >= _ROOM_SHARE * free):
-            raise QueueFull(
-                f"{waiting} sequences wait already, {own} of them yours",
-                where="engine",
-                fix="try again later",
-            )
+        self.admission.check(sequence, arriving)
 
     def enqueue(self, sequence: Sequence) -> None:
         """Add a sequence that ``prepare`` made to the waiting queue."""
@@ -183,9 +181,14 @@ class Engine:
             output = SequenceOutput(sequence, self._tokenizer, self.max_context, self._utf8)
         except BaseException as error:
             sequence.status = Status.FINISHED
-            self._send(sequence, _failed_delta(_reason(sequence, error)))
+            self._send(sequence, failed_delta(failure_reason(sequence, error)))
             return
         self._outputs[sequence] = output
+        if sequence.timeliness is not None and not self.objectives.active:
+            self.objectives.active = True
+            self._scheduler.interactive.pace(self.objectives.pacing)
+            if self._speculator is not None:
+                self._speculator.worth = DraftWorth(self.objectives.pacing)
         self._scheduler.add(sequence)
         if sequence.deadline is not None:
             # Finished sequences stay in the heap until their deadline, which may be a day away;
@@ -223,7 +226,7 @@ class Engine:
         Raises:
             Exception: what the executor raised, such as memory that ran out; ``abort`` is then due.
         """
-        began = time.monotonic()
+        began = self._clock()
         swept = self._sweep(began)
         chunks = self._scheduler.schedule()
         if self._speculator is not None:
@@ -231,22 +234,27 @@ class Engine:
         work = self._chunks(chunks, began)
         if not work:
             return swept or bool(chunks)
-        called = time.monotonic()
+        called = self._clock()
         background = work[0][0].sequence.options.background
         run = self._executor.try_step if background else self._executor.step
         results = run([model_input for _, model_input in work])
-        returned = time.monotonic()
+        returned = self._clock()
         if results is None:
             self._counters.interrupted_steps += 1
             return True
         each_s = (returned - began) / sum([len(model_input.token_ids) for _, model_input in work])
         for (chunk, _), result in zip(work, results, strict=True):
             self._take(chunk, result, returned, each_s)
-        ended = time.monotonic()
+        ended = self._clock()
         self._count(called - began, returned - called, ended - returned)
         if background:
             self._counters.background_steps += 1
             self._counters.background_step_s += ended - began
+        elif self.objectives.active:
+            inputs = (model_input for _, model_input in work)
+            self.objectives.observe_step(
+                inputs, began, returned, more=bool(self._scheduler.interactive.running)
+            )
         self._scheduler.charge([chunk for chunk, _ in work], ended - began)
         return True
 
@@ -291,11 +299,14 @@ class Engine:
             failed=self._failed,
             background_running=len(background.running),
             background_waiting=len(background.waiting),
+            objectives=self.objectives.stats(),
             **asdict(self._counters),
         )
 
     def close(self) -> None:
         """Release the executor's memory; live sequences must have ended."""
+        if self.objectives.active:
+            self._keep_cost(self.objectives.pacing.cost)
         self._executor.close()
 
     def _sweep(self, now: float) -> bool:
@@ -328,7 +339,7 @@ class Engine:
             try:
                 work.append((chunk, model_input_for(chunk, output)))
             except BaseException as error:
-                self._finish(chunk.sequence, "error", error=_reason(chunk.sequence, error))
+                self._finish(chunk.sequence, "error", error=failure_reason(chunk.sequence, error))
         return work
 
     def _note_start(self, sequence: Sequence, output: SequenceOutput, now: float) -> None:
@@ -368,7 +379,7 @@ class Engine:
             elif result is not None:
                 step_output = output.take(result, chunk.drafts, now)
         except BaseException as error:
-            self._finish(sequence, "error", error=_reason(sequence, error))
+            self._finish(sequence, "error", error=failure_reason(sequence, error))
             return
         if step_output is None:
             self._scheduler.advance(sequence, chunk.count)
@@ -377,6 +388,8 @@ class Engine:
         self._scheduler.advance(
             sequence, chunk.count + step_output.accepted - int(step_output.again)
         )
+        if sequence.timeliness is not None and (step_output.delta.token_ids or step_output.reason):
+            self.objectives.token(sequence, now)
         self._deliver(chunk, step_output)
 
     def _deliver(self, chunk: ScheduledChunk, step_output: StepOutput) -> None:
@@ -388,6 +401,8 @@ class Engine:
         if chunk.drafts:
             counters.drafted_tokens += len(chunk.drafts)
             counters.accepted_tokens += step_output.accepted
+            if self._speculator is not None and self._speculator.worth is not None:
+                self._speculator.worth.observe(len(chunk.drafts), step_output.accepted)
         if step_output.again and not step_output.delta.token_ids:
             if step_output.delta.prompt_logprobs:
                 self._send(sequence, step_output.delta)
@@ -407,10 +422,12 @@ class Engine:
         # Free first: a receiver that looks at the statistics must not see blocks still in use.
         self._scheduler.finish(sequence)
         output = self._outputs.pop(sequence)
+        if self.objectives.active:
+            self.objectives.end(sequence, reason)
         try:
-            delta = output.last_delta(last, reason, time.monotonic(), error)
+            delta = output.last_delta(last, reason, self._clock(), error)
         except BaseException as failure:
-            delta = _failed_delta(error or _reason(sequence, failure))
+            delta = failed_delta(error or failure_reason(sequence, failure))
         self._send(sequence, delta)
 
     def _send(self, sequence: Sequence, delta: OutputDelta) -> None:
@@ -427,24 +444,3 @@ class Engine:
         counters.executor_s += executor_s
         counters.last_step_s = before_s + executor_s + after_s
         counters.step_s += counters.last_step_s
-
-
-def _reason(sequence: Sequence, error: BaseException) -> str:
-    """Return the error text of a sequence whose own work raised; the engine continues.
-
-    ``BaseException``, because a panic in a library written in Rust is not an ``Exception``.
-
-    Raises:
-        BaseException: the error itself if it is meant to end the process.
-    """
-    if isinstance(error, ServeError):
-        return str(error)
-    if isinstance(error, KeyboardInterrupt | SystemExit):
-        raise error
-    _log.error("sequence %d: its own work raised; it ends alone", sequence.id, exc_info=error)
-    return "engine: internal error in this request; the log has the details"
-
-
-def _failed_delta(error: str) -> OutputDelta:
-    """Return the only delta of a sequence without output."""
-    return OutputDelta("", (), finish_reason="error", error=error)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ingot.errors import IngotError, ServeError
 from ingot.inference.engine import Engine
+from ingot.inference.request.objective import Objective
 from ingot.inference.request.params import RequestOptions, SamplingParams
 from ingot.inference.request.sequence import OutputDelta, Sequence
 from ingot.inference.scheduling.cache_events import CacheCleared, CacheEvent, CacheJournal
@@ -84,6 +85,7 @@ class EngineLoop:
         Raises:
             UsageError: a prompt or parameter that cannot be answered.
             QueueFull: the waiting queue is full.
+            NotInTime: it would miss its objective, and may not be late.
             ServeError: the engine has failed or is closing.
         """
         sequence = self._engine.prepare(prompt_ids, params, on_output, options)
@@ -96,6 +98,15 @@ class EngineLoop:
                 self._engine.interrupt_background(True)
             self._changed.notify_all()
         return sequence
+
+    def check_in_time(self, objective: Objective, elapsed_s: float) -> None:
+        """Refuse a request of which only its objective is known; see ``Admission``.
+
+        Raises:
+            NotInTime: even a short one would miss its objective.
+        """
+        with self._changed:
+            self._engine.admission.check_in_time(objective, elapsed_s, self._arriving)
 
     def cancel(self, sequence: Sequence) -> None:
         """End a sequence before the next step; no effect once it has finished."""
@@ -208,6 +219,14 @@ class EngineLoop:
             else:
                 self._snapshots.append(future)
         return future
+
+    def best_objective(self, prompt_tokens: int) -> Objective:
+        """Return the best that a request alone gets on an idle machine, as far as known.
+
+        Args:
+            prompt_tokens: Length of its prompt.
+        """
+        return self._engine.objectives.best(prompt_tokens)
 
     @property
     def failed(self) -> str | None:

@@ -2,7 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ObjectiveStats:
+    """How an engine kept the latency objectives of its requests since its start."""
+
+    in_time: int
+    """Answers that ended within their objectives."""
+    late: int
+    """Answers that did not, those that failed included; an answer that its client left counts in
+    neither."""
+    refused: Mapping[str, int]
+    """Requests refused because they would have been late, by reason."""
+    attainment: float
+    """Share of the answers of the last minute that were in time; not a number if none ended."""
+    goodput: float
+    """Answers in time per second, over the last minute."""
+    predicted_s: float
+    """Sum of what the steps were predicted to take, in seconds."""
+    measured_s: float
+    """Sum of what they took."""
+    prediction_error: float
+    """Mean of |predicted - measured| / measured over the last 512 steps."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +78,8 @@ class EngineStats:
     """Seconds spent in them, of ``step_s``."""
     interrupted_steps: int = 0
     """Steps of background work that gave way before they had a result."""
+    objectives: ObjectiveStats | None = None
+    """How objectives were kept; None if no request had one."""
 
 
 @dataclass(slots=True)

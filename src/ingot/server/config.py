@@ -5,12 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from ingot.errors import UsageError
+from ingot.inference.request.objective import Objective, parse_objective
 from ingot.inference.request.params import Timeout
 
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Count = Annotated[int, Field(ge=1)]
+
+
+def _states_objective(text: str) -> str:
+    """Return a text that states an objective, or is empty.
+
+    Raises:
+        ValueError: it states none.
+    """
+    if text:
+        try:
+            parse_objective(text)
+        except UsageError as error:
+            raise ValueError(f"{error.what}; {error.fix}") from error
+    return text
+
+
+ObjectiveText = Annotated[str, AfterValidator(_states_objective)]
+"""An objective such as ``ttft=1s,itl=50ms,p=99``; empty states none."""
 
 
 class ServerConfig(BaseModel):
@@ -56,6 +76,11 @@ class ServerConfig(BaseModel):
     idle_unload_s: _Seconds | None = None
     """Seconds without a request after which a model's memory is released until the next one, which
     waits while the ingot is opened and checked again; unset keeps it."""
+
+    objective: ObjectiveText = ""
+    """Latency that answers are held to, such as ``ttft=1s,itl=50ms,p=99``; empty sets none."""
+    model_objectives: dict[str, ObjectiveText] = {}
+    """The same by the name of the model, in place of ``objective``."""
 
     header_timeout_s: _Seconds = 10.0
     """Seconds a client may take to send the head of a request."""
@@ -118,3 +143,8 @@ class ServerConfig(BaseModel):
     """Include prompts in those lines."""
     otlp_endpoint: str | None = None
     """Address to send traces to over OTLP/HTTP, such as ``http://localhost:4318/v1/traces``."""
+
+    def objective_for(self, model: str) -> Objective | None:
+        """Return the objective of a model's answers; None if there is none."""
+        text = self.model_objectives.get(model, self.objective)
+        return parse_objective(text) if text else None

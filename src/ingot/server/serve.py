@@ -184,7 +184,12 @@ class Server:
         admission = Admission(config)
         connections = self._connections
         metrics = Metrics(
-            self._models, admission, self._costs, lambda: self._logs.dropped, self._sleeper
+            self._models,
+            admission,
+            self._costs,
+            lambda: self._logs.dropped,
+            self._sleeper,
+            config.objective_for,
         )
         service = Service(
             config=config,

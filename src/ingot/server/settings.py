@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from ingot.costs import CostConfig
 from ingot.errors import UsageError
 from ingot.inference import EngineConfig
+from ingot.inference.request.objective import parse_objective
 from ingot.server.config import ServerConfig
 from ingot.server.engine.kv_events import KvEventsConfig
 from ingot.settings import check_tables, merge_tables, parse_settings
@@ -43,6 +44,38 @@ def read_settings(
     options = {"server": server, "cost": cost or {}}
     tables = merge_tables(options, parse_settings(settings, ServeSettings, UsageError))
     return check_tables(tables, ServeSettings, UsageError)
+
+
+def named_objectives(texts: Iterable[str], models: Iterable[str]) -> dict[str, Any]:
+    """Return the fields of ``ServerConfig`` that state objectives.
+
+    Args:
+        texts: Each such as ``ttft=1s,itl=50ms``, after ``MODEL:`` if it is one model's alone.
+        models: Names of the models.
+
+    Raises:
+        UsageError: a text states no objective, names a model that is not served, or two texts are
+            for the same models.
+    """
+    common = ""
+    own: dict[str, str] = {}
+    known = list(models)
+    for given in texts:
+        name, colon, text = given.rpartition(":")
+        if colon and name not in known:
+            raise UsageError(
+                f"names {name[:80]!r}, which is not served",
+                where="--objective",
+                fix="use one of " + ", ".join(known[:5]),
+            )
+        if name in own or (not colon and common):
+            raise UsageError("is given twice", where="--objective", fix="leave one out")
+        parse_objective(text, where="--objective")
+        if colon:
+            own[name] = text
+        else:
+            common = text
+    return {"objective": common, "model_objectives": own} if common or own else {}
 
 
 def named_paths(texts: Iterable[str]) -> dict[str, Path]:

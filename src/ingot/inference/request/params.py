@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from ingot.errors import UsageError, invalid_field
 from ingot.inference.request.grammar import Grammar
+from ingot.inference.request.objective import Objective
 
 MAX_BIASES = 1024
 MAX_STOPS = 16
@@ -150,6 +151,12 @@ class RequestOptions:
     """Orders the tenants, before service: lower runs first. For the operator, not for clients."""
     background: bool = False
     """Run only while nothing else can run, and give way to it at any time."""
+    objective: Objective | None = None
+    """The latency that the answer is held to; None: it uses what other answers leave."""
+    late_allowed: bool = False
+    """Whether the request is accepted although it would miss its objective."""
+    elapsed_s: Annotated[float, Field(ge=0)] = 0.0
+    """Seconds that the request took before it reached the engine; they count in its objective."""
 
     @_model_validator(mode="wrap")
     @classmethod

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ingot.inference.request.objective import Timeliness
 from ingot.inference.request.params import RequestOptions, SamplingParams
 
 FinishReason = Literal["stop", "length", "cancelled", "deadline", "error"]
@@ -127,6 +128,8 @@ class Sequence:
     """Serial number of its last turn, where the sequences of its tenant take turns."""
     passed: int = 0
     """How often another was admitted before it because it did not fit."""
+    timeliness: Timeliness | None = None
+    """How far it has kept its objective; None if it has none."""
     status: Status = Status.WAITING
     tenant_priority: int = field(init=False)
     """The option of this name, or ``AGED``."""

@@ -33,8 +33,8 @@ _SOLVE_EVERY = 16
 _WARM = 64
 _PRIOR = 32.0
 """Weight of what was learnt before the start, in observations."""
-_SLOPE_PRIOR = 1e-3
-"""Weight of the guess that tokens never tried cost what the first ones did."""
+_GUESS = 1e-3
+"""Weight of a guess, in observations."""
 _SPEED_WEIGHT = 0.1
 _MOST_SURPRISE = 2.0
 """An observation counts as at most this many times the prediction, and at least its inverse: one
@@ -119,6 +119,8 @@ class CostModel:
         self._prior_gram = np.zeros((_FEATURES, _FEATURES))
         self._prior_moment = np.zeros(_FEATURES)
         self._speed = 1.0
+        self._slope = math.inf
+        """Least seconds for each token of a step so far."""
         self._ratios: deque[float] = deque(maxlen=_RECENT)
         """Measured over predicted, of recent steps."""
         self._tails: dict[float, tuple[int, float]] = {}
@@ -155,8 +157,7 @@ class CostModel:
             if self.observations >= _WARM or self._prior_moment.any():
                 seconds = predicted * surprise
                 self._speed *= 1 + _SPEED_WEIGHT * (surprise - 1)
-        elif not self._prior_moment.any():
-            self._guess_slopes(work, seconds)
+        self._slope = min(self._slope, seconds / self._speed / max(work.tokens, 1))
         row = np.array(_features(work)) * (self._speed / seconds)
         self._gram = _FORGETTING * self._gram + np.outer(row, row)
         self._moment = _FORGETTING * self._moment + row
@@ -231,16 +232,14 @@ class CostModel:
         self._prior_gram = gram * (_PRIOR / rows)
         self._prior_moment = moment * (_PRIOR / rows)
 
-    def _guess_slopes(self, work: StepWork, seconds: float) -> None:
-        """Assume that every token costs what those of the first step did: never too little."""
-        for column in range(1, 1 + len(_KNOTS)):
-            row = work.tokens / seconds
-            self._gram[column, column] += _SLOPE_PRIOR * row * row
-            self._moment[column] += _SLOPE_PRIOR * row
-
     def _solve(self) -> None:
         """Find the weights of the least squared relative error."""
         gram, moment = self._prior_gram + self._gram, self._prior_moment + self._moment
+        if not self._prior_moment.any():
+            # Tokens beyond what was tried: never free, at most what those of any step cost.
+            guess = np.zeros(_FEATURES)
+            guess[1 : 1 + len(_KNOTS)] = 1 / self._slope
+            gram, moment = gram + np.diag(_GUESS * guess**2), moment + _GUESS * guess
         self._weights = _nonnegative(gram, moment).tolist()  # at once: others read it meanwhile
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from ingot.inference.request.sequence import AGED, Sequence
 from ingot.inference.scheduling.least_served import LeastServed
@@ -43,6 +43,13 @@ class FairQueue:
         self._by_tenant: dict[str, int] = {}
         self.tokens = 0
         """Tokens of all waiting sequences."""
+        self.due = 0
+        """Waiting sequences that have an objective to keep."""
+        self.due_tokens = 0
+        """Their tokens."""
+        self.most_urgent: Callable[[Iterable[Sequence]], Sequence] | None = None
+        """Chooses among the waiting sequences of one user and priority, given in order of arrival;
+        None takes the first."""
 
     def __len__(self) -> int:
         return self._count
@@ -75,7 +82,8 @@ class FairQueue:
         if self._levels.worse_is_due:
             heads = (self._classes[level].oldest() for level in self._levels.worse())
             return min(heads, key=_age)
-        return self._classes[self._levels.best()].first()
+        first = self._classes[self._levels.best()].first()
+        return first if self.most_urgent is None else self.most_urgent(self._standing(first))
 
     def candidates(self, most: int) -> list[Sequence]:
         """Return up to ``most`` sequences of the best priorities, in about the order of turns.
@@ -94,6 +102,9 @@ class FairQueue:
         A sequence whose turn came by ageing keeps the best priority from here on, so that the
         flood it waited for cannot preempt it.
         """
+        if self.most_urgent is not None:
+            oldest = next(iter(self._standing(sequence)))
+            oldest.passed += oldest is not sequence
         level, priority = sequence.tenant_priority, sequence.priority
         tenant = self._classes[level].tenants[sequence.options.tenant]
         aged_class, aged_request = self._levels.turn(level), tenant.levels.turn(priority)
@@ -136,6 +147,11 @@ class FairQueue:
         tenant = self._classes.touch(options.tenant_priority).tenants.touch(options.tenant)
         return tenant.priorities.touch(options.priority).users.served(options.user)
 
+    def _standing(self, sequence: Sequence) -> OrderedDict[Sequence, None]:
+        """Return the line in which a waiting sequence stands."""
+        tenant = self._classes[sequence.tenant_priority].tenants[sequence.options.tenant]
+        return tenant.priorities[sequence.priority].lines[sequence.options.user]
+
     def _line(self, sequence: Sequence) -> OrderedDict[Sequence, None]:
         """Return the line that a sequence joins, and count it."""
         self._levels.add(sequence.tenant_priority)
@@ -147,6 +163,9 @@ class FairQueue:
         tenant = sequence.options.tenant
         self._count += count
         self.tokens += count * sequence.length
+        if sequence.timeliness is not None and not sequence.timeliness.given_up:
+            self.due += count
+            self.due_tokens += count * sequence.length
         left = self._by_tenant.pop(tenant, 0) + count
         if left:
             self._by_tenant[tenant] = left

@@ -42,25 +42,28 @@ def measure_costs(
         clock: Seconds that never go back.
     """
     model, end = CostModel(), clock() + limit_s
+    last_s, last_tokens = 0.0, 1
     for chunks in _steps(max_step_tokens, max_sequences, max_context):
         inputs = _inputs(executor, chunks)
         if inputs is None:
             continue
         work = StepWork.of(chunks)
-        if model.known and clock() + _REPEATS * model.seconds(work) > end:
+        expected_s = last_s * max(work.tokens / last_tokens, 1.0)
+        if clock() + (1 + _REPEATS) * expected_s > end and model.known:
             continue
         executor.step(inputs)  # the first of a kind is slower: memory is touched, threads wake
         for _ in range(_REPEATS):
             began = clock()
             executor.step(inputs)
-            model.observe(work, clock() - began)
+            last_s, last_tokens = clock() - began, work.tokens
+            model.observe(work, last_s)
             if clock() > end:
                 return model
     return model
 
 
 def _steps(max_step_tokens: int, max_sequences: int, max_context: int) -> Iterator[list[_Chunk]]:
-    """Yield the chunks of each step to run, within the limits."""
+    """Yield the chunks of each step to run, within the limits, few tokens before many."""
     widest = min(max_step_tokens, max_context - 1)
     deepest = max_context - 1
     for count in _DECODES:

@@ -18,10 +18,9 @@ from ingot.inference.request.sequence import Sequence, Status
 from ingot.inference.scheduling import fair_share
 from ingot.inference.scheduling.fair_queue import READ_COST, WRITE_COST, FairQueue
 from ingot.inference.scheduling.kv_cache import KVCache
+from ingot.inference.scheduling.pacing import PASSES, Pacing
 from ingot.inference.scheduling.tenant_share import TenantShare
 
-_PASSES = 32
-"""How many may be admitted before a sequence that does not fit yet."""
 _CANDIDATES = 8
 """How many sequences are tried in its place."""
 
@@ -71,6 +70,7 @@ class Scheduler:
         blocks at that time.
 
         While these stay the same, trying again would fail again."""
+        self._pacing: Pacing | None = None
         self.waiting = FairQueue()
         self.running: list[Sequence] = []
         """In order of admission."""
@@ -98,6 +98,11 @@ class Scheduler:
                 fix="lower max_tokens, or give the engine a larger key-value cache",
             )
 
+    def pace(self, pacing: Pacing) -> None:
+        """Keep latency objectives from here on."""
+        self._pacing = pacing
+        self.waiting.most_urgent = pacing.most_urgent
+
     def add(self, sequence: Sequence) -> None:
         """Add a new sequence to the queue."""
         self._shares.watch(sequence.options.tenant)
@@ -106,11 +111,15 @@ class Scheduler:
     def schedule(self) -> list[ScheduledChunk]:
         """Choose the work of the next step, and allocate the blocks it needs."""
         self._shares.begin()
+        if self._pacing is not None:
+            self._pacing.begin()
         if self.waiting:
             self._admit_by_preemption()
         newcomer = self._newcomer()
         chunks = self._decodes(newcomer)
         budget = self._max_step_tokens - len(chunks)
+        if self._pacing is not None:
+            budget = self._paced(chunks, newcomer, budget)
         prefills = self._prefills(budget, newcomer) if len(chunks) < len(self.running) else []
         chunks += prefills
         budget -= sum(chunk.count for chunk in prefills)
@@ -120,6 +129,15 @@ class Scheduler:
             budget -= self._extend(admitted[-1:], budget)
         self._extend(prefills, budget)
         return chunks + [chunk for chunk in admitted if chunk.count]
+
+    def _paced(self, decodes: list[ScheduledChunk], newcomer: Sequence | None, budget: int) -> int:
+        """Return how much of a step's budget for prompts its answers leave."""
+        prompts = (one for one in self.running if one.length - one.computed > 1)
+        first = next(prompts, newcomer)
+        if self._pacing is None or first is None:
+            return budget
+        answers = [chunk.sequence for chunk in decodes]
+        return self._pacing.prompt_tokens(answers, first.computed, budget)
 
     def charge(self, chunks: Iterable[ScheduledChunk], seconds: float) -> None:
         """Record how long a step with these chunks took."""
@@ -175,7 +193,10 @@ class Scheduler:
         """Return a chunk for each running sequence that decodes in this step."""
         chunks: list[ScheduledChunk] = []
         size, preemptions = self._cache.block_size, self.preemptions
-        for sequence in self._shares.choose_decodes(self.running, newcomer):
+        ready = self._shares.choose_decodes(self.running, newcomer)
+        if self._pacing is not None:
+            ready = self._pacing.choose_decodes(ready)
+        for sequence in ready:
             if sequence.status is Status.RUNNING:
                 if sequence.length > size * len(sequence.block_table):
                     self._grow(sequence)
@@ -206,6 +227,8 @@ class Scheduler:
         share = budget // max(len(prefills) + comes, 1)
         chunks: list[ScheduledChunk] = []
         for sequences in prefills.values():
+            if self._pacing is not None:
+                self._pacing.sort(sequences)
             own = [ScheduledChunk(sequence, 0) for sequence in sequences]
             budget -= self._extend(own, share)
             chunks += own
@@ -259,6 +282,8 @@ class Scheduler:
         first = self.waiting.first() if len(self.running) < self._max_sequences else None
         if first is None:
             return None
+        if self._pacing is not None and not self._pacing.may_start(first, self.running):
+            return None
         limited = self._shares.left(first) <= 0
         if not limited:
             if self._blocked == self._attempt(first):
@@ -268,7 +293,7 @@ class Scheduler:
                 self.waiting.pop(first)
                 return self._start(first)
             self._blocked = self._attempt(first)
-            if first.passed >= _PASSES or first.admission is not None:
+            if first.passed >= PASSES or first.admission is not None:
                 return None
         for other in self.waiting.candidates(_CANDIDATES):
             if other is not first and self._shares.left(other) > 0 and self._cache.admit(other):

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 
 from ingot.inference.request.output import SequenceOutput
 from ingot.inference.request.sequence import Sequence
+from ingot.inference.scheduling.draft_worth import DraftWorth
 from ingot.inference.scheduling.kv_cache import KVCache
 from ingot.inference.scheduling.scheduler import ScheduledChunk
 
@@ -35,19 +36,25 @@ class Speculator:
         self._most = most
         self._max_step_tokens = max_step_tokens
         self._cache = cache
+        self.worth: DraftWorth | None = None
+        """Limits the drafts to those that are worth their time; None drafts ``most`` tokens."""
 
     def draft(
         self, chunks: Iterable[ScheduledChunk], outputs: Mapping[Sequence, SequenceOutput]
     ) -> None:
         """Set ``drafts`` of the chunks that consist of a sequence's last known token."""
         budget = self._max_step_tokens - sum(chunk.count for chunk in chunks)
+        longest = self._most
+        if self.worth is not None:
+            chunks = list(chunks)
+            longest, budget = self.worth.limits(chunks, longest, budget)
         for chunk in chunks:
             sequence = chunk.sequence
             if budget <= 0:
                 return
             if chunk.count > 1 or sequence.pooling or sequence.computed + 1 < sequence.length:
                 continue
-            most = min(self._most, budget, outputs[sequence].most_drafts)
+            most = min(longest, budget, outputs[sequence].most_drafts)
             if most > 0:
                 drafts = propose(sequence, most)
                 if self._cache.grow(sequence, sequence.length + len(drafts)):

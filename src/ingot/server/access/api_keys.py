@@ -8,6 +8,7 @@ The file is TOML that nobody but its owner may write; it never contains a key it
     requests_per_minute = 600     # optional, as is the next
     tokens_per_minute = 100000    # prompts and answers together
     priority = 0                  # against other keys: lower runs first
+    objective = "ttft=1s"         # optional: in place of the server's; "" for none
     admin = false                 # whether it may change what is served
 
 ``ingot new-key alice`` makes a key, shows it once on stderr, and prints its entry.
@@ -31,6 +32,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ingot.errors import UsageError, from_validation
+from ingot.server.config import ObjectiveText
 from ingot.server.http.errors import ApiError
 from ingot.settings import read_toml
 
@@ -48,6 +50,8 @@ class Key(BaseModel):
     tokens_per_minute: _PerMinute | None = None
     priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
     """Orders its requests against those of other keys; a request's own ``priority`` does not."""
+    objective: ObjectiveText | None = None
+    """Latency that its answers are held to, in place of the server's; empty sets none."""
     admin: bool = False
 
 

@@ -15,12 +15,13 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ingot.inference import EngineStats, OutputDelta
+from ingot.inference import EngineStats, Objective, OutputDelta
 from ingot.server.access.admission import Admission
 from ingot.server.access.api_keys import Key
 from ingot.server.access.request_context import RequestContext
 from ingot.server.engine.costs import CostMeter
 from ingot.server.engine.model_registry import Models
+from ingot.server.engine.objective_metrics import ObjectiveCollector
 from ingot.server.engine.sleeping import Sleeper
 
 _SECONDS = (
@@ -39,6 +40,7 @@ class Metrics:
         costs: The accounts.
         dropped_log_lines: How many lines the log has lost.
         sleeper: Who puts the models to sleep; None where nobody does.
+        objective_for: Returns the objective of a model's answers.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Metrics:
         costs: CostMeter,
         dropped_log_lines: Callable[[], int],
         sleeper: Sleeper | None = None,
+        objective_for: Callable[[str], Objective | None] = lambda _: None,
     ) -> None:
         self._costs = costs
         registry = CollectorRegistry()
@@ -55,6 +58,7 @@ class Metrics:
         if sleeper is not None:
             registry.register(_Sleeping(sleeper))
         registry.register(_Engines(models, admission, dropped_log_lines))
+        registry.register(ObjectiveCollector(models, objective_for))
         model = ("model_name",)
 
         def seconds(name: str, text: str) -> Histogram:

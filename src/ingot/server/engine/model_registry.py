@@ -64,6 +64,11 @@ class ServedModel:
         """Mailbox from its engine's thread to the event loop; first used on the loop."""
         return OutputMailbox(self.loop.yield_cpu)
 
+    @property
+    def lag_s(self) -> float:
+        """Seconds by which the event loop is late, in and out, as its output lately was."""
+        return 2 * self.mailbox.lag_s if "mailbox" in self.__dict__ else 0.0
+
     @cached_property
     def prompts(self) -> PromptEncoder:
         """Encoder of its prompts."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -14,6 +15,8 @@ from ingot.inference import EngineLoop, OutputDelta, RequestOptions, SamplingPar
 
 Receive = Callable[[int, OutputDelta], None]
 _Item = TypeVar("_Item")
+_LAG_FADES = 0.9
+"""Share of a lag that is left after the next delivery."""
 
 
 class OutputMailbox:
@@ -32,6 +35,9 @@ class OutputMailbox:
         self._loop = asyncio.get_running_loop()
         self._messages: deque[tuple[Receive, int, OutputDelta]] = deque()
         self._woken = False
+        self._woken_at = 0.0
+        self.lag_s = 0.0
+        """Seconds that output waited for the event loop: the longest of late, fading."""
 
     def put(self, receive: Receive, index: int, delta: OutputDelta) -> None:
         """Have ``receive(index, delta)`` called on the event loop; any thread may."""
@@ -39,11 +45,13 @@ class OutputMailbox:
         # After appending: a loop that was woken before this clears the mark before it takes.
         if not self._woken:
             self._woken = True
+            self._woken_at = time.monotonic()
             self._yield_cpu(True)
             with contextlib.suppress(RuntimeError):  # the loop is closed, so there is no reader
                 self._loop.call_soon_threadsafe(self._deliver)
 
     def _deliver(self) -> None:
+        self.lag_s = max(time.monotonic() - self._woken_at, _LAG_FADES * self.lag_s)
         self._woken = False
         while self._messages:
             receive, index, delta = self._messages.popleft()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -10,7 +11,7 @@ import orjson
 from starlette.responses import Response
 
 from ingot.errors import IngotError, ServeError, UsageError
-from ingot.inference import QueueFull
+from ingot.inference import NotInTime, QueueFull
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,17 @@ def from_ingot_error(error: IngotError) -> ApiError:
     """Translate an error that the engine raised for a request."""
     if isinstance(error, QueueFull):
         return ApiError(429, str(error), code="queue_full", headers={"retry-after": "1"})
+    if isinstance(error, NotInTime):
+        return ApiError(
+            429,
+            str(error),
+            param="objective",
+            code="objective_not_met",
+            headers={
+                "retry-after": str(math.ceil(error.retry_s)),
+                "retry-after-ms": str(math.ceil(1e3 * error.retry_s)),
+            },
+        )
     if isinstance(error, UsageError):
         return ApiError(400, str(error), param=error.where, code="invalid_value")
     status = 503 if isinstance(error, ServeError) else 500

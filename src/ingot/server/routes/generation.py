@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from starlette.requests import ClientDisconnect
@@ -180,7 +180,7 @@ class GenerationResponse(Response):
             self._service.admission.tokens(tokens, self._context.key_name)
         )
         with (
-            OutputStream(model.loop, model.mailbox, generation.options) as answers,
+            OutputStream(model.loop, model.mailbox, self._options()) as answers,
             self._service.activity.track(self._context, lambda: self._cancel(answers)),
         ):
             try:
@@ -196,6 +196,14 @@ class GenerationResponse(Response):
             finally:
                 context = self._context
                 context.prompt_compute_s, context.answer_compute_s = answers.compute_s()
+
+    def _options(self) -> RequestOptions:
+        """Return how to schedule the answers, with the time that the request has taken so far."""
+        options = self._generation.options
+        if options.objective is None:
+            return options
+        lag_s = self._generation.model.lag_s
+        return replace(options, elapsed_s=self._context.elapsed_s + lag_s)
 
     async def _submit(self, answers: OutputStream) -> None:
         """Start sequences, as many as may run; if one is refused, leaving ``answers`` ends all.

@@ -17,6 +17,7 @@ from ingot.server.config import ServerConfig
 from ingot.server.engine.model_registry import ServedModel
 from ingot.server.engine.service import Service
 from ingot.server.http.errors import ApiError
+from ingot.server.routes.request_objective import objective_of, refuse_early
 from ingot.server.schemas.common import GenerationFields, ModelRequest, SchedulingFields
 
 _Body = TypeVar("_Body", bound=BaseModel)
@@ -40,7 +41,10 @@ async def open_request(
     context = context_of(http_request)
     # Before the body is read, so that a refusal is cheap.
     context.held.enter_context(service.admission.request(context.key_name))
-    request = await read_request(http_request, kind, service)
+    body = await _checked_body(http_request, service)
+    if issubclass(kind, SchedulingFields):
+        refuse_early(body, context, service)
+    request = _parse(body, kind)
     if service.hold is not None:
         context.held.enter_context(service.hold.held())
     return context, request, await use_model(service, context, request.model)
@@ -67,13 +71,21 @@ async def read_request(request: Request, kind: type[_Body], service: Service) ->
     Raises:
         ApiError: 400, 408, 413, 415 or 429, naming what is wrong.
     """
+    return _parse(await _checked_body(request, service), kind)
+
+
+async def _checked_body(request: Request, service: Service) -> bytes:
+    """Return a body that is JSON by its header, and within the limits."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         # Also refuses other sites' pages: a browser sends JSON across sites only after a preflight.
         raise ApiError(415, "the body must be sent with Content-Type: application/json")
-    context = context_of(request)
-    body = await _read_body(request, service, context)
+    body = await _read_body(request, service, context_of(request))
     check_entries(body, service.config)
+    return body
+
+
+def _parse(body: bytes, kind: type[_Body]) -> _Body:
     try:
         return kind.model_validate_json(body)
     except ValidationError as error:
@@ -142,12 +154,16 @@ def request_options(
 ) -> RequestOptions:
     """Return how the engine schedules a request; ``user`` is the client's own end user.
 
+    Call it after ``use_model``: objectives depend on the model.
+
     Cached prefixes are shared within one key alone, so that timing reveals nothing about
     the prompts of other keys.
     """
     context.user = user
     limit = config.request_timeout_s
+    objective = objective_of(context, config, asked.objective)
     if context.background_s is not None:
+        objective = None  # a batch takes what others leave
         limit = min(context.background_s, _LONGEST_REQUEST_S)
     return RequestOptions(
         timeout_s=min(asked.timeout or limit, limit),
@@ -157,6 +173,8 @@ def request_options(
         user=user or "",
         tenant_priority=context.key.priority if context.key else 0,
         background=context.background_s is not None,
+        objective=objective,
+        late_allowed=asked.late == "allow",
     )
 
 

@@ -266,6 +266,11 @@ class SchedulingFields(Strict):
     """Lower runs first."""
     cache_salt: Annotated[str, Field(max_length=128)] | None = None
     """Only requests with the same salt share cached prefixes."""
+    objective: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """Latency that the answer is held to, such as ``ttft=2s,itl=100ms``, in place of the server's;
+    ``none`` has it take what other answers leave."""
+    late: Literal["refuse", "allow"] | None = "refuse"
+    """What becomes of a request that would miss its objective."""
 
 
 class GenerationFields(ModelRequest, SamplingFields, SchedulingFields):
