@@ -56,8 +56,8 @@ sanitize: setup  ## all C++ under the address, undefined-behaviour and thread sa
 emulated: setup  ## the AVX-512 and NEON kernels, on any x86-64
 	@for variant in avx512 neon; do sh scripts/core_test.sh $$variant || exit 1; done
 
-wheel: setup  ## build a wheel and check it in a fresh environment without a compiler
-	@$(BIN)/python scripts/wheel.py dist
+wheel: setup  ## wheels for x86-64 and 64-bit Arm, each run by a Python of its kind; needs Debian's apt and QEMU
+	@$(BIN)/python scripts/wheel.py dist $(WHEELS)
 
 lock:  ## write deploy/*.lock: versions of constraints.txt with the hashes of their files
 	@sh scripts/lock.sh

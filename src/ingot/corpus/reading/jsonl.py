@@ -16,7 +16,7 @@ from ingot.errors import CorpusError
 MAX_LINE_BYTES = 64 << 20
 """Longest line that is read; a line without end would otherwise fill the memory."""
 
-MAX_VALUES = 1 << 20
+MAX_VALUES = 1 << 18
 """Most values of one line: each takes some 60 bytes of memory, far more than in the file."""
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
