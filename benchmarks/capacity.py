@@ -74,7 +74,7 @@ def in_time(exchange: Exchange, objective: Objective) -> bool:
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark."""
     asked = arguments("capacity", str(__doc__).partition("\n")[0]).parse_args(argv)
-    seconds = 15 if asked.quick else 60
+    seconds = 30 if asked.quick else 60
     mix = f"prompt=64..256 answer=32..64 rate=5 seconds={seconds}"
     report = Report("capacity", {"mix": mix, "objective": OBJECTIVE, "quick": asked.quick})
     objective = parse_objective(OBJECTIVE)
@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> int:
                 max_context=_context(ingot),
                 factor=share * factor,
             )
-            with serving(ingot) as served:
+            with serving(ingot, f"server.objective={OBJECTIVE}") as served:
                 exchanges = run(offer(served, traffic, share * factor))
             _compare(report, share, foreseen, exchanges, objective)
     return report.finish(asked.json)

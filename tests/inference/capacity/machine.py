@@ -6,11 +6,20 @@ import random
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 
-from ingot.inference import Engine, EngineConfig, OutputDelta, SamplingParams
+from ingot.inference import (
+    Engine,
+    EngineConfig,
+    Objective,
+    OutputDelta,
+    RequestOptions,
+    SamplingParams,
+    Sequence,
+)
 from ingot.inference.capacity.traffic import Traffic
 from ingot.inference.executors.base import ModelInput
 from ingot.inference.request.sequence import SampledToken
-from ingot.inference.scheduling.cost_model import StepWork
+from ingot.inference.scheduling.cost_model import CostModel, StepWork
+from ingot.inference.scheduling.forecast import NotInTime
 from ingot.model import ModelConfig, Tokenizer
 
 BLOCK = 16
@@ -74,17 +83,26 @@ class Ran:
     first_s: list[float] = field(default_factory=list)
     gaps_s: list[float] = field(default_factory=list)
     tokens: int = 0
+    refused: int = 0
+    in_time: int = 0
     seconds: float = 0.0
 
 
 def run_engine(
-    config: ModelConfig, tokenizer: Tokenizer, limits: EngineConfig, traffic: Traffic, factor: float
+    config: ModelConfig,
+    tokenizer: Tokenizer,
+    limits: EngineConfig,
+    traffic: Traffic,
+    factor: float,
+    cost: CostModel,
+    objective: Objective,
 ) -> Ran:
     """Send each request at its time to an engine on the machine; return when its tokens came."""
     machine = Machine(config, limits.num_blocks or 1)
-    engine = Engine(machine, tokenizer, limits)
+    engine = Engine(machine, tokenizer, limits, cost=cost, clock=machine.clock)
     began, ran = machine.now, Ran()
     waiting = list(reversed(traffic.requests))
+    sequences: list[Sequence] = []
     while waiting or engine.has_work:
         if not engine.has_work:
             machine.now = max(machine.now, began + waiting[-1].at_s / factor)
@@ -104,7 +122,12 @@ def run_engine(
                     ran.tokens += 1
 
             params = SamplingParams(max_tokens=request.answer, ignore_eos=True, temperature=0.0)
-            engine.submit([7] * request.prompt, params, take)
+            options = RequestOptions(objective=objective, elapsed_s=machine.now - arrived)
+            try:
+                sequences.append(engine.submit([7] * request.prompt, params, take, options))
+            except NotInTime:
+                ran.refused += 1
         engine.step()
     ran.seconds = machine.now - began
+    ran.in_time = sum(one.timeliness is not None and one.timeliness.in_time for one in sequences)
     return ran

@@ -94,7 +94,7 @@ def calibrate(
     for clients in _CLIENTS:
         if clients <= config.max_sequences:
             recorder = _Recorder(executor)
-            engine = Engine(recorder, tokenizer, config)
+            engine = Engine(recorder, tokenizer, config, clock=clock)
             end = clock() + 2 * limit_s / 3 / len(_CLIENTS)
             steps += _closed_loop(engine, recorder, prompts, clients, end, clock)
     usual = _without_stalls(steps, model)

@@ -1,7 +1,7 @@
 """Replay of traffic through the real scheduler on a simulated clock.
 
-Scheduler, cache, prefix index and fair queue are those that serve; only the executor is replaced,
-by the cost model of a step, and the words by their number.
+Scheduler, cache, prefix index, fair queue and objectives are those that serve; only the executor is
+replaced, by the cost model of a step, and the words by their number.
 """
 
 from __future__ import annotations
@@ -14,12 +14,16 @@ from dataclasses import dataclass, field
 from ingot.errors import UsageError
 from ingot.inference.capacity.traffic import TracedRequest, Traffic
 from ingot.inference.config import EngineConfig
-from ingot.inference.request.objective import Objective, Timeliness
+from ingot.inference.executors.base import ModelInput
+from ingot.inference.request.objective import Objective
 from ingot.inference.request.params import RequestOptions, SamplingParams
 from ingot.inference.request.sequence import Sequence
 from ingot.inference.scheduling.cost_model import CostModel, StepWork
+from ingot.inference.scheduling.forecast import Load, NotInTime
 from ingot.inference.scheduling.kv_cache import KVCache
+from ingot.inference.scheduling.objectives import Objectives
 from ingot.inference.scheduling.scheduler import ScheduledChunk, Scheduler
+from ingot.inference.scheduling.waiting_room import QueueFull, WaitingRoom
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Outcome:
     requests: int = 0
     in_time: int = 0
     """Of these, requests that kept the objective."""
+    refused: int = 0
     seconds: float = 0.0
     """From the first arrival to the last end."""
     busy_s: float = 0.0
@@ -59,7 +64,7 @@ class Outcome:
 
     @property
     def attainment(self) -> float:
-        """Share of the requests that kept the objective."""
+        """Share of the requests that kept the objective; those refused did not."""
         return self.in_time / self.requests if self.requests else 1.0
 
     @property
@@ -93,16 +98,28 @@ def replay(
         traffic: The requests.
         config: The engine's limits, with ``num_blocks``.
         costs: What a step takes.
-        objective: What each request is held to.
+        objective: What each request is held to; the scheduler follows it as it serves.
         max_context: Most tokens of prompt and answer.
         factor: How many times as fast the requests arrive.
-        most_late: Stop once more requests than this were late.
+        most_late: Stop once more requests than this were late or refused.
         seed: Of the spread of the steps' times.
 
     Raises:
         UsageError: a request does not fit in the context or the cache.
     """
     return _Replay(config, costs, objective, max_context, seed).run(traffic, factor, most_late)
+
+
+class _LearntCosts(CostModel):
+    """Costs that are known: of the steps of a replay only their spread is to be learnt."""
+
+    def __init__(self, learnt: CostModel) -> None:
+        super().__init__(learnt.state())
+
+    def observe(self, work: StepWork, seconds: float) -> None:
+        """Take what a step took."""
+        self._ratios.append(seconds / self.seconds(work))
+        self.observations += 1
 
 
 class _Replay:
@@ -127,9 +144,16 @@ class _Replay:
             tenant_share=config.tenant_share,
         )
         self._now = 0.0
+        self._objectives = Objectives(
+            _LearntCosts(costs.model),
+            max_step_tokens=config.max_step_tokens,
+            max_sequences=config.max_sequences,
+            clock=lambda: self._now,
+        )
+        self._scheduler.pace(self._objectives.pacing)
+        self._room = WaitingRoom(config.max_waiting, config.max_waiting_tokens)
         self._costs, self._objective, self._max_context = costs, objective, max_context
         self._chance = random.Random(seed)
-        self._timeliness: dict[Sequence, Timeliness] = {}
         self._last: dict[Sequence, float] = {}
         """When a sequence's last token came."""
         self._outcome = Outcome()
@@ -143,7 +167,7 @@ class _Replay:
             if idle and at < len(requests):
                 self._now = max(self._now, requests[at].at_s / factor)
             while at < len(requests) and requests[at].at_s / factor <= self._now:
-                self._submit(requests[at], at, requests[at].at_s / factor)
+                late += not self._submit(requests[at], at, requests[at].at_s / factor)
                 at += 1
             if scheduler.running or scheduler.waiting:
                 late += self._step()
@@ -153,8 +177,8 @@ class _Replay:
         outcome.preemptions = scheduler.preemptions
         return outcome
 
-    def _submit(self, request: TracedRequest, number: int, arrived: float) -> None:
-        """Queue a request."""
+    def _submit(self, request: TracedRequest, number: int, arrived: float) -> bool:
+        """Queue a request unless it is refused; return whether it was queued."""
         prompt = request.token_ids
         if len(prompt) + request.answer > self._max_context:
             raise UsageError(
@@ -163,25 +187,43 @@ class _Replay:
                 where="traffic",
                 fix="leave such requests out",
             )
-        options = RequestOptions(tenant=request.tenant)
+        options = RequestOptions(
+            tenant=request.tenant, objective=self._objective, elapsed_s=self._now - arrived
+        )
         sequence = Sequence(
-            number, prompt, _params(request.answer), number, _ignore, options, arrived=arrived
+            number, prompt, _params(request.answer), number, _ignore, options, arrived=self._now
         )
         self._scheduler.check_fits(sequence)
-        self._timeliness[sequence] = Timeliness(self._objective, arrived, request.answer - 1)
-        self._outcome.requests += 1
+        self._objectives.prepare(sequence, self._max_context)
+        outcome, queue = self._outcome, self._scheduler.waiting
+        outcome.requests += 1
+        try:
+            self._room.check(queue, sequence, ())
+            load = Load(list(self._scheduler.running), queue.due, queue.due_tokens)
+            if sequence.timeliness is not None:
+                self._objectives.forecast.accept(sequence, load)
+        except (NotInTime, QueueFull):
+            outcome.refused += 1
+            return False
         self._scheduler.add(sequence)
+        return True
 
     def _step(self) -> int:
         """Run one step; return how many requests ended late."""
         chunks = self._scheduler.schedule()
         if not chunks:
             raise UsageError("nothing can run", where="traffic", fix="raise the cache's size")
+        inputs = [
+            ModelInput(range(chunk.count), chunk.sequence.computed, (), None) for chunk in chunks
+        ]
         work = StepWork.of((chunk.count, chunk.sequence.computed) for chunk in chunks)
+        began = self._now
         took = self._costs.model.seconds(work) * self._chance.choice(self._costs.spread)
         self._now += took
         self._outcome.busy_s += took
         late = sum([self._take(chunk, took / work.tokens) for chunk in chunks])
+        more = bool(self._scheduler.running)
+        self._objectives.observe_step(inputs, began, self._now, more=more)
         self._scheduler.charge(chunks, took)
         return late
 
@@ -193,11 +235,11 @@ class _Replay:
         samples = sequence.computed + chunk.count == sequence.length
         if samples:
             sequence.append(sequence.id & 1023)
-            self._timeliness[sequence].token(self._now)
+            self._objectives.token(sequence, self._now)
             if (last := self._last.get(sequence)) is None:
                 outcome.prompt_tokens += len(sequence.prompt_ids)
                 outcome.cached_tokens += sequence.cached_tokens or 0
-                outcome.first_s.append(self._now - sequence.arrived)
+                outcome.first_s.append(self._now - sequence.arrived + sequence.options.elapsed_s)
             else:
                 outcome.gaps_s.append(self._now - last)
             self._last[sequence] = self._now
@@ -205,9 +247,10 @@ class _Replay:
         if not samples or len(sequence.output_ids) < sequence.params.max_tokens:
             return False
         self._scheduler.finish(sequence)
+        self._objectives.end(sequence, "length")
         del self._last[sequence]
         outcome.answer_tokens += len(sequence.output_ids)
-        in_time = self._timeliness.pop(sequence).in_time
+        in_time = sequence.timeliness is not None and sequence.timeliness.in_time
         outcome.in_time += in_time
         return not in_time
 
