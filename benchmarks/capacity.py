@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks.http_load import Exchange, ask, percentile, run
 from benchmarks.report import Report, Row, arguments
 from benchmarks.serving import Served, make_model, make_served_model, serving
-from ingot.api.inference import _executor
+from ingot.api.executors import build_executor
 from ingot.artifact import open_ingot
 from ingot.inference import EngineConfig
 from ingot.inference.capacity.calibrate import calibrate
@@ -37,7 +37,7 @@ def foretell(ingot: Path, traffic: Traffic, objective: Objective) -> tuple[float
     """Return the largest factor of the traffic that is carried, and what steps cost."""
     config = EngineConfig()
     with open_ingot(ingot) as opened:
-        executor = _executor("auto", "stored", opened, config)
+        executor = build_executor("auto", "stored", opened, config)
         try:
             costs = calibrate(executor, opened.tokenizer, config, traffic)
         finally:

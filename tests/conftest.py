@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import ingot
-from ingot.api.inference import native_core_is_built
+from ingot.api.executors import native_core_is_built
 from ingot.cli import main
 
 collect_ignore = [] if native_core_is_built() else ["native", "inference/executors/test_native.py"]

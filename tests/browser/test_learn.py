@@ -9,7 +9,8 @@ from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-unt
 from playwright.sync_api import Locator, Page, expect
 
 from ingot.api import inference
-from ingot.api.inference import Model, native_core_is_built
+from ingot.api.executors import native_core_is_built
+from ingot.api.inference import Model
 from ingot.lesson.report.record import Record
 from ingot.lesson_content import Question, read_content, without_marks
 from ingot.server import Server, ServerConfig

@@ -10,7 +10,8 @@ from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-unt
 from playwright.sync_api import Page, expect
 
 from ingot.api import inference
-from ingot.api.inference import Model, native_core_is_built
+from ingot.api.executors import native_core_is_built
+from ingot.api.inference import Model
 from ingot.server import Server, ServerConfig
 from tests.browser.conftest import SCREENS
 

@@ -20,7 +20,7 @@ import pytest
 import torch
 import typer
 
-from ingot.api.inference import native_core_is_built
+from ingot.api.executors import native_core_is_built
 from ingot.cli import app
 from ingot.training.evaluation.scoring import open_model
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingot.api.inference import PathLike, _executor, native_core_is_built
+from ingot.api.executors import build_executor, native_core_is_built
+from ingot.api.inference import PathLike
 from ingot.artifact import Ingot, open_ingot
 from ingot.costs import CostConfig
 from ingot.inference import EngineConfig
@@ -163,7 +164,7 @@ class _Planner:
     def measure(self, weights: Weights, config: EngineConfig, seconds: float) -> StepCosts:
         """Measure what steps cost with a format of the weights."""
         self._report(f"measuring {self._name(weights)}")
-        executor = _executor("auto", weights, self._ingot, config)
+        executor = build_executor("auto", weights, self._ingot, config)
         try:
             return calibrate(
                 executor, self._ingot.tokenizer, config, self._traffic, limit_s=seconds

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
+from ingot.api.executors import ExecutorName, build_executor
 from ingot.api.importing import as_ingot, is_foreign
 from ingot.api.verify_live import verify_live
 from ingot.artifact import (
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from ingot.server import KvEventsConfig, Server, ServerConfig
 
 PathLike = str | os.PathLike[str]
-ExecutorName = Literal["auto", "native", "torch"]
 
 SHORT_PROMPT = 128
 """Tokens of a prompt by which it is judged whether an objective can be met at all."""
@@ -310,7 +309,7 @@ def load(
             fix="import it and sign the ingot: ingot import, ingot sign",
         )
     ingot = open_ingot(as_ingot(path), verify=verify, trusted=_trusted(signed_by))
-    runner = _executor(executor, weights, ingot, config)
+    runner = build_executor(executor, weights, ingot, config)
     if objectives:
         cost, keep = _costs(runner, weights, ingot, config)
         loop = EngineLoop(Engine(runner, ingot.tokenizer, config, cost=cost, keep_cost=keep))
@@ -375,64 +374,6 @@ def _trusted(keys: Sequence[PathLike], signature: PathLike | None = None) -> Tru
     if not keys:
         return None
     return TrustedKeys.read([Path(key) for key in keys], Path(signature) if signature else None)
-
-
-def native_core_is_built() -> bool:
-    """Tell whether the C++ core was compiled when Ingot was installed."""
-    try:
-        import_module("ingot.native")
-    except ImportError:
-        return False
-    return True
-
-
-def _executor(name: ExecutorName, weights: Weights, ingot: Ingot, config: EngineConfig) -> Executor:
-    """Build the executor; each is imported only where it is chosen."""
-    blocks = config.blocks_for(ingot.config)
-    built = native_core_is_built()
-    if name == "torch" or (name == "auto" and not built):
-        try:
-            from ingot.inference.executors.torch import TorchExecutor
-        except ModuleNotFoundError as error:
-            raise UsageError(
-                f"needs {error.name}, which is not installed",
-                where="executor torch",
-                fix="install ingot[train], or use the native executor",
-            ) from error
-        if weights != "stored":
-            raise UsageError(
-                f"{weights!r} needs the native executor, and this is torch",
-                where="weights",
-                fix="use 'stored', or --executor native",
-            )
-        for setting in ("kv_cache_dtype", "pin_threads"):
-            if getattr(config, setting):
-                raise UsageError("is for the native executor", where=f"engine.{setting}")
-        return TorchExecutor(
-            ingot,
-            num_blocks=blocks,
-            block_size=config.block_size,
-            threads=config.threads,
-            context=config.max_context,
-        )
-    if not built:
-        raise UsageError(
-            "the C++ core was not built",
-            where=f"executor {name}",
-            fix="install Python's headers (python3-dev) and install Ingot again, or use torch",
-        )
-    from ingot.inference.executors.native import NativeExecutor
-
-    return NativeExecutor(
-        ingot,
-        num_blocks=blocks,
-        block_size=config.block_size,
-        weights=weights,
-        kv_cache=config.kv_cache_dtype or "bf16",
-        threads=config.threads,
-        pinned=config.pin_threads,
-        context=config.max_context,
-    )
 
 
 def serve(  # noqa: PLR0913 (all but one have defaults)

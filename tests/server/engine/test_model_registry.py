@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from ingot.api import inference
-from ingot.api.inference import native_core_is_built
+from ingot.api.executors import native_core_is_built
 from ingot.api.verify_live import verify_live
 from ingot.artifact import Ingot, Provenance, freeze, open_ingot
 from ingot.errors import ArtifactError, ServeError, UsageError

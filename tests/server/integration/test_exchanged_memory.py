@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
-from ingot.api.inference import native_core_is_built
+from ingot.api.executors import native_core_is_built
 from ingot.artifact import Ingot, Provenance, freeze
 from ingot.model import ModelConfig
 from ingot.server.access.api_keys import make_key

@@ -15,6 +15,7 @@ from typing import Self
 import numpy as np
 
 from ingot.api import inference
+from ingot.api.executors import native_core_is_built
 from ingot.artifact import Provenance, freeze
 from ingot.lesson.experiments.engine_load import LoadTiming, time_answers
 from ingot.model import ModelConfig, Tokenizer
@@ -77,7 +78,7 @@ class SwitchBench:
         }
         freeze(weights, config, tokenizer, path, provenance=Provenance()).close()
         self.parameters = config.parameters
-        self.can_quantize = inference.native_core_is_built()
+        self.can_quantize = native_core_is_built()
         """Only the C++ core runs 8-bit weights."""
         self._prompts = rng.integers(1, tokenizer.vocab_size, (USERS, PROMPT_TOKENS)).tolist()
         with contextlib.ExitStack() as stack:
