@@ -19,8 +19,11 @@ MAX_LINE_BYTES = 64 << 20
 MAX_VALUES = 1 << 18
 """Most values of one line: each takes some 60 bytes of memory, far more than in the file."""
 
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
-_SEPARATORS = (b",", b"[", b"{")
+# What lies before a separator that is not in a text, and the separator. It matches from anywhere,
+# also where a text does not end, so that the whole line is read once.
+_SEPARATOR = re.compile(
+    rb'(?:[^",\[{]++|"(?:[^"\\]|\\(?:.|\Z))*+(?:"|\Z))*+(?:([,\[{])|\Z)', re.DOTALL
+)
 
 _KINDS: dict[type, str] = {
     dict: "an object",
@@ -71,8 +74,8 @@ class Line:
             CorpusError: it holds more than ``MAX_VALUES``.
         """
         if len(self.data) > MAX_VALUES:
-            outside = _STRING.sub(b"", self.data)
-            if sum(map(outside.count, _SEPARATORS)) > MAX_VALUES:
+            separators = (one for one in _SEPARATOR.finditer(self.data) if one.lastindex)
+            if any(number == MAX_VALUES for number, _ in enumerate(separators)):
                 raise CorpusError(
                     f"holds more than {MAX_VALUES:,} values",
                     where=self.origin,
