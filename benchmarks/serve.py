@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import load_scenarios
+from benchmarks.batches import measure_batches
 from benchmarks.closed_loop import measure_closed_loop
 from benchmarks.http_load import all_at_once, percentile, run
 from benchmarks.objective_loads import measure_objectives
@@ -34,7 +35,7 @@ from benchmarks.serving import (
 from ingot.api.inference import load
 from ingot.inference import EngineConfig, SamplingParams
 
-PARTS = ("cost", "null", "loop", "streams", "prefix", "overload", "objectives", "soak")
+PARTS = ("cost", "null", "loop", "streams", "prefix", "overload", "objectives", "batches", "soak")
 MOST_COST = 0.10
 LEAST_NULL_RATE = 60_000
 
@@ -164,6 +165,7 @@ def main() -> int:
             "objectives": lambda: measure_objectives(
                 report, make_served_model(folder, "int8"), sizes
             ),
+            "batches": lambda: measure_batches(report, make_served_model(folder, "int8"), sizes),
             "soak": lambda: load_scenarios.measure_soak(report, small, soak_s),
         }
         for part in chosen.only:
