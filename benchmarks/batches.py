@@ -128,7 +128,7 @@ def _upload(http: httpx.Client, served: Served) -> str:
             "body": {
                 "model": served.model,
                 "prompt": f"class Number{number}:\n" * 8,
-                "max_tokens": 128,
+                "max_tokens": _ANSWER_TOKENS,
                 "ignore_eos": True,
                 "temperature": 0,
             },

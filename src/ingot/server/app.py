@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from ingot.server.access.admission import Admission
 from ingot.server.access.api_keys import Key
 from ingot.server.access.request_context import RequestContext
+from ingot.server.batches.figures import BatchFigures
 from ingot.server.batches.in_process import InProcess
 from ingot.server.batches.work import KeyRevokedError
 from ingot.server.engine.metrics import Metrics
@@ -126,4 +127,5 @@ def start_batches(service: Service) -> None:
             raise KeyRevokedError
         return key
 
+    service.metrics.register(BatchFigures(service.batches))
     service.batches.start(InProcess(create_router(own), record), find_key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import openai
 import pytest
 
@@ -238,3 +239,19 @@ def test_without_a_folder_there_are_no_batches(serve: MakeServer) -> None:
         for call in (client.openai.batches.list, client.openai.files.list):
             with pytest.raises(openai.NotFoundError):
                 call()
+
+
+def test_metrics(client: Client) -> None:
+    client.wait(client.begin([line("a"), line("b", model="other")]).id)
+    url = str(client.openai.base_url).removesuffix("v1/")
+    text = httpx.get(f"{url}metrics").text
+    wanted = {
+        'ingot:batches{status="completed"} 1.0',
+        "ingot:batch_requests_open 0.0",
+        'ingot:batch_requests_total{outcome="completed"} 1.0',
+        'ingot:batch_requests_total{outcome="failed"} 1.0',
+    }
+    assert wanted <= set(text.splitlines())
+    assert "ingot:batch_file_bytes 0.0" not in text
+    assert "ingot:background_steps_total" in text
+    assert "vllm:e2e_request_latency_seconds_count" not in text, "of clients alone"

@@ -131,6 +131,10 @@ class Metrics:
             for histogram in self._each:
                 histogram.labels(name).observe(rest)
 
+    def register(self, collector: Collector) -> None:
+        """Render what a further collector collects, too."""
+        self._registry.register(collector)
+
     def render(self, key: Key | None) -> bytes:
         """Return everything in Prometheus' text format, and of costs what ``key`` may see."""
         costs = CollectorRegistry()
@@ -283,6 +287,21 @@ _ENGINE_COUNTERS: list[_Figures] = [
     ),
     ("ingot:prefill_tokens", "Prompt tokens computed.", lambda stats: stats.prefill_tokens),
     ("ingot:engine_steps", "Steps run.", lambda stats: stats.steps),
+    (
+        "ingot:background_steps",
+        "Steps of background work, of those.",
+        lambda stats: stats.background_steps,
+    ),
+    (
+        "ingot:background_step_seconds",
+        "Seconds spent in them.",
+        lambda stats: stats.background_step_s,
+    ),
+    (
+        "ingot:interrupted_steps",
+        "Steps of background work that gave way to a client's request.",
+        lambda stats: stats.interrupted_steps,
+    ),
     ("ingot:engine_step_seconds", "Seconds spent in steps.", lambda stats: stats.step_s),
     (
         "ingot:executor_seconds",
