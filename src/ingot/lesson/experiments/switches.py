@@ -7,7 +7,7 @@ matter is filled with random numbers, sealed, and asked.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -113,3 +113,11 @@ class SwitchBench:
                 continue
             position = Switches(**{**vars(position), name: True})
             yield self.measure(position)
+
+
+def fastest(rounds: Sequence[Sequence[SwitchResult]]) -> tuple[SwitchResult, ...]:
+    """Return for each setting the fastest of several rounds: other programs only slow it down."""
+    return tuple(
+        min(results, key=lambda result: result.timing.seconds)
+        for results in zip(*rounds, strict=True)
+    )

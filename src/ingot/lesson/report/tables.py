@@ -143,7 +143,7 @@ def cache(growth: CacheGrowth) -> Table:
 def guardrails(results: Sequence[GuardrailResult], example: GuardrailExample) -> Table:
     """Show how often each guardrail kept the answers to the rule."""
     rule = " or ".join(example.allowed)
-    table = _table("with", "ends in its line", rule, "the first answer")
+    table = _table("with", "in one line", rule, "the first answer")
     for result in results:
         table.add_row(
             result.name,
