@@ -13,7 +13,7 @@ export class BatchPicture {
   constructor() {
     this.running = el("ol", { class: "running" });
     this.waiting = el("p", { class: "waiting" });
-    this.title = el("h4", {});
+    this.title = el("h3", {});
     this.blocks = el("canvas", { class: "blocks", role: "img" });
     this.held = el("p", { class: "help" });
     this.element = el(
