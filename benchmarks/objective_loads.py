@@ -25,7 +25,7 @@ PROMPTS, ANSWERS = (32, 64, 128, 256, 512), (16, 32, 64, 128)
 HANG_UPS = 0.3
 LEAST_GOODPUT, LEAST_IN_TIME, MOST_REFUSAL_MS = 0.90, 0.99, 10.0
 _CLIENTS = 48
-_PAUSE_S = 0.05
+_PAUSE_S = 0.2
 _TAIL_S = 1.0
 """Seconds without load between two runs."""
 
@@ -52,6 +52,7 @@ def measure_objectives(report: Report, ingot: Path, sizes: Sizes) -> None:
     """Offer 1 to 16 times what the server can carry, in Poisson and in bursty arrivals."""
     chosen = ("--objective", str(OBJECTIVE))
     with serving(ingot, options=chosen) as served:
+        run(_capacity(served, sizes.objective_s))  # connections, costs and forecasts settle
         capacity = max(run(_capacity(served, sizes.objective_s)), 0.5)
         report.add(Row(f"objectives {OBJECTIVE}: capacity", capacity, "requests/s"))
         runs: dict[tuple[float, int], _Run] = {}

@@ -101,6 +101,25 @@ def test_a_late_request_is_passed_a_bounded_number_of_times(simulate: MakeSimula
     assert older + 10 <= before <= older + 34
 
 
+def test_one_key_that_is_late_gives_way_to_another_that_is_not_but_not_for_ever(
+    simulate: MakeSimulation,
+) -> None:
+    simulation = simulate(max_sequences=1, max_step_tokens=64)
+    busy = Request(0.0, 32, 32, Objective(ttft_s=60.0), tenant="other")
+    late = [
+        Request(0.001, 32, 4, Objective(0.001), late_allowed=True, tenant=f"late {index}")
+        for index in range(3)
+    ]
+    flood = [
+        Request(0.002 + 0.001 * index, 32, 4, Objective(ttft_s=60.0), tenant="prompt")
+        for index in range(150)
+    ]
+    simulation.run([busy, *late, *flood])
+    before = [sum(one.times[0] < each.times[0] for one in flood) for each in late]
+    assert min(before) >= 10, "the late ones are of keys that were served least, and give way"
+    assert max(before) <= 4 * 33
+
+
 def test_a_running_answer_without_an_objective_is_left_out_a_bounded_number_of_steps(
     simulate: MakeSimulation,
 ) -> None:

@@ -123,6 +123,14 @@ class Pacing:
         ]
         return min(in_time, key=_start)[1] if in_time else oldest
 
+    def gives_way(self, first: Sequence) -> bool:
+        """Return whether a waiting sequence leaves its turn to others that can still be in time."""
+        return first.passed < PASSES and first.admission is None and self.is_lost(first)
+
+    def may_pass(self, other: Sequence, first: Sequence) -> bool:
+        """Return whether a waiting sequence may run before the one whose turn it is."""
+        return not self.gives_way(first) or not self.is_lost(other)
+
     def sort(self, prompts: list[Sequence]) -> None:
         """Sort running prompts in the order in which they are read."""
         if len(prompts) > 1:

@@ -276,14 +276,18 @@ class Scheduler:
         """Admit the sequence whose turn it is, or one behind it that may pass it.
 
         Others pass a sequence of a tenant that may run nothing in this step, and one that does
-        not fit: that one ``_PASSES`` times, and then nobody until it is admitted. Nobody passes
+        not fit: that one ``PASSES`` times, and then nobody until it is admitted. Nobody passes
         one that was preempted: what runs needed its blocks.
         """
         first = self.waiting.first() if len(self.running) < self._max_sequences else None
         if first is None:
             return None
-        if self._pacing is not None and not self._pacing.may_start(first, self.running):
-            return None
+        if self._pacing is not None:
+            if self._pacing.gives_way(first) and (other := self._admit_instead(first)):
+                first.passed += 1
+                return other
+            if not self._pacing.may_start(first, self.running):
+                return None
         limited = self._shares.left(first) <= 0
         if not limited:
             if self._blocked == self._attempt(first):
@@ -295,11 +299,26 @@ class Scheduler:
             self._blocked = self._attempt(first)
             if first.passed >= PASSES or first.admission is not None:
                 return None
+        if (other := self._admit_instead(first)) is not None:
+            first.passed += not limited
+        return other
+
+    def _admit_instead(self, first: Sequence) -> Sequence | None:
+        """Admit one of those behind the sequence whose turn it is; None if none may be.
+
+        One that has no objective to keep gives way to those alone that do.
+        """
+        pacing = self._pacing
         for other in self.waiting.candidates(_CANDIDATES):
-            if other is not first and self._shares.left(other) > 0 and self._cache.admit(other):
+            if other is first or self._shares.left(other) <= 0:
+                continue
+            if pacing is not None and not (
+                pacing.may_start(other, self.running) and pacing.may_pass(other, first)
+            ):
+                continue
+            if self._cache.admit(other):
                 self.running.append(other)
                 self.waiting.remove(other)
-                first.passed += not limited
                 return self._start(other)
         return None
 
