@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -116,3 +117,19 @@ def test_times_have_round_axes_and_tokens_a_price(
     assert len(marks) >= 2
     assert times.locator(".count").all_inner_texts() == ["2", "1", "0"]
     expect(view.locator(".figures")).to_contain_text("A million tokens written cost")
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_objectives_are_shown_where_they_are(
+    open_page: Callable[..., Page], model: Model, screen: str
+) -> None:
+    config = ServerConfig(port=0, objective="ttft=300s,itl=50s,p=95")
+    with inference.serve(model, config) as stated:
+        page = open_page("serve", screen=screen, url=stated.url)
+        shown = page.get_by_role("region", name="Objectives, kept in the last minute")
+        expect(shown).to_contain_text("first token 5 min (p95), between tokens 50 s (p95)")
+        body = {"model": "small", "prompt": "def", "max_tokens": 8, "temperature": 0}
+        assert page.request.post(f"{stated.url}/v1/completions", data=body).ok
+        expect(shown).to_contain_text("100%")
+        expect(shown).to_contain_text(re.compile("predicted, .* measured"))
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

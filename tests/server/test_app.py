@@ -51,6 +51,8 @@ def test_openapi_describes_what_there_is(http: httpx.Client) -> None:
         "/admin/verify",
         "/admin/activity",
         "/admin/batch",
+        "/v1/completions/render",
+        "/v1/chat/completions/render",
         "/admin/models",
         "/admin/unload",
         "/admin/cancel",

@@ -7,6 +7,7 @@ import { Samples } from "../shared/prometheus.js";
 import { loadStyles } from "../shared/stylesheet.js";
 import { BatchPicture } from "./batch_picture.js";
 import { histogram } from "./histogram.js";
+import { objectives } from "./objectives.js";
 import { RunningRequests } from "./running_requests.js";
 import { serverFigures } from "./server_figures.js";
 
@@ -29,6 +30,7 @@ export function open(view) {
     status: el("p", { class: "status", role: "status" }),
     figures: el("dl", { class: "figures" }),
     batches: el("div", {}),
+    objectives: el("div", {}),
     throughput: new LineChart("Tokens written per second", { xName: "seconds" }),
     histograms: el("div", { class: "histograms" }),
     requests: new RunningRequests(update, (message) => showStatus(message, true)),
@@ -40,6 +42,7 @@ export function open(view) {
       parts.status,
       parts.batches,
       parts.figures,
+      parts.objectives,
       el("div", { class: "plots" }, parts.throughput.element, parts.histograms),
       parts.requests.element,
     ),
@@ -68,6 +71,7 @@ async function update() {
     const reading = { time: performance.now() / 1000, samples: new Samples(metrics) };
     readings = [...readings.slice(1 - MAX_READINGS), reading];
     parts.figures.replaceChildren(...serverFigures(reading, readings.at(-2) ?? null));
+    showObjectives(objectives(reading.samples));
     parts.throughput.update([tokensPerSecond()]);
     parts.histograms.replaceChildren(
       ...HISTOGRAMS.map(([title, name]) => histogram(title, reading.samples.buckets(name))),
@@ -77,6 +81,12 @@ async function update() {
   } catch (error) {
     showStatus(explain(error), true);
   }
+}
+
+// Replaced only when it says something else: a reader may be scrolling it.
+function showObjectives(shown) {
+  if ((shown?.textContent ?? "") === parts.objectives.textContent) return;
+  parts.objectives.replaceChildren(...(shown ? [shown] : []));
 }
 
 async function updateBatches() {
