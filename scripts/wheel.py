@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -31,7 +32,7 @@ _DEBIAN_GLIBC = 36  # 2.36, of the older of the two Debian releases
 MOST_BYTES = 150_000_000
 """What an installation may take on disk, with its dependencies."""
 KINDS = ("3.11-x86_64", "3.11-aarch64", "3.13-x86_64", "3.13-aarch64")
-_BUILDER = "x86_64"
+_BUILDER = platform.machine()
 _BUILD = "import sys, json; from scikit_build_core.build import build_wheel; " + (
     "build_wheel(sys.argv[1], json.loads(sys.argv[2]))"
 )
@@ -140,7 +141,7 @@ def _audited(wheel: Path, machine: str, folder: Path) -> Path:
         found is None
         or (int(found[1]), int(found[2])) > GLIBC
         or found[3] != machine
-        or "requires no external shared libraries" not in shown
+        or "external shared libraries are required" in shown
     ):
         sys.exit(f"error: {wheel.name} does not keep to its tag: {shown}")
     tag = f"manylinux_{GLIBC[0]}_{GLIBC[1]}_{machine}"
