@@ -20,7 +20,8 @@ from benchmarks.serving import make_model, serving_nothing
 
 MAX_FIRST_VIEW_S = 1.0
 MAX_BYTES = 250_000
-MAX_TASK_MS = 50.0
+MAX_STREAMING_TASK_MS = 50.0
+MAX_READING_TASK_MS = 100.0
 TOKENS_PER_SECOND = 500
 LOGGED_STEPS = 100_000
 
@@ -89,14 +90,16 @@ def measure_streaming(report: Report, browser: Browser, url: str, mode: str, sec
     expect(page.locator("#generate")).to_be_enabled()
     page.click("#toggle-drawer")
     page.fill("#max-tokens", str(TOKENS_PER_SECOND * seconds))
+    page.click("#close-drawer")
     page.fill("#prompt", "def main():")
+    page.evaluate("window.longest = 0")  # opening the page is another measurement
     page.click("#generate")
     expect(page.locator("#status")).not_to_have_text("Generating…", timeout=3e3 * seconds + 30e3)
     rate = page.locator(".figures-line summary").last.inner_text()
     arrived = page.locator(".assistant .text").last.inner_text().count("word")
     report.note(f"streaming: {arrived} words arrived; the page says {' '.join(rate.split())}")
     when = f"{mode}, with {TOKENS_PER_SECOND} tokens/s arriving for {seconds} s"
-    _report_longest(report, page, when)
+    _report_longest(report, page, when, MAX_STREAMING_TASK_MS)
 
 
 def measure_long_run(report: Report, browser: Browser, url: str, folder: Path, steps: int) -> None:
@@ -114,10 +117,10 @@ def measure_long_run(report: Report, browser: Browser, url: str, folder: Path, s
     message = f"{steps:,} updates read"
     expect(page.locator("#view-train .status")).to_contain_text(message, timeout=60e3)
     page.wait_for_timeout(1000)
-    _report_longest(report, page, f"reading a run of {steps:,} steps")
+    _report_longest(report, page, f"reading a run of {steps:,} steps", MAX_READING_TASK_MS)
 
 
-def _report_longest(report: Report, page: Page, when: str) -> None:
+def _report_longest(report: Report, page: Page, when: str, most_ms: float) -> None:
     longest = page.evaluate("window.longest")
     page.evaluate(_BLOCK)
     if page.evaluate("window.longest") < _BLOCKING_MS:
@@ -128,8 +131,8 @@ def _report_longest(report: Report, page: Page, when: str) -> None:
             f"longest task, {when}",
             longest,
             "ms",
-            bar=f"≤ {MAX_TASK_MS:g} ms (0: none of 50 or more)",
-            met=longest <= MAX_TASK_MS,
+            bar=f"≤ {most_ms:g} ms (0: none of 50 or more)",
+            met=longest <= most_ms,
         )
     )
 

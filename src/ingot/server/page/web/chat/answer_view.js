@@ -9,6 +9,7 @@ import { TokenView } from "./token_view.js";
 export class AnswerView {
   // `form` is "markdown", or "tokens" for a text that is not Markdown, such as a continued prompt.
   constructor(form, text = "") {
+    this.ownForm = form;
     this.source = text;
     this.pieces = []; // [text, token or null] of what was streamed
     this.before = text; // what there was before it
@@ -37,6 +38,16 @@ export class AnswerView {
     );
     this.flush();
     this.busy = this.isBusy;
+  }
+
+  // Whether each token is shown in the colour of its probability.
+  get isTinted() {
+    return this.element.classList.contains("tinted");
+  }
+
+  set isTinted(value) {
+    this.element.classList.toggle("tinted", value);
+    this.show(value ? "tokens" : this.ownForm);
   }
 
   get hasTokens() {

@@ -88,7 +88,7 @@ export class MessageList {
       isAnswer && action("Regenerate", "retry", () => chat.retry(node)),
       isAnswer && isLast && action("Continue", "forward", () => chat.continueAnswer(node)),
       action("Branch", "branch", () => chat.branch(node)),
-      view?.hasTokens && chat.current.mode === "chat" && this.formButton(view),
+      view?.hasTokens && this.probabilitiesButton(view),
     ];
     const further = chat.hooks.actions
       .filter(({ when }) => !when || when(node))
@@ -101,12 +101,13 @@ export class MessageList {
     return copy;
   }
 
-  formButton(view) {
+  // Shows each token in the colour of its probability; they are not shown as Markdown then.
+  probabilitiesButton(view) {
     const toggle = iconButton("Probabilities of the tokens", "eye", () => {
-      view.show(view.form === "tokens" ? "markdown" : "tokens");
-      toggle.setAttribute("aria-pressed", String(view.form === "tokens"));
+      view.isTinted = !view.isTinted;
+      toggle.setAttribute("aria-pressed", String(view.isTinted));
     });
-    toggle.setAttribute("aria-pressed", String(view.form === "tokens"));
+    toggle.setAttribute("aria-pressed", String(view.isTinted));
     return toggle;
   }
 

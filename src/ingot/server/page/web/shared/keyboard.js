@@ -46,13 +46,15 @@ export function showKeys() {
       ),
       el("dd", {}, text),
     );
+  const group = ([name, keys]) =>
+    el("section", {}, el("h3", {}, name), el("dl", {}, keys.map(list)));
   const single = el("input", { type: "checkbox", id: "single-keys", checked: enabled() });
   single.addEventListener("change", () => setEnabled(single.checked));
   const dialog = el(
     "dialog",
     { class: "key-map", "aria-labelledby": "key-map-title" },
     el("h2", { id: "key-map-title" }, "Keyboard"),
-    [...groups].flatMap(([name, keys]) => [el("h3", {}, name), el("dl", {}, keys.map(list))]),
+    el("div", { class: "key-groups" }, [...groups].map(group)),
     el("p", {}, el("label", { for: "single-keys" }, single, " Single keys work outside of fields")),
     button("Close", () => dialog.close(), { class: "primary" }),
   );
