@@ -39,6 +39,8 @@ _SENT = """() => {
   const page = performance.getEntriesByType("navigation")[0].encodedBodySize;
   return [...sizes.values()].reduce((sum, size) => sum + size, page);
 }"""
+_TRACED = ["toplevel", "devtools.timeline", "disabled-by-default-devtools.timeline"]
+_FEWEST_TASKS = 100  # of any page that shows an answer
 _BLOCKING_MS = 150
 _BLOCK = f"""() => new Promise((done) => setTimeout(() => {{
   const until = performance.now() + {_BLOCKING_MS};
@@ -84,22 +86,60 @@ def measure_views(report: Report, browser: Browser, url: str, repeats: int) -> N
     )
 
 
-def measure_streaming(report: Report, browser: Browser, url: str, mode: str, seconds: int) -> None:
-    """Stream an answer at 500 tokens per second, as a continued text or as a chat's Markdown."""
+def measure_streaming(
+    report: Report, browser: Browser, url: str, mode: str, seconds: int, folder: Path
+) -> None:
+    """Stream an answer at 500 tokens per second, as a continued text or as a chat's Markdown.
+
+    The longest task counts in processor time of the page's main thread, from the browser's trace:
+    on a busy machine a task also waits, which is not the page's work.
+    """
     page = _open(browser, f"{url}/?mode={mode}")
     expect(page.locator("#generate")).to_be_enabled()
     page.click("#toggle-drawer")
     page.fill("#max-tokens", str(TOKENS_PER_SECOND * seconds))
     page.click("#close-drawer")
     page.fill("#prompt", "def main():")
-    page.evaluate("window.longest = 0")  # opening the page is another measurement
+    trace = folder / f"{mode}.json"
+    browser.start_tracing(page=page, path=trace, categories=_TRACED)
     page.click("#generate")
     expect(page.locator("#status")).not_to_have_text("Generating…", timeout=3e3 * seconds + 30e3)
+    page.wait_for_timeout(500)  # what follows the last token
+    browser.stop_tracing()
     rate = page.locator(".figures-line summary").last.inner_text()
     arrived = page.locator(".assistant .text").last.inner_text().count("word")
-    report.note(f"streaming: {arrived} words arrived; the page says {' '.join(rate.split())}")
-    when = f"{mode}, with {TOKENS_PER_SECOND} tokens/s arriving for {seconds} s"
-    _report_longest(report, page, when, MAX_STREAMING_TASK_MS)
+    report.note(f"{mode}: {arrived} words arrived; the page says {' '.join(rate.split())}")
+    page.context.close()
+    longest = _longest_task_ms(trace)
+    report.add(
+        Row(
+            f"longest task, {mode}, {TOKENS_PER_SECOND} tokens/s arriving for {seconds} s",
+            longest,
+            "ms",
+            bar=f"≤ {MAX_STREAMING_TASK_MS:g} ms of a processor",
+            met=longest <= MAX_STREAMING_TASK_MS,
+        )
+    )
+
+
+def _longest_task_ms(trace: Path) -> float:
+    """Return the most processor time of one task of the page's main thread."""
+    events = json.loads(trace.read_bytes())["traceEvents"]
+    threads = {
+        (event["pid"], event["tid"])
+        for event in events
+        if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain"
+    }
+    times: list[float] = [
+        event["tdur"] / 1e3
+        for event in events
+        if event["name"].endswith("RunTask")
+        and "tdur" in event
+        and (event["pid"], event["tid"]) in threads
+    ]
+    if len(times) < _FEWEST_TASKS:
+        raise RuntimeError("this browser's trace does not name tasks")
+    return max(times)
 
 
 def measure_long_run(report: Report, browser: Browser, url: str, folder: Path, steps: int) -> None:
@@ -117,10 +157,10 @@ def measure_long_run(report: Report, browser: Browser, url: str, folder: Path, s
     message = f"{steps:,} updates read"
     expect(page.locator("#view-train .status")).to_contain_text(message, timeout=60e3)
     page.wait_for_timeout(1000)
-    _report_longest(report, page, f"reading a run of {steps:,} steps", MAX_READING_TASK_MS)
+    _report_longest(report, page, f"reading a run of {steps:,} steps")
 
 
-def _report_longest(report: Report, page: Page, when: str, most_ms: float) -> None:
+def _report_longest(report: Report, page: Page, when: str) -> None:
     longest = page.evaluate("window.longest")
     page.evaluate(_BLOCK)
     if page.evaluate("window.longest") < _BLOCKING_MS:
@@ -131,8 +171,8 @@ def _report_longest(report: Report, page: Page, when: str, most_ms: float) -> No
             f"longest task, {when}",
             longest,
             "ms",
-            bar=f"≤ {most_ms:g} ms (0: none of 50 or more)",
-            met=longest <= most_ms,
+            bar=f"≤ {MAX_READING_TASK_MS:g} ms (0: none of 50 or more)",
+            met=longest <= MAX_READING_TASK_MS,
         )
     )
 
@@ -163,7 +203,7 @@ def main() -> int:
             measure_long_run(report, browser, served.url, folder, steps)
         with serving_nothing(ingot, TOKENS_PER_SECOND) as served:
             for mode in ("prompt", "chat"):
-                measure_streaming(report, browser, served.url, mode, seconds)
+                measure_streaming(report, browser, served.url, mode, seconds, folder)
         browser.close()
     return report.finish(chosen.json)
 
