@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from collections.abc import Sequence as Seq
+from concurrent.futures import Future
 from pathlib import Path
 
 from ingot.artifact import open_ingot
@@ -23,6 +24,7 @@ from ingot.inference import (
     Sequence,
     Timing,
 )
+from ingot.inference.scheduling.snapshot import BatchSnapshot
 from ingot.server import Server, ServerConfig
 
 _IDLE = EngineStats(
@@ -46,6 +48,7 @@ _IDLE = EngineStats(
     preemptions=0,
     failed=None,
 )
+_EMPTY = BatchSnapshot((), (), 0, 0, 16, 1, 0, 0, 1, ())
 _TOKEN = OutputDelta(" word", (1,))
 _LAST = OutputDelta("", (), (), "length", None, (), Timing(0.0, 0.0, 0.0, 0, 0, 0))
 
@@ -90,6 +93,12 @@ class NullLoop:
     def stats(self) -> EngineStats:
         """Return the statistics of an idle engine."""
         return _IDLE
+
+    def snapshot(self) -> Future[BatchSnapshot]:
+        """Return the snapshot of an idle engine."""
+        future = Future[BatchSnapshot]()
+        future.set_result(_EMPTY)
+        return future
 
     def _run(self) -> None:
         while self._arrived.wait():

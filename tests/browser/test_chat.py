@@ -107,7 +107,7 @@ def test_a_prompt_can_be_continued_from_its_answer(page: Page) -> None:
     sent: list[str] = []
     page.on("request", lambda request: sent.append(request.post_data or ""))
     first = generate(page, 5)
-    page.get_by_role("button", name="Continue").click()
+    page.get_by_role("button", name="Continue", exact=True).click()
     expect(page.locator("#status")).to_have_text("Generating…")
     expect(page.locator("#status")).to_have_text(DONE)
     assert answer(page).inner_text().startswith(first)

@@ -154,7 +154,7 @@ def test_a_chat_is_continued_where_it_stopped(chat: Page, model: Model) -> None:
     chat.route(CHATS, note)
     set_up(chat, temperature="0")
     first = generate(chat, 4, "one")
-    chat.get_by_role("button", name="Continue").click()
+    chat.get_by_role("button", name="Continue", exact=True).click()
     expect(chat.locator("#status")).to_have_text("Generating…")
     expect(chat.locator("#status")).to_have_text(DONE)
     expect(chat.locator(".assistant")).to_have_count(1)
