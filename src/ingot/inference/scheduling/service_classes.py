@@ -17,7 +17,7 @@ from ingot.inference.request.sequence import Sequence
 from ingot.inference.scheduling.kv_cache import KVCache
 from ingot.inference.scheduling.scheduler import ScheduledChunk, Scheduler
 
-BACKGROUND_STEP_TOKENS = 64
+BACKGROUND_STEP_TOKENS = 32
 """Token budget of a background step. More would compute prompts little faster, but take longer to
 interrupt: that is noticed between halves of layers."""
 _CACHE_SHARE = 4
