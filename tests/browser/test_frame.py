@@ -166,9 +166,10 @@ def test_the_keys_that_are_listed_work(page: Page) -> None:
     expect(keys).to_contain_text("Regenerate the last answer")
     assert serious(page) == []
     keys.get_by_role("button", name="Close").click()
-    page.keyboard.press("s")
+    expect(keys).to_be_hidden()
+    page.locator("#scroller").press("s")
     expect(page.locator("#drawer")).to_be_visible()
-    page.keyboard.press("s")
+    page.locator("#scroller").press("s")
     expect(page.locator("#drawer")).to_be_hidden()
     page.keyboard.press("/")
     expect(page.locator("#prompt")).to_be_focused()
