@@ -62,19 +62,18 @@ def serve(page: Page) -> None:
 
 
 def phases(page: Page) -> None:
-    """Compare the digests around a hundred answers."""
-    page.click("text=Answer and compare")
-    expect(page.locator("#view-phases")).to_contain_text("unchanged")
-    page.click("text=Measure")
-    expect(page.locator("#view-phases")).to_contain_text("users at once")
-    page.evaluate("window.scrollTo(0, 0)")
+    """Show updates of a copy and a batch of eight users."""
+    view = page.locator("#view-phases")
+    page.click("#phase-play")
+    expect(view.locator(".training")).to_contain_text("Done: 6 updates")
+    expect(view.locator(".inference")).to_contain_text("No weight changed")
+    page.evaluate("document.activeElement.blur(); window.scrollTo(0, 0)")
 
 
 def learn(page: Page) -> None:
-    """Find a rate at which the weight diverges."""
-    page.fill("#weight-rate", "1.1")
-    page.fill("#weight-steps", "8")
-    page.evaluate("document.querySelector('#learn-one-weight .experiment').scrollIntoView()")
+    """Open the lesson's first screen with an experiment."""
+    page.get_by_role("button", name="Next", exact=True).first.click()
+    page.evaluate("window.scrollTo(0, 0)")
 
 
 VIEWS: dict[str, Callable[[Page], None]] = {
