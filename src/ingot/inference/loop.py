@@ -120,6 +120,8 @@ class EngineLoop:
         For work that needs the CPUs but is not in the engine, such as another model's.
         """
         with self._changed:
+            if on == self._held:
+                return
             self._held = on
             if on:
                 self._engine.interrupt_background(True)
@@ -297,7 +299,9 @@ class EngineLoop:
                     check_after_s = math.inf
             self._idle = False
             # With the lock that arrivals take, so that none falls between this and the next step.
-            self._engine.interrupt_background(self._held and not self._closing)
+            held = self._held and not self._closing
+            self._engine.hold_background(held)
+            self._engine.interrupt_background(held)
             arrived = len(self._arriving)
             to_cancel, self._to_cancel = self._to_cancel, []
             to_watch, self._to_watch = self._to_watch, []

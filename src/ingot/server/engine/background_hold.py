@@ -26,8 +26,7 @@ class BackgroundHold:
     def held(self) -> Iterator[None]:
         """Hold background work inside the block."""
         self._open += 1
-        if self._open == 1:
-            self._hold(True)
+        self._hold(True)  # each time: a model may have been opened since the last
         try:
             yield
         finally:
