@@ -121,7 +121,9 @@ OVERFLOWING = {
 }
 
 
-@pytest.mark.parametrize("made", [native("bf16"), native("int8"), pytorch], ids=str)
+@pytest.mark.parametrize(
+    "made", [native("bf16"), native("int8"), pytorch], ids=["bf16 cache", "int8 cache", "torch"]
+)
 @pytest.mark.parametrize("kind", ["bf16", "int8"])
 @pytest.mark.parametrize("large", OVERFLOWING.values(), ids=OVERFLOWING)
 def test_finite_weights_that_overflow_end_requests_and_not_the_engine(
