@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import ingot
@@ -18,6 +19,14 @@ from ingot.api.executors import native_core_is_built
 from ingot.cli import main
 
 collect_ignore = [] if native_core_is_built() else ["native", "inference/executors/test_native.py"]
+
+# A busy machine may take any time for an example, and for the making of its input.
+hypothesis.settings.register_profile(
+    "untimed",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("untimed")
 
 SOURCE = Path(ingot.__file__).parent
 Cli = Callable[..., subprocess.CompletedProcess[str]]

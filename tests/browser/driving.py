@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Locator, Page, Route, expect
 
 DONE = re.compile("Stopped at|ended its text")
@@ -32,9 +33,34 @@ def generate(page: Page, tokens: int, prompt: str = "def main():") -> str:
     """Send a prompt, wait for the end of its answer, and return that."""
     set_up(page, max_tokens=str(tokens))
     page.fill("#prompt", prompt)
-    page.click("#generate")
+    send(page)
     expect(page.locator("#status")).to_have_text(DONE)
     return answer(page).inner_text()
+
+
+def send(page: Page) -> None:
+    """Press the button that sends, after the status of an earlier answer was cleared."""
+    clear_status(page)
+    page.click("#generate")
+
+
+def clear_status(page: Page) -> None:
+    """Remove what the status says, so that an end seen later is that of the next answer."""
+    page.evaluate("document.querySelector('#status').textContent = ''")
+
+
+def accessibility_faults(page: Page) -> list[tuple[str, list[str]]]:
+    """Return what axe finds wrong, from moderate on; colours count once they no longer move."""
+    page.evaluate(
+        """() => Promise.all(document.getAnimations()
+          .filter((each) => Number.isFinite(each.effect.getComputedTiming().endTime))
+          .map((each) => each.finished.catch(() => null)))"""
+    )
+    return [
+        (found["id"], [node["html"][:120] for node in found["nodes"]][:3])
+        for found in Axe().run(page).response["violations"]
+        if found["impact"] in ("moderate", "serious", "critical")
+    ]
 
 
 def begin_chat(page: Page) -> None:

@@ -7,11 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, expect
 
 from ingot.server import Server
-from tests.browser.driving import DONE, answer, begin_chat, set_up, writing
+from tests.browser.driving import (
+    DONE,
+    accessibility_faults,
+    answer,
+    begin_chat,
+    send,
+    set_up,
+    writing,
+)
 
 CHATS = "**/v1/chat/completions"
 SCREENS = ("desktop", "tablet", "phone")
@@ -36,18 +43,8 @@ def converse(page: Page, *questions: str) -> None:
             open_list(page)
             page.click("#new")
         page.fill("#prompt", question)
-        page.click("#generate")
+        send(page)
         expect(page.locator("#status")).to_have_text(DONE)
-
-
-def serious(page: Page) -> list[object]:
-    """Return what axe finds wrong, from moderate on."""
-    found = Axe().run(page).response["violations"]
-    return [
-        (each["id"], [node["html"][:120] for node in each["nodes"]][:3])
-        for each in found
-        if each["impact"] in ("moderate", "serious", "critical")
-    ]
 
 
 @pytest.mark.parametrize("screen", SCREENS)
@@ -102,7 +99,7 @@ def test_what_lies_above_takes_the_focus_and_returns_it(
     page = open_page(screen=screen, scheme="dark")
     page.click("#toggle-drawer")
     expect(page.locator("#drawer")).to_be_in_viewport()
-    assert serious(page) == []
+    assert accessibility_faults(page) == []
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     if screen == "desktop":
         page.fill("#prompt", "still in reach")
@@ -114,7 +111,7 @@ def test_what_lies_above_takes_the_focus_and_returns_it(
     expect(page.locator("#toggle-drawer")).to_be_focused()
     if screen != "desktop":
         page.click("#toggle-sidebar")
-        assert serious(page) == []
+        assert accessibility_faults(page) == []
         page.mouse.click(page.viewport_size["width"] - 10, 300)  # type: ignore[index]
         expect(page.locator("#sidebar")).to_be_hidden()
 
@@ -164,7 +161,7 @@ def test_the_keys_that_are_listed_work(page: Page) -> None:
     page.locator("body").press("?")
     keys = page.get_by_role("dialog", name="Keyboard")
     expect(keys).to_contain_text("Regenerate the last answer")
-    assert serious(page) == []
+    assert accessibility_faults(page) == []
     keys.get_by_role("button", name="Close").click()
     expect(keys).to_be_hidden()
     page.locator("#scroller").press("s")

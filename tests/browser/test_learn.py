@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Locator, Page, expect
 
 from ingot.api import inference
@@ -14,6 +13,7 @@ from ingot.api.inference import Model
 from ingot.lesson.report.record import Record
 from ingot.lesson_content import Question, read_content, without_marks
 from ingot.server import Server, ServerConfig
+from tests.browser.driving import accessibility_faults
 
 CONTENT = read_content()
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -56,9 +56,7 @@ def check_screen(page: Page, *, accessible: bool) -> None:
     name = screen(page).get_by_role("heading", level=2).inner_text()
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), name
     if accessible:
-        found = Axe().run(page).response["violations"]
-        serious = [each for each in found if each["impact"] in ("serious", "critical", "moderate")]
-        assert [(each["id"], each["nodes"][0]["html"][:200]) for each in serious] == [], name
+        assert accessibility_faults(page) == [], name
 
 
 @pytest.mark.parametrize(

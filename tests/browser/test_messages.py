@@ -10,7 +10,16 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from ingot.api.inference import Model
-from tests.browser.driving import DONE, answer, begin_chat, generate, set_up, streamed, writing
+from tests.browser.driving import (
+    DONE,
+    answer,
+    begin_chat,
+    clear_status,
+    generate,
+    set_up,
+    streamed,
+    writing,
+)
 
 CHATS = "**/v1/chat/completions"
 MARKDOWN = """# Title
@@ -154,8 +163,8 @@ def test_a_chat_is_continued_where_it_stopped(chat: Page, model: Model) -> None:
     chat.route(CHATS, note)
     set_up(chat, temperature="0")
     first = generate(chat, 4, "one")
+    clear_status(chat)
     chat.get_by_role("button", name="Continue", exact=True).click()
-    expect(chat.locator("#status")).to_have_text("Generating…")
     expect(chat.locator("#status")).to_have_text(DONE)
     expect(chat.locator(".assistant")).to_have_count(1)
     assert sent[1]["continue_final_message"] is True

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterator
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Page, expect
 
 from ingot.api import inference
@@ -14,6 +13,7 @@ from ingot.api.executors import native_core_is_built
 from ingot.api.inference import Model
 from ingot.server import Server, ServerConfig
 from tests.browser.conftest import SCREENS
+from tests.browser.driving import accessibility_faults
 
 LIT = """(canvas) => {
   const copy = new OffscreenCanvas(canvas.width, canvas.height);
@@ -71,8 +71,7 @@ def test_both_columns_move_and_only_one_changes_weights(
         canvas = training.locator("canvas")
         assert canvas.evaluate("(each) => each.clientWidth") < width
         assert canvas.evaluate(LIT) > 100
-        found = Axe().run(page).response["violations"]
-        assert [each["id"] for each in found if each["impact"] in {"serious", "critical"}] == []
+        assert accessibility_faults(page) == []
 
 
 @pytest.mark.parametrize("screen", SCREENS)

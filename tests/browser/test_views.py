@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Browser, Page, Route, expect
 
 from ingot.api.inference import Model
 from ingot.server import Server, ServerConfig
 from ingot.server.access.api_keys import make_key
-from tests.browser.driving import generate, set_up
+from tests.browser.driving import accessibility_faults, generate, set_up
 
 VIEWS = ("chat", "train", "serve", "phases", "learn")
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -31,13 +30,7 @@ def test_every_view_fits_and_is_accessible(open_page: Callable[..., Page], scree
         expect(shown.locator("h2:visible, textarea:visible").first).to_be_visible()
         expect(page.locator(f"nav a[href='#{view}']")).to_have_attribute("aria-current", "page")
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), view
-        found = Axe().run(page).response["violations"]
-        bad = [
-            (each["id"], each["impact"], [node["html"][:120] for node in each["nodes"]][:3])
-            for each in found
-            if each["impact"] in ("serious", "critical", "moderate")
-        ]
-        assert bad == [], view
+        assert accessibility_faults(page) == [], view
 
 
 def test_the_skip_link_stays_in_the_view(open_page: Callable[..., Page]) -> None:

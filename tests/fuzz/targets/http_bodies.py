@@ -28,6 +28,7 @@ from ingot.server.engine.metrics import Metrics
 from ingot.server.engine.model_registry import Models, ServedModel
 from ingot.server.engine.response_store import ResponseStore
 from ingot.server.engine.service import Service
+from ingot.server.engine.sleeping import Sleeper
 from tests.fuzz.mutate import dump, mutate_bytes, mutate_json
 
 _PARAMETERS = {
@@ -124,6 +125,7 @@ def _server() -> tuple[asyncio.AbstractEventLoop, ASGIApp]:
         metrics=Metrics(models, admission, costs, lambda: 0),
         costs=costs,
         responses=ResponseStore(config),
+        sleeper=Sleeper(models, None),
         tracer=None,
         keys=None,
     )
