@@ -35,7 +35,7 @@ def figures(metrics: Metrics) -> dict[str, float]:
         ",".join(
             [sample.name, *(f"{k}={v}" for k, v in sorted(sample.labels.items()))]
         ): sample.value
-        for family in text_string_to_metric_families(metrics.render(None).decode())
+        for family in text_string_to_metric_families(metrics.render([None])[None].decode())
         for sample in family.samples
     }
 

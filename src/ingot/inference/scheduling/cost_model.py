@@ -141,9 +141,10 @@ class CostModel:
     @property
     def error(self) -> float:
         """Mean of |predicted - measured| / measured over recent steps; 0 before the first."""
-        if not self._ratios:
+        ratios = list(self._ratios)  # in one go: others ask while the engine adds
+        if not ratios:
             return 0.0
-        return sum(min(abs(1 / ratio - 1), 10.0) for ratio in self._ratios) / len(self._ratios)
+        return sum(min(abs(1 / ratio - 1), 10.0) for ratio in ratios) / len(ratios)
 
     def observe(self, work: StepWork, seconds: float) -> None:
         """Take a step's work, at least one token, and the seconds it took."""

@@ -9,7 +9,7 @@ names is under ``ingot:``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -135,11 +135,15 @@ class Metrics:
         """Render what a further collector collects, too."""
         self._registry.register(collector)
 
-    def render(self, key: Key | None) -> bytes:
-        """Return everything in Prometheus' text format, and of costs what ``key`` may see."""
-        costs = CollectorRegistry()
-        costs.register(_Costs(self._costs, key))
-        return generate_latest(self._registry) + generate_latest(costs)
+    def render(self, keys: Iterable[Key | None]) -> dict[Key | None, bytes]:
+        """Return for each key everything in Prometheus' text format, of costs what it may see."""
+        common = generate_latest(self._registry)
+        rendered = {}
+        for key in keys:
+            costs = CollectorRegistry()
+            costs.register(_Costs(self._costs, key))
+            rendered[key] = common + generate_latest(costs)
+        return rendered
 
 
 class _Costs(Collector):

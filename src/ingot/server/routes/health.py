@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ingot.server.access.request_context import context_of
+from ingot.server.engine.paced_metrics import PacedMetrics
 from ingot.server.engine.service import Service
 from ingot.server.http.router import Router
 from ingot.server.schemas.completions import Health, Model, ModelList
@@ -53,10 +54,12 @@ def add_operations(router: Router, service: Service) -> None:
         """Return the version of Ingot."""
         return json_response(Version(version("ingot")))
 
+    paced = PacedMetrics(service.metrics.render)
+
     @router.get("/metrics", media_types=("text/plain",))
     async def metrics(request: Request) -> Response:
         """Return metrics in Prometheus' text format."""
-        body = service.metrics.render(context_of(request).key)
+        body = await paced.read(context_of(request).key)
         return Response(body, headers={"content-type": CONTENT_TYPE_LATEST})
 
 
