@@ -60,6 +60,8 @@ def test_a_conversation_has_the_tokens_that_chat_counts(http: httpx.Client, ingo
         ("/v1/completions/render", {"prompt": "x " * 4000}),
         ("/v1/completions/render", {"prompt": "x", "best_of": 1, "n": 2}),
         ("/v1/completions/render", {"prompt": "x", "unknown": 1}),
+        ("/v1/completions/render", {"prompt": "x", "objective": "ttft=nan"}),
+        ("/v1/chat/completions/render", {"messages": MESSAGES, "objective": "p=0"}),
         ("/v1/chat/completions/render", {"messages": MESSAGES, "top_logprobs": 2}),
     ],
 )

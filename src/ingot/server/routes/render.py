@@ -23,6 +23,7 @@ from ingot.server.routes.completions import check_completion
 from ingot.server.routes.generation import sampling_defaults
 from ingot.server.routes.health import json_response
 from ingot.server.routes.request_body import check_together, open_request
+from ingot.server.routes.request_objective import objective_of
 from ingot.server.schemas.chat import ChatRequest
 from ingot.server.schemas.common import GenerationFields, StreamOptions
 from ingot.server.schemas.completions import CompletionRequest
@@ -60,6 +61,7 @@ def add_render(router: Router, service: Service) -> None:
         context, request, model = await open_request(http_request, CompletionRequest, service)
         check_together(request, service.config, len(request.prompts), request.candidates_per_prompt)
         check_completion(request)
+        objective_of(context, service.config, request.objective)
         prompts = await model.prompts.encode(
             http_request,
             request.prompts,
@@ -78,6 +80,7 @@ def add_render(router: Router, service: Service) -> None:
         context, request, model = await open_request(http_request, ChatRequest, service)
         check_together(request, service.config, 1, request.n or 1)
         check_chat(request)
+        objective_of(context, service.config, request.objective)
         conversation, _ = conversation_of(request, request.messages)
         prompt = await model.prompts.encode_conversation(http_request, conversation)
         space = model.loop.max_context - len(prompt)
