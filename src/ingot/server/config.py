@@ -123,7 +123,7 @@ class ServerConfig(BaseModel):
     batch_requests: _Count = 64
     """Most requests of batches that are worked on at once, of all keys together."""
     batch_lines: _Count = 50_000
-    """Most requests in one batch."""
+    """Most requests in one batch, and most lines of its input, blank ones included."""
     batch_file_bytes: Annotated[int, Field(ge=1024)] = 209_715_200
     """Largest file that may be uploaded, in bytes."""
     batch_key_bytes: Annotated[int, Field(ge=1024)] = 2_147_483_648

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
 import pytest
 
+from ingot.server.access.api_keys import make_key
 from tests.server.batches.conftest import Client, MakeServer, jsonl, line
 
 
@@ -99,6 +101,7 @@ def test_other_endpoints(client: Client, endpoint: str, body: dict[str, Any], na
         (jsonl([line("a") | {"body": []}]), "invalid_body", 1),
         (jsonl([line("a") | {"priority": 1}]), "unknown_field", 1),
         (b'{"x": "' + b"x" * 1_100_000 + b'"}\n', "line_too_long", 1),
+        (b" " * 1_100_000 + b"\n", "line_too_long", 1),
     ],
 )
 def test_an_input_that_is_not_one_fails_the_batch(
@@ -119,6 +122,32 @@ def test_too_many_lines_fail_the_batch(serve: MakeServer) -> None:
     with serve(batch_lines=3) as client:
         batch = client.wait(client.begin([line(str(index)) for index in range(4)]).id)
     assert batch.errors.data[0].code == "too_many_requests"
+
+
+def test_blank_lines_are_bounded_and_delay_no_other_key(serve: MakeServer, tmp_path: Path) -> None:
+    keys = {name: make_key(name) for name in ("alice", "bob")}
+    path = tmp_path / "keys.toml"
+    path.write_text("\n".join(entry for _, entry in keys.values()))
+    path.chmod(0o600)
+    with serve(api_keys=path) as served:
+        url = str(served.openai.base_url).removesuffix("/v1/")
+        alice, bob = (Client(url, key) for key, _ in keys.values())
+        file = alice.openai.files.create(file=("in", b"\n" * 5_000_000), purpose="batch")
+        begun = [
+            alice.openai.batches.create(
+                input_file_id=file.id, endpoint="/v1/completions", completion_window="24h"
+            )
+            for _ in range(16)
+        ]
+        theirs = bob.openai.files.create(file=("b", b"abc"), purpose="batch")
+        assert bob.openai.files.content(theirs.id).content == b"abc"
+        assert bob.wait(bob.begin([line("a")]).id).status == "completed"
+        ended = [alice.wait(one.id) for one in begun]
+    for batch in ended:
+        assert batch.status == "failed"
+        (error,) = batch.errors.data
+        assert (error.code, error.line) == ("too_many_requests", 50_001)
+        assert "blank ones included" in error.message
 
 
 def test_a_cancelled_batch_keeps_what_was_answered(client: Client) -> None:

@@ -138,6 +138,28 @@ def test_bytes_are_bounded(
         assert len(list((tmp_path / "batches" / "files").iterdir())) == 4
 
 
+def test_a_file_deleted_while_it_is_read_counts_until_it_is_closed(serve: MakeServer) -> None:
+    size = 30_000_000  # more than the sockets' buffers hold
+    with serve(batch_key_bytes=size) as client:
+        made = client.openai.files.create(file=("a", b"x" * size), purpose="batch")
+        url = f"{client.openai.base_url}files/{made.id}/content"
+        with httpx.stream("GET", url, timeout=60) as reading:
+            pieces = reading.iter_raw()
+            first = next(pieces)
+            assert client.openai.files.delete(made.id).deleted
+            with pytest.raises(openai.RateLimitError, match="would take more than"):
+                client.openai.files.create(file=("a", b"x"), purpose="batch")
+            assert len(first) + sum(map(len, pieces)) == size
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                client.openai.files.create(file=("a", b"x" * size), purpose="batch")
+                break
+            except openai.RateLimitError:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+
+
 def test_the_number_of_files_is_bounded(serve: MakeServer) -> None:
     with serve(batch_key_files=2) as client:
         first = client.openai.files.create(file=("a", b"x"), purpose="batch")

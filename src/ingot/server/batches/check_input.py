@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import orjson
@@ -34,6 +35,9 @@ class Checked(BaseModel):
 async def check_input(path: Path, endpoint: str, config: ServerConfig) -> Checked:
     """Count the requests of an input and say what is wrong with its lines.
 
+    Cancelling kills the process. The reply is waited for in a thread of this call's own: the
+    threads that all routes share never wait for a file of one key.
+
     Raises:
         ServeError: the process cannot be started, is gone or takes too long.
     """
@@ -49,14 +53,14 @@ async def check_input(path: Path, endpoint: str, config: ServerConfig) -> Checke
         raise ServeError(
             f"cannot start a process ({os.strerror(error.errno or 0)})", where="batch"
         ) from error
-    replying = asyncio.ensure_future(
-        asyncio.to_thread(
-            exchange,
-            process,
-            orjson.dumps(asked) + b"\n",
-            _PATIENCE_S,
-            lambda received: received.endswith(b"\n"),
-        )
+    waiting = ThreadPoolExecutor(1, thread_name_prefix="batch-check")
+    replying = asyncio.get_running_loop().run_in_executor(
+        waiting,
+        exchange,
+        process,
+        orjson.dumps(asked) + b"\n",
+        _PATIENCE_S,
+        lambda received: received.endswith(b"\n"),
     )
     try:
         reply = await asyncio.shield(replying)
@@ -65,6 +69,7 @@ async def check_input(path: Path, endpoint: str, config: ServerConfig) -> Checke
         process.kill()
         await asyncio.gather(replying, return_exceptions=True)
         end_worker(process)
+        waiting.shutdown(wait=False)
     if reply is None:
         raise ServeError("the input could not be checked", where="batch")
     return Checked.model_validate_json(reply)

@@ -15,6 +15,7 @@ import orjson
 
 _NICENESS = 19  # nobody waits for it
 _MAX_ERRORS = 50
+_BLOCK_BYTES = 1 << 20
 _MAX_ID = 512
 _FIELDS = frozenset({"custom_id", "method", "url", "body"})
 _Found = tuple[str, str, str | None]
@@ -36,7 +37,7 @@ def check(path: str, endpoint: str, max_lines: int, max_bytes: int) -> dict[str,
     Args:
         path: The file.
         endpoint: What each line's ``url`` must be.
-        max_lines: Most requests.
+        max_lines: Most lines, blank ones included.
         max_bytes: Longest line.
     """
     total = 0
@@ -46,14 +47,20 @@ def check(path: str, endpoint: str, max_lines: int, max_bytes: int) -> dict[str,
     def add(code: str, message: str, param: str | None, line: int | None) -> None:
         errors.append({"code": code, "message": message, "param": param, "line": line})
 
-    with open(path, "rb") as file:  # noqa: PTH123 (pathlib takes a third of the time to import)
+    # Not with pathlib, which takes a third of the time to import.
+    with open(path, "rb", _BLOCK_BYTES) as file:  # noqa: PTH123
         for number, text in enumerate(_bounded(file, max_bytes), 1):
-            if not text.strip():
+            if number > max_lines:
+                add(
+                    "too_many_requests",
+                    f"a batch has at most {max_lines} lines, blank ones included; split it",
+                    None,
+                    number,
+                )
+                return {"total": total, "errors": [errors[-1], *errors[:-1]]}
+            if len(text) <= max_bytes and not text.strip():
                 continue
             total += 1
-            if total > max_lines:
-                add("too_many_requests", f"a batch has at most {max_lines} requests", None, number)
-                break
             for code, message, param in _problems(text, endpoint, max_bytes, seen):
                 add(code, message, param, number)
             if len(errors) >= _MAX_ERRORS:

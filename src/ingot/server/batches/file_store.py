@@ -44,6 +44,8 @@ class FileStore:
         self._bytes = Counter[str]()
         self._counts = Counter[str]()
         self._uploads = Counter[str]()
+        self._readers = Counter[str]()
+        self._deleted_while_read: set[str] = set()
         for path in sorted(folder.glob("*.json")):
             record = _read_record(path, self.content_path(path.stem))
             if record is not None:
@@ -152,8 +154,11 @@ class FileStore:
         """Delete a file."""
         if self._files.pop(record.id, None) is None:
             return
-        self._bytes[record.owner] -= record.size
         self._counts[record.owner] -= 1
+        if self._readers[record.id]:
+            self._deleted_while_read.add(record.id)  # the disk keeps its bytes until it is closed
+        else:
+            self._bytes[record.owner] -= record.size
 
         def unlink() -> None:
             self._record_path(record.id).unlink(missing_ok=True)
@@ -161,6 +166,20 @@ class FileStore:
             self.content_path(record.id).unlink(missing_ok=True)
 
         await asyncio.to_thread(unlink)
+
+    @contextlib.contextmanager
+    def reading(self, record: FileRecord) -> Iterator[None]:
+        """Hold a file open inside the block: its bytes count until the last such block ends."""
+        self._readers[record.id] += 1
+        try:
+            yield
+        finally:
+            self._readers[record.id] -= 1
+            if not self._readers[record.id]:
+                del self._readers[record.id]
+                if record.id in self._deleted_while_read:
+                    self._deleted_while_read.remove(record.id)
+                    self._bytes[record.owner] -= record.size
 
     def _record_path(self, file_id: str) -> Path:
         return self.folder / f"{file_id}.json"

@@ -49,7 +49,7 @@ class LineReader:
         return [_parsed(index, text) for index, text in islice(wanted, count)]
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; a ``take`` in another thread ends within a block of it."""
         self._file.close()
 
 

@@ -8,6 +8,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ingot.errors import IngotError, ServeError
@@ -67,7 +68,16 @@ class Batches:
             routes: Answers their requests.
             find_key: Returns the entry of a key by its name; raises ``KeyRevokedError``.
         """
-        self._parts = Parts(self._config, self.files, self.store, self._slots, routes, find_key)
+        self._parts = Parts(
+            config=self._config,
+            files=self.files,
+            batches=self.store,
+            slots=self._slots,
+            checks=FairSlots(1),
+            reading=ThreadPoolExecutor(1, thread_name_prefix="batch-input"),
+            routes=routes,
+            find_key=find_key,
+        )
         for record in self.store.all:
             if not record.ended:
                 self._work_on(record, resumed=True)
@@ -81,6 +91,8 @@ class Batches:
         for _, task in works:
             task.cancel()
         await asyncio.gather(*(task for _, task in works), return_exceptions=True)
+        if self._parts is not None:
+            self._parts.reading.shutdown(wait=False, cancel_futures=True)
         self._parts = None
         for work, _ in works:
             with contextlib.suppress(IngotError):

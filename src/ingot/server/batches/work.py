@@ -6,16 +6,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
 from ingot.errors import ResourceError, ServeError
 from ingot.server.access.api_keys import Key
 from ingot.server.batches.batch_store import BatchStore
-from ingot.server.batches.check_input import check_input
+from ingot.server.batches.check_input import Checked, check_input
 from ingot.server.batches.fair_slots import FairSlots
 from ingot.server.batches.file_store import FileStore
 from ingot.server.batches.in_process import Answer, InProcess
@@ -28,6 +29,7 @@ from ingot.server.schemas.batches import BatchStatus
 from ingot.server.schemas.identifiers import new_id
 
 _log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 _LINES_AT_ONCE = 64
 _CLOCK_S = 60.0
 """How often the clock is compared with a batch's end: it may have been set."""
@@ -53,6 +55,10 @@ class Parts:
     files: FileStore
     batches: BatchStore
     slots: FairSlots
+    checks: FairSlots
+    """The turn to have an input checked: one at a time, of each key in turn."""
+    reading: ThreadPoolExecutor
+    """One thread, which reads inputs and earlier results; no route waits for it."""
     routes: InProcess
     find_key: Callable[[str], Key | None]
     """Returns the entry of a key by its name; raises ``KeyRevokedError``."""
@@ -126,9 +132,7 @@ class BatchWork:
             await self._save(("in_progress",), crashes=0)
 
     async def _validate(self) -> None:
-        record, parts = self.record, self._parts
-        path = parts.files.content_path(record.input_file_id)
-        checking = asyncio.create_task(check_input(path, record.endpoint, parts.config))
+        checking = asyncio.create_task(self._check())
         self._answering = checking  # type: ignore[assignment]
         try:
             checked = await checking
@@ -145,6 +149,15 @@ class BatchWork:
         await self._keep_saving(
             ("validating",), status="in_progress", in_progress_at=_now(), total=checked.total
         )
+
+    async def _check(self) -> Checked:
+        record, parts = self.record, self._parts
+        path = parts.files.content_path(record.input_file_id)
+        await parts.checks.acquire(record.owner)
+        try:
+            return await check_input(path, record.endpoint, parts.config)
+        finally:
+            parts.checks.release(record.owner)
 
     async def _fail(self, *errors: LineError) -> None:
         _log.info("batch %s failed (%s)", self.record.id, errors[0].message)
@@ -173,7 +186,7 @@ class BatchWork:
         record, batches = self.record, self._parts.batches
         if record.status == "finalizing":
             return
-        self._log = await asyncio.to_thread(
+        self._log = await self._read(
             ResultLog, batches.results_path(record.id), batches.errors_path(record.id)
         )
         self._found = self._log.completed, self._log.failed
@@ -219,7 +232,7 @@ class BatchWork:
         reader = await self._reader()
         try:
             async with asyncio.TaskGroup() as tasks:
-                while lines := await asyncio.to_thread(reader.take, _LINES_AT_ONCE, log.done):
+                while lines := await self._read(reader.take, _LINES_AT_ONCE, log.done):
                     for line in lines:
                         await slots.acquire(owner)
                         # In a callback: a task that is cancelled before it starts runs no code.
@@ -279,7 +292,7 @@ class BatchWork:
         }
         reader = await self._reader()
         try:
-            while lines := await asyncio.to_thread(reader.take, _LINES_AT_ONCE, log.done):
+            while lines := await self._read(reader.take, _LINES_AT_ONCE, log.done):
                 appended = (
                     self._append(line, failed=True, response=None, error=error) for line in lines
                 )
@@ -327,7 +340,12 @@ class BatchWork:
 
     async def _reader(self) -> LineReader:
         path = self._parts.files.content_path(self.record.input_file_id)
-        return await asyncio.to_thread(LineReader, path)
+        return await self._read(LineReader, path)
+
+    async def _read(self, act: Callable[..., _T], *args: object) -> _T:
+        """Call what reads the batch's files, in the thread for that."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._parts.reading, act, *args)
 
     def _opened(self) -> ResultLog:
         if self._log is None:

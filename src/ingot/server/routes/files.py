@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 from ingot.errors import ServeError
 from ingot.files import open_regular
 from ingot.server.access.request_context import context_of
+from ingot.server.batches.file_store import FileStore
 from ingot.server.batches.records import FileRecord
 from ingot.server.batches.runner import Batches
 from ingot.server.engine.service import Service
@@ -57,7 +57,7 @@ def add_files(router: Router, service: Service) -> None:
     async def file_content(request: Request) -> Response:
         """Return a file's bytes."""
         record = _find(request, batches)
-        return _Content(batches.files.content_path(record.id), record.size)
+        return _Content(batches.files, record)
 
     @router.delete("/v1/files/{file_id}", DeletedFile)
     async def delete_file(request: Request) -> Response:
@@ -99,10 +99,10 @@ def _described(record: FileRecord) -> File:
 class _Content(Response):
     """Sends a file as it reads it; one that is deleted meanwhile is sent all the same."""
 
-    def __init__(self, path: Path, size: int) -> None:
+    def __init__(self, store: FileStore, record: FileRecord) -> None:
         super().__init__()
-        self._path = path
-        self._size = size
+        self._store = store
+        self._record = record
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer over ASGI.
@@ -111,14 +111,19 @@ class _Content(Response):
             ApiError: 500 if the file cannot be read.
         """
         del scope, receive
+        with self._store.reading(self._record):
+            await self._send(send)
+
+    async def _send(self, send: Send) -> None:
+        path = self._store.content_path(self._record.id)
         try:
-            file = await asyncio.to_thread(open_regular, self._path, ServeError)
+            file = await asyncio.to_thread(open_regular, path, ServeError)
         except ServeError as error:
             raise ApiError(500, "the file cannot be read", code="file_lost") from error
         with file:
             headers = {
                 "content-type": "application/octet-stream",
-                "content-length": str(self._size),
+                "content-length": str(self._record.size),
             }
             raw = [(name.encode(), value.encode()) for name, value in headers.items()]
             await send({"type": "http.response.start", "status": 200, "headers": raw})
