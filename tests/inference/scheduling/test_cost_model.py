@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 
@@ -142,17 +143,96 @@ def test_more_work_never_costs_less_whatever_was_seen(
     assert 0 <= model.error <= 10
 
 
+def measured() -> CostModel:
+    """A model after steps of every kind, three of each, as before it serves."""
+    model = CostModel()
+    for count in (1, 4, 16, 64):
+        for context in (32, 512):
+            for _ in range(3):
+                work = StepWork.of([(1, context)] * count)
+                model.observe(work, true_seconds(work))
+    for count in (16, 64, 128, 256, 512):
+        for start in (0, 512):
+            for _ in range(3):
+                work = StepWork.of([(count, start)])
+                model.observe(work, true_seconds(work))
+    return model
+
+
+def one_answer_at_a_time(model: CostModel, steps: int = 100_000) -> CostModel:
+    chance = random.Random(5)
+    for index in range(steps):
+        work = StepWork(1, 1, 100 + index % 200)
+        model.observe(work, true_seconds(work) * chance.uniform(0.9, 1.2) / 1.05)
+    return model
+
+
+def test_kinds_that_did_not_run_for_hours_are_still_known_and_after_restarts_too() -> None:
+    model = one_answer_at_a_time(measured())
+    for _ in range(5):
+        for work in (
+            StepWork(1, 1, 200),
+            StepWork(40, 40, 8000),
+            StepWork(512, 1, 0, pairs(512, 0)),
+            StepWork(512, 1, 0, pairs(512, 512)),
+        ):
+            assert model.seconds(work) == pytest.approx(true_seconds(work), rel=0.25)
+        model = CostModel(CostState.model_validate_json(model.state().model_dump_json()))
+        one_answer_at_a_time(model, 2000)
+
+
+def test_without_a_measurement_a_kind_never_tried_keeps_the_price_of_its_tokens() -> None:
+    work, prompt = StepWork(1, 1, 100), StepWork(512, 1, 0, pairs(512, 0))
+    model = one_answer_at_a_time(CostModel(), 64)
+    before = model.seconds(prompt)
+    one_answer_at_a_time(model)
+    assert model.seconds(prompt) == pytest.approx(before, rel=0.25)
+    assert 0.1 < before < 600 * true_seconds(work)
+    kept = CostModel(model.state())
+    assert kept.seconds(prompt) == pytest.approx(before, rel=0.3), "not free after a restart"
+
+
+def test_predictions_are_bounded() -> None:
+    model = CostModel()
+    for _ in range(100):
+        model.observe(StepWork(1, 1, 1), 1e9)
+    assert model.seconds(StepWork(10**6, 512, 10**9, 10**12)) == 3600
+    for _ in range(2000):
+        model.observe(StepWork(1, 1, 1), 0.0)
+    assert model.seconds(StepWork(1, 1, 1)) >= 1e-6
+
+
 def test_a_state_of_another_shape_is_refused() -> None:
     good = learnt(50).state()
-    size = len(good.moment)
+    kind = good.kinds[0]
+    size = len(kind.moment)
     for bad in (
-        good.model_copy(update={"moment": [0.0] * size}),
-        good.model_copy(update={"gram": [[0.0] * size] * size}),
-        good.model_copy(update={"knots": (0, 1)}),
-        good.model_copy(update={"moment": [-1.0] * size}),
-        good.model_copy(update={"moment": [1e300] * size}),
+        {"moment": [0.0] * size},
+        {"gram": [[0.0] * size] * size},
+        {"gram": [[1.0]] * size},
+        {"moment": [-1.0] * size},
+        {"moment": [1e300] * size},
+        {"gram": [[1e-70 * value for value in row] for row in kind.gram]},
     ):
+        changed = [one.model_copy(update=bad) for one in good.kinds]
         with pytest.raises(ValueError, match="not the state of a cost model"):
-            CostModel(bad)
+            CostModel(good.model_copy(update={"kinds": changed}))
+    for twice in ({"knots": (0, 1)}, {"kinds": [kind, kind]}):
+        with pytest.raises(ValueError, match="not the state of a cost model"):
+            CostModel(good.model_copy(update=twice))
     with pytest.raises(ValidationError):
-        CostState.model_validate({"gram": [[1.0]], "moment": [1.0]})
+        CostState.model_validate({"slope": 1.0, "kinds": []})
+
+
+@pytest.mark.parametrize("feature", [5, 8])
+def test_a_state_whose_numbers_decayed_is_refused(feature: int) -> None:
+    """As forgetting by time left it: 1e-70 beside 1e10."""
+    data = measured().state().model_dump(mode="json")
+    for kind in data["kinds"]:
+        for index in range(len(kind["moment"])):
+            kind["gram"][feature][index] *= 1e-70
+            if index != feature:
+                kind["gram"][index][feature] *= 1e-70
+        kind["moment"][feature] *= 1e-30
+    with pytest.raises(ValueError, match="not the state of a cost model"):
+        CostModel(CostState.model_validate_json(json.dumps(data)))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,7 @@ def test_nothing_is_kept_of_a_model_that_knows_nothing() -> None:
     assert not path.exists()
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"gram": []}', b"\xff" * 100, b"x" * 70_000])
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"gram": []}', b"\xff" * 100, b"x" * 140_000])
 def test_a_file_that_is_not_one_of_ours_is_not_used(data: bytes) -> None:
     path = costs_path(DIGEST)
     path.parent.mkdir(parents=True)
@@ -56,6 +57,16 @@ def test_a_state_with_a_number_that_is_not_finite_is_not_used() -> None:
     keep_costs(path, learnt())
     text = path.read_text()
     path.write_text(text.replace(text.split('"moment":[')[1].split(",")[0], "NaN", 1))
+    assert read_costs(path) is None
+
+
+def test_a_state_whose_numbers_decayed_is_not_used() -> None:
+    path = costs_path(DIGEST)
+    keep_costs(path, learnt())
+    data = json.loads(path.read_text())
+    for kind in data["kinds"]:
+        kind["gram"][-1][-1] *= 1e-70
+    path.write_text(json.dumps(data))
     assert read_costs(path) is None
 
 

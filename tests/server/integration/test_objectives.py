@@ -19,11 +19,11 @@ from ingot.server import Server, ServerConfig
 from ingot.server.access.api_keys import make_key
 
 
-def slow_model() -> CostModel:
-    """A model by which a token takes a second, so that nothing can be in time."""
+def slow_model(token_s: float = 1.0) -> CostModel:
+    """A model by which a token takes seconds, so that nothing can be in time."""
     cost = CostModel()
     for tokens in (1, 2, 4, 8, 16) * 20:
-        cost.observe(StepWork(tokens, 1, 0, tokens * tokens), float(tokens))
+        cost.observe(StepWork.of([(tokens, 0)]), token_s * tokens)
     return cost
 
 
@@ -93,7 +93,7 @@ def keyed(ingot: Ingot, tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     path.chmod(0o600)
     config = EngineConfig(max_context=256)
     executor = NativeExecutor(ingot, num_blocks=config.blocks_for(ingot.config))
-    loop = EngineLoop(Engine(executor, ingot.tokenizer, config, cost=slow_model()))
+    loop = EngineLoop(Engine(executor, ingot.tokenizer, config, cost=slow_model(10.0)))
     try:
         with Server(ingot, loop, ServerConfig(port=0, model_name="m", api_keys=path)) as server:
             yield server.url, keys

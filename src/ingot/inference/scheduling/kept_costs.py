@@ -16,7 +16,7 @@ from ingot.files import cache_root, read_regular, write_atomic
 from ingot.inference.scheduling.cost_model import CostModel, CostState
 from ingot.process import usable_cores
 
-_LARGEST = 1 << 16
+_LARGEST = 1 << 17
 
 
 def costs_path(digest: str, **setting: object) -> Path:
