@@ -58,7 +58,7 @@ class KvEventsConfig(BaseModel):
     """Messages kept for subscribers that missed them."""
     allow_public: bool = False
     """Allow addresses that other machines can reach: events hold the tokens of all prompts, and
-    whoever can connect may read them."""
+    anyone who can connect may read them."""
 
 
 class KvEvents:

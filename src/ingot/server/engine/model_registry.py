@@ -154,7 +154,7 @@ class Models:
         self._most = most
         self._kv_events = kv_events
         self.exchanging = asyncio.Lock()
-        """Held by whoever opens, replaces or releases a model."""
+        """Held while a model is opened, replaced or released."""
         self._retiring: set[asyncio.Task[None]] = set()
         self._opened: list[ServedModel] = []
         """Models that ``replace`` opened and that are not closed yet."""
