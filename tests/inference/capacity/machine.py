@@ -1,8 +1,7 @@
-"""A machine whose steps take a made-up time, and a whole engine on it."""
+"""A simulated machine that is held up now and then, and a whole engine on it."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 
@@ -18,62 +17,26 @@ from ingot.inference import (
 from ingot.inference.capacity.traffic import Traffic
 from ingot.inference.executors.base import ModelInput
 from ingot.inference.request.sequence import SampledToken
-from ingot.inference.scheduling.cost_model import CostModel, StepWork
+from ingot.inference.scheduling.cost_model import CostModel
 from ingot.inference.scheduling.forecast import NotInTime
 from ingot.model import ModelConfig, Tokenizer
-
-BLOCK = 16
-
-
-def seconds(work: StepWork) -> float:
-    """4 ms, 0.1 ms for each token beyond 16, 0.05 ms for each sequence, and attention."""
-    return (
-        0.004
-        + 1e-4 * max(work.tokens - 16, 0)
-        + 5e-5 * work.sequences
-        + 2e-7 * work.decode_keys
-        + 3e-8 * work.prefill_keys
-    )
+from tests.inference import simulated_machine
 
 
-class Machine:
-    """An executor on a clock of its own."""
-
-    features = frozenset({"verify_rows"})
+class Machine(simulated_machine.Machine):
+    """The simulated machine, where something else takes half a second now and then."""
 
     def __init__(self, config: ModelConfig, blocks: int) -> None:
-        self.config, self.num_blocks, self.block_size = config, blocks, BLOCK
-        self.now = 1000.0
+        super().__init__(config, blocks)
         self.stall_every = 0
-        """After 200 steps, every so many something else takes half a second; 0 never."""
+        """After 200 steps, every so many are held up; 0 never."""
         self._steps = 0
-        self._chance = random.Random(1)
 
     def step(self, inputs: Seq[ModelInput]) -> list[SampledToken | None]:
-        work = StepWork.of((len(one.token_ids), one.start) for one in inputs)
         self._steps += 1
-        self.now += seconds(work) * (1 + 0.02 * self._chance.uniform(-1, 1))
         if self._steps > 200 and self.stall_every and self._steps % self.stall_every == 0:
-            self.now += 0.5
-        return [None if one.sampling is None else SampledToken(5, None) for one in inputs]
-
-    def try_step(self, inputs: Seq[ModelInput]) -> list[SampledToken | None]:
-        return self.step(inputs)
-
-    def interrupt(self, on: bool) -> None:
-        pass
-
-    def clock(self) -> float:
-        return self.now
-
-    def close(self) -> None:
-        pass
-
-    def weight_digests(self) -> dict[str, str]:
-        return {}
-
-    def yield_cpu(self, on: bool) -> None:
-        pass
+            self.stall_s = 0.5
+        return super().step(inputs)
 
 
 @dataclass

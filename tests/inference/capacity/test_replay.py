@@ -15,7 +15,8 @@ from ingot.inference.capacity.search import carried
 from ingot.inference.request.objective import Objective
 from ingot.inference.scheduling.cost_model import CostModel, StepWork
 from ingot.model import ModelConfig, Tokenizer
-from tests.inference.capacity.machine import BLOCK, Machine, run_engine, seconds
+from tests.inference.capacity.machine import Machine, run_engine
+from tests.inference.simulated_machine import BLOCK, seconds
 
 OBJECTIVE = Objective(1.0, 0.05)
 MIX = "prompt=32..384 answer=8..40 rate=30 seconds=8"

@@ -177,7 +177,7 @@ export class RequestColumn {
     );
   }
 
-  // The engine's own count of its steps, whoever they were for.
+  // The engine's own count of its steps, of all requests.
   async showSteps(model, written, before) {
     const after = await stepsOf(model);
     if (before === null || after === null || after <= before) return;

@@ -6,7 +6,7 @@ const KEY = "ingot.single-keys";
 const groups = new Map(); // [[keys, what they do], …] by the name of a group
 const commands = new Map(); // { run, when } by key
 
-// Lists keys that work in fields too; whoever owns the field listens for them.
+// Lists keys that work in fields too; the owner of the field listens for them.
 export function describeKeys(group, keys) {
   groups.set(group, [...(groups.get(group) ?? []), ...keys]);
 }
