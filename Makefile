@@ -3,8 +3,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.ready
+CLUSTER := .venv-cluster
 
-.PHONY: demo demo-chat setup lint lint-web test clients long fuzz screenshots sanitize emulated wheel lock audit clean
+.PHONY: demo demo-chat setup lint lint-web test clients long cluster fuzz screenshots sanitize emulated wheel lock audit clean
 
 demo: setup  ## train a small model, seal it and serve it
 	@$(BIN)/ingot demo
@@ -41,6 +42,13 @@ clients: setup  ## the clients that people use, at pinned versions; needs Node.j
 long: setup  ## the long tests, quick benchmarks and emulated kernels; some half an hour
 	$(BIN)/pytest -m long
 
+cluster: $(CLUSTER)/.ready  ## the tests on Ray, in an environment of their own
+	$(CLUSTER)/bin/python -m pytest tests/cluster
+
+$(CLUSTER)/.ready: pyproject.toml constraints.txt deploy/cluster.lock scripts/make_cluster_venv.sh scripts/make_venv.sh
+	@PYTHON=$(PYTHON) sh scripts/make_cluster_venv.sh $(CLUSTER)
+	@touch $@
+
 SECONDS ?= 60
 SEED ?= 1
 fuzz: setup  ## hostile inputs to every parser: make fuzz SECONDS=600 SEED=7
@@ -66,4 +74,4 @@ audit:  ## ask pip-audit for known vulnerabilities of what is deployed, where th
 	@sh scripts/audit.sh
 
 clean:  ## remove the environment, builds and caches; models and runs stay
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv $(CLUSTER) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Write the lock files that deploy/Containerfile installs from: every package of the serving core,
-# and of its build, in the version of constraints.txt and with the hashes of its files.
+# Write the lock files: every package of the serving core and of its build, which
+# deploy/Containerfile installs from, and of the core with Ray, in the version of constraints.txt
+# and with the hashes of its files.
 # Usage: sh scripts/lock.sh      (needs an index, and pip to install uv)
 set -eu
 cd "$(dirname "$0")/.."
@@ -14,4 +15,5 @@ compile() {
 }
 
 compile deploy/serving.lock --extra otel --extra sign pyproject.toml
+compile deploy/cluster.lock --extra cluster pyproject.toml
 sed -n '/^requires = \[/,/^\]/s/^  "\(.*\)",$/\1/p' pyproject.toml | compile deploy/build.lock -

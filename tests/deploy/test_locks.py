@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ("serving", "build")
+LOCKS = ("serving", "build", "cluster")
 
 
 def locked(name: str) -> dict[str, tuple[str, int]]:
@@ -38,11 +38,13 @@ def test_every_package_has_hashes_and_the_tested_version(name: str) -> None:
         assert tested.get(package, version) == version, package
 
 
-def test_the_locks_hold_all_that_serving_and_building_need() -> None:
+def test_the_locks_hold_all_that_serving_building_and_clusters_need() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     extras = project["project"]["optional-dependencies"]
     serving = project["project"]["dependencies"] + extras["otel"] + extras["sign"]
     assert {normal(each) for each in serving} <= locked("serving").keys()
+    cluster = project["project"]["dependencies"] + extras["cluster"]
+    assert {normal(each) for each in cluster} <= locked("cluster").keys()
     assert {normal(each) for each in project["build-system"]["requires"]} <= locked("build").keys()
 
 

@@ -30,7 +30,10 @@ from ingot.cli import (
 from ingot.errors import IngotError, Interrupted, UsageError
 from ingot.interruption import stoppable
 
-_TRAIN_EXTRA = {"matplotlib", "PIL", "pyarrow", "tensorboard", "torch", "zstandard"}
+_EXTRAS = {
+    **dict.fromkeys(("matplotlib", "PIL", "pyarrow", "tensorboard", "torch", "zstandard"), "train"),
+    "ray": "cluster",
+}
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -127,8 +130,8 @@ def _usage(error: Any) -> str:
 
 def _missing(error: ModuleNotFoundError) -> tuple[str, int]:
     package = (error.name or "").partition(".")[0]
-    if package in _TRAIN_EXTRA:
-        fix = "pip install 'ingot[train]'"
+    if package in _EXTRAS:
+        fix = f"pip install 'ingot[{_EXTRAS[package]}]'"
         return (
             f"this needs {package}, which is not installed; install it with: {fix}",
             UsageError.exit_code,

@@ -1,0 +1,1 @@
+"""Several machines: training and serving on Ray, training under torchrun."""
