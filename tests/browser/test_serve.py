@@ -132,4 +132,8 @@ def test_objectives_are_shown_where_they_are(
         assert page.request.post(f"{stated.url}/v1/completions", data=body).ok
         expect(shown).to_contain_text("100%")
         expect(shown).to_contain_text(re.compile("predicted, .* measured"))
+        own = page.get_by_role("region", name="In time and refused, by model and key")
+        row = own.get_by_role("row", name="small")
+        expect(row).to_contain_text("no key")
+        expect(row).to_contain_text("100%")
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

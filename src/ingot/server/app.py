@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from ingot.server.access.admission import Admission
 from ingot.server.access.api_keys import Key
-from ingot.server.access.request_context import RequestContext
+from ingot.server.access.request_context import RequestContext, context_of
 from ingot.server.batches.figures import BatchFigures
 from ingot.server.batches.in_process import InProcess
 from ingot.server.batches.work import KeyRevokedError
@@ -84,7 +84,8 @@ def create_app(service: Service) -> ASGIApp:
 def create_router(service: Service) -> Router:
     """Return the routing table with every route of the server."""
     config = service.config
-    router = Router({"localhost", config.host.lower(), *map(str.lower, config.allowed_hosts)})
+    hosts = {"localhost", config.host.lower(), *map(str.lower, config.allowed_hosts)}
+    router = Router(hosts, lambda request, error: context_of(request).note_error(error))
     for add in _GROUPS:
         add(router, service)
     document = functools.cache(lambda: orjson.dumps(describe(router.routes, config.root_path)))
@@ -109,7 +110,7 @@ def start_batches(service: Service) -> None:
     own = replace(
         service,
         admission=admission,
-        metrics=Metrics(service.models, admission, service.costs, lambda: 0),
+        metrics=Metrics(service.models, admission, service.costs, service.outcomes, lambda: 0),
         responses=ResponseStore(config.model_copy(update={"response_store_bytes": 0})),
         keys=None,
         hold=None,

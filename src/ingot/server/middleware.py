@@ -59,6 +59,7 @@ class AuthMiddleware:
                 try:
                     self._check(scope, context)
                 except ApiError as error:
+                    context.note_error(error)
                     if error.status == 401:
                         await asyncio.sleep(_REFUSED_KEY_S)
                     await error.response()(scope, receive, send_noting)
@@ -102,6 +103,7 @@ class AuthMiddleware:
         self._service.metrics.observe(context)
         self._service.activity.count(context)
         self._service.costs.charge(context)
+        self._service.outcomes.refused(context)
         if context.refused_tokens and context.key and self._service.keys:
             self._service.keys.charge(context.key, context.refused_tokens)
         if self._service.tracer is not None:

@@ -33,6 +33,7 @@ from ingot.server.engine.costs import CostMeter
 from ingot.server.engine.kv_events import KvEvents, KvEventsConfig
 from ingot.server.engine.metrics import Metrics
 from ingot.server.engine.model_registry import Loader, Models, ServedModel
+from ingot.server.engine.outcomes import Outcomes
 from ingot.server.engine.response_store import ResponseStore
 from ingot.server.engine.service import Service
 from ingot.server.engine.sleeping import Sleeper
@@ -183,10 +184,12 @@ class Server:
         config = self._config
         admission = Admission(config)
         connections = self._connections
+        outcomes = Outcomes()
         metrics = Metrics(
             self._models,
             admission,
             self._costs,
+            outcomes,
             lambda: self._logs.dropped,
             self._sleeper,
             config.objective_for,
@@ -198,6 +201,7 @@ class Server:
             activity=Activity(),
             metrics=metrics,
             costs=self._costs,
+            outcomes=outcomes,
             responses=ResponseStore(config),
             sleeper=self._sleeper,
             tracer=self._tracer,

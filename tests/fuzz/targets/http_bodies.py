@@ -26,6 +26,7 @@ from ingot.server.app import create_app
 from ingot.server.engine.costs import CostMeter
 from ingot.server.engine.metrics import Metrics
 from ingot.server.engine.model_registry import Models, ServedModel
+from ingot.server.engine.outcomes import Outcomes
 from ingot.server.engine.response_store import ResponseStore
 from ingot.server.engine.service import Service
 from ingot.server.engine.sleeping import Sleeper
@@ -116,14 +117,15 @@ def _server() -> tuple[asyncio.AbstractEventLoop, ASGIApp]:
     loaded, config = _model(), ServerConfig()
     models = Models([ServedModel("m", loaded.ingot, loaded.loop)], None)
     admission = Admission(config)
-    costs = CostMeter(CostConfig())
+    costs, outcomes = CostMeter(CostConfig()), Outcomes()
     service = Service(
         config=config,
         models=models,
         admission=admission,
         activity=Activity(),
-        metrics=Metrics(models, admission, costs, lambda: 0),
+        metrics=Metrics(models, admission, costs, outcomes, lambda: 0),
         costs=costs,
+        outcomes=outcomes,
         responses=ResponseStore(config),
         sleeper=Sleeper(models, None),
         tracer=None,

@@ -116,5 +116,8 @@ def test_what_a_key_was_refused_is_counted(
                 f"{server.url}/v1/completions", json=asked, headers=with_key(key), timeout=30
             )
             assert answer.status_code == expected
-        (use,) = activity(server, key)["keys"]
+        report = activity(server, key)
+    (use,), (outcome,) = report["keys"], report["outcomes"]
+    assert outcome["refused"] == {"rate_limit_exceeded": 2}
+    assert (outcome["model"], outcome["key"], outcome["attainment"]) == ("", "bounded", None)
     assert (use["requests"], use["refused"], use["completion_tokens"]) == (3, 2, 5)

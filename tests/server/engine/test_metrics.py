@@ -14,6 +14,7 @@ from ingot.server.access.request_context import RequestContext
 from ingot.server.engine.costs import CostMeter
 from ingot.server.engine.metrics import Metrics
 from ingot.server.engine.model_registry import Models, ServedModel
+from ingot.server.engine.outcomes import Outcomes
 
 M = "model_name=m"
 
@@ -26,7 +27,7 @@ def admission() -> Admission:
 @pytest.fixture
 def metrics(ingot: Ingot, engine: EngineLoop, admission: Admission) -> Iterator[Metrics]:
     models = Models([ServedModel("m", ingot, engine)], None)
-    return Metrics(models, admission, CostMeter(CostConfig()), lambda: 7)
+    return Metrics(models, admission, CostMeter(CostConfig()), Outcomes(), lambda: 7)
 
 
 def figures(metrics: Metrics) -> dict[str, float]:

@@ -124,6 +124,37 @@ def test_a_key_has_its_own_objective_and_a_refusal_says_when(
     assert sum(refusals.values()) >= 1
 
 
+def test_what_each_key_got_and_was_refused_is_reported_to_those_who_may_see_it(
+    keyed: tuple[str, dict[str, str]],
+) -> None:
+    url, keys = keyed
+    own = keys["hurried"]
+    assert [ask(url, own).status_code for _ in range(3)] == [200, 429, 429]
+    assert ask(url, keys["free"]).status_code == 200, "counts in neither: it has no objective"
+    answers = metric(url, "ingot:key_objective_answers_total", key=own)
+    assert sum(answers.values()) == 1
+    assert set(answers) == {
+        f'{{key="hurried",model_name="m",outcome="{outcome}"}}' for outcome in ("in_time", "late")
+    }
+    in_time = answers['{key="hurried",model_name="m",outcome="in_time"}']
+    share = metric(url, "ingot:key_objective_attainment", key=own)
+    assert share == {'{key="hurried",model_name="m"}': in_time}
+    refused = metric(url, "ingot:key_refusals_total", key=own)
+    assert sum(refused.values()) == 2
+    assert all(
+        re.fullmatch(r'{key="hurried",model_name="m",reason="objective_(prompt|token)"}', labels)
+        for labels in refused
+    )
+    for name in ("ingot:key_objective_answers_total", "ingot:key_refusals_total"):
+        assert metric(url, name, key=keys["free"]) == {}, "a key sees its own alone"
+    headers = {"authorization": f"Bearer {own}"}
+    report = httpx.get(f"{url}/admin/activity", headers=headers, timeout=60).json()
+    (outcome,) = report["outcomes"]
+    assert (outcome["model"], outcome["key"]) == ("m", "hurried")
+    assert (outcome["in_time"] + outcome["late"], outcome["attainment"]) == (1, in_time)
+    assert sum(outcome["refused"].values()) == 2
+
+
 def test_answers_are_the_same_with_an_objective_and_without(url: str) -> None:
     prompts = [f"def area_{number}(width, height):" for number in range(12)]
     alone = [ask(url, prompt=prompt, max_tokens=24, objective="none").text for prompt in prompts]

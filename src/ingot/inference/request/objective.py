@@ -133,6 +133,8 @@ class Timeliness:
     """When its last token came."""
     gaps: int = 0
     late_gaps: int = 0
+    kept: bool | None = None
+    """Whether its answer, which has ended, was in time; None before, and if its client left."""
 
     @property
     def due(self) -> float:

@@ -295,4 +295,5 @@ class SequenceOutput:
             cached_tokens=sequence.cached_tokens or 0,
             drafted_tokens=self.drafted,
             accepted_tokens=self._accepted,
+            in_time=sequence.timeliness.kept if sequence.timeliness else None,
         )

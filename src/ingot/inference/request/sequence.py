@@ -56,6 +56,8 @@ class Timing:
     """Draft tokens of speculation."""
     accepted_tokens: int
     """Draft tokens that were accepted."""
+    in_time: bool | None = None
+    """Whether it kept its objective; None without one, and where its client left."""
 
 
 class OutputDelta(NamedTuple):

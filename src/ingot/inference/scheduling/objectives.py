@@ -101,6 +101,7 @@ class Objectives:
         timeliness = sequence.timeliness
         if timeliness is not None:
             in_time = timeliness.in_time and reason in ("stop", "length")
+            timeliness.kept = in_time
             self._in_time += in_time
             self._late += not in_time
             self._ends.append((self._clock(), in_time))

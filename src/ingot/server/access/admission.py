@@ -45,6 +45,11 @@ class Meter:
             return 0.0
         return self._sum / max(1.0, now - self._counts[0][0])
 
+    def count(self) -> int:
+        """Return how many there were in the window."""
+        self._forget(self._clock())
+        return self._sum
+
     def _forget(self, now: float) -> None:
         while self._counts and now - self._counts[0][0] > _WINDOW_S:
             self._sum -= self._counts.popleft()[1]

@@ -7,12 +7,14 @@ import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 from starlette.requests import Request
 from starlette.types import Scope
 
 from ingot.server.access.api_keys import Key
+from ingot.server.http.errors import ApiError
 from ingot.server.schemas.identifiers import new_id
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
@@ -37,6 +39,8 @@ class RequestContext:
     """The end user that the client named."""
     model: str | None = None
     streamed: bool = False
+    refusal: str | None = None
+    """Why it was refused with 429, as metrics call it."""
     status: int = 0
     """HTTP status sent; 0 if the client disconnected before."""
     wake_s: float | None = None
@@ -71,6 +75,11 @@ class RequestContext:
         """Name of its API key; empty on a server without keys."""
         return self.key.name if self.key else ""
 
+    def note_error(self, error: ApiError) -> None:
+        """Record an error that it is answered with."""
+        if error.status == HTTPStatus.TOO_MANY_REQUESTS:
+            self.refusal = error.reason
+
     def log_fields(self) -> dict[str, Any]:
         """Return the fields of its log line, without unknown ones."""
         fields: dict[str, Any] = {
@@ -78,6 +87,7 @@ class RequestContext:
             "method": self.method,
             "path": self.path[:200],
             "status": self.status,
+            "refusal": self.refusal,
             "seconds": round(self.finished_s, 6),
             "key": self.key.name if self.key else None,
             "user": self.user,

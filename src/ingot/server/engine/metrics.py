@@ -22,6 +22,7 @@ from ingot.server.access.request_context import RequestContext
 from ingot.server.engine.costs import CostMeter
 from ingot.server.engine.model_registry import Models
 from ingot.server.engine.objective_metrics import ObjectiveCollector
+from ingot.server.engine.outcomes import Outcomes
 from ingot.server.engine.sleeping import Sleeper
 
 _SECONDS = (
@@ -38,6 +39,7 @@ class Metrics:
         models: Whose engines are asked.
         admission: What is open.
         costs: The accounts.
+        outcomes: What became of requests, by key.
         dropped_log_lines: How many lines the log has lost.
         sleeper: Who puts the models to sleep; None where nobody does.
         objective_for: Returns the objective of a model's answers.
@@ -48,11 +50,12 @@ class Metrics:
         models: Models,
         admission: Admission,
         costs: CostMeter,
+        outcomes: Outcomes,
         dropped_log_lines: Callable[[], int],
         sleeper: Sleeper | None = None,
         objective_for: Callable[[str], Objective | None] = lambda _: None,
     ) -> None:
-        self._costs = costs
+        self._costs, self._outcomes = costs, outcomes
         registry = CollectorRegistry()
         self._registry = registry
         if sleeper is not None:
@@ -136,24 +139,25 @@ class Metrics:
         self._registry.register(collector)
 
     def render(self, keys: Iterable[Key | None]) -> dict[Key | None, bytes]:
-        """Return for each key everything in Prometheus' text format, of costs what it may see."""
+        """Return the metrics in Prometheus' text format for each key, with what it may see."""
         common = generate_latest(self._registry)
         rendered = {}
         for key in keys:
-            costs = CollectorRegistry()
-            costs.register(_Costs(self._costs, key))
-            rendered[key] = common + generate_latest(costs)
+            own = CollectorRegistry()
+            own.register(_OfKey(self._costs.metrics, key))
+            own.register(_OfKey(self._outcomes.metrics, key))
+            rendered[key] = common + generate_latest(own)
         return rendered
 
 
-class _Costs(Collector):
-    """Collects the costs that a key may see."""
+class _OfKey(Collector):
+    """Collects the metrics that a key may see."""
 
-    def __init__(self, costs: CostMeter, key: Key | None) -> None:
-        self._costs, self._key = costs, key
+    def __init__(self, metrics: Callable[[Key | None], Iterator[Metric]], key: Key | None) -> None:
+        self._metrics, self._key = metrics, key
 
     def collect(self) -> Iterator[Metric]:
-        return self._costs.metrics(self._key)
+        return self._metrics(self._key)
 
 
 class _Sleeping(Collector):

@@ -15,6 +15,7 @@ from ingot.server.engine.background_hold import BackgroundHold
 from ingot.server.engine.costs import CostMeter
 from ingot.server.engine.metrics import Metrics
 from ingot.server.engine.model_registry import Models
+from ingot.server.engine.outcomes import Outcomes
 from ingot.server.engine.response_store import ResponseStore
 from ingot.server.engine.sleeping import Sleeper
 
@@ -29,6 +30,7 @@ class Service:
     activity: Activity
     metrics: Metrics
     costs: CostMeter
+    outcomes: Outcomes
     responses: ResponseStore
     sleeper: Sleeper
     tracer: Tracer | None

@@ -47,6 +47,7 @@ class ApiError(Exception):
         param: The field of the request that is wrong.
         code: Machine-readable kind of error.
         headers: Sent with the answer.
+        reason: What metrics call it; by default the code.
     """
 
     def __init__(
@@ -57,9 +58,11 @@ class ApiError(Exception):
         param: str | None = None,
         code: str | None = None,
         headers: Mapping[str, str] | None = None,
+        reason: str | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
+        self.reason = reason or code or "other"
         self.body = ErrorBody(ErrorDetail(message, _type_of(status), param, code))
         self.headers = dict(headers or {})
 
@@ -91,6 +94,7 @@ def from_ingot_error(error: IngotError) -> ApiError:
                 "retry-after": str(math.ceil(error.retry_s)),
                 "retry-after-ms": str(math.ceil(1e3 * error.retry_s)),
             },
+            reason=f"objective_{error.reason}",
         )
     if isinstance(error, UsageError):
         return ApiError(400, str(error), param=error.where, code="invalid_value")

@@ -62,10 +62,16 @@ class Router:
 
     Args:
         hosts: Names that the server answers to, in lower case.
+        note_error: Told of a request that is answered with an error.
     """
 
-    def __init__(self, hosts: Iterable[str] = ("localhost",)) -> None:
+    def __init__(
+        self,
+        hosts: Iterable[str] = ("localhost",),
+        note_error: Callable[[Request, ApiError], None] = lambda *_: None,
+    ) -> None:
         self.routes: list[Route] = []
+        self._note_error = note_error
         self._hosts = frozenset(hosts)
         self._exact: dict[str, dict[str, Handler]] = {}
         self._patterns: list[_Pattern] = []
@@ -115,6 +121,7 @@ class Router:
             response = await self._find(request)(request)
             await response(scope, receive, send)
         except ApiError as error:
+            self._note_error(request, error)
             await error.response()(scope, receive, send)
         except ClientDisconnect:
             pass

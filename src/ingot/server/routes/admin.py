@@ -14,6 +14,7 @@ from starlette.responses import Response
 from ingot.server.access.in_flight import InFlightRequest, KeyUsage
 from ingot.server.access.request_context import context_of
 from ingot.server.engine.model_registry import ServedModel
+from ingot.server.engine.outcomes import KeyOutcomes
 from ingot.server.engine.service import Service
 from ingot.server.http.errors import ApiError
 from ingot.server.http.router import Router
@@ -44,12 +45,14 @@ class Cancelled:
 
 @dataclass(frozen=True)
 class ActivityReport:
-    """The running requests, and the usage of each key."""
+    """The running requests, and what each key used and got."""
 
     requests: list[InFlightRequest]
     """Oldest first, at most 500."""
     keys: list[KeyUsage]
     """Since the server started."""
+    outcomes: list[KeyOutcomes]
+    """Answers in time and late, and requests refused, of each model and key."""
 
 
 @dataclass(frozen=True)
@@ -93,11 +96,11 @@ def add_activity(router: Router, service: Service) -> None:
 
     @router.get("/admin/activity", ActivityReport)
     async def activity(http_request: Request) -> Response:
-        """List running requests and usage; a key without `admin` sees its own."""
+        """List running requests, usage and outcomes; a key without `admin` sees its own."""
         check_private(service)
         key = context_of(http_request).key
-        report = ActivityReport(service.activity.requests(key), service.activity.usage(key))
-        return json_response(report)
+        running, usage = service.activity.requests(key), service.activity.usage(key)
+        return json_response(ActivityReport(running, usage, service.outcomes.report(key)))
 
     @router.post("/admin/cancel", Cancelled, body=CancelRequest)
     async def cancel(http_request: Request) -> Response:

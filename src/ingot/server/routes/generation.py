@@ -331,6 +331,8 @@ class GenerationResponse(Response):
         """Count the end of an answer; raise the error if it ended with one."""
         if delta.finish_reason is None:
             return
+        if delta.timing is not None and delta.timing.in_time is not None:
+            self._service.outcomes.answered(self._context, in_time=delta.timing.in_time)
         if delta.finish_reason == "error":
             if (delta.error or "").startswith("allowed_token_ids"):
                 raise ApiError(400, str(delta.error), code="invalid_value")

@@ -8,6 +8,7 @@ import { loadStyles } from "../shared/stylesheet.js";
 import { BatchPicture } from "./batch_picture.js";
 import { histogram } from "./histogram.js";
 import { objectives } from "./objectives.js";
+import { outcomes } from "./outcomes.js";
 import { RunningRequests } from "./running_requests.js";
 import { serverFigures } from "./server_figures.js";
 
@@ -31,6 +32,7 @@ export function open(view) {
     figures: el("dl", { class: "figures" }),
     batches: el("div", {}),
     objectives: el("div", {}),
+    outcomes: el("div", {}),
     throughput: new LineChart("Tokens written per second", { xName: "seconds" }),
     histograms: el("div", { class: "histograms" }),
     requests: new RunningRequests(update, (message) => showStatus(message, true)),
@@ -43,6 +45,7 @@ export function open(view) {
       parts.batches,
       parts.figures,
       parts.objectives,
+      parts.outcomes,
       el("div", { class: "plots" }, parts.throughput.element, parts.histograms),
       parts.requests.element,
     ),
@@ -71,7 +74,8 @@ async function update() {
     const reading = { time: performance.now() / 1000, samples: new Samples(metrics) };
     readings = [...readings.slice(1 - MAX_READINGS), reading];
     parts.figures.replaceChildren(...serverFigures(reading, readings.at(-2) ?? null));
-    showObjectives(objectives(reading.samples));
+    replace(parts.objectives, objectives(reading.samples));
+    if (activity) replace(parts.outcomes, outcomes(activity.outcomes));
     parts.throughput.update([tokensPerSecond()]);
     parts.histograms.replaceChildren(
       ...HISTOGRAMS.map(([title, name]) => histogram(title, reading.samples.buckets(name))),
@@ -84,9 +88,9 @@ async function update() {
 }
 
 // Replaced only when it says something else: a reader may be scrolling it.
-function showObjectives(shown) {
-  if ((shown?.textContent ?? "") === parts.objectives.textContent) return;
-  parts.objectives.replaceChildren(...(shown ? [shown] : []));
+function replace(part, shown) {
+  if ((shown?.textContent ?? "") === part.textContent) return;
+  part.replaceChildren(...(shown ? [shown] : []));
 }
 
 async function updateBatches() {
