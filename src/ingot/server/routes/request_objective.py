@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 from ingot.errors import UsageError
 from ingot.inference import NotInTime, Objective
 from ingot.inference.request.objective import parse_objective
 from ingot.server.access.request_context import RequestContext
 from ingot.server.config import ServerConfig
+from ingot.server.engine.model_registry import Models, ServedModel
 from ingot.server.engine.service import Service
 from ingot.server.http.errors import ApiError, from_ingot_error
+
+_MODEL = re.compile(rb'(?<!\\)"model"\s*:\s*"([^"\\]{1,200})"')
+"""The field; a name with an escape, which few have, is left to the parser."""
 
 
 def objective_of(
@@ -40,29 +46,39 @@ def objective_of(
 
 
 def refuse_early(body: bytes, context: RequestContext, service: Service) -> None:
-    """Refuse a request by its key alone, if even the shortest would miss the objective.
+    """Refuse a request before it is parsed, if even the shortest would miss the objective.
 
     Under overload most requests are refused. To parse one takes as long as everything else
     together, and that time is the engine's. What names its own objective, or may be late, is
-    parsed; so is everything where several models are served.
+    parsed; so is a body of which it is not plain which model it asks for.
 
     Raises:
         ApiError: 429.
     """
-    models = service.models.all
-    if context.background_s is not None or len(models) != 1:
+    if context.background_s is not None or b'"objective"' in body or b'"late"' in body:
         return
-    if b'"objective"' in body or b'"late"' in body:
+    model = _named_model(body, service.models)
+    if model is None or model.asleep:
         return
-    (model,) = models.values()
     objective = _stated(context, service.config, model.name)
-    if objective is None or model.asleep:
+    if objective is None:
         return
     try:
         model.loop.check_in_time(objective, context.elapsed_s + model.lag_s)
     except NotInTime as error:
         context.model = model.name
         raise from_ingot_error(error) from error
+
+
+def _named_model(body: bytes, models: Models) -> ServedModel | None:
+    """Return the served model that a body names, without parsing it; None where that is not plain.
+
+    A quotation mark within a text is escaped in JSON, so ``"model"`` is the name of a field, or a
+    text of that one word. If it stands there once, before a text, no other field can be the model.
+    """
+    if body.count(b'"model"') == 1 and (found := _MODEL.search(body)):
+        return models.all.get(found[1].decode(errors="replace"))
+    return next(iter(models.all.values())) if len(models.all) == 1 else None
 
 
 def _stated(context: RequestContext, config: ServerConfig, model: str) -> Objective | None:
