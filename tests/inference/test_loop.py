@@ -287,6 +287,16 @@ def test_close_cancels_at_its_deadline(make_engine: Any) -> None:
     assert executor.closed
 
 
+def test_close_at_once_runs_no_step_of_held_background_work(make_engine: Any) -> None:
+    loop = EngineLoop(make_engine()[0])
+    answer = Answer()
+    loop.hold_background(True)
+    loop.submit([1, 2, 3], LONG, answer.said.put, RequestOptions(background=True))
+    loop.close(0)
+    assert [delta.finish_reason for delta in answer.wait()] == ["cancelled"]
+    assert loop.stats().steps == 0
+
+
 def test_close_says_so_where_the_engine_hangs(
     make_engine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -239,13 +239,14 @@ class EngineLoop:
         """Refuse new sequences, let live ones finish, and end the thread.
 
         Args:
-            deadline_s: Seconds until sequences that still run are cancelled.
+            deadline_s: Seconds until sequences that still run are cancelled; 0 runs no step more.
 
         Raises:
             ServeError: the thread hangs in a step.
         """
         with self._changed:
             self._closing = True
+            self._cancel_all |= deadline_s <= 0
             self._changed.notify_all()
         self._thread.join(max(deadline_s, 0.0))
         if self._thread.is_alive():

@@ -113,7 +113,6 @@ def start_batches(service: Service) -> None:
         metrics=Metrics(service.models, admission, service.costs, service.outcomes, lambda: 0),
         responses=ResponseStore(config.model_copy(update={"response_store_bytes": 0})),
         keys=None,
-        hold=None,
     )
 
     def record(context: RequestContext) -> None:

@@ -11,7 +11,7 @@ import pytest
 from ingot.artifact import Ingot
 from ingot.inference import EngineLoop, OutputDelta, SamplingParams
 from ingot.inference.request.params import RequestOptions
-from ingot.server.engine.background_hold import BackgroundHold
+from ingot.server.engine.background_hold import QUIET_S, BackgroundHold
 from ingot.server.engine.model_registry import Models, ServedModel
 
 
@@ -35,3 +35,23 @@ def test_a_model_opened_during_a_request_is_held_from_the_next_on(
         assert said.get(timeout=300)
     finally:
         later.close(5)
+
+
+def test_it_is_quiet_once_no_request_was_open_for_a_while(ingot: Ingot, engine: EngineLoop) -> None:
+    now = [100.0]
+    hold = BackgroundHold(Models([ServedModel("first", ingot, engine)]), lambda: now[0])
+
+    async def main() -> None:
+        await asyncio.wait_for(hold.until_quiet(), 300)  # no request ever came
+        with hold.held():
+            waiting = asyncio.create_task(hold.until_quiet())
+            now[0] += 10 * QUIET_S
+            await asyncio.sleep(0.6)
+            assert not waiting.done()
+        now[0] += QUIET_S / 2
+        await asyncio.sleep(0.6)
+        assert not waiting.done()
+        now[0] += QUIET_S / 2
+        await asyncio.wait_for(waiting, 300)
+
+    asyncio.run(main())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import json
+import queue
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -18,9 +19,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ingot.artifact import Ingot, Provenance, freeze, open_ingot
 from ingot.errors import UsageError
-from ingot.inference import Engine, EngineLoop
+from ingot.inference import Engine, EngineLoop, SamplingParams
 from ingot.inference.config import Weights
 from ingot.inference.executors.torch import TorchExecutor
+from ingot.inference.request.params import RequestOptions
 from ingot.server import Server, ServerConfig
 from ingot.server.engine.model_registry import Models, ServedModel
 from ingot.server.engine.sleeping import Sleeper
@@ -212,6 +214,60 @@ def test_a_model_in_use_does_not_sleep(ingot_path: Path) -> None:
     asyncio.run(main())
     assert not loop._thread.is_alive()
     loop.close(5)
+    ingot.close()
+
+
+def test_only_batches_that_are_paused_let_a_model_sleep(ingot_path: Path, wait_until: Wait) -> None:
+    ingot = open_ingot(ingot_path)
+    loop = EngineLoop(Engine(TorchExecutor(ingot), ingot.tokenizer))
+    now = [0.0]
+    ends: queue.Queue[str] = queue.Queue()
+
+    def submit() -> None:
+        params = SamplingParams(max_tokens=1000, temperature=0, ignore_eos=True)
+        loop.submit(
+            [1, 2, 3],
+            params,
+            lambda delta: ends.put(delta.finish_reason) if delta.finish_reason else None,
+            RequestOptions(background=True),
+        )
+
+    async def main() -> None:
+        model = ServedModel("m", ingot, loop)
+        sleeper = Sleeper(Models([model]), 10.0, lambda: now[0])
+        with model.used():
+            submit()
+            wait_until(lambda: loop.stats().background_steps > 0)
+            now[0] += 20.0  # its prompt was being read: that is work for the batch
+            sleeper.sleep_idle()
+            assert sleeper._sleeping is None
+            with model.interruptible():
+                for _ in range(3):
+                    model._last_used = now[0]
+                    steps = loop.stats().background_steps
+                    wait_until(lambda steps=steps: loop.stats().background_steps > steps)
+                    now[0] += 20.0
+                    sleeper.sleep_idle()
+                    assert sleeper._sleeping is None
+                loop.hold_background(True)
+                wait_until(lambda: loop._idle)
+                sleeper.sleep_idle()  # sees the last steps
+                now[0] += 9.0
+                sleeper.sleep_idle()
+                assert sleeper._sleeping is None
+                with model.kept_open():
+                    now[0] += 2.0
+                    sleeper.sleep_idle()
+                    assert sleeper._sleeping is None
+                sleeper.sleep_idle()
+                assert sleeper._sleeping is not None
+                while not model.asleep:
+                    await asyncio.sleep(0.01)
+                assert await asyncio.to_thread(ends.get, timeout=300) == "cancelled"
+        await asyncio.wait_for(sleeper._sleeping, 300)
+
+    asyncio.run(main())
+    assert not loop._thread.is_alive()
     ingot.close()
 
 

@@ -46,6 +46,10 @@ class ServedModel:
     asleep: bool = field(default=False, init=False)
     """Whether its engine and weights are closed until the next request; see ``Sleeper``."""
     _users: int = field(default=0, init=False)
+    _interruptible: int = field(default=0, init=False)
+    """Of these, requests of batches that the engine answers."""
+    _batch_steps: int = field(default=0, init=False)
+    """Steps of the engine for them, when last looked at."""
     _last_used: float = field(default_factory=time.monotonic, init=False)
     _unused: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
@@ -82,19 +86,57 @@ class ServedModel:
     @contextlib.contextmanager
     def used(self) -> Iterator[None]:
         """Keep it open inside the block, even if another model takes its name meanwhile."""
+        try:
+            with self.kept_open():
+                yield
+        finally:
+            self._last_used = time.monotonic()
+
+    @contextlib.contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Let it sleep inside a block that uses it, which ends what its engine runs for a batch."""
+        self._interruptible += 1
+        self._last_used = time.monotonic()
+        try:
+            yield
+        finally:
+            self._interruptible -= 1
+
+    @contextlib.contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Keep it open inside the block, for a look at it that is not a use."""
         self._users += 1
         self._unused.clear()
         try:
             yield
         finally:
             self._users -= 1
-            self._last_used = time.monotonic()
             if not self._users:
                 self._unused.set()
 
     def idle_s(self, now: float) -> float | None:
-        """Return the seconds since its last use ended; None while it is used."""
-        return None if self._users else now - self._last_used
+        """Return the seconds since its last use ended; None while it is used.
+
+        Requests of batches that the engine answers use it by every step for them that was computed
+        since this was last asked; not while they are paused.
+        """
+        if self._users > self._interruptible:
+            return None
+        if self._interruptible:
+            steps = self.loop.stats().background_steps
+            if steps > self._batch_steps:
+                self._batch_steps, self._last_used = steps, now
+        return now - self._last_used
+
+    async def end_batch_requests(self) -> None:
+        """Stop its engine, so that requests of batches get 503; wait until they have left.
+
+        Raises:
+            ServeError: the engine hangs.
+        """
+        await asyncio.to_thread(self.loop.close, 0.0)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._unused.wait(), _CLOSE_S)
 
     async def close_unused(self) -> None:
         """Wait until it has no users; then stop its engine and release its memory."""
@@ -262,9 +304,12 @@ class Models:
     async def release(self, model: ServedModel) -> None:
         """Close a model's engine and weights and return their memory; its entry stays.
 
+        Requests of batches that still use it are ended; no client's request may.
+
         Raises:
             ServeError: the engine hangs.
         """
+        await model.end_batch_requests()
         await asyncio.to_thread(model.close)
         if model in self._opened:
             self._opened.remove(model)

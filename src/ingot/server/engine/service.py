@@ -42,4 +42,4 @@ class Service:
     batches: Batches | None = None
     """None if no folder is given for them."""
     hold: BackgroundHold | None = None
-    """Gives clients' requests precedence over batches; None for those of batches themselves."""
+    """Gives clients' requests precedence over batches; None where there are none."""

@@ -63,7 +63,7 @@ def add_batch(router: Router, service: Service) -> None:
 
 
 async def _batch_of(model: ServedModel, key: Key | None) -> ModelBatch:
-    with model.used():
+    with model.kept_open():
         try:
             async with asyncio.timeout(_LONGEST_STEP_S):
                 snapshot = await asyncio.wrap_future(model.loop.snapshot())

@@ -182,6 +182,7 @@ class GenerationResponse(Response):
         with (
             OutputStream(model.loop, model.mailbox, self._options()) as answers,
             self._service.activity.track(self._context, lambda: self._cancel(answers)),
+            model.interruptible() if generation.options.background else contextlib.nullcontext(),
         ):
             try:
                 await self._submit(answers)

@@ -45,7 +45,7 @@ async def open_request(
     if issubclass(kind, SchedulingFields):
         refuse_early(body, context, service)
     request = _parse(body, kind)
-    if service.hold is not None:
+    if service.hold is not None and context.background_s is None:
         context.held.enter_context(service.hold.held())
     return context, request, await use_model(service, context, request.model)
 
@@ -53,11 +53,15 @@ async def open_request(
 async def use_model(service: Service, context: RequestContext, name: str) -> ServedModel:
     """Return the model of this name, kept open until the request is over; woken if it sleeps.
 
+    A request of a batch wakes it only once no client's request has been open for a while.
+
     Raises:
         ApiError: 404 where there is none, 503 where it does not wake.
     """
     began = context.elapsed_s
     asleep = service.models.find(name).asleep
+    if asleep and context.background_s is not None and service.hold is not None:
+        await service.hold.until_quiet()
     model = await service.sleeper.awake(name, service.config.request_timeout_s)
     context.wake_s = context.elapsed_s - began if asleep else None
     context.held.enter_context(model.used())
