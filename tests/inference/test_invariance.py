@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingot.artifact import Ingot
+from ingot.errors import UsageError
 from ingot.inference import Engine, EngineConfig, Grammar, OutputDelta, SamplingParams, TokenLogprob
 from ingot.inference.executors.base import Executor, HiddenStates, ModelInput
 from ingot.inference.executors.native import NativeExecutor
@@ -142,6 +143,54 @@ def test_native_answers_are_the_same_bits_however_they_are_scheduled(
     for one, other in zip(wanted, got, strict=True):
         assert (one.token_ids, one.text, one.reason) == (other.token_ids, other.text, other.reason)
         assert scores(one) == scores(other)
+
+
+@settings(max_examples=40, deadline=None)
+@given(prompts, sampling, st.integers(0, 23), st.booleans(), st.sampled_from([0, 3]))
+def test_an_answer_that_another_engine_continues_is_the_same(
+    native: Runner,
+    digits: Grammar,
+    prompt: list[int],
+    params: SamplingParams,
+    cut: int,
+    guided: bool,
+    speculation: int,
+) -> None:
+    params = replace(params, prompt_logprobs=None, stop=("th", "e\n"), presence_penalty=0.5)
+    if guided:
+        params = replace(params, grammar=digits)
+    (whole,) = native.run([(prompt, params, 0)], speculation=speculation)
+    deltas: list[OutputDelta] = whole.deltas
+    sent = deltas[: min(cut, len(deltas) - 1)]
+    written = [token for delta in sent for token in delta.token_ids]
+    config = EngineConfig(num_blocks=BLOCKS, block_size=BLOCK, max_step_tokens=7, max_sequences=2)
+    engine = Engine(Fewer(native.executor, BLOCKS), native.ingot.tokenizer, config)
+    receiver = native.make_receiver()
+    engine.submit(prompt, params, receiver, written=written)
+    while engine.has_work:
+        engine.step()
+        engine.check_integrity()
+    assert written + receiver.token_ids == whole.token_ids
+    assert "".join(delta.text for delta in sent) + receiver.text == whole.text
+    assert receiver.reason == whole.reason
+    before = [one for delta in sent for one in delta.logprobs]
+    assert before + scores(receiver) == scores(whole)
+
+
+def test_what_cannot_be_continued_is_refused(native: Runner) -> None:
+    engine = Engine(
+        Fewer(native.executor, BLOCKS),
+        native.ingot.tokenizer,
+        EngineConfig(num_blocks=BLOCKS, block_size=BLOCK),
+    )
+    for params, written in (
+        (SamplingParams(max_tokens=4), [5]),
+        (SamplingParams(max_tokens=4, seed=1, prompt_logprobs=0), [5]),
+        (SamplingParams(max_tokens=4, seed=1), [5, 6, 7, 8]),
+        (SamplingParams(max_tokens=4, seed=1), [100_000]),
+    ):
+        with pytest.raises(UsageError, match="written"):
+            engine.prepare([1, 2], params, lambda _: None, written=written)
 
 
 @settings(max_examples=10, deadline=None)

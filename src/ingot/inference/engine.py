@@ -71,6 +71,7 @@ class Engine:
         self._tokenizer = tokenizer
         self.max_context = config.max_context or executor.config.max_position_embeddings
         """Maximum tokens of prompt plus answer."""
+        self.features = executor.features
         self._cache = KVCache(
             executor.num_blocks,
             executor.block_size,
@@ -98,7 +99,7 @@ class Engine:
             if config.speculation
             else None
         )
-        self._validator = RequestValidator(tokenizer, self.max_context, executor.features)
+        self._validator = RequestValidator(tokenizer, self.max_context, self.features)
         self._utf8 = Utf8Tables(tokenizer) if "mask" in executor.features else None
         self._outputs: dict[Sequence, SequenceOutput] = {}
         self._cancelled: set[Sequence] = set()
@@ -128,6 +129,7 @@ class Engine:
         params: SamplingParams | None,
         on_output: Callable[[OutputDelta], None],
         options: RequestOptions = _DEFAULT_OPTIONS,
+        written: Seq[int] = (),
     ) -> Sequence:
         """Queue a request for the following steps. Arguments as for ``prepare``.
 
@@ -136,7 +138,7 @@ class Engine:
             QueueFull: the waiting queue is full.
             ServeError: the engine has failed.
         """
-        sequence = self.prepare(prompt_ids, params, on_output, options)
+        sequence = self.prepare(prompt_ids, params, on_output, options, written)
         self.check_room(sequence)
         self.enqueue(sequence)
         return sequence
@@ -147,6 +149,7 @@ class Engine:
         params: SamplingParams | None,
         on_output: Callable[[OutputDelta], None],
         options: RequestOptions = _DEFAULT_OPTIONS,
+        written: Seq[int] = (),
     ) -> Sequence:
         """Check a request and return its sequence without queueing it. Thread-safe.
 
@@ -156,11 +159,12 @@ class Engine:
                 states instead, delivered in a single delta.
             on_output: Called in ``step`` with each delta of the answer.
             options: How to schedule the request.
+            written: First tokens of the answer, which another engine wrote with the same seed.
 
         Raises:
             UsageError: a prompt or parameter that cannot be answered.
         """
-        sequence = self._validator.sequence(prompt_ids, params, on_output, options)
+        sequence = self._validator.sequence(prompt_ids, params, on_output, options, written)
         self._scheduler.check_fits(sequence)
         self.objectives.prepare(sequence, self.max_context)
         return sequence

@@ -68,12 +68,18 @@ class EngineLoop:
         """Maximum tokens of prompt plus answer."""
         return self._engine.max_context
 
+    @property
+    def features(self) -> frozenset[str]:
+        """What the executor supports, of ``FEATURES``."""
+        return self._engine.features
+
     def submit(
         self,
         prompt_ids: Seq[int],
         params: SamplingParams | None,
         on_output: Callable[[OutputDelta], None],
         options: RequestOptions = _DEFAULT_OPTIONS,
+        written: Seq[int] = (),
     ) -> Sequence:
         """Start a request; arguments as for ``Engine.prepare``.
 
@@ -88,7 +94,7 @@ class EngineLoop:
             NotInTime: it would miss its objective, and may not be late.
             ServeError: the engine has failed or is closing.
         """
-        sequence = self._engine.prepare(prompt_ids, params, on_output, options)
+        sequence = self._engine.prepare(prompt_ids, params, on_output, options, written)
         with self._changed:
             self._engine.check_room(sequence, self._arriving)
             if self._closing:

@@ -107,6 +107,9 @@ class SequenceOutput:
         """Log-probabilities of the prompt as far as known; None: not requested, or reported."""
         if params.prompt_logprobs is not None:
             self.scored = [None]
+        for count, token_id in enumerate(sequence.output_ids, 1):  # written elsewhere
+            self._follows_rules(token_id)
+            self._advance(token_id, count)
 
     @property
     def most_drafts(self) -> int:
@@ -268,11 +271,15 @@ class SequenceOutput:
     def _keep(self, token_id: int) -> str:
         """Append a token to the answer; return the text that is now final."""
         self._sequence.append(token_id)
+        return self._advance(token_id, len(self._sequence.output_ids))
+
+    def _advance(self, token_id: int, count: int) -> str:
+        """Advance what depends on the answer by its token number ``count``; return its text."""
         if self.penalties is not None:
             self.penalties.append(token_id)
         if self.grammar is not None:
             self.grammar.accept(token_id)
-        if self._min_tokens >= len(self._sequence.output_ids):
+        if self._min_tokens >= count:
             return self._text.push(token_id, may_stop=False)
         return self._text.push(token_id)
 

@@ -53,6 +53,7 @@ class RequestValidator:
         params: SamplingParams | None,
         on_output: Callable[[OutputDelta], None],
         options: RequestOptions,
+        written: Seq[int] = (),
     ) -> Sequence:
         """Return a sequence for a request.
 
@@ -61,6 +62,7 @@ class RequestValidator:
             params: How to choose tokens; None asks for the mean of the hidden states instead.
             on_output: Receives the output.
             options: How to schedule it.
+            written: The tokens with which its answer begins, if another engine began it.
 
         Raises:
             UsageError: a prompt or parameter that cannot be answered; ``where`` is its field.
@@ -77,7 +79,32 @@ class RequestValidator:
         self._check_params(params)
         seed = secrets.randbits(64) if params.seed is None else params.seed % 2**64
         words = self._bad_words(params.bad_words) if params.bad_words else ()
-        return Sequence(next(self._ids), tuple(prompt_ids), params, seed, on_output, options, words)
+        sequence = Sequence(
+            next(self._ids), tuple(prompt_ids), params, seed, on_output, options, words
+        )
+        if written:
+            self._begin(sequence, written)
+        return sequence
+
+    def _begin(self, sequence: Sequence, written: Seq[int]) -> None:
+        """Let an answer begin with tokens that another engine wrote."""
+        params = sequence.params
+        if params.seed is None or params.prompt_logprobs is not None:
+            raise UsageError(
+                "continue an answer only with its seed and without prompt_logprobs",
+                where="written",
+                fix="give the seed that the first engine used",
+            )
+        self._check_ids("written", written)
+        most = min(params.max_tokens, self._max_context - len(sequence.prompt_ids))
+        if len(written) >= most:
+            raise UsageError(
+                f"hold {len(written)} tokens, but the answer ends at {most}",
+                where="written",
+                fix="leave out the last ones",
+            )
+        for token_id in written:
+            sequence.append(token_id)
 
     def _check_length(self, tokens: int, *, pooling: bool) -> None:
         """Refuse a prompt that leaves no space in the context for what is asked."""

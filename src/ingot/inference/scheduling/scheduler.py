@@ -325,7 +325,7 @@ class Scheduler:
     def _start(self, sequence: Sequence) -> Sequence:
         """Charge a sequence that was admitted, the first time, and let it run."""
         if sequence.cached_tokens is None:
-            sequence.cached_tokens = sequence.computed
+            sequence.cached_tokens = min(sequence.computed, len(sequence.prompt_ids))
             sequence.charged = sequence.length
             self.waiting.charge(sequence, READ_COST * (sequence.length - sequence.computed))
             sequence.admission = next(self._admissions)
