@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,10 @@ def prose(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     path = tmp_path_factory.mktemp("prose") / "prose.jsonl"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo_texts, "PACKAGES", ("networkx",))  # the others take seconds more
-        demo_texts.write_prose(path)
+        shares: list[float] = []
+        demo_texts.write_prose(path, shares.append)
+        assert shares == sorted(shares)
+        assert shares[-1] == 1
     return [json.loads(line)["text"] for line in path.read_text().splitlines()]
 
 
@@ -58,6 +62,32 @@ def test_a_module_that_cannot_be_parsed_gives_no_prose(tmp_path: Path) -> None:
     assert demo_texts._prose_of(path) == ""
     path.write_text("def name():\n    '''" + "words " * 99 + "'''\n")
     assert demo_texts._prose_of(path).startswith("name\n\nwords")
+
+
+def test_docstrings_are_found_wherever_statements_are(tmp_path: Path) -> None:
+    path = tmp_path / "module.py"
+    path.write_text(
+        inspect.cleandoc(
+            """
+            if first:
+                try:
+                    def one(): "WORDS"
+                except* OSError:
+                    class Two: "WORDS"
+            else:
+                match value:
+                    case 1:
+                        with value:
+                            async def three():
+                                "WORDS"
+                                for each in value:
+                                    while each:
+                                        def four(): "WORDS"
+            """
+        ).replace("WORDS", "words " * 99)
+    )
+    names = re.findall(r"^(\w+)$", demo_texts._prose_of(path), re.MULTILINE)
+    assert names == ["one", "Two", "three", "four"]
 
 
 def test_sessions_of_the_interpreter_are_left_out() -> None:

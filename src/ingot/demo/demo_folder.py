@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -99,9 +100,13 @@ class DemoFolder:
             and self.prose.is_file()
         )
 
-    def write_prose(self) -> None:
-        """Write the prose and note what it was made from."""
-        write_prose(self.prose)
+    def write_prose(self, on_progress: Callable[[float], None]) -> None:
+        """Write the prose and note what it was made from.
+
+        Args:
+            on_progress: Called with the share that was read, from 0 to 1.
+        """
+        write_prose(self.prose, on_progress)
         if self._marker:
             self._write_marker(self._marker.model_copy(update={"prose_version": prose_version()}))
 

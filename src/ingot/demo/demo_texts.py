@@ -9,12 +9,15 @@ left in its code alone, so that no text is both trained on and held out.
 from __future__ import annotations
 
 import ast
+import gc
 import importlib.util
 import platform
 import re
 import sysconfig
 import warnings
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -42,6 +45,14 @@ _LEAST_CHARACTERS = 200  # shorter docstrings are labels
 _MOST_SOURCE_BYTES = 400_000  # larger modules are tables, and slow to parse
 _EMPTY_EXAMPLES = re.compile(r"\n*\s*Examples?\n\s*-+\s*$|\n*\s*Examples?\n\s*-+(?=\n\n[A-Z])")
 _TESTS = frozenset({"test", "tests", "testing", "_vendor"})
+_BLOCKS = ("body", "handlers", "orelse", "finalbody", "cases")
+"""Fields of a statement that hold statements, in the order of the syntax tree."""
+_COMPOUND = (
+    *(ast.If, ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith),
+    *(ast.Try, ast.TryStar, ast.ExceptHandler, ast.Match, ast.match_case),
+)
+"""Parts of a tree that hold statements, beside those that may have a docstring."""
+_Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def code_folder() -> Path:
@@ -55,16 +66,30 @@ def prose_version() -> str:
     return f"python {platform.python_version()}; {'; '.join(packages)}"
 
 
-def write_prose(path: Path) -> None:
-    """Write the prose as JSON Lines, one document a line, in the field ``text``."""
-    lines = [orjson.dumps({"text": text}) for text in _documents()]
+def write_prose(path: Path, on_progress: Callable[[float], None] = lambda _: None) -> None:
+    """Write the prose as JSON Lines, one document a line, in the field ``text``.
+
+    Args:
+        path: The file.
+        on_progress: Called with the share that was read, from 0 to 1.
+    """
+    collecting = gc.isenabled()
+    gc.disable()  # it would look at every syntax tree again and again, and they hold no cycles
+    try:
+        lines = [orjson.dumps({"text": text}) for text in _documents(on_progress)]
+    finally:
+        if collecting:
+            gc.enable()
     write_atomic(path, b"\n".join(lines) + b"\n")
 
 
-def _documents() -> Iterator[str]:
+def _documents(on_progress: Callable[[float], None]) -> Iterator[str]:
     yield from _language_reference()
-    for package in PACKAGES:
-        yield from _docstrings(package)
+    modules = [path for package in PACKAGES for path in _modules(package)]
+    for number, path in enumerate(modules, 1):
+        if text := _prose_of(path):
+            yield text
+        on_progress(number / len(modules))
     for name, _, description in _descriptions():
         if len(description) >= _LEAST_CHARACTERS:
             yield f"# {name}\n\n{description.strip()}\n"
@@ -80,6 +105,7 @@ def _language_reference() -> Iterator[str]:
         yield topics[name].strip() + "\n"
 
 
+@cache
 def _descriptions() -> list[tuple[str, str, str]]:
     """Return each installed package's name, version and description, by name."""
     found = {
@@ -95,15 +121,13 @@ def _without_links(description: str) -> str:
     return "\n".join(line for line in description.splitlines() if "://" not in line)
 
 
-def _docstrings(package: str) -> Iterator[str]:
-    """Yield a document for each module of a package: the docstrings that are long enough."""
+def _modules(package: str) -> Iterator[Path]:
+    """Yield the modules of a package whose docstrings are read, each a document."""
     spec = importlib.util.find_spec(package)
     for folder in spec.submodule_search_locations or () if spec else ():
         for path in sorted(Path(folder).rglob(f"*{CODE_SUFFIX}")):
-            if _TESTS & {*path.parts} or path.stat().st_size > _MOST_SOURCE_BYTES:
-                continue
-            if text := _prose_of(path):
-                yield text
+            if not _TESTS & {*path.parts} and path.stat().st_size <= _MOST_SOURCE_BYTES:
+                yield path
 
 
 def _without_sessions(docstring: str) -> str:
@@ -114,7 +138,9 @@ def _without_sessions(docstring: str) -> str:
         if not in_session:
             kept.append(line)
     text = re.sub(r"\n{3,}", "\n\n", "\n".join(kept))
-    return _EMPTY_EXAMPLES.sub("", text).strip()
+    if "Example" in text:  # the pattern is slow where it finds nothing
+        text = _EMPTY_EXAMPLES.sub("", text)
+    return text.strip()
 
 
 def _prose_of(path: Path) -> str:
@@ -124,10 +150,27 @@ def _prose_of(path: Path) -> str:
     except (OSError, SyntaxError, ValueError):
         return ""  # a template, or a file for another Python
     texts = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            text = _without_sessions(ast.get_docstring(node) or "")
-            if len(text) >= _LEAST_CHARACTERS:
-                title = "" if isinstance(node, ast.Module) else f"{node.name}\n\n"
-                texts.append(title + text.strip())
+    for node in _documented(tree):
+        if len(ast.get_docstring(node, clean=False) or "") < _LEAST_CHARACTERS:
+            continue
+        text = _without_sessions(ast.get_docstring(node) or "")
+        if len(text) >= _LEAST_CHARACTERS:
+            title = "" if isinstance(node, ast.Module) else f"{node.name}\n\n"
+            texts.append(title + text.strip())
     return "\n\n\n".join(texts) + "\n" if texts else ""
+
+
+def _documented(tree: ast.Module) -> Iterator[_Documented]:
+    """Yield what may have a docstring, level by level as ``ast.walk`` does.
+
+    Expressions, which are most of a tree, hold neither classes nor functions and are left out.
+    """
+    waiting = deque[ast.AST]([tree])
+    while waiting:
+        node = waiting.popleft()
+        if isinstance(node, _Documented):
+            yield node
+        elif not isinstance(node, _COMPOUND):
+            continue
+        for block in _BLOCKS:
+            waiting.extend(getattr(node, block, ()))

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
 
 from ingot.api import inference, training
 from ingot.artifact import open_ingot, verify
@@ -129,7 +130,9 @@ def _trained(
     demo_folder.begin()
     if not demo_folder.prose_is_current:
         console.print("  collecting text: documentation of installed packages")
-        demo_folder.write_prose()
+        with Progress(TextColumn("  reading"), BarColumn(), console=console, transient=True) as bar:
+            task = bar.add_task("", total=1.0)
+            demo_folder.write_prose(lambda share: bar.update(task, completed=share))
     stopped = partial(training.stopped_run, demo_folder.path)
     with report_to(console, stopped) as (_, callbacks):
         if demo_folder.has_run:
