@@ -15,11 +15,12 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 from ingot.api import inference
 from ingot.api.inference import Model
 from ingot.artifact import Provenance, freeze
+from ingot.inference import Objective
 from ingot.lesson.experiments.engine_load import LoadTiming
 from ingot.lesson.experiments.full_size import InferenceTrace, TokenPrediction, UpdateTrace
 from ingot.lesson.experiments.guardrails import GuardrailResult
 from ingot.lesson.experiments.phases import Phases, Speed
-from ingot.lesson.experiments.switches import Switches, SwitchResult
+from ingot.lesson.experiments.switches import Load, Switches, SwitchResult
 from ingot.lesson.report.record import LargeModelCost, Machine, Record, Training
 from ingot.lesson_content import read_content
 from ingot.model import ModelConfig, Tokenizer
@@ -100,6 +101,7 @@ def record(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Record:
     """What a lesson wrote down, in round figures; the server finds it."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     speeds = (Speed(1, 10.0, 12_800.0), Speed(4, 20.0, 25_600.0))
+    eight = Load(8, Objective(ttft_s=0.5, itl_s=0.025))
     hostile = "<b>x</b>"
     record = Record(
         machine=Machine("a machine", 2, 1e11),
@@ -141,9 +143,11 @@ def record(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Record:
         ),
         large_model=LargeModelCost("a large model", 200_000.0, 0.15),
         switches=(
-            SwitchResult(Switches(), LoadTiming(8, 96, 4.0, 2.0)),
-            SwitchResult(Switches(caching=True), LoadTiming(8, 96, 0.5, 0.1)),
+            SwitchResult(Switches(), eight, LoadTiming(8, 96, 4.0, 2.0, 0.3, 0)),
+            SwitchResult(Switches(caching=True), eight, LoadTiming(8, 96, 0.5, 0.1, 0.01, 4)),
         ),
+        loads=(SwitchResult(Switches(caching=True), eight, LoadTiming(8, 96, 0.5, 0.1, 0.01, 2)),),
+        price_per_hour=0.36,
         switches_parameters=25_000_000,
         guardrails=(GuardrailResult("a grammar", 8, 8, 8, " yes"),),
         evidence={question.id: f"as {question.id} showed" for question in read_content().questions},

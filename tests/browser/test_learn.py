@@ -180,14 +180,66 @@ def test_experiments_run_on_the_served_model(
     expect(shown.get_by_role("row", name="a grammar 8 of 8 8 of 8")).to_be_visible()
     stop = shown.get_by_role("row", name="a stop list")
     expect(stop.locator("td").nth(1)).to_have_text("8 of 8")
+
+
+@pytest.mark.parametrize("size", ["phone", "desktop"])
+def test_an_objective_and_a_load_are_set_and_each_switch_is_measured(
+    open_page: Callable[..., Page], changing: Server, size: str
+) -> None:
+    page = open_page("learn", url=changing.url, screen=size)
+    asked: list[dict[str, object]] = []
+    page.on("request", lambda each: asked.append(each.post_data_json) if each.post_data else None)
     go_to(page, title_of("system-design"))
     answer(page, CONTENT.question("tuned"), "inference")
-    shown.get_by_text("Answer 8 users").click()
-    switches = ["Caching", *["Quantization"] * native_core_is_built(), "Batching"]
-    for switch in switches:
-        shown.get_by_label(switch).check()
-    shown.locator("button:has-text('Answer 8 users'):enabled").click()
-    expect(shown).to_contain_text(" + ".join(switches).lower())
+    shown = screen(page)
+    expect(shown).to_contain_text("One user alone has an answer of 12 tokens after")
+    first, gap = shown.get_by_label("First token within"), shown.get_by_label("Then a token every")
+    for proposed in (first, gap):
+        assert float(proposed.input_value()) > 0
+    results = shown.locator(".served-loads li")
+    serve = shown.get_by_role("button", name="Serve them")
+    first.fill("100000")
+    gap.fill("50000")
+    shown.get_by_label("People at once").fill("12")
+    shown.get_by_label("Caching").check()
+    shown.get_by_label("Batching").check()
+    asked.clear()
+    serve.click()
+    expect(results).to_have_count(1)
+    expect(results.first).to_contain_text("12 of 12 in time")
+    expect(results.locator(".kept")).to_have_count(12)
+    loads = [each for each in asked if isinstance(each.get("prompt"), list)]
+    assert loads
+    assert all(len(each["prompt"]) == 12 for each in loads)  # type: ignore[arg-type]
+    first.fill("1")
+    shown.get_by_label("Caching").uncheck()
+    serve.click()
+    expect(results).to_have_count(2)
+    expect(results.first).to_contain_text("0 of 12 in time")
+    expect(results.first).to_contain_text("0/s goodput")
+    expect(results.nth(1)).to_contain_text("12 of 12 in time")
+    first.fill("100000")
+    shown.get_by_label("People at once").fill("2")
+    if native_core_is_built():
+        shown.get_by_role("button", name="Each switch in turn").click()
+        expect(results).to_have_count(6)
+        expect(results.first).to_contain_text("caching + quantization + batching")
+        expect(results.nth(3)).to_contain_text("all off")
+    check_screen(page, accessible=True)
+
+
+def test_a_measurement_can_be_stopped(open_page: Callable[..., Page]) -> None:
+    page = open_page("learn")
+    go_to(page, title_of("system-design"))
+    answer(page, CONTENT.question("tuned"), "inference")
+    shown = screen(page)
+    expect(shown).to_contain_text("One user alone has an answer of 12 tokens after")
+    shown.get_by_label("People at once").fill("32")
+    shown.get_by_role("button", name="Serve them").click()  # without caching, one after another
+    shown.get_by_role("button", name="Stop").click()
+    expect(shown).to_contain_text("Stopped.")
+    expect(shown.get_by_role("button", name="Serve them")).to_be_enabled()
+    expect(shown.locator(".served-loads li")).to_have_count(0)
 
 
 def test_what_the_last_lesson_measured_is_shown_with_the_load(
@@ -212,7 +264,9 @@ def test_what_the_last_lesson_measured_is_shown_with_the_load(
     expect(shown.locator(".experiment .busy")).to_have_count(0)
     go_to(page, title_of("system-design"))
     answer(page, CONTENT.question("tuned"), "inference")
-    expect(shown.get_by_role("row", name="caching 192 500 ms 8.0")).to_be_visible()
+    shown.get_by_text("As ingot lesson recorded it").click()
+    expect(shown.get_by_role("row", name="caching 4 of 8 8/s 0.521")).to_be_visible()
+    expect(shown.get_by_role("row", name="8 2 of 8 4/s 0.521")).to_be_visible()
     assert page.locator("main b").count() == 0
 
 

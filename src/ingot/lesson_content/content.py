@@ -40,6 +40,28 @@ class FrozenWeightExample(_Strict):
     """A weight that was not trained for the target."""
 
 
+class SystemDesign(_Strict):
+    """Loads and proposed objectives of the experiment with the switches."""
+
+    users: int
+    """Users who ask at once, unless the reader sets another number."""
+    most_users: int
+    loads: Annotated[tuple[int, ...], Field(min_length=1)]
+    """Users who ask at once, as the load grows with every switch on."""
+    answers_waited: Annotated[float, Field(gt=0)]
+    """The first token is to come within the time of so many answers to one user alone."""
+    gaps_waited: Annotated[float, Field(gt=0)]
+    """A token is to follow within so many times the time that it takes for one user alone."""
+    price_per_hour: Annotated[float, Field(gt=0)]
+    """Price of the machine that the cost is told for, unless the reader sets another one."""
+
+    @model_validator(mode="after")
+    def _loads_are_possible(self) -> SystemDesign:
+        if max(self.users, *self.loads) > self.most_users:
+            raise ValueError("a load has more than most_users")
+        return self
+
+
 class GuardrailExample(_Strict):
     """One prompt, and what is set up around the model that answers it."""
 
@@ -116,6 +138,7 @@ class Content(_Strict):
     score: Score
     one_weight: OneWeight
     frozen_weight: FrozenWeightExample
+    system_design: SystemDesign
     guardrails: GuardrailExample
     sections: Annotated[tuple[Section, ...], Field(min_length=1)]
     """In order; the last one follows the score."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-RECORD_VERSION = 2
+RECORD_VERSION = 3
 """Version of the record's fields; the page refuses any other."""
 
 

@@ -50,10 +50,20 @@ def go_all_the_way(terminal: Terminal) -> None:
             terminal.answer("Try numbers of your own?", "n")
             terminal.answer("Know more", "y")
         if section.id == "system-design":
-            terminal.answer("Set the switches yourself?", "y")
-            for switch in ("caching on?", "quantization on?", "batching on?"):
-                terminal.answer(switch, "n" if switch.startswith("quant") else "y")
-            terminal.answer("Set the switches yourself?", "n")
+            own = "Set the objective and the load yourself?"
+            terminal.answer(own, "y")
+            for prompt, line in (
+                *(("first token within (ms)", "0"), ("then a token every (ms)", "5000")),
+                ("users at once (8)", "2"),
+            ):
+                terminal.answer(prompt, line)
+            terminal.answer(own, "y")
+            for prompt, line in (
+                *(("first token within (ms)", "60000"), ("then a token every (ms)", "5000")),
+                *(("users at once (8)", "99"), ("whole number from 1 to 32", "3")),
+            ):
+                terminal.answer(prompt, line)
+            terminal.answer(own, "n")
 
 
 def test_a_learner_goes_all_the_way_in_a_terminal(tmp_path: Path) -> None:
@@ -74,6 +84,8 @@ def test_a_learner_goes_all_the_way_in_a_terminal(tmp_path: Path) -> None:
         "5 of 6 answers right.",
         content.question(WRONG).wrong["inference"],
         "Only the grammar holds every time",
+        "objective: ttft_s: ",  # no time is zero
+        "3 of 3",  # by an objective that every answer keeps
         *(
             f"{number} of {len(content.sections)} {each.title}"
             for number, each in enumerate(content.sections, 1)
@@ -128,6 +140,11 @@ def test_what_was_measured_is_shown_and_kept(unattended: tuple[str, Record]) -> 
     one_line = " ".join(text.split())
     for measurement in record.evidence.values():
         assert measurement[:40] in one_line
+    loads = read_content().system_design.loads
+    assert [result.load.users for result in record.loads] == list(loads)
+    assert len({result.load for result in record.switches}) == 1
+    assert record.switches[0].timing.in_time is not None
+    assert "Every switch on, and more users at once:" in one_line
     assert set(record.others) == {"training", "phases", "users", "switches"}
     busy = any((share or 0) > record.busy_share for share in record.others.values())
     assert ("The machine was busy: other programs took" in one_line) == busy

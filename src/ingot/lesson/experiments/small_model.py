@@ -25,6 +25,7 @@ _SETTINGS = (
     "batch.context=128",
     "batch.sequences=4",
     "run.evaluations=1",
+    "run.samples=0",  # nothing shows them
 )
 UPDATES = 120
 """Updates that take a few seconds and teach it to write something like Python."""

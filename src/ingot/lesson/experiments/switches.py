@@ -1,5 +1,6 @@
 """Caching, quantization, batching: three switches on the real engine, and what each buys.
 
+What each buys is told by goodput, the answers a second that keep an objective, and by cost.
 Speed does not depend on what weights hold, so a model wide enough for memory to
 matter is filled with random numbers, sealed, and asked.
 """
@@ -7,6 +8,7 @@ matter is filled with random numbers, sealed, and asked.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +19,14 @@ import numpy as np
 from ingot.api import inference
 from ingot.api.executors import native_core_is_built
 from ingot.artifact import Provenance, freeze
+from ingot.inference import Objective
 from ingot.lesson.experiments.engine_load import LoadTiming, time_answers
+from ingot.lesson_content import SystemDesign
 from ingot.model import ModelConfig, Tokenizer
 
-USERS = 8
-PROMPT_TOKENS = 32
-ANSWER_TOKENS = 16
+PROMPT_TOKENS = 12
+ANSWER_TOKENS = 24
+_TRIALS = 3
 
 
 def _wide(vocab_size: int) -> ModelConfig:
@@ -53,10 +57,19 @@ class Switches:
 
 
 @dataclass(frozen=True)
+class Load:
+    """What a system is asked for: people who ask at once, and the objective for each of them."""
+
+    users: int
+    objective: Objective
+
+
+@dataclass(frozen=True)
 class SwitchResult:
-    """Measured service with one setting of the switches."""
+    """Measured service of one load with one setting of the switches."""
 
     switches: Switches
+    load: Load
     timing: LoadTiming
 
 
@@ -66,9 +79,10 @@ class SwitchBench:
     Args:
         folder: Where its ingot goes.
         tokenizer: Any; it decides the vocabulary.
+        design: The lesson's loads.
     """
 
-    def __init__(self, folder: Path, tokenizer: Tokenizer) -> None:
+    def __init__(self, folder: Path, tokenizer: Tokenizer, design: SystemDesign) -> None:
         path = folder / "wide.ingot"
         config = _wide(tokenizer.vocab_size)
         rng = np.random.default_rng(0)
@@ -80,7 +94,9 @@ class SwitchBench:
         self.parameters = config.parameters
         self.can_quantize = native_core_is_built()
         """Only the C++ core runs 8-bit weights."""
-        self._prompts = rng.integers(1, tokenizer.vocab_size, (USERS, PROMPT_TOKENS)).tolist()
+        self._design = design
+        shape = (design.most_users, PROMPT_TOKENS)
+        self._prompts: list[list[int]] = rng.integers(1, tokenizer.vocab_size, shape).tolist()
         with contextlib.ExitStack() as stack:
             self._models = {False: stack.enter_context(inference.load(path))}
             if self.can_quantize:
@@ -93,26 +109,51 @@ class SwitchBench:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def measure(self, switches: Switches) -> SwitchResult:
+    def proposed_objective(self) -> Objective:
+        """Return the lesson's objective: multiples of what one user alone gets with the cache."""
+        alone = [
+            time_answers(self._models[False], self._prompts[:1], tokens=ANSWER_TOKENS)
+            for _ in range(1 + _TRIALS)
+        ][1:]
+        answer = min(timing.seconds for timing in alone)
+        gap = min(timing.gap_seconds or math.inf for timing in alone)
+        return Objective(
+            ttft_s=max(_rounded(self._design.answers_waited * answer), 1e-3),
+            itl_s=max(_rounded(self._design.gaps_waited * gap), 1e-4),
+        )
+
+    def measure(self, switches: Switches, load: Load) -> SwitchResult:
         """Let every user ask once with the switches so, and time it."""
         timing = time_answers(
-            self._models[switches.quantization],
-            self._prompts,
+            self._models[switches.quantization and self.can_quantize],
+            self._prompts[: load.users],
             tokens=ANSWER_TOKENS,
             together=switches.batching,
             cached=switches.caching,
+            objective=load.objective,
         )
-        return SwitchResult(switches, timing)
+        return SwitchResult(switches, load, timing)
 
-    def measure_in_turn(self) -> Iterator[SwitchResult]:
+    def measure_in_turn(self, load: Load) -> Iterator[SwitchResult]:
         """Measure all off, then each switch turned on with those before it left on."""
         position = Switches()
-        yield self.measure(position)
+        yield self.measure(position, load)
         for name in ("caching", "quantization", "batching"):
             if name == "quantization" and not self.can_quantize:
                 continue
             position = Switches(**{**vars(position), name: True})
-            yield self.measure(position)
+            yield self.measure(position, load)
+
+    def measure_loads(self, objective: Objective) -> Iterator[SwitchResult]:
+        """Measure every switch on, with more and more users at once."""
+        on = Switches(caching=True, quantization=self.can_quantize, batching=True)
+        for users in self._design.loads:
+            yield self.measure(on, Load(users, objective))
+
+
+def _rounded(seconds: float) -> float:
+    """Return a time in two digits."""
+    return float(f"{seconds:.2g}")
 
 
 def fastest(rounds: Sequence[Sequence[SwitchResult]]) -> tuple[SwitchResult, ...]:

@@ -59,6 +59,10 @@ class Record:
     phases: Phases
     large_model: LargeModelCost
     switches: tuple[SwitchResult, ...]
+    loads: tuple[SwitchResult, ...]
+    """Every switch on, with more and more users."""
+    price_per_hour: float
+    """Price of the machine that costs are told for."""
     switches_parameters: int
     """Weights of the model that the switches were tried on."""
     guardrails: tuple[GuardrailResult, ...]

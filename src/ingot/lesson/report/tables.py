@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ingot.lesson.experiments.cache_growth import CacheGrowth
+from ingot.lesson.experiments.engine_load import LoadTiming
 from ingot.lesson.experiments.full_size import UpdateTrace
 from ingot.lesson.experiments.guardrails import GuardrailResult
 from ingot.lesson.experiments.one_weight import Step, curve, decimal
@@ -116,18 +117,32 @@ def _speed_rows(measured: Phases) -> list[tuple[str, str, str]]:
     return rows
 
 
-def switches(measured: Sequence[SwitchResult]) -> Table:
+def switches(measured: Sequence[SwitchResult], price_per_hour: float) -> Table:
     """Show what each position of the switches gave."""
-    table = _table("switches", "tokens/s", "first token after", "all done after", "times as fast")
-    first = measured[0].timing
-    for entry in measured:
-        timing = entry.timing
+    rows = [(str(entry.switches), entry.timing) for entry in measured]
+    return _service("switches", rows, price_per_hour)
+
+
+def loads(measured: Sequence[SwitchResult], price_per_hour: float) -> Table:
+    """Show what the same system gave under each load."""
+    rows = [(str(entry.load.users), entry.timing) for entry in measured]
+    return _service("users at once", rows, price_per_hour)
+
+
+def _service(heading: str, rows: Sequence[tuple[str, LoadTiming]], price_per_hour: float) -> Table:
+    table = _table(heading, "in time", "goodput", "cost", "first token", "then each")
+    for name, timing in rows:
+        in_time = timing.in_time or 0
         table.add_row(
-            str(entry.switches),
-            f"{timing.tokens_per_second:,.0f}",
+            name,
+            Text(
+                f"{in_time} of {timing.answers}",
+                style="green" if in_time == timing.answers else "" if in_time else "red",
+            ),
+            Text(f"{timing.goodput:.3g}/s", style="bold"),
+            f"{timing.cost_per_million(price_per_hour):.3g}",
             time(timing.first_token_seconds),
-            time(timing.seconds),
-            f"{first.seconds / timing.seconds:.1f}",
+            "" if timing.gap_seconds is None else time(timing.gap_seconds),
         )
     return table
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -13,6 +12,7 @@ from ingot.api import inference
 from ingot.api.inference import Model
 from ingot.api.training import Callbacks
 from ingot.artifact import verify
+from ingot.corpus import Progress as CorpusProgress
 from ingot.lesson.experiments import evidence
 from ingot.lesson.experiments.cache_growth import trace_cache
 from ingot.lesson.experiments.engine_load import LoadTiming, time_answers
@@ -27,25 +27,16 @@ from ingot.lesson.experiments.large_model import LLAMA_3_8B
 from ingot.lesson.experiments.machine_load import Measured, least_disturbed, watched
 from ingot.lesson.experiments.phases import Phases, measure_phases
 from ingot.lesson.experiments.small_model import PROMPT, LessonModel, train_model
-from ingot.lesson.experiments.switches import (
-    ANSWER_TOKENS,
-    PROMPT_TOKENS,
-    USERS,
-    SwitchBench,
-    Switches,
-    SwitchResult,
-    fastest,
-)
 from ingot.lesson.report import tables
 from ingot.lesson.report.record import LargeModelCost, Machine, Record, Training
 from ingot.lesson.terminal.display import Display
+from ingot.lesson.terminal.system_design import SystemDesignResult, run_system_design
 from ingot.training.monitoring.events import Event, Stepped
 
 _QUESTIONS = 20
 _REPORTS = 5  # lines about the run where no bar can be drawn
 _LOAD_USERS, _LOAD_TOKENS = 16, 32
 _CACHE_TOKENS = 96
-_SWITCH_ROUNDS = 3
 
 
 class ModelExperiments:
@@ -64,8 +55,7 @@ class ModelExperiments:
     _asked: InferenceTrace
     _phases: Measured[Phases]
     _load: Measured[LoadTiming]
-    _switches: Measured[tuple[SwitchResult, ...]]
-    _switches_parameters: int
+    _design: SystemDesignResult
     _guardrails: tuple[GuardrailResult, ...]
 
     def __init__(self, display: Display, folder: Path, updates: int) -> None:
@@ -89,14 +79,18 @@ class ModelExperiments:
         with Progress(
             TextColumn("  {task.description}"), BarColumn(), console=display.console, transient=True
         ) as bar:
-            task = bar.add_task("training", total=1.0)
+            task = bar.add_task("measuring the machine", total=1.0)
+
+            def prepare(progress: CorpusProgress) -> None:
+                share = progress.done / max(progress.total, 1)
+                bar.update(task, completed=share, description=f"text: {progress.phase}")
 
             def watch(event: Event) -> None:
                 if isinstance(event, Stepped):
                     losses.append(event.loss)
                     bar.update(task, completed=event.progress, description=f"loss {event.loss:.2f}")
 
-            callbacks = Callbacks(on_event=watch)
+            callbacks = Callbacks(on_progress=prepare, on_event=watch)
             self._trained = watched(
                 lambda: train_model(self._folder, callbacks, updates=self._updates)
             )
@@ -183,38 +177,9 @@ class ModelExperiments:
         self._display.show(tables.cache(growth))
         return evidence.unchanged(growth)
 
-    def switch(self) -> str:
-        """Turn the three switches on in turn, then as the user chooses; return the evidence."""
-        display = self._display
-        with SwitchBench(self._folder, self._model.ingot.tokenizer) as bench:
-            display.line(
-                f"{USERS} users each send {PROMPT_TOKENS} tokens and want {ANSWER_TOKENS}. The "
-                f"model's {tables.number(bench.parameters)} weights are random, "
-                "and cost as much as trained ones."
-            )
-            if not bench.can_quantize:
-                display.line("Quantization needs the C++ core, which was not built here.")
-            rounds: list[tuple[SwitchResult, ...]] = []
-            last = least_disturbed(
-                lambda: rounds.append(tuple(bench.measure_in_turn())),
-                display.measures_again,
-                attempts=_SWITCH_ROUNDS,
-            )
-            self._switches = Measured(fastest(rounds), last.others)
-            self._switches_parameters = bench.parameters
-            measured = self._switches.value
-            display.show(tables.switches(measured))
-            display.busy(self._switches)
-            while display.prompter.confirm("  Set the switches yourself?"):
-                position = Switches(
-                    caching=display.prompter.confirm("  caching on?"),
-                    quantization=bench.can_quantize
-                    and display.prompter.confirm("  quantization on?"),
-                    batching=display.prompter.confirm("  batching on?"),
-                )
-                own = watched(partial(bench.measure, position))
-                display.show(tables.switches([measured[0], own.value]))
-                display.busy(own)
+    def design(self) -> str:
+        """Show what each switch does to goodput and cost; return the evidence."""
+        self._design = run_system_design(self._display, self._folder, self._model.ingot.tokenizer)
         return evidence.tuned(self._phases.value)
 
     def guard(self) -> None:
@@ -246,15 +211,17 @@ class ModelExperiments:
             asked=self._asked,
             phases=self._phases.value,
             large_model=self._large_model,
-            switches=self._switches.value,
-            switches_parameters=self._switches_parameters,
+            switches=self._design.switches.value,
+            loads=self._design.loads,
+            price_per_hour=self._display.content.system_design.price_per_hour,
+            switches_parameters=self._design.parameters,
             guardrails=self._guardrails,
             evidence=found,
             others={
                 "training": self._trained.others,
                 "phases": self._phases.others,
                 "users": self._load.others,
-                "switches": self._switches.others,
+                "switches": self._design.switches.others,
             },
         )
 

@@ -107,6 +107,6 @@ def _experiments(
         "side-by-side": experiments.needs,
         "users": experiments.serve_users,
         "cache": experiments.fill_cache,
-        "system-design": experiments.switch,
+        "system-design": experiments.design,
         "guardrails": experiments.guard,
     }

@@ -2,13 +2,12 @@
 
 import * as format from "../shared/format.js";
 import * as models from "../shared/models.js";
-import { complete, completeAll } from "../shared/timed_requests.js";
+import { complete, inTurn } from "../shared/timed_requests.js";
 
 const USERS = 8;
 const TOKENS = 16;
 
-const answerUsers = (model) =>
-  completeAll(model, Array(USERS).fill("a"), (index) => ({ tokens: TOKENS, seed: index }), true);
+const answerUsers = (model) => complete(model, Array(USERS).fill("a"), { tokens: TOKENS, seed: 1 });
 
 const countOrUnknown = (value) =>
   value === null || value === undefined ? "an unknown number of" : format.whole(value);
@@ -77,7 +76,8 @@ const MEASUREMENTS = {
 // Returns { text, busy, digest } with the digest of the model that was measured.
 export async function measure(questionId) {
   const model = await models.selected();
-  const found = await MEASUREMENTS[questionId](model, await models.facts(model));
+  const facts = await models.facts(model);
+  const found = await inTurn(() => MEASUREMENTS[questionId](model, facts));
   const result = typeof found === "string" ? { text: found, busy: null } : found;
   return { ...result, digest: model.digest };
 }

@@ -14,7 +14,7 @@ import {
 import { guardrails } from "./guardrails.js";
 import { oneWeight, oneWeightInDetail } from "./one_weight.js";
 import { askFirst, result } from "./questions.js";
-import { optimizationSwitches } from "./switches.js";
+import { systemDesign } from "./system_design.js";
 import { paragraphs } from "./terms.js";
 
 export { scoreScreen } from "./score.js";
@@ -30,7 +30,10 @@ const EXPERIMENTS = {
   "side-by-side": ({ record }) => [phaseNeeds(record), largeModelCost(record)],
   users: ({ record }) => [phaseSpeeds(record)],
   cache: () => [],
-  "system-design": ({ record }) => [optimizationSwitches(record), busyNote(record, "switches")],
+  "system-design": ({ content, record }) => [
+    systemDesign(content.system_design, record),
+    busyNote(record, "switches"),
+  ],
   guardrails: ({ content }) => [guardrails(content.guardrails)],
 };
 const DETAILS = {
