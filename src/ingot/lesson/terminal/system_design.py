@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from ingot.errors import UsageError
+from pydantic import ValidationError
+
 from ingot.inference import Objective
-from ingot.inference.request.objective import checked_objective
 from ingot.lesson.experiments.machine_load import Measured, least_disturbed, watched
 from ingot.lesson.experiments.switches import (
     ANSWER_TOKENS,
@@ -79,9 +79,12 @@ def _as_chosen(display: Display, bench: SwitchBench, proposed: Load) -> None:
     gap = ask.number("then a token every (ms)", _milliseconds(proposed.objective.itl_s))
     users = ask.integer("users at once", proposed.users, design.most_users)
     try:
-        chosen = checked_objective({"ttft_s": float(first / 1000), "itl_s": float(gap / 1000)})
-    except UsageError as error:
-        display.line(str(error))
+        chosen = Objective(ttft_s=float(first / 1000), itl_s=float(gap / 1000))
+    except (ValidationError, OverflowError):
+        display.line(
+            "The first token may take from 1 ms to an hour, each further one "
+            "from 0.1 ms to a minute."
+        )
         return
     own = watched(lambda: _counted(display, bench.measure_in_turn(Load(users, chosen))))
     display.show(tables.switches(own.value, design.price_per_hour))
