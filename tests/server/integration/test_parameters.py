@@ -415,7 +415,9 @@ def test_prompts_are_scored(client: openai.OpenAI, ingot: Ingot, max_tokens: int
         assert scored[0] is None
         for index, token in enumerate(ids[1:], 1):
             entries = scored[index]
-            assert entries[str(token)]["logprob"] == (echoed.token_logprobs or [])[index]
+            # PyTorch's products of another batch differ in the last bit on AVX2.
+            expected = pytest.approx((echoed.token_logprobs or [])[index], abs=1e-5)
+            assert entries[str(token)]["logprob"] == expected
             assert entries[str(token)]["decoded_token"] == _name(ingot, token)
             ranks = [entry["rank"] for entry in entries.values() if entry["rank"]]
             assert sorted(ranks) == [1, 2]

@@ -57,7 +57,8 @@ def test_as_many_inputs_as_openai_takes(
     assert [entry["index"] for entry in data] == list(range(2048))
     for index in (0, 1, 1000, 2047):
         own = engine.embed(inputs[index], timeout=300)
-        assert np.asarray(data[index]["embedding"], np.float32).tolist() == own.tolist()
+        # PyTorch's products of another batch differ in the last bit on AVX2.
+        np.testing.assert_allclose(data[index]["embedding"], own, atol=1e-6)
     response = http.post("/v1/embeddings", json=body | {"input": [*inputs, [1]]})
     assert response.status_code == 400
     assert response.json()["error"]["param"] == "input"
