@@ -19,6 +19,9 @@ if TYPE_CHECKING:  # pydantic takes 0.1 s to import, and most verbs' --help need
     from pydantic import ValidationError
 
 _LONGEST_PART, _LONGEST_PATH, _LONGEST_INPUT, _LONGEST_PROBLEM = 60, 200, 40, 300
+_MOST_FAULTS = 256
+TOO_MANY = "too_many"
+"""Kind of fault where so many fields are wrong that none is named."""
 _ALIKE = 0.6  # difflib's own measure of a close match
 
 
@@ -170,6 +173,12 @@ def invalid_field(
         hidden: Parts of a path to leave out after its first, such as the tags of a union.
         show_input: Whether numbers and short texts may be repeated.
     """
+    # Each costs a kilobyte and 3 µs to describe, and a file of strangers can hold a million.
+    if error.error_count() > _MOST_FAULTS:
+        count = error.error_count()
+        return InvalidField(
+            "", TOO_MANY, f"holds {count:,} unknown or wrong {noun}s", "remove them"
+        )
     found = error.errors(include_url=False)
     # An unknown field may be a misspelt one, and the reason why another is missing.
     found.sort(key=lambda fault: fault["type"] != "extra_forbidden")

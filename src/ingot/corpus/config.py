@@ -34,7 +34,7 @@ class CorpusConfig(BaseModel):
     """Seed of the sample of documents that the tokenizer is trained on."""
     json_field: str = Field("text", min_length=1)
     """Field of a JSONL object or column of a Parquet file that holds the text."""
-    suffixes: tuple[str, ...] | None = None
+    suffixes: Annotated[tuple[str, ...], Field(fail_fast=True)] | None = None
     """Suffixes of files to read from folders and archives, such as ``.py``; unset reads whatever
     holds text."""
     encoding: str | None = None
@@ -42,7 +42,7 @@ class CorpusConfig(BaseModel):
     them out, unless a byte order mark or the file itself names one."""
     hidden: bool = False
     """Read files and folders whose names begin with a dot."""
-    exclude: tuple[str, ...] = EXCLUDED_FOLDERS
+    exclude: Annotated[tuple[str, ...], Field(fail_fast=True)] = EXCLUDED_FOLDERS
     """Names of folders to leave out."""
     tokenizer_sample_bytes: int = Field(16 << 20, ge=1 << 10, le=1 << 32)
     """Most bytes of training text that the tokenizer is trained on."""
@@ -52,7 +52,7 @@ class CorpusConfig(BaseModel):
     """Format of standard input (``-``): one text, or one JSON document per line."""
     near_duplicates: float | None = Field(None, ge=0.6, le=1)
     """Least Jaccard similarity to an earlier document at which one is left out; unset keeps all."""
-    mix: dict[str, Weight] | None = Field(None, min_length=1)
+    mix: Annotated[dict[str, Weight], Field(min_length=1, fail_fast=True)] | None = None
     """Weight of each source in training, by name; unset samples all text uniformly."""
 
     @field_validator("encoding")

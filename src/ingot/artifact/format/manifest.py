@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import (
     BaseModel,
     ConfigDict,
+    FailFast,
     Field,
     FiniteFloat,
     JsonValue,
@@ -56,7 +57,9 @@ _Text = Annotated[str, StringConstraints(max_length=1000)]
 _MAX_DEPTH = 32
 MAX_CURVE = 200
 """Most points of a curve in the provenance."""
-Curve = Annotated[tuple[tuple[_Count, FiniteFloat], ...], Field(max_length=MAX_CURVE)]
+Curve = Annotated[
+    tuple[tuple[_Count, FiniteFloat], ...], Field(max_length=MAX_CURVE, fail_fast=True)
+]
 _OPTIONAL = ("origin", "training_curve", "validation_curve")
 STORED_DTYPE: dict[Dtype, Literal["BF16", "F32"]] = {"bfloat16": "BF16", "float32": "F32"}
 """What safetensors calls each dtype that an ingot may have."""
@@ -91,7 +94,7 @@ class TensorRecord(_Record):
     """One tensor."""
 
     dtype: StoredDtype
-    shape: Annotated[tuple[_Count, ...], Field(max_length=32)]
+    shape: Annotated[tuple[_Count, ...], Field(max_length=32, fail_fast=True)]
     sha256: Sha256
 
 
@@ -128,7 +131,7 @@ class Quantization(_Record):
     """Plain rounding, or GPTQ (arXiv:2210.17323)."""
     calibration_tokens: _Count | None = None
     """Tokens of training text that the method looked at."""
-    matrices: dict[str, MatrixRecord]
+    matrices: Annotated[dict[str, MatrixRecord], FailFast()]
 
 
 class Origin(_Record):
@@ -144,9 +147,9 @@ class Origin(_Record):
     """What its card says, such as "apache-2.0"."""
     base_model: _Text | None = None
     """The model that it was made from, by its card."""
-    files: dict[_Text, FileRecord] = Field(min_length=1, max_length=10_000)
+    files: dict[_Text, FileRecord] = Field(min_length=1, max_length=10_000, fail_fast=True)
     """Size and SHA-256 of every file that was read."""
-    adapter: dict[_Text, FileRecord] | None = Field(default=None, max_length=10)
+    adapter: Annotated[dict[_Text, FileRecord], Field(max_length=10, fail_fast=True)] | None = None
     """Those of the adapter that was merged."""
 
 
@@ -197,8 +200,8 @@ class Manifest(_Record):
     """Number format of every tensor of an ingot that is not quantized."""
     quantization: Quantization | None = None
     """Left out of the file where there is none."""
-    tensors: dict[str, TensorRecord] = Field(min_length=1)
-    files: dict[str, FileRecord]
+    tensors: dict[str, TensorRecord] = Field(min_length=1, fail_fast=True)
+    files: Annotated[dict[str, FileRecord], FailFast()]
     """Every file but the manifest itself."""
     provenance: Provenance
     digest: Sha256

@@ -111,7 +111,7 @@ class CorpusManifest(_Part):
     """How text was held out: whole documents by their hash, or the tail of each document."""
     train: SplitRecord
     validation: SplitRecord
-    skipped: dict[str, SkippedRecord]
+    skipped: Annotated[dict[str, SkippedRecord], FailFast()]
     config: CorpusConfig
     sources_fingerprint: Sha256
     sources: Annotated[tuple[SourceRecord, ...], FailFast()] = ()

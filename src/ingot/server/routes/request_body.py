@@ -10,7 +10,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
-from ingot.errors import invalid_field
+from ingot.errors import TOO_MANY, invalid_field
 from ingot.inference import RequestOptions
 from ingot.server.access.request_context import RequestContext, context_of
 from ingot.server.config import ServerConfig
@@ -248,6 +248,8 @@ def _describe(error: ValidationError, fields: Collection[str]) -> ApiError:
     first = invalid_field(error, known=fields, hidden=_UNION_TAGS)
     if first.kind == "json_invalid":
         return ApiError(400, f"the body {first.problem}", code="invalid_json")
+    if first.kind == TOO_MANY:
+        return ApiError(400, f"the body {first.problem}; {first.fix}", code="invalid_value")
     if not first.path:
         return ApiError(400, "the body must be a JSON object", code="invalid_type")
     # OpenAI's clients show the top-level field; an unknown one is named in full.

@@ -59,7 +59,7 @@ class AllowedTools(Strict):
     """The tools that may be called, of all that are described."""
 
     mode: Literal["auto", "required"]
-    tools: Annotated[list[NamedTool], Field(min_length=1, max_length=MAX_TOOLS)]
+    tools: Annotated[list[NamedTool], Field(min_length=1, max_length=MAX_TOOLS, fail_fast=True)]
 
 
 class AllowedToolsChoice(Strict):
@@ -78,13 +78,13 @@ ToolChoice = (
 class ConversationFields(Strict):
     """What a chat's prompt is made of, besides its messages."""
 
-    tools: Annotated[list[Tool], Field(max_length=MAX_TOOLS)] | None = None
+    tools: Annotated[list[Tool], Field(max_length=MAX_TOOLS, fail_fast=True)] | None = None
     tool_choice: ToolChoice | None = None
     reasoning_effort: ReasoningEffort | None = None
     """A variable of the chat template, for templates that use it."""
     verbosity: Verbosity | None = None
     """Likewise."""
-    chat_template_kwargs: dict[Name, JsonValue] | None = None
+    chat_template_kwargs: Annotated[dict[Name, JsonValue], Field(fail_fast=True)] | None = None
     """Further variables of the chat template, each of which it must use."""
     add_generation_prompt: bool | None = None
     """Whether the prompt ends where an answer begins; null: unless the last message continues."""
@@ -104,7 +104,9 @@ class ChatRequest(ConversationFields, GenerationFields, ServiceFields):
     top_logprobs: LogprobCount | None = None
     parallel_tool_calls: bool | None = True
     """Whether an answer may hold more than one call."""
-    modalities: Annotated[list[Literal["text"]], Field(min_length=1, max_length=1)] | None = None
+    modalities: (
+        Annotated[list[Literal["text"]], Field(min_length=1, max_length=1, fail_fast=True)] | None
+    ) = None
     store: Literal[False] | None = False
     """Chats are not stored, so true is refused; ``/v1/responses`` stores."""
     functions: Nothing = None

@@ -53,7 +53,7 @@ Metadata = Annotated[
         Annotated[str, Field(min_length=1, max_length=64)],
         Annotated[str, Field(max_length=512)],
     ],
-    Field(max_length=16),
+    Field(max_length=16, fail_fast=True),
 ]
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Verbosity = Literal["low", "medium", "high"]
@@ -163,7 +163,7 @@ class StructuredOutputs(Strict):
     regex: str | None = None
     grammar: str | None = None
     """A grammar in llguidance's dialect of Lark."""
-    choice: Annotated[list[str], Field(min_length=1, max_length=1000)] | None = None
+    choice: Annotated[list[str], Field(min_length=1, max_length=1000, fail_fast=True)] | None = None
     """The possible answers."""
 
 
@@ -188,7 +188,7 @@ class SamplingFields(Strict):
                 Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,9})$")],
                 Bias,
             ],
-            Field(max_length=MAX_BIASES),
+            Field(max_length=MAX_BIASES, fail_fast=True),
         ]
         | None
     ) = None

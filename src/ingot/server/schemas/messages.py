@@ -99,7 +99,7 @@ class AssistantMessage(Strict):
     refusal: str | None = None
     """What the model said instead of ``content``."""
     name: Name | None = None
-    tool_calls: Annotated[list[ToolCall], Field(max_length=MAX_TOOLS)] | None = None
+    tool_calls: Annotated[list[ToolCall], Field(max_length=MAX_TOOLS, fail_fast=True)] | None = None
     function_call: None = None
     annotations: Nothing = None
     audio: None = None
@@ -120,4 +120,4 @@ class ToolMessage(Strict):
 Message = Annotated[
     Instruction | UserMessage | AssistantMessage | ToolMessage, Field(discriminator="role")
 ]
-Messages = Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
+Messages = Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)]

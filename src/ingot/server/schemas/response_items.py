@@ -124,7 +124,9 @@ InputItem = Annotated[
         "item_reference",
     ),
 ]
-InputItems = Annotated[list[InputItem], Field(min_length=1, max_length=MAX_MESSAGES)]
+InputItems = Annotated[
+    list[InputItem], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)
+]
 
 
 def text_of_parts(content: str | list[Any]) -> str:

@@ -63,7 +63,9 @@ class FunctionTool(Function):
 
     type: Literal["function"]
     defer_loading: Literal[False] | None = None
-    allowed_callers: Annotated[list[Literal["direct"]], Field(max_length=1)] | None = None
+    allowed_callers: (
+        Annotated[list[Literal["direct"]], Field(max_length=1, fail_fast=True)] | None
+    ) = None
     output_schema: None = None
 
     @property
@@ -90,7 +92,7 @@ class AllowedFunctions(Strict):
 
     type: Literal["allowed_tools"]
     mode: Literal["auto", "required"]
-    tools: Annotated[list[FunctionName], Field(min_length=1, max_length=MAX_TOOLS)]
+    tools: Annotated[list[FunctionName], Field(min_length=1, max_length=MAX_TOOLS, fail_fast=True)]
 
 
 class Reasoning(Strict):
@@ -150,7 +152,7 @@ class ResponsesRequest(ModelRequest, SamplingFields, SchedulingFields, ServiceFi
     """Whether to keep the response; null: if the server keeps any."""
     max_output_tokens: Count | None = None
     """Null: as many as the context holds."""
-    tools: Annotated[list[FunctionTool], Field(max_length=MAX_TOOLS)] | None = None
+    tools: Annotated[list[FunctionTool], Field(max_length=MAX_TOOLS, fail_fast=True)] | None = None
     tool_choice: (
         Literal["none", "auto", "required"]
         | Annotated[FunctionName | AllowedFunctions, Field(discriminator="type")]
@@ -162,9 +164,9 @@ class ResponsesRequest(ModelRequest, SamplingFields, SchedulingFields, ServiceFi
     """Without effect: it bounds the calls of tools that run in the server, and there are none."""
     text: TextOptions | None = None
     reasoning: Reasoning | None = None
-    chat_template_kwargs: dict[Name, JsonValue] | None = None
+    chat_template_kwargs: Annotated[dict[Name, JsonValue], Field(fail_fast=True)] | None = None
     """Further variables of the chat template, each of which it must use."""
-    include: Annotated[list[Include], Field(max_length=16)] | None = None
+    include: Annotated[list[Include], Field(max_length=16, fail_fast=True)] | None = None
     top_logprobs: LogprobCount | None = None
     """How many of the likeliest tokens to report; null: none, and no log-probabilities unless
     ``include`` names them."""
