@@ -195,6 +195,26 @@ def test_a_stall_of_five_seconds_passes(simulate: MakeSimulation) -> None:
     assert sum(one.in_time for one in done) >= 0.98 * len(done)
 
 
+@pytest.mark.parametrize("within_a_step", [True, False])
+def test_a_clock_that_jumps_an_hour_ahead_passes(
+    simulate: MakeSimulation, within_a_step: bool
+) -> None:
+    simulation = simulate()
+    requests = traffic(CAPACITY * 0.8, 25.0, OBJECTIVE, hang_ups=0.0)
+    simulation.run([one for one in requests if one.at < 5], until_s=5.0)
+    simulation.began += 3600.0
+    if within_a_step:
+        simulation.machine.stall_s = 3600.0
+    else:
+        simulation.machine.now += 3600.0
+    rest = [one for one in requests if one.at >= 5]
+    simulation.run(rest)
+    after = [one for one in rest if one.at >= 15]
+    done = ended(after)
+    assert len(done) >= 0.6 * len(after), "it does not refuse for ever"
+    assert sum(one.in_time for one in done) >= 0.98 * len(done)
+
+
 def test_an_engine_that_knows_nothing_yet_learns(simulate: MakeSimulation) -> None:
     requests = traffic(CAPACITY, 12.0, OBJECTIVE, hang_ups=0.0)
     simulation = simulate(measured=False)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -66,6 +68,17 @@ def test_the_objective_is_said_and_what_keeps_it_is_counted(url: str) -> None:
     assert metric(url, "ingot:step_measured_seconds_total")['{model_name="m"}'] > 0
     assert metric(url, "ingot:step_predicted_seconds_total")['{model_name="m"}'] > 0
     assert metric(url, "ingot:objective_attainment")['{model_name="m"}'] == 1
+
+
+def test_a_wall_clock_that_jumps_changes_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = '{model_name="m",outcome="in_time"}'
+    before = metric(url, "ingot:objective_answers_total").get(kept, 0)
+    jumps, true_time = itertools.cycle((0, 86_400, -86_400)), time.time
+    monkeypatch.setattr(time, "time", lambda: true_time() + next(jumps))
+    assert [ask(url).status_code for _ in range(3)] == [200] * 3
+    assert metric(url, "ingot:objective_answers_total")[kept] == before + 3
+    assert metric(url, "ingot:objective_attainment")['{model_name="m"}'] == 1
+    assert 0 <= metric(url, "ingot:step_prediction_error")['{model_name="m"}'] <= 10
 
 
 def test_a_request_may_ask_for_less_but_not_for_more(url: str) -> None:

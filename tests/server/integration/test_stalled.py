@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-STOPPED_S = 3.0
+STOPPED_S = 5.0
 
 
 @pytest.fixture
