@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ingot.model.bfloat16 import computes_bfloat16
-from ingot.training.native import module
+from ingot.training.native import formats
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,7 @@ class Precision:
     @property
     def has_kernels(self) -> bool:
         """Whether training's own kernels stand in where it computes."""
-        on_cpu = self.device.type == "cpu" and self.dtype is torch.bfloat16
-        return on_cpu and module() is not None
+        return self.device.type == "cpu" and self.dtype in formats()
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context in which to run the model."""

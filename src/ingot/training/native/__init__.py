@@ -1,7 +1,9 @@
-"""Training's own C++ kernels: attention, norms and rotation in bfloat16, on AVX-512 with BF16.
+"""Training's own C++ kernels, each for the numbers that the CPU is best at.
 
-Absent on other CPUs and where the package was installed without Python's headers; PyTorch's own
-operators do the same there. A call uses as many threads as PyTorch does in the thread that calls.
+Attention, norms and rotation in bfloat16 on AVX-512 with BF16; those, the gated activation and
+cross-entropy in float32 on CPUs with AVX2 and without AVX-512. Absent on other CPUs and where the
+package was installed without Python's headers; PyTorch's own operators do the same there. A call
+uses as many threads as PyTorch does in the thread that calls.
 """
 
 from __future__ import annotations
@@ -17,25 +19,36 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 
-def in_use(device: torch.device) -> bool:
-    """Tell whether the kernels stand in on ``device`` now: where autocast computes in bfloat16."""
-    return device.type == "cpu" and computes_in_bfloat16() and module() is not None
+def in_use(device: torch.device) -> torch.dtype | None:
+    """Return the numbers in which kernels stand in on ``device`` now; None where none do.
+
+    bfloat16 under autocast to it, float32 without autocast.
+    """
+    if device.type != "cpu":
+        return None
+    wanted = torch.float32
+    if torch.is_autocast_enabled("cpu"):
+        wanted = torch.get_autocast_dtype("cpu")
+    return wanted if wanted in formats() else None
 
 
-def computes_in_bfloat16() -> bool:
-    """Tell whether products on the CPU are in bfloat16 now."""
-    autocast = torch.is_autocast_enabled("cpu")
-    return autocast and torch.get_autocast_dtype("cpu") is torch.bfloat16
+@functools.cache
+def formats() -> frozenset[torch.dtype]:
+    """Return the numbers that this CPU has kernels for: at most bfloat16 and float32."""
+    found = module()
+    if found is None:
+        return frozenset()
+    kinds = {torch.bfloat16: found.computes_bfloat16(), torch.float32: found.computes_float32()}
+    return frozenset(kind for kind, there in kinds.items() if there)
 
 
 @functools.cache
 def module() -> ModuleType | None:
-    """Return the compiled module, or None where it or what it needs of the CPU is absent."""
+    """Return the compiled module, or None where it is absent."""
     try:
-        found = import_module("ingot.training.native._kernels")
+        return import_module("ingot.training.native._kernels")
     except ModuleNotFoundError:
         return None
-    return found if found.supported() else None
 
 
 def kernels() -> Any:
@@ -52,4 +65,12 @@ def _kernels_with(threads: int) -> Any:
 def bits(x: Tensor) -> NDArray[np.uint16]:
     """Return the bits of bfloat16 numbers, in order; where they are in order already, a view."""
     viewed: NDArray[np.uint16] = x.contiguous().view(torch.uint16).numpy()
+    return viewed
+
+
+def numbers(x: Tensor) -> NDArray[np.uint16] | NDArray[np.float32]:
+    """Return float32 numbers, or the bits of bfloat16 ones, in order; a view as ``bits``."""
+    if x.dtype is torch.bfloat16:
+        return bits(x)
+    viewed: NDArray[np.float32] = x.detach().contiguous().numpy()
     return viewed

@@ -1,7 +1,8 @@
 """The compiled module. Arrays are C-contiguous; another dtype or layout raises ``TypeError``.
 
 B windows, T tokens, H heads of queries, G of keys and values (a divisor of H), K their width (a
-multiple of 16, at most 256). uint16 are the bits of bfloat16.
+multiple of 16, at most 256). uint16 are the bits of bfloat16. Attention and norm take one kind of
+numbers throughout; those in float32 may give a norm in bfloat16, too.
 """
 
 import numpy as np
@@ -9,9 +10,13 @@ from numpy.typing import NDArray
 
 _Bits = NDArray[np.uint16]
 _Floats = NDArray[np.float32]
+_Numbers = _Bits | _Floats
 
-def supported() -> bool:
-    """Tell whether this CPU has what the kernels need, AVX-512 with BF16."""
+def computes_bfloat16() -> bool:
+    """Tell whether this CPU has what the kernels in bfloat16 need, AVX-512 with BF16."""
+
+def computes_float32() -> bool:
+    """Tell whether the kernels in float32 are for this CPU: one with AVX2 and without AVX-512."""
 
 class Kernels:
     """The kernels with threads of their own; one thread may call them at a time.
@@ -22,11 +27,11 @@ class Kernels:
     def __init__(self, threads: int) -> None: ...
     def attend(
         self,
-        queries: _Bits,
-        keys: _Bits,
-        values: _Bits,
+        queries: _Numbers,
+        keys: _Numbers,
+        values: _Numbers,
         starts: NDArray[np.int32] | None,
-        mixed: _Bits,
+        mixed: _Numbers,
         totals: _Floats,
     ) -> None:
         """Write what is mixed (B, T, H, K) and the scores' log-sum-exp (B, H, T).
@@ -37,27 +42,27 @@ class Kernels:
 
     def attend_back(
         self,
-        queries: _Bits,
-        keys: _Bits,
-        values: _Bits,
+        queries: _Numbers,
+        keys: _Numbers,
+        values: _Numbers,
         starts: NDArray[np.int32] | None,
         totals: _Floats,
-        grad_mixed: _Bits,
-        grad_queries: _Bits,
-        grad_keys: _Bits,
-        grad_values: _Bits,
+        grad_mixed: _Numbers,
+        grad_queries: _Numbers,
+        grad_keys: _Numbers,
+        grad_values: _Numbers,
     ) -> None:
         """Write the gradients by queries, keys and values from the one by what was mixed."""
 
     def norm(
         self,
-        x: _Floats | _Bits,
+        x: _Numbers,
         weight: _Floats,
         eps: float,
         cosines: _Floats | None,
         sines: _Floats | None,
         heads: int,
-        out: _Bits,
+        out: _Numbers,
     ) -> None:
         """Write x (rows, width) over its root mean square, times the weight; then rotated.
 
@@ -66,14 +71,30 @@ class Kernels:
 
     def norm_back(
         self,
-        x: _Floats | _Bits,
+        x: _Numbers,
         weight: _Floats,
         eps: float,
         cosines: _Floats | None,
         sines: _Floats | None,
         heads: int,
-        grad_out: _Bits,
-        grad_x: _Floats | _Bits,
+        grad_out: _Numbers,
+        grad_x: _Numbers,
         grad_weight: _Floats,
     ) -> None:
         """Write the gradients by x, of its dtype, and by the weight."""
+
+    def gate(self, gates: _Floats, ups: _Floats, out: _Floats) -> None:
+        """Write silu(gates) * ups; one dimension."""
+
+    def gate_back(
+        self,
+        gates: _Floats,
+        ups: _Floats,
+        grad_out: _Floats,
+        grad_gates: _Floats,
+        grad_ups: _Floats,
+    ) -> None:
+        """Write the gradients by gates and ups."""
+
+    def cross_entropy(self, logits: _Floats, targets: NDArray[np.int64], losses: _Floats) -> None:
+        """Write each row's cross-entropy, and over the logits (rows, V) the gradient by them."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ingot.model.attend import Attend
-from ingot.training.native import bits, in_use, kernels
+from ingot.training.native import in_use, kernels, numbers
 
 _WIDEST = 256  # the kernels' own limit
 
@@ -26,7 +26,7 @@ def can_fuse(width: int, parts: int, device: torch.device) -> bool:
     ``parts``, sequences times heads of keys, is what threads share out among them.
     """
     fits = width % 16 == 0 and width <= _WIDEST and parts >= torch.get_num_threads()
-    return fits and in_use(device)
+    return fits and in_use(device) is not None
 
 
 def fused_attention(_layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ def fused_attention_from(starts: Tensor) -> Attend:
 
 
 def _fused(q: Tensor, k: Tensor, v: Tensor, starts: Tensor | None) -> Tensor:
-    kind = torch.bfloat16
+    kind = in_use(q.device) or q.dtype
     mixed: Tensor = _attend(q.to(kind), k.to(kind), v.to(kind), starts)[0]
     return mixed
 
@@ -53,7 +53,7 @@ def _fused(q: Tensor, k: Tensor, v: Tensor, starts: Tensor | None) -> Tensor:
 def _attend(q: Tensor, k: Tensor, v: Tensor, starts: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return what is mixed and the logarithms of the sums of e^score, float32 (B, H, T)."""
     mixed, totals = _like_attend(q, k, v, starts)
-    kernels().attend(*map(bits, (q, k, v)), _array(starts), bits(mixed), totals.numpy())
+    kernels().attend(*map(numbers, (q, k, v)), _array(starts), numbers(mixed), totals.numpy())
     return mixed, totals
 
 
@@ -74,11 +74,11 @@ def _attend_backward(
         q, k, v, starts, totals, grad_mixed
     )
     kernels().attend_back(
-        *map(bits, (q, k, v)),
+        *map(numbers, (q, k, v)),
         _array(starts),
         totals.numpy(),
-        bits(grad_mixed),
-        *map(bits, gradients),
+        numbers(grad_mixed),
+        *map(numbers, gradients),
     )
     return gradients
 

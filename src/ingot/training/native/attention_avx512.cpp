@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "attention.h"
+#include "attention_block.h"
 #include "attention_part.h"
 #include "buffer.h"
 #include "pair_product.h"
@@ -9,39 +10,11 @@
 namespace ingot {
 namespace {
 
-constexpr int64_t kQueriesAtOnce = 32;  // whose scores are held
-constexpr float kLowest = -3.0e38f;
-
-int64_t up_to_16(int64_t n) { return (n + 15) / 16 * 16; }
-
 const Word* words(const uint16_t* p) { return reinterpret_cast<const Word*>(p); }
-
-// Where the rows of one head of one window lie: `stride` bfloat16 from one token to the next.
-struct Rows {
-  const uint16_t* first;
-  int64_t stride;
-  const uint16_t* row(int64_t token) const { return first + token * stride; }
-};
-
-struct Part {
-  const AttentionShape& shape;
-  int64_t window, key_head;
-
-  int64_t group() const { return shape.query_heads / shape.key_heads; }
-  int64_t offset(int64_t head, int64_t heads) const {
-    return (window * shape.tokens * heads + head) * shape.width;
-  }
-  Rows of_key(const uint16_t* p) const {
-    return {p + offset(key_head, shape.key_heads), shape.key_heads * shape.width};
-  }
-  Rows of_query(const uint16_t* p, int64_t head) const {
-    return {p + offset(head, shape.query_heads), shape.query_heads * shape.width};
-  }
-};
 
 // Words of neighbouring dimensions, sixteen tokens side by side: [tokens / 16][width / 2][16].
 // The right side of a product that sums over the width. Zero past the tokens.
-void pack_tiles(const Rows& rows, int64_t tokens, int64_t width, Word* out) {
+void pack_tiles(const Rows<uint16_t>& rows, int64_t tokens, int64_t width, Word* out) {
   for (int64_t tile = 0; tile < up_to_16(tokens) / 16; ++tile, out += width * 8)
     for (int64_t lane = 0; lane < 16; ++lane) {
       const int64_t token = tile * 16 + lane;
@@ -52,7 +25,7 @@ void pack_tiles(const Rows& rows, int64_t tokens, int64_t width, Word* out) {
 
 // Words of neighbouring tokens: [tokens / 2][width]. The right side of a product that sums over
 // tokens. Zero past the tokens, which are made up to a multiple of 16.
-void pack_pairs(const Rows& rows, int64_t tokens, int64_t width, Word* out) {
+void pack_pairs(const Rows<uint16_t>& rows, int64_t tokens, int64_t width, Word* out) {
   for (int64_t token = 0; token < up_to_16(tokens); token += 2, out += width)
     for (int64_t k = 0; k < width; k += 16) {
       const auto read_row = [&](int64_t t) {
@@ -64,40 +37,8 @@ void pack_pairs(const Rows& rows, int64_t tokens, int64_t width, Word* out) {
     }
 }
 
-// Some rows of queries and the tokens that any of them sees, whole tiles.
-struct Block {
-  Block(const Part& part, const int32_t* all_starts, int64_t first_row)
-      : first(first_row), rows(std::min(kQueriesAtOnce, part.shape.tokens - first_row)) {
-    starts = all_starts ? all_starts + part.window * part.shape.tokens : nullptr;
-    int64_t lowest = first + rows;
-    for (int64_t r = 0; r < rows; ++r) lowest = std::min(lowest, start(r));
-    begin = lowest / 16 * 16;
-    end = up_to_16(first + rows);
-  }
-  int64_t start(int64_t r) const { return starts ? starts[first + r] : 0; }
-  // Which of sixteen tokens from `token` on row r sees.
-  I32x16 seen(int64_t r, int64_t token) const {
-    const I32x16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    const auto from = static_cast<int32_t>(start(r) - token);
-    const auto last = static_cast<int32_t>(first + r - token);
-    return (lane >= from) & (lane <= last);
-  }
-  int64_t tiles() const { return (end - begin) / 16; }
-
-  int64_t first, rows, begin, end;
-  const int32_t* starts;
-};
-
-// Sixteen scores of row r, the lowest number where it does not see.
-inline F32x16 masked(const Block& block, int64_t r, int64_t token, const float* scores,
-                     float scale) {
-  const F32x16 s = load(scores + token) * scale;
-  if (token + 15 <= block.first + r && token >= block.start(r)) return s;
-  return select(block.seen(r, token), s, splat(kLowest));
-}
-
 // scores (rows, tokens) = queries (rows, width) times keys, for the block's tokens.
-void score(const Rows& queries, const Block& block, const Word* key_tiles, int64_t width,
+void score(const Rows<uint16_t>& queries, const Block& block, const Word* key_tiles, int64_t width,
            float* scores, int64_t stride) {
   multiply({words(queries.row(block.first)), queries.stride / 2, 1},
            {key_tiles + block.begin * width / 2, 16, width * 8}, block.rows, block.tiles(),
@@ -142,8 +83,8 @@ Softened soften(const Block& block, int64_t r, float* scores, float scale, uint1
   return {highest, sum(total)};
 }
 
-void forward_block(const Part& part, const Block& block, const Rows& queries, Scratch& own,
-                   float scale, uint16_t* mixed, float* totals) {
+void forward_block(const Part& part, const Block& block, const Rows<uint16_t>& queries,
+                   Scratch& own, float scale, uint16_t* mixed, float* totals) {
   const int64_t width = part.shape.width, stride = up_to_16(part.shape.tokens);
   float* const scores = own.scores.at_least(kQueriesAtOnce * stride);
   uint16_t* const weights = own.rounded.at_least(kQueriesAtOnce * stride);
@@ -206,8 +147,9 @@ struct GradRows {
   }
 };
 
-void backward_block(const Part& part, const Block& block, const Rows& queries, const Rows& mixed,
-                    Scratch& own, float scale, const float* totals, uint16_t* query_gradients) {
+void backward_block(const Part& part, const Block& block, const Rows<uint16_t>& queries,
+                    const Rows<uint16_t>& mixed, Scratch& own, float scale, const float* totals,
+                    uint16_t* query_gradients) {
   const int64_t width = part.shape.width, stride = up_to_16(part.shape.tokens);
   float* const scores = own.scores.at_least(kQueriesAtOnce * stride);
   float* const grad_scores = own.grad_scores.at_least(kQueriesAtOnce * stride);
@@ -240,14 +182,11 @@ void backward_block(const Part& part, const Block& block, const Rows& queries, c
                     load(sums + r * width + k));
 }
 
-float scale_of(const AttentionShape& shape) {
-  return 1.0f / std::sqrt(static_cast<float>(shape.width));
-}
-
 }  // namespace
 
-void attend_forward_part(const AttentionShape& shape, const AttentionInput& input,
-                         const AttentionOutput& output, int64_t window, int64_t key_head) {
+void attend_forward_part(const AttentionShape& shape, const AttentionInput<uint16_t>& input,
+                         const AttentionOutput<uint16_t>& output, int64_t window,
+                         int64_t key_head) {
   const Part part{shape, window, key_head};
   Scratch& own = scratch();
   const int64_t most = up_to_16(shape.tokens) / 2 * shape.width;
@@ -262,14 +201,14 @@ void attend_forward_part(const AttentionShape& shape, const AttentionInput& inpu
   }
 }
 
-void attend_backward_part(const AttentionShape& shape, const AttentionInput& input,
-                          const float* totals, const AttentionGradients& gradients, int64_t window,
-                          int64_t key_head) {
+void attend_backward_part(const AttentionShape& shape, const AttentionInput<uint16_t>& input,
+                          const float* totals, const AttentionGradients<uint16_t>& gradients,
+                          int64_t window, int64_t key_head) {
   const Part part{shape, window, key_head};
   Scratch& own = scratch();
   const int64_t width = shape.width, padded = up_to_16(shape.tokens);
   const int64_t most = padded / 2 * width;
-  const Rows keys = part.of_key(input.keys), values = part.of_key(input.values);
+  const Rows<uint16_t> keys = part.of_key(input.keys), values = part.of_key(input.values);
   pack_tiles(keys, shape.tokens, width, own.key_tiles.at_least(most));
   pack_pairs(keys, shape.tokens, width, own.key_pairs.at_least(most));
   pack_tiles(values, shape.tokens, width, own.value_tiles.at_least(most));

@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "attention.h"
+#include "elementwise.h"
 #include "norm.h"
 
 namespace nb = nanobind;
@@ -18,8 +19,12 @@ namespace {
 
 template <class Value, int kDimensions>
 using Array = nb::ndarray<Value, nb::numpy, nb::device::cpu, nb::c_contig, nb::ndim<kDimensions>>;
-using Heads = Array<const uint16_t, 4>;
-using HeadsOut = Array<uint16_t, 4>;
+template <class Value>
+using Heads = Array<const Value, 4>;
+template <class Value>
+using HeadsOut = Array<Value, 4>;
+using Floats = Array<const float, 1>;
+using FloatsOut = Array<float, 1>;
 using Angles = std::optional<Array<const float, 2>>;
 using Starts = std::optional<Array<const int32_t, 2>>;
 
@@ -34,12 +39,18 @@ bool alike(const One& one, const Other& other) {
   return true;
 }
 
-AttentionShape checked_shape(const Heads& queries, const Heads& keys, const Heads& values,
-                             const Starts& starts) {
+template <class Value>
+void demand_support() {
+  demand(supported<Value>(), "this CPU has no kernels for these numbers");
+}
+
+template <class Value>
+AttentionShape checked_shape(const Heads<Value>& queries, const Heads<Value>& keys,
+                             const Heads<Value>& values, const Starts& starts) {
   const auto size = [](size_t n) { return static_cast<int64_t>(n); };
   const AttentionShape shape{size(queries.shape(0)), size(queries.shape(1)), size(queries.shape(2)),
                              size(keys.shape(2)), size(queries.shape(3))};
-  demand(supported(), "this CPU has no products of bfloat16");
+  demand_support<Value>();
   demand(alike<4>(keys, values) && size(keys.shape(0)) == shape.windows &&
              size(keys.shape(1)) == shape.tokens && size(keys.shape(3)) == shape.width,
          "queries, keys and values do not fit together");
@@ -57,17 +68,18 @@ AttentionShape checked_shape(const Heads& queries, const Heads& keys, const Head
   return shape;
 }
 
-AttentionInput input_of(const Heads& queries, const Heads& keys, const Heads& values,
-                        const Starts& starts) {
+template <class Value>
+AttentionInput<Value> input_of(const Heads<Value>& queries, const Heads<Value>& keys,
+                               const Heads<Value>& values, const Starts& starts) {
   return {queries.data(), keys.data(), values.data(), starts ? starts->data() : nullptr};
 }
 
-template <class Value>
+template <class Out, class Value>
 NormShape checked_norm(const Array<const Value, 2>& x, float eps,
                        const Array<const float, 1>& weight, const Angles& cosines,
                        const Angles& sines, int64_t heads) {
   const auto rows = static_cast<int64_t>(x.shape(0)), width = static_cast<int64_t>(x.shape(1));
-  demand(supported(), "this CPU has no products of bfloat16");
+  demand_support<Out>();
   demand(width > 0 && width % (cosines ? 32 : 16) == 0,
          "a row is a multiple of 16 wide, of 32 where it is rotated");
   demand(static_cast<int64_t>(weight.shape(0)) == width, "the weight does not fit the rows");
@@ -93,11 +105,10 @@ class TrainingKernels {
   // The pool is never ended: to join its threads when the process ends could hang, after a fork.
   explicit TrainingKernels(int threads) : pool_(*new ThreadPool(threads)) {}
 
-  template <class Value>
+  template <class Value, class Out>
   void norm(const Array<const Value, 2>& x, const Array<const float, 1>& weight, float eps,
-            const Angles& cosines, const Angles& sines, int64_t heads,
-            const Array<uint16_t, 2>& out) {
-    const NormShape shape = checked_norm(x, eps, weight, cosines, sines, heads);
+            const Angles& cosines, const Angles& sines, int64_t heads, const Array<Out, 2>& out) {
+    const NormShape shape = checked_norm<Out>(x, eps, weight, cosines, sines, heads);
     demand(alike<2>(x, out), "the output has the wrong shape");
     nb::gil_scoped_release released;
     const std::lock_guard<std::mutex> turn(mutex_);
@@ -105,12 +116,12 @@ class TrainingKernels {
                  out.data());
   }
 
-  template <class Value>
+  template <class Value, class Out>
   void norm_back(const Array<const Value, 2>& x, const Array<const float, 1>& weight, float eps,
                  const Angles& cosines, const Angles& sines, int64_t heads,
-                 const Array<const uint16_t, 2>& grad_out, const Array<Value, 2>& grad_x,
+                 const Array<const Out, 2>& grad_out, const Array<Value, 2>& grad_x,
                  const Array<float, 1>& grad_weight) {
-    const NormShape shape = checked_norm(x, eps, weight, cosines, sines, heads);
+    const NormShape shape = checked_norm<Out>(x, eps, weight, cosines, sines, heads);
     demand(alike<2>(x, grad_out) && alike<2>(x, grad_x) && grad_weight.shape(0) == weight.shape(0),
            "a gradient has the wrong shape");
     nb::gil_scoped_release released;
@@ -119,30 +130,68 @@ class TrainingKernels {
                   grad_out.data(), grad_x.data(), grad_weight.data());
   }
 
-  void attend(const Heads& queries, const Heads& keys, const Heads& values, const Starts& starts,
-              const HeadsOut& mixed, const Array<float, 3>& totals) {
-    const AttentionShape shape = checked_shape(queries, keys, values, starts);
+  template <class Value>
+  void attend(const Heads<Value>& queries, const Heads<Value>& keys, const Heads<Value>& values,
+              const Starts& starts, const HeadsOut<Value>& mixed, const Array<float, 3>& totals) {
+    const AttentionShape shape = checked_shape<Value>(queries, keys, values, starts);
     demand(alike<4>(mixed, queries), "the output has the wrong shape");
     check_totals(shape, totals);
     nb::gil_scoped_release released;
     const std::lock_guard<std::mutex> turn(mutex_);
-    attend_forward(pool_, shape, input_of(queries, keys, values, starts),
-                   {mixed.data(), totals.data()});
+    attend_forward<Value>(pool_, shape, input_of<Value>(queries, keys, values, starts),
+                          {mixed.data(), totals.data()});
   }
 
-  void attend_back(const Heads& queries, const Heads& keys, const Heads& values,
-                   const Starts& starts, const Array<const float, 3>& totals,
-                   const Heads& grad_mixed, const HeadsOut& grad_queries, const HeadsOut& grad_keys,
-                   const HeadsOut& grad_values) {
-    const AttentionShape shape = checked_shape(queries, keys, values, starts);
+  template <class Value>
+  void attend_back(const Heads<Value>& queries, const Heads<Value>& keys,
+                   const Heads<Value>& values, const Starts& starts,
+                   const Array<const float, 3>& totals, const Heads<Value>& grad_mixed,
+                   const HeadsOut<Value>& grad_queries, const HeadsOut<Value>& grad_keys,
+                   const HeadsOut<Value>& grad_values) {
+    const AttentionShape shape = checked_shape<Value>(queries, keys, values, starts);
     demand(alike<4>(grad_mixed, queries) && alike<4>(grad_queries, queries) &&
                alike<4>(grad_keys, keys) && alike<4>(grad_values, keys),
            "a gradient has the wrong shape");
     check_totals(shape, totals);
     nb::gil_scoped_release released;
     const std::lock_guard<std::mutex> turn(mutex_);
-    attend_backward(pool_, shape, input_of(queries, keys, values, starts), totals.data(),
-                    {grad_mixed.data(), grad_queries.data(), grad_keys.data(), grad_values.data()});
+    attend_backward<Value>(
+        pool_, shape, input_of<Value>(queries, keys, values, starts), totals.data(),
+        {grad_mixed.data(), grad_queries.data(), grad_keys.data(), grad_values.data()});
+  }
+
+  void gate(const Floats& gates, const Floats& ups, const FloatsOut& out) {
+    demand_support<float>();
+    demand(alike<1>(gates, ups) && alike<1>(gates, out), "gate, up and output differ in size");
+    nb::gil_scoped_release released;
+    const std::lock_guard<std::mutex> turn(mutex_);
+    gate_forward(pool_, static_cast<int64_t>(gates.shape(0)), gates.data(), ups.data(), out.data());
+  }
+
+  void gate_back(const Floats& gates, const Floats& ups, const Floats& grad_out,
+                 const FloatsOut& grad_gates, const FloatsOut& grad_ups) {
+    demand_support<float>();
+    demand(alike<1>(gates, ups) && alike<1>(gates, grad_out) && alike<1>(gates, grad_gates) &&
+               alike<1>(gates, grad_ups),
+           "a gradient has the wrong shape");
+    nb::gil_scoped_release released;
+    const std::lock_guard<std::mutex> turn(mutex_);
+    gate_backward(pool_, static_cast<int64_t>(gates.shape(0)), gates.data(), ups.data(),
+                  grad_out.data(), grad_gates.data(), grad_ups.data());
+  }
+
+  void cross_entropy(const Array<float, 2>& logits, const Array<const int64_t, 1>& targets,
+                     const FloatsOut& losses) {
+    demand_support<float>();
+    const auto rows = static_cast<int64_t>(logits.shape(0));
+    const auto width = static_cast<int64_t>(logits.shape(1));
+    demand(width > 0 && width <= 1 << 30, "the logits have no columns, or too many");
+    demand(alike<1>(logits, targets) && alike<1>(logits, losses), "a target for each row");
+    for (int64_t i = 0; i < rows; ++i)
+      demand(targets.data()[i] >= 0 && targets.data()[i] < width, "a target is out of range");
+    nb::gil_scoped_release released;
+    const std::lock_guard<std::mutex> turn(mutex_);
+    ingot::cross_entropy(pool_, rows, width, targets.data(), logits.data(), losses.data());
   }
 
  private:
@@ -163,35 +212,59 @@ class TrainingKernels {
 
 namespace {
 
-template <class Value>
-void bind_norm(nb::class_<ingot::TrainingKernels>& kernels) {
+using Kernels = nb::class_<ingot::TrainingKernels>;
+
+template <class Value, class Out>
+void bind_norm(Kernels& kernels) {
   kernels
-      .def("norm", &ingot::TrainingKernels::norm<Value>, nb::arg("x").noconvert(),
+      .def("norm", &ingot::TrainingKernels::norm<Value, Out>, nb::arg("x").noconvert(),
            nb::arg("weight").noconvert(), "eps"_a, nb::arg("cosines").noconvert().none(),
            nb::arg("sines").noconvert().none(), "heads"_a, nb::arg("out").noconvert())
-      .def("norm_back", &ingot::TrainingKernels::norm_back<Value>, nb::arg("x").noconvert(),
+      .def("norm_back", &ingot::TrainingKernels::norm_back<Value, Out>, nb::arg("x").noconvert(),
            nb::arg("weight").noconvert(), "eps"_a, nb::arg("cosines").noconvert().none(),
            nb::arg("sines").noconvert().none(), "heads"_a, nb::arg("grad_out").noconvert(),
            nb::arg("grad_x").noconvert(), nb::arg("grad_weight").noconvert());
 }
 
-}  // namespace
-
-NB_MODULE(_kernels, m) {
-  using ingot::TrainingKernels;
-  nb::set_leak_warnings(false);  // Python keeps an instance to the end
-  m.def("supported", &ingot::supported);
-  nb::class_<TrainingKernels> kernels(m, "Kernels");
-  kernels.def(nb::init<int>(), "threads"_a)
-      .def("attend", &TrainingKernels::attend, nb::arg("queries").noconvert(),
+template <class Value>
+void bind_attention(Kernels& kernels) {
+  kernels
+      .def("attend", &ingot::TrainingKernels::attend<Value>, nb::arg("queries").noconvert(),
            nb::arg("keys").noconvert(), nb::arg("values").noconvert(),
            nb::arg("starts").noconvert().none(), nb::arg("mixed").noconvert(),
            nb::arg("totals").noconvert())
-      .def("attend_back", &TrainingKernels::attend_back, nb::arg("queries").noconvert(),
-           nb::arg("keys").noconvert(), nb::arg("values").noconvert(),
-           nb::arg("starts").noconvert().none(), nb::arg("totals").noconvert(),
-           nb::arg("grad_mixed").noconvert(), nb::arg("grad_queries").noconvert(),
-           nb::arg("grad_keys").noconvert(), nb::arg("grad_values").noconvert());
-  bind_norm<float>(kernels);
-  bind_norm<uint16_t>(kernels);
+      .def("attend_back", &ingot::TrainingKernels::attend_back<Value>,
+           nb::arg("queries").noconvert(), nb::arg("keys").noconvert(),
+           nb::arg("values").noconvert(), nb::arg("starts").noconvert().none(),
+           nb::arg("totals").noconvert(), nb::arg("grad_mixed").noconvert(),
+           nb::arg("grad_queries").noconvert(), nb::arg("grad_keys").noconvert(),
+           nb::arg("grad_values").noconvert());
+}
+
+void bind_elementwise(Kernels& kernels) {
+  using ingot::TrainingKernels;
+  kernels
+      .def("gate", &TrainingKernels::gate, nb::arg("gates").noconvert(), nb::arg("ups").noconvert(),
+           nb::arg("out").noconvert())
+      .def("gate_back", &TrainingKernels::gate_back, nb::arg("gates").noconvert(),
+           nb::arg("ups").noconvert(), nb::arg("grad_out").noconvert(),
+           nb::arg("grad_gates").noconvert(), nb::arg("grad_ups").noconvert())
+      .def("cross_entropy", &TrainingKernels::cross_entropy, nb::arg("logits").noconvert(),
+           nb::arg("targets").noconvert(), nb::arg("losses").noconvert());
+}
+
+}  // namespace
+
+NB_MODULE(_kernels, m) {
+  nb::set_leak_warnings(false);  // Python keeps an instance to the end
+  m.def("computes_bfloat16", &ingot::supported<uint16_t>);
+  m.def("computes_float32", &ingot::supported<float>);
+  Kernels kernels(m, "Kernels");
+  kernels.def(nb::init<int>(), "threads"_a);
+  bind_attention<float>(kernels);
+  bind_attention<uint16_t>(kernels);
+  bind_norm<float, float>(kernels);
+  bind_norm<float, uint16_t>(kernels);
+  bind_norm<uint16_t, uint16_t>(kernels);
+  bind_elementwise(kernels);
 }

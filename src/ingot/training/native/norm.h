@@ -20,16 +20,16 @@ struct Rotation {
   int64_t count, heads;
 };
 
-// out (rows, width), bfloat16.
-template <class Value>
+// out (rows, width): bfloat16, or float of float.
+template <class Value, class Out>
 void norm_forward(ThreadPool& pool, const NormShape& shape, const Value* x, const float* weight,
-                  const Rotation& rotation, uint16_t* out);
+                  const Rotation& rotation, Out* out);
 
 // The gradients by x, of its kind, and by the weight, from the one by `out`. The same bits whatever
 // the number of threads.
-template <class Value>
+template <class Value, class Out>
 void norm_backward(ThreadPool& pool, const NormShape& shape, const Value* x, const float* weight,
-                   const Rotation& rotation, const uint16_t* grad_out, Value* grad_x,
+                   const Rotation& rotation, const Out* grad_out, Value* grad_x,
                    float* grad_weight);
 
 }  // namespace ingot

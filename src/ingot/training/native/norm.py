@@ -1,7 +1,7 @@
 """RMSNorm in one pass each way, with the rotation of queries and keys, on CPUs with kernels for it.
 
-Each pass reads a row once from memory and rounds to bfloat16 once, and the weight's gradient is
-added up on the way; PyTorch takes several passes, and compiled ones add it up column by column.
+Each pass reads a row once from memory and rounds at most once, and the weight's gradient is added
+up on the way; PyTorch takes several passes, and compiled ones add it up column by column.
 Sources: RMSNorm, arXiv:1910.07467; rotary position embedding, arXiv:2104.09864.
 """
 
@@ -14,26 +14,38 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ingot.training.native import bits, kernels
+from ingot.training.native import in_use, kernels, numbers
 
 
 def norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """Normalise the last dimension of x, float32 or bfloat16; the result is bfloat16."""
-    normed: Tensor = _norm(x, weight, None, None, eps)
+    """Normalise the last dimension of x, float32 or bfloat16.
+
+    The result is in the numbers of the kernels in use.
+    """
+    normed: Tensor = _norm(x, weight, None, None, eps, _kind(x))
     return normed
 
 
 def norm_and_rotate(x: Tensor, weight: Tensor, eps: float, angles: tuple[Tensor, Tensor]) -> Tensor:
     """Normalise x (..., T, heads, K), then turn its pairs by cosines and sines (..., T, 1, K/2)."""
-    rotated: Tensor = _norm(x, weight, *angles, eps)
+    rotated: Tensor = _norm(x, weight, *angles, eps, _kind(x))
     return rotated
+
+
+def _kind(x: Tensor) -> torch.dtype:
+    return in_use(x.device) or torch.bfloat16
 
 
 @torch.library.custom_op("ingot::norm", mutates_args=(), device_types="cpu")
 def _norm(
-    x: Tensor, weight: Tensor, cosines: Tensor | None, sines: Tensor | None, eps: float
+    x: Tensor,
+    weight: Tensor,
+    cosines: Tensor | None,
+    sines: Tensor | None,
+    eps: float,
+    kind: torch.dtype,
 ) -> Tensor:
-    out: Tensor = _like_norm(x, weight, cosines, sines, eps)
+    out: Tensor = _like_norm(x, weight, cosines, sines, eps, kind)
     kernels().norm(
         _rows(x),
         _norm_weight(weight),
@@ -47,9 +59,14 @@ def _norm(
 
 @_norm.register_fake
 def _like_norm(
-    x: Tensor, _weight: Tensor, _cosines: Tensor | None, _sines: Tensor | None, _eps: float
+    x: Tensor,
+    _weight: Tensor,
+    _cosines: Tensor | None,
+    _sines: Tensor | None,
+    _eps: float,
+    kind: torch.dtype,
 ) -> Tensor:
-    return x.new_empty(x.shape, dtype=torch.bfloat16)
+    return x.new_empty(x.shape, dtype=kind)
 
 
 @torch.library.custom_op("ingot::norm_backward", mutates_args=(), device_types="cpu")
@@ -95,15 +112,14 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: A
 
 def _backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
     grad_x, grad_weight = _norm_backward(*ctx.saved_tensors, ctx.eps, grad_out)
-    return grad_x, grad_weight, None, None, None
+    return grad_x, grad_weight, None, None, None, None
 
 
 _norm.register_autograd(_backward, setup_context=_keep)
 
 
 def _rows(x: Tensor) -> NDArray[np.float32] | NDArray[np.uint16]:
-    rows = x.contiguous().view(-1, x.shape[-1])
-    return bits(rows) if x.dtype is torch.bfloat16 else rows.detach().numpy()
+    return numbers(x.contiguous().view(-1, x.shape[-1]))
 
 
 def _norm_weight(weight: Tensor) -> NDArray[np.float32]:

@@ -9,16 +9,22 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from ingot.training.native import in_use, kernels
+
 _LARGEST = 64 << 20
 """Bytes of float32 logits that may exist at once."""
+_CACHED, _FEWEST_ROWS = 4 << 20, 256
+"""Bytes of logits that stay in the cache between a kernel and the products beside it, and how many
+rows those products need to be fast."""
 
 
 def summed_cross_entropy(hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:
     """Return the summed cross-entropy of predicting ``targets``, a float32 scalar.
 
     Where all float32 logits would take more than 64 MiB, they are computed and dropped a chunk
-    of tokens at a time. The gradients are then computed in the forward pass, so that nothing is
-    computed twice. Under autocast, products are in its dtype; the softmax is always in float32.
+    of tokens at a time; 4 MiB where a kernel takes them. The gradients are then computed in the
+    forward pass, so that nothing is computed twice. Under autocast, products are in its dtype;
+    the softmax is always in float32.
 
     Args:
         hidden: Hidden states, (N, D).
@@ -26,7 +32,9 @@ def summed_cross_entropy(hidden: Tensor, head: Tensor, targets: Tensor) -> Tenso
         targets: Token ids, int64, (N,).
     """
     chunk = max(1, _LARGEST // (4 * head.shape[0]))
-    if len(hidden) <= chunk:
+    if hidden.dtype is torch.float32 and in_use(hidden.device) is torch.float32:
+        chunk = min(chunk, max(_FEWEST_ROWS, _CACHED // (4 * head.shape[0])))
+    elif len(hidden) <= chunk:
         logits = functional.linear(hidden, head).float()
         return functional.cross_entropy(logits, targets, reduction="sum")
     total: Tensor = _Chunked.apply(hidden, head, targets, chunk)  # type: ignore[no-untyped-call]
@@ -73,14 +81,10 @@ class _Chunked(torch.autograd.Function):
             matrix = head.to(dtype)
             for start in range(0, len(hidden), chunk):
                 rows = slice(start, start + chunk)
-                states, wanted = hidden[rows].to(dtype), targets[rows, None]
+                states, wanted = hidden[rows].to(dtype), targets[rows]
                 logits = functional.linear(states, matrix).float()
-                normaliser = logits.logsumexp(1, keepdim=True)
-                total += (normaliser - logits.gather(1, wanted)).sum()
-                if hidden_grad is None and head_grad is None:
-                    continue
-                grad_logits = logits.sub_(normaliser).exp_()  # softmax
-                grad_logits.scatter_add_(1, wanted, grad_logits.new_full(wanted.shape, -1.0))
+                losses, grad_logits = _losses_and_gradient(logits, wanted)
+                total += losses.sum()
                 grad_logits = grad_logits.to(dtype)
                 if hidden_grad is not None:
                     hidden_grad[rows] = grad_logits @ matrix
@@ -98,3 +102,16 @@ class _Chunked(torch.autograd.Function):
             None,
             None,
         )
+
+
+def _losses_and_gradient(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return each row's cross-entropy, and the gradient by the logits, which it overwrites."""
+    if in_use(logits.device) is torch.float32:
+        losses = torch.empty(len(logits))
+        kernels().cross_entropy(logits.numpy(), targets.numpy(), losses.numpy())
+        return losses, logits
+    wanted = targets[:, None]
+    normaliser = logits.logsumexp(1, keepdim=True)
+    losses = normaliser - logits.gather(1, wanted)
+    gradient = logits.sub_(normaliser).exp_()  # softmax
+    return losses, gradient.scatter_add_(1, wanted, gradient.new_full(wanted.shape, -1.0))
