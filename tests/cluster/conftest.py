@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-WITHOUT_RAY = ("conftest.py", "test_imports.py")
+WITHOUT_RAY = ("conftest.py", "test_imports.py", "test_job.py", "test_nodes.py", "test_torchrun.py")
 
 collect_ignore = (
     []

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from ingot.cli.options import Json, Overwrite, RunFolder, note, say, stderr
+from ingot.cli.together import Nodes, Rendezvous, Together
 from ingot.errors import Interrupted, UsageError
 from ingot.interruption import stoppable
 
@@ -111,6 +112,8 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run; runs/DATE-TIME by default.")
     ] = None,
+    nodes: Nodes = None,
+    rendezvous: Rendezvous = None,
     watch: Watch = None,
     json: Json = False,
 ) -> None:
@@ -122,6 +125,19 @@ def train(
     out = out or training.new_folder()
     if start is not None:
         start = as_ingot(start, note)
+    together = Together(nodes, rendezvous, watch)
+    if together.asked:
+        run = together.train(
+            texts,
+            out,
+            budget=budget,
+            recipe=recipe,
+            settings=tuple(settings or ()),
+            start=start,
+            task=task,
+        )
+        _finished(run, json)
+        return
     with (
         report_to(stderr(), partial(training.stopped_run, out)) as (reporter, callbacks),
         _watched(reporter, out, callbacks, watch),
@@ -146,6 +162,8 @@ def resume(
     accept_changes: Annotated[
         bool, typer.Option("--accept-changes", help="Resume although the recipe has changed.")
     ] = False,
+    nodes: Nodes = None,
+    rendezvous: Rendezvous = None,
     watch: Watch = None,
     json: Json = False,
 ) -> None:
@@ -153,6 +171,11 @@ def resume(
     from ingot.api import training
     from ingot.console import report_to
 
+    together = Together(nodes, rendezvous, watch)
+    if together.asked:
+        given = {"settings": tuple(settings or ()), "accept_changes": accept_changes}
+        _finished(together.train([], run, **given), json)
+        return
     with (
         report_to(stderr(), partial(training.stopped_run, run)) as (reporter, callbacks),
         _watched(reporter, run, callbacks, watch),
