@@ -15,7 +15,8 @@ from tokenizers.models import BPE
 
 import ingot
 from ingot.model import Tokenizer, bpe_training
-from ingot.model.bpe_training import LONGEST_RUN, split_pattern, splitter, train_bpe
+from ingot.model.bpe_training import train_bpe
+from ingot.model.split_pattern import LONGEST_RUN, split_pattern, splitter
 from ingot.model.text_pieces import text_pieces
 from ingot.model.tokenizer import END_OF_TEXT
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -10,11 +11,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn
 
+import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Tokenizer as Backend
 
 from ingot.errors import ArtifactError, UsageError
 from ingot.files import read_regular
 from ingot.model.bpe_training import train_bpe
+from ingot.model.native_bpe import NativeEncoder, native_encoder
 from ingot.model.special_tokens import END_OF_TEXT, NAMES, SpecialTokens
 from ingot.model.text_start import StartTable, TextStart, drops_space
 from ingot.model.token_bytes import token_bytes
@@ -31,6 +35,8 @@ MAX_FILE_BYTES = 64 << 20
 _BYTES_PER_TOKEN, _VALUES_PER_TOKEN = 1024, 16  # several times those of published tokenizers
 _LEAST_BYTES, _LEAST_VALUES = 1 << 20, 100_000  # what a small vocabulary may have all the same
 MOST_TOKENS = 1 << 19
+
+_SHORT = 256  # characters that the library encodes in less time than reading its vocabulary takes
 
 
 class Tokenizer:
@@ -225,8 +231,10 @@ class Tokenizer:
             UsageError: the text holds half a surrogate pair.
             ArtifactError: the tokenizer fails on it.
         """
-        backend = self._continuing if continues else self._backend
         try:
+            if len(text) > _SHORT and self.native:
+                return self.native.encode([text])[0].tolist()
+            backend = self._continuing if continues else self._backend
             return backend.encode(text, add_special_tokens=False).ids
         except BaseException as error:
             _refuse_text(error)
@@ -263,6 +271,53 @@ class Tokenizer:
         except BaseException as error:
             _refuse_text(error)
         return [encoding.ids for encoding in batch]
+
+    def encode_arrays(
+        self, texts: Sequence[str], *, continues: Sequence[bool] | None = None
+    ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        """Encode many texts; raises as ``encode``.
+
+        The native core uses one thread and does not hold the GIL; the library uses all cores.
+
+        Args:
+            texts: The texts.
+            continues: For each whether it continues other text; None: none does.
+
+        Returns:
+            The ids of all texts (tokens,), and where those of each end (texts,).
+        """
+        if self.native:
+            try:
+                return self.native.encode(texts)
+            except UnicodeEncodeError as error:
+                _refuse_text(error)
+        lists = self.encode_batch(texts, continues=continues)
+        ends = np.cumsum([len(ids) for ids in lists], dtype=np.int64)
+        return np.fromiter(itertools.chain.from_iterable(lists), np.uint32), ends
+
+    @cached_property
+    def native(self) -> NativeEncoder | None:
+        """The native core's encoder of it; None if the core does not know its kind."""
+        return native_encoder(self._backend)
+
+    def use_library_unless_equal(self, texts: Sequence[str]) -> bool:
+        """Compare the core's ids of some texts with the library's; if they differ, drop the core.
+
+        Returns:
+            Whether the core is used.
+        """
+        if self.native is None:
+            return False
+        ids, ends = self.native.encode(texts)
+        expected = self.encode_batch(texts)
+        starts = [0, *ends.tolist()]
+        equal = all(
+            ids[start:end].tolist() == each
+            for start, end, each in zip(starts[:-1], starts[1:], expected, strict=True)
+        )
+        if not equal:
+            self.native = None
+        return equal
 
     def token_bytes(self, token_id: int) -> bytes:
         """Return the bytes of one token; a special token has none."""

@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from ingot.errors import ArtifactError, from_validation
-from ingot.model.bpe_training import split_pattern
+from ingot.model.split_pattern import split_pattern
 
 _SHORT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"

@@ -163,3 +163,68 @@ class Model:
 
     def close(self) -> None:
         """Release weights, cache and threads; any use afterwards raises ``RuntimeError``."""
+
+class BpeEncoder:
+    """Encoder of a byte-level BPE vocabulary. Safe to call from several threads.
+
+    It splits text as ``ingot.model.bpe_training.split_pattern`` does. Of two merges of the same
+    pair the later one counts.
+    """
+
+    def __new__(
+        cls,
+        *,
+        byte_ids: NDArray[np.uint32],
+        merges: NDArray[np.uint32],
+        most_digits: int,
+        cache_bytes: int,
+    ) -> BpeEncoder:
+        """Make one.
+
+        Args:
+            byte_ids: The token of each byte (256,).
+            merges: Left token, right token and the token that they become (merges, 3), in order.
+            most_digits: Most digits of a word.
+            cache_bytes: Most memory of the words that each thread remembers.
+        """
+
+    def encode(self, texts: list[str]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        """Return the ids of all texts (tokens,), and where those of each end (texts,).
+
+        Raises:
+            UnicodeEncodeError: a text holds half a surrogate pair.
+        """
+
+class WordCounts:
+    """Distinct words of texts with their numbers of occurrences."""
+
+    def __new__(cls, *, most_digits: int, longest_run: int, distinct_bytes: int) -> WordCounts:
+        """Make one without words.
+
+        Args:
+            most_digits: Most digits of a word.
+            longest_run: Most letters, punctuation or white space of a word.
+            distinct_bytes: Length of the distinct words at which no more text is counted.
+        """
+
+    def add(self, text: str) -> bool:
+        """Count the words of a text; return False, without counting, if they are full already."""
+
+    def merges(
+        self, *, byte_ids: NDArray[np.uint32], tokens: int, vocab_size: int
+    ) -> NDArray[np.uint32]:
+        """Return the merges of a vocabulary: left, right and the new token (merges, 3).
+
+        The most frequent pair goes first; of equally frequent ones that of lower ids.
+
+        Args:
+            byte_ids: The token of each byte (256,), all below ``tokens``.
+            tokens: How many tokens there are without merges.
+            vocab_size: How many there may be.
+        """
+
+def split_words(text: str, *, most_digits: int, longest_run: int) -> NDArray[np.int64]:
+    """Return where each word of a text ends, in bytes of its UTF-8 (words,)."""
+
+def class_borders() -> list[int]:
+    """Return the characters whose class differs from that of a neighbour."""

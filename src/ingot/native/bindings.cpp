@@ -47,4 +47,5 @@ NB_MODULE(_core, m) {
   bind_matrix(m);
   bind_model(m);
   bind_measures(m);
+  bind_tokenizer(m);
 }

@@ -27,9 +27,10 @@ int checked_threads(int threads);
 nanobind::object to_numpy(std::unique_ptr<std::vector<float>> values, int64_t rows,
                           int64_t columns);
 
-// Add Matrix and its functions, Model, and the functions that benchmarks call.
+// Add Matrix and its functions, Model, the functions that benchmarks call, and tokenizing.
 void bind_matrix(nanobind::module_& m);
 void bind_model(nanobind::module_& m);
 void bind_measures(nanobind::module_& m);
+void bind_tokenizer(nanobind::module_& m);
 
 }  // namespace ingot

@@ -9,7 +9,7 @@ from ingot.artifact.export.gguf.vocabulary import vocabulary
 from ingot.artifact.export.small_files import SmallFiles
 from ingot.errors import UsageError
 from ingot.model import Tokenizer
-from ingot.model.bpe_training import split_pattern
+from ingot.model.split_pattern import split_pattern
 
 GPT2 = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
 BYTES = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False}

@@ -15,7 +15,7 @@ from ingot.artifact.export.gguf.sentencepiece import sentencepiece_keys
 from ingot.artifact.export.gguf.writer import MetadataValue
 from ingot.artifact.export.small_files import SmallFiles
 from ingot.errors import UsageError
-from ingot.model.bpe_training import split_pattern
+from ingot.model.split_pattern import split_pattern
 
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = 1, 2, 3, 4, 5, 6
 
