@@ -85,7 +85,7 @@ def data_build(
     with report_to(stderr(), partial(stopped_build, out)) as (_, callbacks):
         corpus = build_corpus(texts, out, config=config, callbacks=callbacks)
     manifest = corpus.manifest
-    lines = [*manifest.left_out(), f"{out}: {manifest.summary()}"]
+    lines = [*manifest.left_out(), *manifest.notes(), f"{out}: {manifest.summary()}"]
     say(json, manifest.model_dump(mode="json"), "\n".join(lines))
 
 

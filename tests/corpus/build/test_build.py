@@ -55,6 +55,24 @@ def texts_of(store: TokenStore, tokenizer: Tokenizer) -> list[str]:
     return [tokenizer.decode(ids) for ids in documents[1:-1]]
 
 
+def test_core_and_library_write_the_same_bytes(
+    tmp_path: Path, prose: Prose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"text": f"{prose(number, 40)}\n日本 {number}'s café\r\n"} for number in range(200)]
+    (tmp_path / "text.jsonl").write_text("\n".join(map(json.dumps, [*rows, *rows[:20]])))
+    config = CorpusConfig(vocab_size=500)
+    by_core = build_corpus([tmp_path / "text.jsonl"], tmp_path / "core", config)
+    monkeypatch.setattr("ingot.model.native_bpe.native", None)
+    by_library = build_corpus([tmp_path / "text.jsonl"], tmp_path / "library", config)
+    assert by_core.manifest.tokenized_by == "ingot"
+    assert not by_core.manifest.notes()
+    assert by_library.manifest.tokenized_by == "tokenizers"
+    assert "tokenizers library" in by_library.manifest.notes()[0]
+    for name in ("tokenizer.json", "train-00000.tokens", "validation-00000.tokens"):
+        ours, theirs = ((tmp_path / side / name).read_bytes() for side in ("core", "library"))
+        assert ours == theirs, name
+
+
 def test_every_document_comes_back_on_one_side(corpus: Corpus, folder: Path) -> None:
     train = texts_of(corpus.train, corpus.tokenizer)
     validation = texts_of(corpus.validation, corpus.tokenizer)

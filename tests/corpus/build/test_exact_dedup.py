@@ -3,39 +3,49 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ingot.corpus.build import exact_dedup
 from ingot.corpus.build.build_state import BuildState
 from ingot.corpus.build.exact_dedup import ExactDedup
 
 
 def digest(number: int) -> bytes:
-    return hashlib.sha256(bytes([number])).digest()
+    return hashlib.sha256(number.to_bytes(4, "little")).digest()
 
 
-@settings(max_examples=30, deadline=None)
-@given(numbers=st.lists(st.integers(0, 30)))
-def test_each_digest_is_new_once_and_found_where_it_was_first(numbers: list[int]) -> None:
-    first: dict[int, int] = {}
-    with BuildState() as state:
-        seen = ExactDedup(state)
+@settings(max_examples=60, deadline=None)
+@given(
+    numbers=st.lists(st.integers(0, 30)),
+    pending=st.integers(1, 8),
+    bits=st.integers(3, 12),
+    reopened=st.integers(0, 40),
+)
+def test_each_digest_is_new_once(
+    numbers: list[int], pending: int, bits: int, reopened: int
+) -> None:
+    """Also where the filter is so small that it knows all, and where a build resumes."""
+    with pytest.MonkeyPatch.context() as patch, BuildState() as state:
+        patch.setattr(exact_dedup, "_PENDING", pending)
+        patch.setattr(exact_dedup, "_FILTER_BITS", bits)
+        dedup = ExactDedup(state)
         for index, number in enumerate(numbers):
-            assert seen.add(digest(number), index) == (number not in first)
-            first.setdefault(number, index)
-        for number in range(31):
-            expected = (first[number], False) if number in first else None
-            assert seen.find(digest(number)) == expected
+            if index == reopened:
+                dedup.flush()
+                dedup = ExactDedup(state)
+            assert dedup.add(digest(number)) == (number not in numbers[:index])
 
 
-def test_marks_stay(tmp_path: Path) -> None:
+def test_digests_that_were_flushed_stay(tmp_path: Path) -> None:
     with BuildState(tmp_path / "state") as state:
-        seen = ExactDedup(state)
-        seen.add(digest(1), 5)
-        seen.add(digest(2), 6)
-        seen.mark_near_duplicate(digest(2))
+        dedup = ExactDedup(state)
+        assert dedup.add(digest(1))
+        dedup.flush()
         state.commit()
+        assert dedup.add(digest(2))
     with BuildState(tmp_path / "state") as state:
-        seen = ExactDedup(state)
-        assert seen.find(digest(1)) == (5, False)
-        assert seen.find(digest(2)) == (6, True)
+        dedup = ExactDedup(state)
+        assert not dedup.add(digest(1))
+        assert dedup.add(digest(2))

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ingot.corpus import Shard, TokenStore
@@ -18,7 +19,7 @@ def test_shards_are_cut_anywhere_and_lose_nothing(tmp_path: Path, shard_tokens: 
     documents = [[1, 2, 3], [], [4], list(range(5, 13))]
     writer = SplitWriter(tmp_path, "train", vocab_size=300, eos_id=0, shard_tokens=shard_tokens)
     for ids in documents:
-        writer.add(ids, size=10)
+        writer.add(np.array(ids, np.uint32), size=10)
     record, tallies = writer.finish()
     store = TokenStore([Shard(tmp_path / shard.file) for shard in record.shards], 300)
     stream = [0, 1, 2, 3, 0, 0, 4, 0, *range(5, 13), 0]
@@ -79,7 +80,7 @@ def test_an_error_in_the_thread_comes_out(tmp_path: Path, monkeypatch: pytest.Mo
         del continues
         raise MemoryError("too much")
 
-    monkeypatch.setattr(tokenizer, "encode_batch", fail)
+    monkeypatch.setattr(tokenizer, "encode_arrays", fail)
     with CorpusWriter(tmp_path, tokenizer) as writer:
         writer.add("train", "text", 4)
         with pytest.raises(MemoryError, match="too much"):

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import BinaryIO
 
 from ingot.corpus.build.build_state import BuildState
 from ingot.corpus.build.compression_baseline import compressed_bits_per_byte, stored_text
-from ingot.corpus.build.first_pass import FirstPassResult, Work, run_first_pass
+from ingot.corpus.build.first_pass import (
+    CHECKED_BYTES,
+    FirstPassResult,
+    Work,
+    run_first_pass,
+)
 from ingot.corpus.build.mixing import source_records, weights_in_order
 from ingot.corpus.build.progress import ProgressCallback, ProgressReporter
 from ingot.corpus.build.second_pass import changed, run_second_pass
@@ -39,6 +44,8 @@ from ingot.corpus.store.manifest import (
 from ingot.errors import CorpusError, IngotError
 from ingot.files import write_atomic
 from ingot.model.tokenizer import Tokenizer
+
+_STATE_LAYOUT = 2  # of the tables; those of another one are not resumed
 
 
 def build_corpus(
@@ -171,7 +178,7 @@ def _fingerprint(files: FileList, config: CorpusConfig, tokenizer: Tokenizer | N
 
 def _open_state(staging: StagingDir, fingerprint: str) -> BuildState:
     """Open the state of the same build, or begin a new one."""
-    identity = [fingerprint, *map(_version, ("ingot", "tokenizers", "rensa"))]
+    identity = [_STATE_LAYOUT, fingerprint, *map(_version, ("ingot", "tokenizers", "rensa"))]
     if staging.state_file.exists():
         try:
             state = BuildState(staging.state_file)
@@ -201,6 +208,8 @@ def _make(
     """Run both passes and return the manifest of their result."""
     first = run_first_pass(work, sampling=tokenizer is None)
     stored, tokenizer_sha256 = _stored_tokenizer(work, first, tokenizer)
+    checked = first.sample.training_texts(first.mode, work.config.validation_fraction)
+    by_core = stored.use_library_unless_equal(_at_most(checked, CHECKED_BYTES))
     (train, train_totals), (validation, validation_totals) = run_second_pass(work, stored, first)
     _check_unchanged(work)
     sources = source_records(
@@ -220,6 +229,7 @@ def _make(
         config=work.config,
         sources_fingerprint=fingerprint,
         sources=sources,
+        tokenized_by="ingot" if by_core else "tokenizers",
     )
     if not work.config.compression_baseline:
         return manifest
@@ -255,6 +265,17 @@ def _stored_tokenizer(
         work.state.commit()
         work.staging.keep_as("first pass and tokenizer")
     return read_stored_tokenizer(work.staging.result)
+
+
+def _at_most(texts: Iterable[str], characters: int) -> list[str]:
+    """Return the first texts, cut to so many characters in all."""
+    taken = []
+    for text in texts:
+        taken.append(text[:characters])
+        characters -= len(taken[-1])
+        if not characters:
+            break
+    return taken
 
 
 def _train_tokenizer(work: Work, first: FirstPassResult) -> Tokenizer:

@@ -66,6 +66,11 @@ class BuildState:
         with self.errors():
             return self._database.execute(query, values).fetchall()
 
+    def each(self, query: str) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows that a query finds; nothing else may be done with the state meanwhile."""
+        with self.errors():
+            yield from self._database.execute(query)
+
     def commit(self) -> None:
         """Make everything so far durable at once."""
         with self.errors():

@@ -8,6 +8,7 @@ from typing import Any
 
 from ingot.corpus.build.build_state import BuildState
 from ingot.corpus.build.exact_dedup import ExactDedup
+from ingot.corpus.build.left_out import LeftOut
 from ingot.corpus.build.near_dedup import NearDedup
 from ingot.corpus.build.progress import ProgressReporter
 from ingot.corpus.build.split import SplitCensus
@@ -21,8 +22,13 @@ from ingot.corpus.reading.report import ReadReport, Reason
 from ingot.corpus.store.manifest import SplitMode
 from ingot.errors import CorpusError
 
-CHECKPOINT_BYTES = 16 << 20
+CHECKPOINT_BYTES = 64 << 20
 """Bytes of text between two checkpoints: a few seconds of work."""
+
+CHECKED_BYTES = 256 << 10
+"""Bytes of the sample by which a tokenizer's fast encoder is checked."""
+
+_CHECKSUM_MASK = (1 << 64) - 1
 
 
 @dataclass(slots=True)
@@ -71,11 +77,24 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class FirstPassResult:
-    """Outcome of the first pass."""
+    """Outcome of the first pass.
+
+    Attributes:
+        report: What was read and left out.
+        mode: How to hold out text.
+        sample: Documents for the tokenizer, or to check one that is given.
+        checksum: Of all documents read, the duplicates included.
+    """
 
     report: ReadReport
     mode: SplitMode
     sample: DocumentSample
+    checksum: int
+
+
+def add_checksum(checksum: int, document: Document) -> int:
+    """Return the checksum of documents read so far with one more: the sum of their digests."""
+    return (checksum + int.from_bytes(document.digest[:8], "little")) & _CHECKSUM_MASK
 
 
 def run_first_pass(work: Work, *, sampling: bool) -> FirstPassResult:
@@ -90,22 +109,25 @@ def run_first_pass(work: Work, *, sampling: bool) -> FirstPassResult:
     state = work.state.get("first_pass") or {}
     report, cursor = ReadReport(), ReadCursor(**state.get("cursor", {}))
     census = SplitCensus(config.validation_fraction, **state.get("census", {}))
-    sample = DocumentSample(work.state, config.tokenizer_sample_bytes, config.seed)
+    checksum: int = state.get("checksum", 0)
+    sample_bytes = config.tokenizer_sample_bytes if sampling else CHECKED_BYTES
+    sample = DocumentSample(work.state, sample_bytes, config.seed)
     if state.get("done"):
         report.restore(state["report"])
-        return FirstPassResult(report, census.mode(), sample)
+        return FirstPassResult(report, census.mode(), sample, checksum)
     total = work.files.size
     dedup = _Dedup(work.state, config.near_duplicates)
     for document in work.read(report, cursor, state.get("report")):
+        checksum = add_checksum(checksum, document)
         if dedup.accepts(document, cursor.number, report):
             count(document, report)
             census.add(document)
-            if sampling:
-                sample.add(document)
+            sample.add(document)
         work.progress.report("read", report.source_bytes, total)
         if work.due(document.size):
             kept = f"{report.text_bytes / 1e6:,.1f} MB of text read"
-            work.checkpoint("first_pass", _state(report, cursor, census), kept)
+            dedup.flush()
+            work.checkpoint("first_pass", _state(report, cursor, census, checksum), kept)
     if not report.documents:
         left_out = report.summary()
         raise CorpusError(
@@ -114,9 +136,10 @@ def run_first_pass(work: Work, *, sampling: bool) -> FirstPassResult:
             fix="give files or folders that hold UTF-8 text",
         )
     work.progress.report("read", total, total)
-    done = {**_state(report, cursor, census), "done": True}
+    dedup.flush()
+    done = {**_state(report, cursor, census, checksum), "done": True}
     work.checkpoint("first_pass", done, "first pass")
-    return FirstPassResult(report, census.mode(), sample)
+    return FirstPassResult(report, census.mode(), sample, checksum)
 
 
 def names(inputs: Sequence[Input]) -> str:
@@ -130,24 +153,33 @@ class _Dedup:
 
     def __init__(self, state: BuildState, threshold: float | None) -> None:
         self._exact = ExactDedup(state)
+        self._left_out = LeftOut(state)
         self._near = None if threshold is None else NearDedup(state, threshold)
 
     def accepts(self, document: Document, number: int, report: ReadReport) -> bool:
         """Return whether to keep document ``number``; count the reason if not."""
-        if not self._exact.add(document.digest, number):
-            report.skip(Reason.DUPLICATE, document.origin)
-            return False
-        if self._near and not self._near.add(document.text, number):
-            self._exact.mark_near_duplicate(document.digest)
-            report.skip(Reason.NEAR_DUPLICATE, document.origin)
-            return False
-        return True
+        if not self._exact.add(document.digest):
+            reason = Reason.DUPLICATE
+        elif self._near and not self._near.add(document.text, number):
+            reason = Reason.NEAR_DUPLICATE
+        else:
+            return True
+        self._left_out.add(number, reason)
+        report.skip(reason, document.origin)
+        return False
+
+    def flush(self) -> None:
+        """Write what is in memory alone, before the state is committed."""
+        self._exact.flush()
 
 
-def _state(report: ReadReport, cursor: ReadCursor, census: SplitCensus) -> dict[str, Any]:
+def _state(
+    report: ReadReport, cursor: ReadCursor, census: SplitCensus, checksum: int
+) -> dict[str, Any]:
     return {
         "report": report.state(),
         "cursor": asdict(cursor),
+        "checksum": checksum,
         "census": {
             "train_bytes": census.train_bytes,
             "validation_bytes": census.validation_bytes,

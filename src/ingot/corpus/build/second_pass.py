@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from ingot.corpus.build.exact_dedup import ExactDedup
-from ingot.corpus.build.first_pass import FirstPassResult, Work, names
+from ingot.corpus.build.first_pass import FirstPassResult, Work, add_checksum, names
+from ingot.corpus.build.left_out import LeftOut
 from ingot.corpus.build.split import split_document
 from ingot.corpus.build.writer import CorpusWriter, SourceTotals
-from ingot.corpus.reading.documents import Document, ReadCursor, count
-from ingot.corpus.reading.report import ReadReport, Reason
+from ingot.corpus.reading.documents import ReadCursor, count
+from ingot.corpus.reading.report import ReadReport
 from ingot.corpus.store.manifest import SplitRecord
 from ingot.errors import CorpusError
 from ingot.model.tokenizer import Tokenizer
@@ -29,10 +29,14 @@ def run_second_pass(
     config = work.config
     state = work.state.get("second_pass") or {}
     report, cursor = ReadReport(), ReadCursor(**state.get("cursor", {}))
-    dedup = ExactDedup(work.state)
+    checksum: int = state.get("checksum", 0)
+    left_out = LeftOut(work.state, after=cursor.number)
     with CorpusWriter(work.staging.result, tokenizer, resume=state.get("writer")) as writer:
         for document in work.read(report, cursor, state.get("report")):
-            if _was_kept(document, cursor.number, dedup, report, work):
+            checksum = add_checksum(checksum, document)
+            if reason := left_out.reason(cursor.number):
+                report.skip(reason, document.origin)
+            else:
                 count(document, report)
                 source = document.source if config.mix else 0
                 for side, text in split_document(document, first.mode, config.validation_fraction):
@@ -43,10 +47,15 @@ def run_second_pass(
                 tokenized = f"{report.text_bytes / 1e6:,.1f} MB of tokenized text"
                 work.checkpoint(
                     "second_pass",
-                    {"report": report.state(), "cursor": asdict(cursor), "writer": writer.sync()},
+                    {
+                        "report": report.state(),
+                        "cursor": asdict(cursor),
+                        "checksum": checksum,
+                        "writer": writer.sync(),
+                    },
                     f"first pass, tokenizer and {tokenized}",
                 )
-        if report != first.report:
+        if report != first.report or checksum != first.checksum:
             raise changed(work)
         return writer.finish()
 
@@ -58,20 +67,3 @@ def changed(work: Work) -> CorpusError:
         where=names(work.inputs),
         fix="run the same command again when no process writes to them",
     )
-
-
-def _was_kept(
-    document: Document, number: int, dedup: ExactDedup, report: ReadReport, work: Work
-) -> bool:
-    """Repeat the decision of the first pass about a document, from its table."""
-    found = dedup.find(document.digest)
-    if found is None:
-        raise changed(work)
-    first_number, near = found
-    if first_number != number:
-        report.skip(Reason.DUPLICATE, document.origin)
-    elif near:
-        report.skip(Reason.NEAR_DUPLICATE, document.origin)
-    else:
-        return True
-    return False

@@ -44,7 +44,7 @@ def iter_documents(
     with BuildState() as state:
         dedup = ExactDedup(state)
         for document in read_files(files, report, cursor, config):
-            if dedup.add(document.digest, cursor.number):
+            if dedup.add(document.digest):
                 count(document, report)
                 yield document
             else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +20,8 @@ from ingot.model.tokenizer import Tokenizer
 
 _BATCH_BYTES = 256 << 10  # a batch takes up to 300 times its memory while it is tokenized
 _PIECE_CHARACTERS = 64 << 10  # so that a long document keeps all cores busy
+
+Ids = npt.NDArray[np.uint32]
 
 SourceTotals = dict[int, SideRecord]
 """What each source contributed, by its index."""
@@ -68,20 +69,20 @@ class SplitWriter:
         self._folder = folder
         self._side = side
         self._vocab_size = vocab_size
-        self._eos_id = eos_id
-        self._prefix = list(prefix)
+        self._eos = np.array([eos_id], np.uint32)
+        self._prefix = np.array(prefix, np.uint32)
         self._shard_tokens = shard_tokens
         self._shards: list[ShardRecord] = []
         self._writer: ShardWriter | None = None
         self._source = -1  # none yet
-        self._pending = array("I")
+        self._pending: list[Ids] = []
         self._totals: dict[int, list[int]] = {}
         if resume:
             self._resume(resume)
 
     def add(
         self,
-        ids: list[int],
+        ids: Ids,
         size: int,
         source: int = 0,
         *,
@@ -91,7 +92,7 @@ class SplitWriter:
         """Add a document's tokens, or some of them.
 
         Args:
-            ids: The tokens.
+            ids: The tokens (tokens,).
             size: Length of the document in UTF-8; ignored before its last tokens.
             source: Where it comes from.
             first: Whether the document begins with these tokens.
@@ -102,21 +103,21 @@ class SplitWriter:
             self._finish_shard()
             self._source = source
             self._totals[source] = [0, 0, 0]
-            self._pending.append(self._eos_id)
-        if first:
-            self._pending.fromlist(self._prefix)
-        self._pending.fromlist(ids)
+            self._pending.append(self._eos)
+        if first and len(self._prefix):
+            self._pending.append(self._prefix)
+        self._pending.append(ids)
         if last:
-            self._pending.append(self._eos_id)
+            self._pending.append(self._eos)
             total = self._totals[source]
             total[0] += 1
             total[1] += size
 
     def flush(self) -> None:
         """Write the pending tokens; many documents at once, since each write is costly."""
-        ids = np.frombuffer(self._pending, np.uint32)
-        self._pending = array("I")
-        if len(ids):
+        if self._pending:
+            ids = np.concatenate(self._pending)
+            self._pending = []
             self._totals[self._source][2] += len(ids)
             self._write(ids)
 
@@ -198,9 +199,10 @@ class SplitWriter:
 
 
 class CorpusWriter:
-    """Batch tokenization on all cores, and the writers of both sides.
+    """Batch tokenization, and the writers of both sides.
 
-    A thread tokenizes one batch while the next is read: reading keeps only one core busy.
+    A thread tokenizes and writes one batch while the next is read: reading keeps only one core
+    busy.
 
     Args:
         folder: Where the shards go.
@@ -215,7 +217,7 @@ class CorpusWriter:
         self._pending: list[_Chunk] = []
         self._pending_bytes = 0
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenize")
-        self._encoding: tuple[list[_Chunk], Future[list[list[int]]]] | None = None
+        self._batch: Future[None] | None = None  # the one that the thread works on
         self._sides: dict[Side, SplitWriter] = {}
         for side in SIDES:
             self._sides[side] = SplitWriter(
@@ -255,32 +257,34 @@ class CorpusWriter:
             self._hand_over()
 
     def _hand_over(self) -> None:
-        """Pass the pending texts to the thread, after writing those of the batch before."""
-        self._write_done()
+        """Pass the pending texts to the thread, when it is done with those of the batch before."""
+        self._wait()
         pieces, self._pending, self._pending_bytes = self._pending, [], 0
-        encoded = self._thread.submit(
-            self._tokenizer.encode_batch,
-            [piece.text for piece in pieces],
-            continues=[not piece.first for piece in pieces],
-        )
-        self._encoding = pieces, encoded
+        self._batch = self._thread.submit(self._tokenize, pieces)
 
-    def _write_done(self) -> None:
-        if self._encoding is None:
-            return
-        pieces, encoded = self._encoding
-        for piece, ids in zip(pieces, encoded.result(), strict=True):
+    def _tokenize(self, pieces: list[_Chunk]) -> None:
+        ids, ends = self._tokenizer.encode_arrays(
+            [piece.text for piece in pieces], continues=[not piece.first for piece in pieces]
+        )
+        start = 0
+        for piece, end in zip(pieces, ends.tolist(), strict=True):
             self._sides[piece.side].add(
-                ids, piece.size, piece.source, first=piece.first, last=piece.last
+                ids[start:end], piece.size, piece.source, first=piece.first, last=piece.last
             )
-        self._encoding = None
+            start = end
         for writer in self._sides.values():
             writer.flush()
+
+    def _wait(self) -> None:
+        """Wait for the thread; raises what it raised."""
+        if self._batch is not None:
+            batch, self._batch = self._batch, None
+            batch.result()
 
     def _write_all(self) -> None:
         if self._pending:
             self._hand_over()
-        self._write_done()
+        self._wait()
 
     def __enter__(self) -> Self:
         return self

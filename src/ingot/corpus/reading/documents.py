@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from ingot.corpus.config import CorpusConfig
 from ingot.corpus.reading.files import SourceFile
@@ -15,24 +15,30 @@ from ingot.corpus.reading.texts import read_texts
 from ingot.errors import CorpusError
 from ingot.files import open_regular
 
+_TOLD_EVERY = 256 << 10  # characters of text between two looks at how far a file was read
 
-@dataclass(frozen=True, slots=True)
-class Document:
+
+class Document(NamedTuple):
     """One self-contained text.
 
     Attributes:
         text: The text; never empty, always valid UTF-8 once encoded.
-        origin: Where it was read, such as ``notes.jsonl:12``.
+        read_from: What ``origin`` is the ``str`` of, which few documents need.
         digest: SHA-256 of the text in UTF-8.
         size: Its length in UTF-8.
         source: Index of the source it belongs to.
     """
 
     text: str
-    origin: str
+    read_from: object
     digest: bytes
     size: int
     source: int = 0
+
+    @property
+    def origin(self) -> str:
+        """Where it was read, such as ``notes.jsonl:12``."""
+        return str(self.read_from)
 
 
 @dataclass(slots=True)
@@ -102,7 +108,7 @@ def read_files(
         raise CorpusError("fewer files than before", where="sources", fix="start over")
 
 
-def _skip_texts(texts: Iterator[tuple[str, str]], count: int, file: SourceFile) -> None:
+def _skip_texts(texts: Iterator[tuple[str, object]], count: int, file: SourceFile) -> None:
     """Skip the texts of a file that were read before a build stopped."""
     for _ in range(count):
         if next(texts, None) is None:
@@ -113,8 +119,9 @@ def _skip_texts(texts: Iterator[tuple[str, str]], count: int, file: SourceFile) 
 
 def _open(
     file: SourceFile, report: ReadReport, config: CorpusConfig, before: int
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[tuple[str, object]]:
     """Yield the texts of one file, each with its origin; ``before`` bytes were in earlier files."""
+    unseen = _TOLD_EVERY  # at the first text already
     try:
         raw = open_regular(file.path, CorpusError)
     except CorpusError:
@@ -123,7 +130,10 @@ def _open(
     with raw:
         _check_unchanged(raw, file)
         for text in _read(file, raw, report, config):
-            report.source_bytes = before + min(raw.tell(), file.size)
+            unseen += len(text[0])
+            if unseen >= _TOLD_EVERY:  # asking costs as much as parsing a short document
+                report.source_bytes = before + min(raw.tell(), file.size)
+                unseen = 0
             yield text
 
 
@@ -139,7 +149,7 @@ def _check_unchanged(raw: BinaryIO, file: SourceFile) -> None:
 
 def _read(
     file: SourceFile, raw: BinaryIO, report: ReadReport, config: CorpusConfig
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[tuple[str, object]]:
     try:
         yield from read_texts(raw, file.path, file.name, report, config, size=file.size)
     except OSError as error:
@@ -150,17 +160,17 @@ def _read(
         ) from error
 
 
-def _check(text: str, origin: str, source: int, report: ReadReport) -> Document | None:
+def _check(text: str, origin: object, source: int, report: ReadReport) -> Document | None:
     """Return the text as a document; None if it is left out, after counting the reason."""
     if not text or text.isspace():
-        report.skip(Reason.EMPTY, origin)
+        report.skip(Reason.EMPTY, str(origin))
         return None
     if "\0" in text:
-        report.skip(Reason.BINARY, origin)
+        report.skip(Reason.BINARY, str(origin))
         return None
     try:
         data = text.encode()
     except UnicodeEncodeError:  # half a surrogate pair, which a JSON escape can contain
-        report.skip(Reason.NOT_UTF8, origin)
+        report.skip(Reason.NOT_UTF8, str(origin))
         return None
     return Document(text, origin, hashlib.sha256(data).digest(), len(data), source)

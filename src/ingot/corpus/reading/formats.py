@@ -66,7 +66,7 @@ def read_text(
 
 def read_jsonl(
     stream: BinaryIO, path: Path, config: CorpusConfig, report: ReadReport
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[tuple[str, Line]]:
     """Yield the text field of every line; blank lines are ignored.
 
     Raises:
@@ -82,7 +82,7 @@ def read_jsonl(
             except UnicodeDecodeError:
                 report.skip(Reason.NOT_UTF8, line.origin)
                 continue
-        yield text, line.origin
+        yield text, line
 
 
 def read_parquet(

@@ -6,9 +6,8 @@ import codecs
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from ingot.corpus.encodings import decode
 from ingot.errors import CorpusError
@@ -36,8 +35,7 @@ _KINDS: dict[type, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One line of a file.
 
     Attributes:
@@ -54,6 +52,9 @@ class Line:
     def origin(self) -> str:
         """File and line, such as ``talks.jsonl:12``."""
         return f"{self.path}:{self.number}"
+
+    def __str__(self) -> str:
+        return self.origin
 
     def decode(self, encoding: str | None = None) -> str:
         """Return the text of the line, without the byte order mark of a file's first line.

@@ -32,8 +32,8 @@ def read_texts(
     *,
     size: int,
     archive: Expansion | None = None,
-) -> Iterator[tuple[str, str]]:
-    """Yield the texts of a file, each with its origin.
+) -> Iterator[tuple[str, object]]:
+    """Yield the texts of a file, each with its origin, whose ``str`` says where it is.
 
     Args:
         stream: Its bytes as they are on disk or in an archive.
@@ -95,7 +95,7 @@ def _members(
     report: ReadReport,
     config: CorpusConfig,
     archive: Expansion,
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[tuple[str, object]]:
     choose = Selection.of(config).refuses_member
     members = tar_members if is_tar(head) else zip_members
     for inside, opened in members(stream, name, report, choose):

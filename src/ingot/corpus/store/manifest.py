@@ -117,6 +117,8 @@ class CorpusManifest(_Part):
     sources: Annotated[tuple[SourceRecord, ...], FailFast()] = ()
     """The sources in the order of their shards, if they are mixed by weight."""
     baseline: BaselineRecord | None = None
+    tokenized_by: Literal["ingot", "tokenizers"] = "tokenizers"
+    """Whose code made the ids: Ingot's core, or the library that it was checked against."""
 
     @model_validator(mode="after")
     def _sources_match_shards(self) -> Self:
@@ -190,6 +192,15 @@ class CorpusManifest(_Part):
         return explain(
             {reason: (entry.count, entry.examples) for reason, entry in self.skipped.items()}
         )
+
+    def notes(self) -> list[str]:
+        """Return a line if the ids were not made by Ingot's own encoder, which is faster."""
+        if self.tokenized_by == "ingot":
+            return []
+        return [
+            "tokenized by the tokenizers library: Ingot's encoder does not know this tokenizer, or "
+            "gave other ids for a sample of the text"
+        ]
 
     def to_json(self) -> bytes:
         """Return the bytes to write."""
