@@ -1,7 +1,8 @@
 """Process that encodes long texts, beside the server's threads instead of among them.
 
-A thread is not enough: the tokenizer releases the GIL, but turning a million ids into
-Python objects does not, and a thread of low priority that holds the GIL holds up all others.
+It serves the tokenizers that the native core does not know. A thread is not enough for them: the
+library releases the GIL, but turning a million ids into Python objects does not, and a thread of
+low priority that holds the GIL holds up all others.
 """
 
 from __future__ import annotations

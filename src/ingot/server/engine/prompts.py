@@ -102,6 +102,7 @@ class PromptEncoder:
         self._templates: dict[str, ChatTemplate] = {}
         """Running templates by their source; a model may have one more for tools."""
         self._process = EncoderProcess(ingot.tokenizer)
+        self._tokenizer.native  # noqa: B018  made now, not while the first request waits
         # Apart, so that a slow template holds up conversations alone.
         self._texts = TextWorker("ingot-texts")
         self._conversations = TextWorker("ingot-conversations")
@@ -227,7 +228,10 @@ class PromptEncoder:
         if len(text) <= _MAX_INLINE_CHARACTERS:
             return self._tokenizer.encode(text, continues=continues)
         try:
-            ids = self._process.encode(text, continues=continues)
+            if self._tokenizer.native:  # no GIL is held, and 1 MB takes some 20 ms
+                ids, _ = self._tokenizer.encode_arrays([text])
+            else:
+                ids = self._process.encode(text, continues=continues)
         except IngotError as error:
             raise ApiError(400, str(error), param=name, code="tokenizer_failed") from error
         if name is not None and len(ids) >= self._max_context:
