@@ -13,10 +13,26 @@ namespace {
 constexpr size_t kFewBytes = 48;  // of a word whose best pair is found by looking at all of them
 constexpr size_t kFirstSlots = 1 << 12;
 
-uint64_t load(const char* from, size_t count) {
-  uint64_t value = 0;
-  std::memcpy(&value, from, count);
+template <class Value>
+uint64_t load(const char* from) {
+  Value value;
+  std::memcpy(&value, from, sizeof(value));
   return value;
+}
+
+// The last eight bytes of a word or fewer: a value that two words of one length share only if the
+// bytes are the same.
+uint64_t load_last(const char* from, size_t count) {
+  if (count >= 4) return load<uint32_t>(from) << 32 | load<uint32_t>(from + count - 4);
+  const auto* bytes = reinterpret_cast<const unsigned char*>(from);
+  return count == 0 ? 0 : bytes[0] << 16 | bytes[count / 2] << 8 | bytes[count - 1];
+}
+
+bool same(const char* left, const char* right, size_t count) {
+  for (; count > 8; left += 8, right += 8, count -= 8) {
+    if (load<uint64_t>(left) != load<uint64_t>(right)) return false;
+  }
+  return load_last(left, count) == load_last(right, count);
 }
 
 uint64_t mix(uint64_t left, uint64_t right) {
@@ -52,8 +68,8 @@ uint64_t WordCache::hash(std::string_view word) {
   const char* at = word.data();
   size_t left = word.size();
   uint64_t value = left * 0x9e3779b97f4a7c15u;
-  for (; left > 8; at += 8, left -= 8) value = mix(value ^ load(at, 8), 0xa0761d6478bd642fu);
-  return mix(value ^ load(at, left), 0xe7037ed1a0b428dbu);
+  for (; left > 8; at += 8, left -= 8) value = mix(value ^ load<uint64_t>(at), 0xa0761d6478bd642fu);
+  return mix(value ^ load_last(at, left), 0xe7037ed1a0b428dbu);
 }
 
 bool WordCache::find(uint64_t hash, std::string_view word, std::vector<uint32_t>& ids) const {
@@ -62,9 +78,10 @@ bool WordCache::find(uint64_t hash, std::string_view word, std::vector<uint32_t>
     const Slot& slot = slots_[at];
     if (slot.hash != hash || slot.bytes != word.size()) continue;
     const uint32_t* stored = store_.data() + slot.begin;
-    if (std::memcmp(stored, word.data(), word.size()) != 0) continue;
+    if (!same(reinterpret_cast<const char*>(stored), word.data(), word.size())) continue;
     stored += units(word.size());
-    ids.insert(ids.end(), stored, stored + slot.count);
+    // One or two at a time: a call to copy so few takes longer.
+    for (size_t at_id = 0; at_id < slot.count; ++at_id) ids.push_back(stored[at_id]);
     return true;
   }
   return false;

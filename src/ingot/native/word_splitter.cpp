@@ -1,10 +1,28 @@
 #include "word_splitter.h"
 
+#include <bit>
+#include <cstring>
+
+static_assert(std::endian::native == std::endian::little);
+
 namespace ingot {
 
 namespace {
 
 char lower(char letter) { return static_cast<char>(letter | 0x20); }
+
+// How many of eight bytes are letters of ASCII, up to the first that is none. A loop over them
+// would be predicted wrongly at the end of nearly each word.
+int ascii_letters(const char* from) {
+  constexpr uint64_t kEach = 0x0101010101010101u;
+  uint64_t bytes;
+  std::memcpy(&bytes, from, sizeof(bytes));
+  const uint64_t lower = (bytes | 0x20 * kEach) & 0x7f * kEach;
+  const uint64_t from_a = lower + (0x80 - 'a') * kEach;  // the top bit of each byte tells
+  const uint64_t after_z = lower + (0x80 - 'z' - 1) * kEach;
+  const uint64_t others = ~(from_a & ~after_z & ~bytes) & 0x80 * kEach;
+  return others ? std::countr_zero(others) / 8 : 8;  // the first byte is the lowest
+}
 
 bool is_space(CharClass kind) { return kind == CharClass::space || kind == CharClass::newline; }
 
@@ -21,7 +39,21 @@ WordSplitter::Char WordSplitter::char_at(const char* at) const {
 }
 
 const char* WordSplitter::end_of_run(const char* at, CharClass kind, int64_t most) const {
+  if (kind == CharClass::letter) {
+    while (end_ - at >= 8 && most >= 8) {
+      const int count = ascii_letters(at);
+      at += count;
+      most -= count;
+      if (count < 8) break;
+    }
+  }
   for (; at != end_ && most > 0; --most) {
+    const auto byte = static_cast<unsigned char>(*at);
+    if (byte < 0x80) {  // nearly all characters of most texts
+      if (classes_[byte] != kind) break;
+      ++at;
+      continue;
+    }
     const Char next = char_at(at);
     if (next.kind != kind) break;
     at = next.after;

@@ -18,7 +18,7 @@ from ingot.errors import CorpusError
 from ingot.model.text_pieces import text_pieces
 from ingot.model.tokenizer import Tokenizer
 
-_BATCH_BYTES = 256 << 10  # a batch takes up to 300 times its memory while it is tokenized
+_BATCH_BYTES = 256 << 10  # a batch takes up to 300 times its memory while the library tokenizes it
 _PIECE_CHARACTERS = 64 << 10  # so that a long document keeps all cores busy
 
 Ids = npt.NDArray[np.uint32]
