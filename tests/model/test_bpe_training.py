@@ -76,7 +76,8 @@ def test_distinct_words_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = random.Random(1)
     lines = "".join("".join(rng.choices("abcdefgh", k=30)) + "\n" for _ in range(20_000))
     monkeypatch.setattr(bpe_training, "DISTINCT_BYTES", 100_000)
-    read = "".join(bpe_training._bounded([lines] * 3))
+    pieces = text_pieces(lines, bpe_training._PIECE)
+    read = "".join(bpe_training._bounded(pieces))
     assert 100_000 <= len(set(re.findall(r"\w+", read))) * 30 <= 100_000 + (1 << 16)
     repeated = ["the same few words again\n" * 10_000] * 5
     assert "".join(bpe_training._bounded(repeated)) == "".join(repeated)

@@ -131,7 +131,8 @@ def _splits_alike() -> bool:
     text = "".join(f"a{each}a,{each}," for each in characters if not _half(each))
     split = pre_tokenizers.Split(Regex(split_pattern()), behavior="isolated")
     ends = native.split_words(text, most_digits=3, longest_run=_UNBOUNDED)
-    return ends.tolist() == _ends(piece for piece, _ in split.pre_tokenize_str(text))
+    found: list[int] = ends.tolist()
+    return found == _ends(piece for piece, _ in split.pre_tokenize_str(text))
 
 
 def _half(character: str) -> bool:

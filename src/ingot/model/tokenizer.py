@@ -233,7 +233,8 @@ class Tokenizer:
         """
         try:
             if len(text) > _SHORT and self.native:
-                return self.native.encode([text])[0].tolist()
+                ids: list[int] = self.native.encode([text])[0].tolist()
+                return ids
             backend = self._continuing if continues else self._backend
             return backend.encode(text, add_special_tokens=False).ids
         except BaseException as error:

@@ -21,7 +21,8 @@ CONTEXT = 2048
 def encoded(ingot: Ingot, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Collect every text that is encoded, here or in the process for long ones."""
     texts: list[str] = []
-    encode, encode_long = ingot.tokenizer.encode, EncoderProcess.encode
+    encode, encode_arrays = ingot.tokenizer.encode, ingot.tokenizer.encode_arrays
+    encode_long = EncoderProcess.encode
 
     def noting(text: str, *, continues: bool = False) -> list[int]:
         texts.append(text)
@@ -33,7 +34,12 @@ def encoded(ingot: Ingot, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         texts.append(text)
         return encode_long(self, text, continues=continues)
 
+    def noting_arrays(given: list[str]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        texts.extend(given)
+        return encode_arrays(given)
+
     monkeypatch.setattr(ingot.tokenizer, "encode", noting)
+    monkeypatch.setattr(ingot.tokenizer, "encode_arrays", noting_arrays)
     monkeypatch.setattr(EncoderProcess, "encode", noting_long)
     return texts
 
