@@ -1,8 +1,9 @@
 """The manifests for Kubernetes, held against published schemas; no cluster runs here.
 
-Kubernetes' own kinds are checked by the schemas that kubernetes-validate brings, strictly: an
-unknown field is an error. Of the gateway's kinds, whose schemas no package holds, the fields are
-listed here as their projects publish them.
+Kubernetes' own kinds, and every pod that another kind describes, are checked by the schemas that
+kubernetes-validate brings, strictly: an unknown field is an error. Of KubeRay's kinds and of the
+gateway's, whose schemas no package holds, the fields are listed here as their projects publish
+them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,24 @@ VERSION = "1.37"
 OWN = {"v1", "apps/v1", "policy/v1", "autoscaling/v2"}
 Document = dict[str, Any]
 
+_GROUP = {"template", "rayStartParams"}
+_WORKERS = _GROUP | {"groupName", "replicas", "minReplicas", "maxReplicas"}
+_CLUSTER = {"rayVersion", "enableInTreeAutoscaling", "headGroupSpec", "workerGroupSpecs"}
 FIELDS: dict[str, tuple[str, dict[str, set[str]]]] = {
+    "RayService": (
+        "ray.io/v1",
+        {
+            "spec": {
+                "serviceUnhealthySecondThreshold",
+                "deploymentUnhealthySecondThreshold",
+                "serveConfigV2",
+                "rayClusterConfig",
+            },
+            "spec.rayClusterConfig": _CLUSTER,
+            "spec.rayClusterConfig.headGroupSpec": _GROUP,
+            "spec.rayClusterConfig.workerGroupSpecs": _WORKERS,
+        },
+    ),
     "InferencePool": (
         "inference.networking.k8s.io/v1",
         {
@@ -85,6 +103,16 @@ def test_kubernetes_own_kinds_follow_their_schemas(name: str) -> None:
 @pytest.mark.parametrize("name", [n for n, d in DOCUMENTS.items() if d["apiVersion"] not in OWN])
 def test_other_kinds_have_no_unknown_fields(name: str) -> None:
     assert not faults(DOCUMENTS[name])
+
+
+@pytest.mark.parametrize("name", [n for n in DOCUMENTS if "Ray" in n])
+def test_the_pods_of_a_ray_cluster_follow_the_schema_of_pods(name: str) -> None:
+    (cluster,) = at(DOCUMENTS[name], "spec.rayClusterConfig")
+    pods = at(cluster, "headGroupSpec.template") + at(cluster, "workerGroupSpecs.template")
+    assert len(pods) >= 2
+    for pod in pods:
+        whole = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod"}} | pod
+        kubernetes_validate.validate(whole, VERSION, strict=True)
 
 
 def test_a_wrong_field_is_found() -> None:
