@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ingot.cli.options import IngotFolder, Json, Model, Port, note, say
+from ingot.cli.replicas import Cluster, Replicas, serve_on_cluster
+from ingot.errors import UsageError
 
 if TYPE_CHECKING:
     from ingot.api.inference import Model as LoadedModel
@@ -219,6 +221,8 @@ def serve(
             help="Latency to keep: longest time to the first token, and between tokens.",
         ),
     ] = None,
+    cluster: Cluster = None,
+    replicas: Replicas = None,
     executor: Executor = "auto",
     weights: Weights = "stored",
     threads: Threads = None,
@@ -262,6 +266,20 @@ def serve(
     config, engine = read.server, read.engine
     if threads is not None:
         engine = engine.model_copy(update={"threads": threads})
+    if cluster is not None:
+        serve_on_cluster(
+            cluster,
+            replicas or "1",
+            named,
+            read.model_copy(update={"engine": engine}),
+            executor=executor,
+            weights=weights,
+            signed_by=require_signature or (),
+            json=json,
+        )
+        return
+    if replicas is not None:
+        raise UsageError("needs --cluster", where="--replicas", fix="say which cluster, or: local")
     listener = listen(config)  # a port in use is reported before a large model is read
     with contextlib.ExitStack() as opened:
         models = {

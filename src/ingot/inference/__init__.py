@@ -7,6 +7,7 @@ from ingot.inference.request.grammar import Grammar
 from ingot.inference.request.objective import Objective
 from ingot.inference.request.params import RequestOptions, SamplingParams
 from ingot.inference.request.sequence import OutputDelta, Sequence, Timing, TokenLogprob
+from ingot.inference.request_loop import RequestLoop
 from ingot.inference.scheduling.forecast import NotInTime
 from ingot.inference.scheduling.snapshot import BatchSnapshot, SequenceSnapshot
 from ingot.inference.scheduling.waiting_room import QueueFull
@@ -24,6 +25,7 @@ __all__ = [
     "ObjectiveStats",
     "OutputDelta",
     "QueueFull",
+    "RequestLoop",
     "RequestOptions",
     "SamplingParams",
     "Sequence",

@@ -79,6 +79,14 @@ class GrammarCompiler:
             raise _too_costly(kind, f"takes {seconds * 1e3:.0f} ms to compile, more than {most}")
         return FollowedGrammar(self._follower, source, size=size, cost_s=spent + seconds)
 
+    def compiled_elsewhere(self, source: bytes) -> FollowedGrammar:
+        """Return a grammar that another compiler has found to be within its limits.
+
+        Args:
+            source: What is in its ``FollowedGrammar.source``.
+        """
+        return FollowedGrammar(self._follower, source, size=0, cost_s=0.0)
+
     def close(self) -> None:
         """End the processes; answers that still follow a grammar fail."""
         self._process.close()

@@ -112,13 +112,14 @@ class FollowedGrammar(Grammar):
         self, follower: GrammarFollower, source: bytes, *, size: int, cost_s: float
     ) -> None:
         self._follower = follower
-        self._source = source
+        self.source = source
+        """The grammar in the library's form."""
         self.size = size
         self.cost_s = cost_s
 
     def start(self) -> GrammarState:
         """Return a state at the beginning; the child learns of it when it is first asked."""
-        return _Position(self._follower, self._source)
+        return _Position(self._follower, self.source)
 
 
 class _Position(GrammarState):

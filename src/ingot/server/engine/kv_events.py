@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from ingot.errors import ServeError, UsageError
-from ingot.inference import EngineLoop
+from ingot.inference import RequestLoop
 from ingot.inference.scheduling.cache_events import (
     BlocksRemoved,
     BlocksStored,
@@ -76,7 +76,7 @@ class KvEvents:
         self._config = config
         self._pod = config.pod or pod
         self._publishers: dict[str, KvEventPublisher] = {}
-        self._watched: dict[str, EngineLoop] = {}
+        self._watched: dict[str, RequestLoop] = {}
         if config.endpoint is None and config.replay_endpoint is not None:
             raise UsageError(
                 "needs kv_events.endpoint", where="kv_events.replay_endpoint", fix="set it too"
@@ -89,7 +89,7 @@ class KvEvents:
         """By name of the model."""
         return self._publishers
 
-    def watch(self, name: str, loop: EngineLoop) -> None:
+    def watch(self, name: str, loop: RequestLoop) -> None:
         """Publish what an engine's cache does as model ``name``, in place of another engine.
 
         Raises:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ingot.artifact import Ingot
 from ingot.errors import IngotError, ServeError, UsageError
-from ingot.inference import EngineLoop
+from ingot.inference import RequestLoop
 from ingot.inference.config import Weights
 from ingot.process import return_memory
 from ingot.server.engine.grammars import GrammarCache
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 _CLOSE_S = 10.0
 
 
-Loader = Callable[[Path, Weights], tuple[Ingot, EngineLoop]]
+Loader = Callable[[Path, Weights], tuple[Ingot, RequestLoop]]
 """Opens and verifies an ingot and starts its engine; raises ``IngotError``."""
 
 
@@ -37,7 +37,7 @@ class ServedModel:
 
     name: str
     ingot: Ingot
-    loop: EngineLoop
+    loop: RequestLoop
     weights: Weights = "stored"
     digest: str = field(init=False)
     """Digest of the ingot."""

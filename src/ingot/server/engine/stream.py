@@ -11,7 +11,7 @@ from functools import partial
 from itertools import chain
 from typing import Self, TypeVar
 
-from ingot.inference import EngineLoop, OutputDelta, RequestOptions, SamplingParams, Sequence
+from ingot.inference import OutputDelta, RequestLoop, RequestOptions, SamplingParams, Sequence
 
 Receive = Callable[[int, OutputDelta], None]
 _Item = TypeVar("_Item")
@@ -68,7 +68,9 @@ class OutputStream:
     reader leaves here is bounded by the request's ``max_tokens``.
     """
 
-    def __init__(self, engine: EngineLoop, mailbox: OutputMailbox, options: RequestOptions) -> None:
+    def __init__(
+        self, engine: RequestLoop, mailbox: OutputMailbox, options: RequestOptions
+    ) -> None:
         self._engine = engine
         self._mailbox = mailbox
         self._options = options
@@ -113,14 +115,23 @@ class OutputStream:
             sum(sequence.answer_compute_s for sequence in self._sequences),
         )
 
-    def submit(self, prompt_ids: list[int], params: SamplingParams | None) -> None:
+    def submit(
+        self, prompt_ids: list[int], params: SamplingParams | None, written: Iterable[int] = ()
+    ) -> None:
         """Start the next sequence; None asks for an embedding.
+
+        Args:
+            prompt_ids: Its prompt.
+            params: How to choose tokens.
+            written: First tokens of its answer, if another engine wrote them.
 
         Raises:
             IngotError: the engine does not take it.
         """
         receive = partial(self._hand_over, len(self._sequences))
-        self._sequences.append(self._engine.submit(prompt_ids, params, receive, self._options))
+        self._sequences.append(
+            self._engine.submit(prompt_ids, params, receive, self._options, tuple(written))
+        )
 
     async def take(self) -> list[tuple[int, OutputDelta]]:
         """Wait for output; return one joined delta for each sequence that has some."""

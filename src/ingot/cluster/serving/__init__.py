@@ -1,0 +1,1 @@
+"""Serving on several machines: Ray Serve's replicas of the engine behind one HTTP application."""
