@@ -183,7 +183,7 @@ def test_streams_outlive_their_replicas_with_the_same_tokens(url: str, ingots: l
         async with client_of(url) as client, asyncio.timeout(DEADLINE_S):
             answering = [asyncio.create_task(stream(client, body_of(one))) for one in asked]
             while not all(task.done() for task in answering):
-                await asyncio.sleep(chance.uniform(0.5, 3.0))
+                await asyncio.sleep(chance.uniform(0.2, 1.0))
                 alive = replica_pids()
                 if len(alive) > 1 and not all(task.done() for task in answering):
                     os.kill(chance.choice(alive), signal.SIGKILL)
