@@ -1,4 +1,4 @@
-"""The C++ core: packed weights, kernels, one call per engine step for the whole batch; tokenizing.
+"""The C++ core: packed weights, kernels, an engine's step for the whole batch, and tokenizing.
 
 It imports nothing else of Ingot. ``INGOT_ISA`` names the kernels to use (``portable``,
 ``avx2``, ``avx512``, ``avx512bf16``, ``neon``); without it the best that this CPU runs are taken.
