@@ -139,10 +139,7 @@ def test_a_chat_has_a_memory_that_can_be_edited_and_branched(page: Page) -> None
     first = generate(page, 5, "one")
     generate(page, 5, "two")
     assert [message["role"] for message in sent[1]] == ["system", "user", "assistant", "user"]
-    assert sent[1][1:3] == [
-        {"role": "user", "content": "one"},
-        {"role": "assistant", "content": first},
-    ]
+    assert [message["content"].split() for message in sent[1][1:3]] == [["one"], first.split()]
     page.locator(".user").first.get_by_label("Edit").click()
     page.get_by_label("Edit and send again").fill("three")
     page.click("text=Send again")

@@ -45,7 +45,10 @@ def unpacked(batch: Batch) -> list[tuple[list[int], list[int]]]:
         for segment in range(segments.max() + 1):
             indices = np.flatnonzero(segments == segment)
             if mask[indices].any():
-                found.append((ids[indices].tolist(), ids[1:][indices[mask[indices]]].tolist()))
+                tokens = ids[indices].tolist()
+                if indices[-1] == len(mask) - 1 and mask[-1]:  # it fills the row to its last token
+                    tokens.append(int(ids[-1]))
+                found.append((tokens, ids[1:][indices[mask[indices]]].tolist()))
     return found
 
 
