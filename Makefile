@@ -32,7 +32,7 @@ lint-web:  ## style of the page's code; needs Node.js
 	npx --yes @biomejs/biome@2.3.11 ci --error-on-warnings
 
 # A file's tests stay together: they share fixtures that train models.
-test: setup  ## every test but the long ones; at most a quarter of an hour on two cores
+test: setup  ## every test but the long ones; a quarter of an hour to twenty minutes on two cores
 	@command -v chromium >/dev/null || sh scripts/install_chromium.sh
 	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
