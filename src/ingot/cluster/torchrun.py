@@ -45,7 +45,7 @@ def train(job: TrainingJob, nodes: int, rendezvous: str | None = None) -> Traine
         TrainingError: workers were lost too often, or the machines did not meet.
     """
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
-    # Each start meets in a store of its own: in the agent's, which all starts would share, workers
+    # Each start uses a separate store: in the agent's, which all starts would share, workers
     # that are started again find the addresses of those that were lost.
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     with tempfile.TemporaryDirectory(prefix="ingot-job-") as folder:

@@ -319,5 +319,5 @@ def test_a_number_of_replicas_is_read() -> None:
     assert parse_replicas("2") == ReplicaCount(2, 2)
     assert parse_replicas("2..20") == ReplicaCount(2, 20)
     for text in ("", "0", "3..2", "two", "-1", "2..", "1e3", "99999"):
-        with pytest.raises(UsageError, match="no number of replicas"):
+        with pytest.raises(UsageError, match="not a number of replicas"):
             parse_replicas(text)

@@ -25,7 +25,7 @@ _DRAIN_S = 30.0
 
 
 def engine_application(spec: EngineSpec, replicas: ReplicaCount) -> serve.Application:
-    """Return the application of an engine, without an address of its own.
+    """Return the application of an engine, without a listening address.
 
     Ray's prefix-aware router sends a prompt to the replica that has seen its beginning, unless
     that one has a quarter of a batch more to do than the least busy one. Autoscaling aims at one

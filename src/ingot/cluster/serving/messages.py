@@ -11,7 +11,7 @@ from ingot.inference import EngineConfig, OutputDelta, RequestOptions, SamplingP
 from ingot.inference.config import Weights
 
 _SURROGATES = 0xD800, 0x800
-"""First code point that is no character, and how many there are."""
+"""First surrogate code point, and how many there are."""
 _MARK = 4
 """Characters that tell whose prefix it is."""
 

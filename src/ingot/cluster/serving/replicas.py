@@ -28,7 +28,7 @@ def parse_replicas(text: str) -> ReplicaCount:
     least, most = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
     if not 1 <= least <= most <= _MOST:
         raise UsageError(
-            f"{text[:40]!r} is no number of replicas",
+            f"{text[:40]!r} is not a number of replicas",
             where="--replicas",
             fix=f"give a number from 1 to {_MOST}, or a range such as 2..20",
         )

@@ -44,7 +44,7 @@ _STATS_EVERY_S = 1.0
 _DIGESTS_S = 120.0
 
 
-class ReplicaLost(Exception):  # noqa: N818 (it is no error: another replica continues)
+class ReplicaLost(Exception):  # noqa: N818 (not an error: another replica continues)
     """The replica that answered a sequence is gone, or its engine has failed."""
 
 

@@ -2,7 +2,7 @@
 //
 // A browser opens six connections to a server, so requests of more users than six would wait in
 // the browser. Users who ask at once are therefore prompts of one request: the engine runs each as
-// a sequence of its own, in one batch, and streams their tokens as they come.
+// a separate sequence, in one batch, and streams their tokens as they come.
 
 import { events, json } from "./api.js";
 
