@@ -41,7 +41,8 @@ def test_a_running_request_is_in_the_picture(http: httpx.Client) -> None:
         assert first["blocks"] == -(-(first["prompt_tokens"] + first["written"]) // 16)
         assert batch["blocks_held"] >= first["blocks"]
         assert set(batch["cells"]) <= {-1, -2, -3, 0, 1}
-        assert 0 in batch["cells"]
+        # A cell of several blocks names one owner, so one of the two may be out of sight.
+        assert {0, 1} & set(batch["cells"])
     assert model["kv_bytes_per_token"] > 0
 
 
