@@ -76,8 +76,11 @@ class NullLoop:
         params: SamplingParams,
         on_output: Callable[[OutputDelta], None],
         options: RequestOptions,
+        written: Seq[int] = (),
     ) -> Sequence:
-        """Start a sequence."""
+        """Start a sequence; an answer that was begun elsewhere is refused."""
+        if written:
+            raise ValueError("the null engine continues no answer")
         sequence = Sequence(next(self._ids), tuple(prompt_ids), params, 0, on_output, options)
         self._live[sequence.id] = sequence, params.max_tokens
         self._arrived.set()
