@@ -51,8 +51,14 @@ class OurEngine:
         self._count += 1
         number = self._count
 
+        left = answer
+
         def on_output(delta: OutputDelta) -> None:
+            nonlocal left
+            left -= len(delta.token_ids)
             self._made += [number] * len(delta.token_ids)
+            if delta.finish_reason and left:  # the workload would wait for them without end
+                raise RuntimeError(f"an answer of {answer} tokens ended {left} short")
 
         params = SamplingParams(max_tokens=answer, temperature=0.0, ignore_eos=True)
         self._engine.submit(ids, params, on_output)

@@ -21,7 +21,7 @@ SHAPES = {
         num_attention_heads=4,
         num_key_value_heads=2,
         head_dim=64,
-        max_position_embeddings=1024,
+        max_position_embeddings=2048,
     ),
     "100M": ModelConfig(
         vocab_size=32_000,
