@@ -7,7 +7,7 @@ import sys
 
 import torch
 
-from ingot.process import flush_denormals, set_torch_threads, short_pauses
+from ingot.process import collect_rarely, flush_denormals, set_torch_threads, short_pauses
 
 
 class Node:
@@ -28,6 +28,21 @@ def test_what_is_there_is_spared_by_the_collector_until_the_end() -> None:
         assert gc.collect() >= 1  # what comes later is still collected
     assert gc.get_freeze_count() == 0
     assert (gc.get_threshold(), sys.getswitchinterval()) == before
+
+
+def test_a_command_collects_rarely_but_does_collect() -> None:
+    before = gc.get_threshold()
+    try:
+        collect_rarely()
+        assert gc.get_threshold()[0] > before[0]
+        assert gc.get_freeze_count() > 10_000
+        node = Node()
+        node.other = node
+        del node
+        assert gc.collect() >= 1
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
 
 
 def test_denormals_are_flushed_inside_the_block_alone() -> None:

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from ingot.artifact import Ingot, Scheme, WeightFormat, check_target, parse_scheme
-from ingot.artifact.format.manifest import CONFIG, MANIFEST, Dtype
+from ingot.artifact.format.manifest import Dtype
 from ingot.artifact.import_ import (
-    GGUF_SUFFIX,
     OpenedModel,
     SourceName,
     cached_ingot,
     fetch,
-    is_hub_name,
     open_folder,
     open_gguf,
     remember,
     remembered,
 )
+from ingot.artifact.source_kind import is_gguf, is_hub_name
 from ingot.errors import UsageError
 
 PathLike = str | os.PathLike[str]
-Say = Callable[[str], None]
-
-_log = logging.getLogger(__name__)
 
 
 def import_model(
@@ -75,7 +70,7 @@ def _opened(
     path: Path, name: SourceName | None, adapter: Path | None = None
 ) -> AbstractContextManager[OpenedModel]:
     """Open a folder or a GGUF file, whichever is there."""
-    if not _is_gguf(path):
+    if not is_gguf(path):
         return open_folder(path, name=name, adapter=adapter)
     if adapter is not None:
         raise UsageError(
@@ -86,44 +81,26 @@ def _opened(
     return open_gguf(path)
 
 
-def _is_gguf(path: Path) -> bool:
-    return path.suffix == GGUF_SUFFIX and not path.is_dir()
-
-
 def located(source: PathLike, *, adapter: bool = False) -> tuple[Path, SourceName | None]:
     """Return the path of a source, fetched if it is a name on the hub, and what to call it."""
     text = os.fspath(source)
     return fetch(text, adapter=adapter) if is_hub_name(text) else (Path(text), None)
 
 
-def is_foreign(source: PathLike) -> bool:
-    """Tell whether a path or name is a model of another program, not an ingot."""
-    if is_hub_name(os.fspath(source)):
-        return True
-    path = Path(source)
-    try:
-        return _is_gguf(path) or ((path / CONFIG).is_file() and not (path / MANIFEST).exists())
-    except (OSError, ValueError):
-        return False
-
-
-def as_ingot(source: PathLike, say: Say = _log.info) -> Path:
-    """Return the path of an ingot as it is, and of any other model as an ingot in the cache.
+def imported(source: PathLike, say: Callable[[str], None]) -> Path:
+    """Return the ingot in the cache of a model of another program; make it if it is not there.
 
     Args:
-        source: An ingot, or what ``import_model`` takes.
+        source: As for ``import_model``.
         say: Told what is imported, and where to.
 
     Raises:
         ArtifactError, ResourceError: as ``import_model``.
     """
-    if not is_foreign(source):
-        return Path(source)
     path, name = located(source)
     ingot = remembered(path)
     if ingot is None:
         with _opened(path, name) as opened:
             ingot = cached_ingot(opened, say)
         remember(path, ingot)
-    say(f"{os.fspath(source)} is used as {ingot}")
     return ingot

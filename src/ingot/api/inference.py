@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from ingot.api.executors import ExecutorName, build_executor
-from ingot.api.importing import as_ingot, is_foreign
-from ingot.api.verify_live import verify_live
+from ingot.api.sources import as_ingot
 from ingot.artifact import (
     Ingot,
     Manifest,
@@ -24,6 +23,7 @@ from ingot.artifact import (
     open_ingot,
 )
 from ingot.artifact import verify as verify_ingot
+from ingot.artifact.source_kind import is_foreign
 from ingot.costs import CostConfig
 from ingot.errors import ArtifactError, ServeError, UsageError
 from ingot.inference import (
@@ -249,6 +249,9 @@ def verify(
         raise UsageError("needs a public key", where="signature", fix="add --key public.pem")
     manifest = verify_ingot(path, _trusted(signed_by, signature))
     if live is not None:
+        # An HTTP client, slow to load.
+        from ingot.api.verify_live import verify_live
+
         verify_live(live, model or path.absolute().name.removesuffix(".ingot"), manifest, key)
     return manifest
 
@@ -268,7 +271,7 @@ def load(
 
     Args:
         path: The ingot; or a model of another program, which is imported into a cache first
-            (``ingot.api.importing.as_ingot``).
+            (``ingot.api.sources.as_ingot``).
         executor: "native" runs the C++ core, "torch" runs PyTorch; "auto" takes the core where
             it was built, else PyTorch.
         weights: "stored" computes with the ingot's own weights; "bf16", "int8" or "int4" rounds

@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 
 from ingot.api.callbacks import Callbacks
-from ingot.api.importing import as_ingot
 from ingot.api.new_run import new_run
+from ingot.api.sources import as_ingot
 from ingot.artifact import (
     Ingot,
     Provenance,

@@ -29,6 +29,7 @@ from ingot.cli import (
 )
 from ingot.errors import IngotError, Interrupted, UsageError
 from ingot.interruption import stoppable
+from ingot.process import collect_rarely
 
 _EXTRAS = {
     **dict.fromkeys(("matplotlib", "PIL", "pyarrow", "tensorboard", "torch", "zstandard"), "train"),
@@ -82,6 +83,7 @@ def options(
 
 def main() -> NoReturn:
     """Run the command line; an error becomes one line on stderr and an exit code."""
+    collect_rarely()
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character gets a question mark, not an internal error.
         if isinstance(stream, io.TextIOWrapper):

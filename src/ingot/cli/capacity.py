@@ -60,7 +60,7 @@ def plan(
     Steps are measured on this machine, so leave it idle meanwhile.
     """
     from ingot.api.capacity import plan_capacity
-    from ingot.api.importing import as_ingot
+    from ingot.api.sources import as_ingot
     from ingot.costs import CostConfig, read_price
     from ingot.durations import parse_seconds
     from ingot.inference import EngineConfig

@@ -81,8 +81,8 @@ def chat(
     threads: Threads = None,
 ) -> None:
     """Converse with an ingot through its chat template; each line of stdin is a message."""
-    from ingot.api.importing import as_ingot
     from ingot.api.inference import load
+    from ingot.api.sources import as_ingot
     from ingot.inference import EngineConfig
 
     sampling: dict[str, Any] = {

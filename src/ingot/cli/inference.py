@@ -124,8 +124,8 @@ def generate(
     json: Json = False,
 ) -> None:
     """Continue a prompt, or answer it if the model was trained on conversations."""
-    from ingot.api.importing import as_ingot
     from ingot.api.inference import load
+    from ingot.api.sources import as_ingot
     from ingot.inference import EngineConfig
 
     text = sys.stdin.read() if prompt == "-" else prompt
@@ -238,7 +238,7 @@ def serve(
 ) -> None:
     """Serve ingots through the OpenAI API and a web page, until Ctrl-C."""
     from ingot.api import inference
-    from ingot.api.importing import as_ingot
+    from ingot.api.sources import as_ingot
     from ingot.costs import read_price
     from ingot.durations import parse_seconds
     from ingot.server import listen, named_objectives, named_paths, read_settings

@@ -45,7 +45,7 @@ def serve_on_cluster(
         UsageError: an option is not for a cluster, or no cluster answers.
         ServeError: something does not start.
     """
-    from ingot.api.importing import as_ingot
+    from ingot.api.sources import as_ingot
 
     if find_spec("ray") is None:
         raise UsageError("needs Ray", where="--cluster", fix="pip install 'ingot[cluster]'")

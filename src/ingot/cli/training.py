@@ -119,7 +119,7 @@ def train(
 ) -> None:
     """Train a model within a time budget; everything else is chosen by measuring the machine."""
     from ingot.api import training
-    from ingot.api.importing import as_ingot
+    from ingot.api.sources import as_ingot
     from ingot.console import report_to
 
     out = out or training.new_folder()

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 import ingot
-from ingot.api.importing import as_ingot, is_foreign
+from ingot.api.sources import as_ingot
 from ingot.artifact.import_ import cache_folder
+from ingot.artifact.source_kind import is_foreign
 from ingot.errors import ArtifactError
 from tests.artifact.import_.conftest import Maker
 
@@ -70,7 +71,7 @@ def test_a_refused_folder_leaves_nothing(checkpoint: Maker) -> None:
 
 def test_two_processes_make_one_ingot(checkpoint: Maker) -> None:
     folder, _ = checkpoint("qwen3")
-    script = "import sys; from ingot.api.importing import as_ingot; print(as_ingot(sys.argv[1]))"
+    script = "import sys; from ingot.api.sources import as_ingot; print(as_ingot(sys.argv[1]))"
     command = [sys.executable, "-c", script, str(folder)]
     both = [
         subprocess.Popen(command, stdout=subprocess.PIPE, env=dict(os.environ), text=True)

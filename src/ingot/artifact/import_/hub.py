@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingot.artifact.import_.hugging_face import SourceName
+from ingot.artifact.source_kind import HUB_PREFIX
 from ingot.errors import ArtifactError, Interrupted, UsageError
-
-PREFIX = "hf:"
 
 _NAME = re.compile(r"[\w-][\w.-]{0,95}/[\w-][\w.-]{0,95}", re.ASCII)
 _REVISION = re.compile(r"[\w][\w./-]{0,199}", re.ASCII)
@@ -47,17 +46,12 @@ class HubName:
         Raises:
             UsageError: the name is malformed.
         """
-        repository, at, revision = text.removeprefix(PREFIX).partition("@")
+        repository, at, revision = text.removeprefix(HUB_PREFIX).partition("@")
         if not _NAME.fullmatch(repository) or (at and not _REVISION.fullmatch(revision)):
             raise UsageError(
                 "is not the name of a model", where=text, fix="write hf:ORG/NAME[@REVISION]"
             )
         return cls(repository, revision or None)
-
-
-def is_hub_name(source: str) -> bool:
-    """Tell whether a source is a name on the hub, not a path."""
-    return source.startswith(PREFIX)
 
 
 def fetch(source: str, *, adapter: bool = False) -> tuple[Path, SourceName]:
@@ -110,7 +104,7 @@ def fetch(source: str, *, adapter: bool = False) -> tuple[Path, SourceName]:
         ) from error
     folder = Path(found)
     revision = folder.name if _COMMIT.fullmatch(folder.name) else name.revision
-    return folder, SourceName(f"{PREFIX}{name.repository}", revision)
+    return folder, SourceName(f"{HUB_PREFIX}{name.repository}", revision)
 
 
 def _first_line(error: Exception) -> str:

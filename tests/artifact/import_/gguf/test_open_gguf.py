@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ingot.api.importing import as_ingot, import_model
+from ingot.api.importing import import_model
 from ingot.api.inference import load
+from ingot.api.sources import as_ingot
 from ingot.artifact import open_ingot, verify
 from ingot.artifact.import_ import open_gguf
 from ingot.errors import ArtifactError, UsageError

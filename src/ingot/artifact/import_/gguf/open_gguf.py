@@ -17,7 +17,6 @@ from ingot.model import Tokenizer
 from ingot.model.generation_config import GenerationDefaults
 from ingot.model.special_tokens import SpecialTokens
 
-SUFFIX = ".gguf"
 _SAMPLING = {
     "temperature": "temp",
     "top_p": "top_p",
