@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from ingot.cli.options import Json, Overwrite, RunFolder, note, say, stderr
-from ingot.cli.together import Nodes, Rendezvous, Together
+from ingot.cli.together import Cluster, Nodes, Rendezvous, Together, WorkerCount
 from ingot.errors import Interrupted, UsageError
 from ingot.interruption import stoppable
 
@@ -114,6 +114,8 @@ def train(
     ] = None,
     nodes: Nodes = None,
     rendezvous: Rendezvous = None,
+    cluster: Cluster = None,
+    workers: WorkerCount = None,
     watch: Watch = None,
     json: Json = False,
 ) -> None:
@@ -125,7 +127,7 @@ def train(
     out = out or training.new_folder()
     if start is not None:
         start = as_ingot(start, note)
-    together = Together(nodes, rendezvous, watch)
+    together = Together(nodes, rendezvous, watch, cluster, workers)
     if together.asked:
         run = together.train(
             texts,
@@ -164,6 +166,8 @@ def resume(
     ] = False,
     nodes: Nodes = None,
     rendezvous: Rendezvous = None,
+    cluster: Cluster = None,
+    workers: WorkerCount = None,
     watch: Watch = None,
     json: Json = False,
 ) -> None:
@@ -171,7 +175,7 @@ def resume(
     from ingot.api import training
     from ingot.console import report_to
 
-    together = Together(nodes, rendezvous, watch)
+    together = Together(nodes, rendezvous, watch, cluster, workers)
     if together.asked:
         given = {"settings": tuple(settings or ()), "accept_changes": accept_changes}
         _finished(together.train([], run, **given), json)

@@ -1,12 +1,12 @@
-"""How many workers or machines take part in a job: ``--nodes N``."""
+"""How many workers or machines take part in a job: ``--nodes N`` and ``--workers N``."""
 
 from __future__ import annotations
 
 from ingot.errors import UsageError
 
 
-def parse_nodes(text: str) -> int:
-    """Return the number that ``--nodes`` names.
+def parse_nodes(text: str, option: str = "--nodes") -> int:
+    """Return the number that an option names.
 
     Raises:
         UsageError: it is not a number of at least one.
@@ -15,6 +15,6 @@ def parse_nodes(text: str) -> int:
         return int(text)
     raise UsageError(
         f"must be a number of workers, not {text!r}",
-        where="--nodes",
-        fix="for example: --nodes 2",
+        where=option,
+        fix=f"for example: {option} 2",
     )

@@ -160,3 +160,14 @@ def test_alone_nothing_is_sent() -> None:
         "x",
     )
     assert workers.is_main
+
+
+def test_the_cores_are_parted_among_the_workers_of_a_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also among those that train models of their own."""
+    monkeypatch.setattr("ingot.training.distributed.data_parallel.usable_cores", lambda: 8)
+    assert Workers().threads == 8
+    for here, threads in (("2", 4), ("3", 2), ("16", 1)):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", here)
+        assert Workers().threads == Workers(1, 2).threads == threads

@@ -55,8 +55,8 @@ class Workers:
     @property
     def threads(self) -> int:
         """CPU threads for this process."""
-        here = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if self.count > 1 else 1
-        return max(1, usable_cores() // here)
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        return max(1, usable_cores() // max(here, 1))
 
     def shard(self, batch: Batch, passes: int) -> list[Batch]:
         """Return this process's shard of a step's batch, split into passes.
