@@ -11,7 +11,14 @@ from typing import Any
 
 import pytest
 
-WITHOUT_RAY = ("conftest.py", "test_imports.py", "test_job.py", "test_nodes.py", "test_torchrun.py")
+WITHOUT_RAY = (
+    "conftest.py",
+    "test_grid.py",
+    "test_imports.py",
+    "test_job.py",
+    "test_nodes.py",
+    "test_torchrun.py",
+)
 
 collect_ignore = (
     []

@@ -25,6 +25,7 @@ from ingot.cli import (
     inspecting,
     lesson,
     settings,
+    sweeping,
     training,
 )
 from ingot.errors import IngotError, Interrupted, UsageError
@@ -55,6 +56,7 @@ def _print_version(wanted: bool) -> None:
 for verbs in (
     importing,
     training,
+    sweeping,
     inference,
     capacity,
     chat,
