@@ -215,6 +215,21 @@ def test_a_clock_that_jumps_an_hour_ahead_passes(
     assert sum(one.in_time for one in done) >= 0.98 * len(done)
 
 
+def test_a_clock_that_stands_for_a_thousand_steps_passes(simulate: MakeSimulation) -> None:
+    simulation = simulate()
+    requests = traffic(CAPACITY * 0.8, 20.0, OBJECTIVE, hang_ups=0.0)
+    simulation.run([one for one in requests if one.at < 5], until_s=5.0)
+    simulation.machine.slowness = 0.0
+    for _ in range(12):
+        simulation.run([Request(5.0, 64, 100, OBJECTIVE) for _ in range(40)])
+    simulation.machine.slowness = 1.0
+    rest = [one for one in requests if one.at >= 5]
+    simulation.run(rest)
+    done = ended(rest)
+    assert len(done) >= 0.6 * len(rest)
+    assert sum(one.in_time for one in done) >= 0.98 * len(done)
+
+
 def test_an_engine_that_knows_nothing_yet_learns(simulate: MakeSimulation) -> None:
     requests = traffic(CAPACITY, 12.0, OBJECTIVE, hang_ups=0.0)
     simulation = simulate(measured=False)

@@ -50,3 +50,13 @@ def test_more_tokens_never_cost_less(steps: list[tuple[int, float]]) -> None:
     costs = [cost.seconds(tokens) for tokens in range(700)]
     assert costs[0] == 0
     assert all(later >= one - 1e-9 for one, later in pairwise(costs))
+
+
+def test_a_step_that_took_no_time_teaches_nothing() -> None:
+    cost = StepCost()
+    cost.observe(16, 0.0)
+    assert cost.seconds(16) == 0.0
+    cost.observe(16, 0.01)
+    for seconds in (0.0, -1.0):
+        cost.observe(16, seconds)
+    assert cost.seconds(16) == 0.01

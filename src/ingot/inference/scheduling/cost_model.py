@@ -195,7 +195,12 @@ class CostModel:
         return sum(min(abs(1 / ratio - 1), 10.0) for ratio in ratios) / len(ratios)
 
     def observe(self, work: StepWork, seconds: float) -> None:
-        """Take a step's work, at least one token, and the seconds it took."""
+        """Take a step's work, at least one token, and the seconds it took.
+
+        A step that took no time is left out: the clock stood, and nothing is learnt from it.
+        """
+        if seconds < _LEAST_S:
+            return
         seconds = _bounded(seconds)
         kind = self._kinds.setdefault(_kind(work), _Kind())
         new = kind.weight < _NEW or not (self.observations >= _WARM or self._restored)

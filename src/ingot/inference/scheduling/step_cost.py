@@ -27,7 +27,12 @@ class StepCost:
         """The points in order, the origin first."""
 
     def observe(self, tokens: int, seconds: float) -> None:
-        """Take a step's tokens, at least one, and its duration in seconds."""
+        """Take a step's tokens, at least one, and its duration in seconds.
+
+        A step that took no time is left out: the clock stood.
+        """
+        if seconds <= 0:
+            return
         size = tokens.bit_length()
         mean_tokens, mean = self._points.get(size, (float(tokens), seconds))
         mean += _WEIGHT * (min(seconds, _MOST_RISE * mean) - mean)
