@@ -29,12 +29,35 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("untimed")
 
 SOURCE = Path(ingot.__file__).parent
+LONGEST = (
+    "tests/test_readme.py",
+    "tests/demo/test_run_demo.py",
+    "tests/cli/test_cli.py",
+    "tests/training/distributed/",
+    "tests/cluster/",
+    "tests/cli/",
+    "tests/lesson/terminal/",
+    "tests/training/config/",
+    "tests/training/loop/test_trainer.py",
+    "tests/browser/",
+)
+"""Files and folders of long tests, which several processes must begin with."""
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def pytest_report_header() -> str:
     """Say where tests are left out."""
     return "native core: " + ("built" if native_core_is_built() else "absent, its tests left out")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first, so that none of them is left for one process at the end."""
+
+    def rank(item: pytest.Item) -> int:
+        starts = (item.nodeid.startswith(prefix) for prefix in LONGEST)
+        return next((place for place, found in enumerate(starts) if found), len(LONGEST))
+
+    items.sort(key=rank)
 
 
 @pytest.fixture(scope="session")
@@ -102,18 +125,18 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained(cli: Cli, texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run."""
+def trained(here: Cli, texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run; read it, never write it."""
     run = tmp_path_factory.mktemp("trained") / "run"
-    cli("train", texts, "--out", run, "--set", "run.steps=30", *small_model())
+    here("train", texts, "--out", run, "--set", "run.steps=30", *small_model())
     return run
 
 
 @pytest.fixture(scope="session")
-def sealed(cli: Cli, trained: Path) -> Path:
+def sealed(here: Cli, trained: Path) -> Path:
     """The ingot of that run; read it, never write it."""
     path = trained.parent / "small.ingot"
-    cli("freeze", trained, "--out", path)
+    here("freeze", trained, "--out", path)
     return path
 
 

@@ -65,7 +65,7 @@ def _run(
     """Run a block with a short budget."""
     command = [sys.executable, "-c"] if language == "python" else ["sh", "-ec"]
     return subprocess.run(
-        [*command, BUDGET.sub(r"\g<1>3s", code)],
+        [*command, BUDGET.sub(r"\g<1>1s", code)],
         cwd=folder,
         env=environment,
         timeout=600,

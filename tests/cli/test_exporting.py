@@ -26,14 +26,14 @@ def test_every_target(here: Cli, sealed: Path, tmp_path: Path) -> None:
 def test_prints_what_int8_costs_by_channel(
     here: Cli, trained: Path, texts: Path, tmp_path: Path
 ) -> None:
-    ingot = tmp_path / "int8.ingot"
+    ingot, text = tmp_path / "int8.ingot", texts / "00.py"
     here("freeze", trained, "--out", ingot, "--quantize", "int8", "--no-calibrate")
     to = ("--to", "compressed-tensors")
     said = here("export", ingot, *to, "--out", tmp_path / "a").stdout
     assert "with --text FILE" in said
-    said = here("export", ingot, *to, "--out", tmp_path / "b", "--text", texts).stdout
+    said = here("export", ingot, *to, "--out", tmp_path / "b", "--text", text).stdout
     assert "bits per byte where the ingot has" in said
-    options = ExportOptions(texts=[texts])
+    options = ExportOptions(texts=[text])
     cost = export(ingot, tmp_path / "c", to="compressed-tensors", options=options).cost
     assert cost is not None
     assert 0 < abs(cost.bits_per_byte / cost.before - 1) < 0.05

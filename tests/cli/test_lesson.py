@@ -7,6 +7,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -18,15 +20,18 @@ def test_a_lesson_whose_input_ends_says_so(cli: Cli) -> None:
 
 
 def test_compare_prints_and_writes_the_table(
-    cli: Cli, trained: Path, sealed: Path, tmp_path: Path
+    here: Cli, trained: Path, sealed: Path, tmp_path: Path
 ) -> None:
-    done = cli("compare", trained, sealed, "--out", tmp_path / "table", "--json")
+    done = here("compare", trained, sealed, "--out", tmp_path / "table", "--json")
     measured = json.loads(done.stdout)
     assert measured["inference_digests"][0] == measured["inference_digests"][1]
     assert {path.name for path in tmp_path.iterdir()} == {"table.html", "table.png"}
 
 
-def test_compare_refuses_what_is_no_run(cli: Cli, sealed: Path, tmp_path: Path) -> None:
-    done = cli("compare", tmp_path, sealed, code=5, cwd=tmp_path)
+def test_compare_refuses_what_is_no_run(
+    here: Cli, sealed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = here("compare", tmp_path, sealed, code=5)
     assert "is not a run" in done.stderr
     assert list(tmp_path.iterdir()) == []

@@ -103,7 +103,7 @@ def test_while_a_checkpoint_is_written(texts: Path, small: list[str], tmp_path: 
     with started("train", texts, "--out", run, *small, *length) as process:
         drafts = (run / "checkpoints").glob
         wait_for(process, lambda: any(drafts(".draft-*")))
-        said = stop(process)
+        said = stop(process, signal.SIGTERM)
     made = checkpoint.step_of(checkpoint.latest(run))
     assert f"stopped after {made} updates, checkpoint written" in said
     assert not any(drafts(".draft-*"))
@@ -111,14 +111,14 @@ def test_while_a_checkpoint_is_written(texts: Path, small: list[str], tmp_path: 
 
 
 def test_while_weights_are_calibrated(
-    texts: Path, small: list[str], tmp_path: Path, cli: Cli
+    texts: Path, small: list[str], tmp_path: Path, here: Cli
 ) -> None:
     """FAULTS D4: nothing is written; and the same while PyTorch is imported."""
     run, out = tmp_path / "run", tmp_path / "q.ingot"
     wide = ("--set", "model.hidden_size=768", "--set", "model.intermediate_size=2048")
-    cli(
+    here(
         "train",
-        texts,
+        texts / "00.py",
         "--out",
         run,
         *small,

@@ -37,6 +37,7 @@ TRAINED = (
     ),
 )
 QUICK = ["run.steps=2", "run.evaluations=1", "run.samples=1", "batch.context=32"]
+QUICK += ["run.measure_peak=false"]
 TEXT = "def area(width, height):\n    return width * height\n" * 80
 
 

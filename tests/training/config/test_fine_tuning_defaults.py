@@ -42,7 +42,7 @@ def base(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     sizes = "hidden_size=32 intermediate_size=64 num_hidden_layers=2 head_dim=16"
     settings = [f"model.{size}" for size in sizes.split()]
     settings += ["model.num_attention_heads=2", "model.num_key_value_heads=1", "batch.context=64"]
-    settings += ["run.steps=40", "run.evaluations=1"]
+    settings += ["run.steps=40", "run.evaluations=1", "run.measure_peak=false"]
     run = training.train(corpus.path, out=folder / "run", settings=settings)
     training.freeze(run.path, folder / "base.ingot").close()
     return folder / "base.ingot"
@@ -103,7 +103,8 @@ def test_more_text_continues_where_the_ingot_was(base: Path, source: Path, tmp_p
 @pytest.mark.parametrize("lora", [False, True])
 def test_talks_are_learned(base: Path, talks: Path, tmp_path: Path, lora: bool) -> None:
     events, callbacks = watched()
-    settings = ["run.epochs=6", "run.evaluations=3", "batch.sequences=4"]
+    settings = ["run.epochs=6", "run.evaluations=3", "batch.sequences=4", "run.samples=1"]
+    settings += ["run.measure_peak=false"]
     settings += ["lora.rank=4", "optimizer.adapter_lr=0.01"] if lora else []
     run = training.train(
         talks,
@@ -254,7 +255,7 @@ def test_documents_kept_apart_are_another_loss(corpus: Corpus, tmp_path: Path) -
         settings = ["run.steps=3", f"task.separate_documents={apart}", "run.warm_start=false"]
         settings += ["batch.context=2048", "model.hidden_size=16", "optimizer.method=adamw"]
         settings += ["model.num_hidden_layers=1", "model.num_attention_heads=1"]
-        settings += ["model.num_key_value_heads=1", "run.evaluations=1", "batch.sequences=4"]
+        settings += ["model.num_key_value_heads=1", *QUICK]
         training.train(corpus.path, out=tmp_path / apart, settings=settings, callbacks=callbacks)
         lost.append(losses(events))
     assert lost[0][0] == pytest.approx(lost[1][0], rel=1e-6)  # at first no block does anything
@@ -279,6 +280,7 @@ def test_passes_of_unequal_numbers_of_answers_count_by_the_answers(
         events, callbacks = watched()
         settings = [f"batch.sequences={sequences}", f"batch.accumulation={passes}"]
         settings += ["run.steps=1", "run.precision=float32", "run.evaluations=1"]
+        settings += ["run.measure_peak=false"]
         out = tmp_path / str(passes)
         training.train(
             data, out=out, start=base, task="chat", settings=settings, callbacks=callbacks

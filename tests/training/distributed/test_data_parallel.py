@@ -70,12 +70,19 @@ def train_in_two(run: Run) -> str:
     return done.stdout
 
 
-def test_two_processes_are_as_good_as_one(
+def remove_last_checkpoint(run: Run) -> None:
+    doomed = checkpoint.latest(run.path)
+    for file in doomed.iterdir():
+        file.unlink()
+    doomed.rmdir()
+
+
+def test_two_processes_are_as_good_as_one_and_one_continues(
     recipe: Callable[..., Recipe], new_run: Callable[..., Run], watch: Any
 ) -> None:
     settings = {
         "batch": {"sequences": 2, "accumulation": 4},
-        "run": {"steps": 8, "precision": "float32"},
+        "run": {"steps": 8, "evaluations": 2, "precision": "float32"},
     }
     alone, together = new_run(recipe(**settings), "alone"), new_run(recipe(**settings), "together")
     result = watch().train(alone)
@@ -84,26 +91,16 @@ def test_two_processes_are_as_good_as_one(
     state = checkpoint.read_state(checkpoint.latest(together.path))
     assert state.finished
     assert state.validation_loss == pytest.approx(result.validation_loss, rel=1e-4)
+    remove_last_checkpoint(together)
+    watch().train(together)  # from step 4, alone
+    assert losses(together) == pytest.approx(losses(alone), rel=1e-5)
 
 
-def test_a_run_continues_in_another_number_of_processes(
-    recipe: Callable[..., Recipe], new_run: Callable[..., Run], watch: Any
-) -> None:
-    length = {"steps": 8, "evaluations": 2, "precision": "float32"}
-    settings = {"batch": {"sequences": 4}, "run": length}
-    alone, both = new_run(recipe(**settings), "alone"), new_run(recipe(**settings), "both")
-    watch().train(alone)
-    train_in_two(both)
-    doomed = checkpoint.latest(both.path)
-    for file in doomed.iterdir():
-        file.unlink()
-    doomed.rmdir()
-    watch().train(both)  # from step 4, alone
-    assert losses(both) == pytest.approx(losses(alone), rel=1e-5)
-
-
+@pytest.mark.parametrize(
+    "resumed", [False, pytest.param(True, marks=pytest.mark.long)], ids=["whole", "resumed"]
+)
 def test_a_model_cut_among_two_is_as_good_as_a_whole_one(
-    recipe: Callable[..., Recipe], new_run: Callable[..., Run], watch: Any
+    recipe: Callable[..., Recipe], new_run: Callable[..., Run], watch: Any, resumed: bool
 ) -> None:
     length = {"steps": 6, "evaluations": 2, "samples": 2, "precision": "float32"}
     settings = {
@@ -119,17 +116,15 @@ def test_a_model_cut_among_two_is_as_good_as_a_whole_one(
     state = checkpoint.read_state(checkpoint.latest(cut.path))
     assert state.finished
     assert state.validation_loss == pytest.approx(result.validation_loss, rel=1e-4)
-    doomed = checkpoint.latest(cut.path)
-    for file in doomed.iterdir():
-        file.unlink()
-    doomed.rmdir()
+    if not resumed:
+        return
+    remove_last_checkpoint(cut)
     train_in_two(cut)  # from step 3, with what they had written
     assert losses(cut) == pytest.approx(losses(alone), rel=1e-5)
 
 
-@pytest.mark.parametrize(
-    "shard", [pytest.param(False, marks=pytest.mark.long), True], ids=["copies", "cut"]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("shard", [False, True], ids=["copies", "cut"])
 def test_two_processes_are_as_good_as_one_in_the_machines_own_precision(
     recipe: Callable[..., Recipe], new_run: Callable[..., Run], watch: Any, shard: bool
 ) -> None:

@@ -40,16 +40,16 @@ def test_the_model_begins_with_the_loss_of_its_bigrams(corpus: Corpus) -> None:
     model = fresh(384)
     claimed = fit_bigrams(model, corpus.train)
     ids = torch.from_numpy(corpus.train.read(0, len(corpus.train)))
+    used = (len(ids) - 1) // 64 * 64
+    inputs, targets = ids[:used].view(-1, 64), ids[1 : used + 1].view(-1, 64)
     with torch.inference_mode():  # the network itself, over the text itself
         losses = [
             functional.cross_entropy(
-                model.logits(model(ids[start : start + 64][None]))[0],
-                ids[start + 1 : start + 65],
-                reduction="sum",
+                model.logits(model(some)).flatten(0, 1), following.flatten(), reduction="sum"
             )
-            for start in range(0, len(ids) - 65, 64)
+            for some, following in zip(inputs.split(64), targets.split(64), strict=True)
         ]
-    measured = sum(losses).item() / (64 * len(losses))
+    measured = sum(losses).item() / used
     assert abs(measured - claimed) < 0.05
     unigram = torch.bincount(ids, minlength=384).float()
     unigram_loss = -(unigram / unigram.sum() * (unigram / unigram.sum()).clamp(1e-9).log()).sum()

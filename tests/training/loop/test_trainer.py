@@ -332,7 +332,7 @@ Trainer(open_run(Path(sys.argv[1])), lambda event: print(type(event).__name__, f
 
 
 @pytest.mark.parametrize(
-    "kills", [3, pytest.param(30, marks=[pytest.mark.long, pytest.mark.timeout(900)])]
+    "kills", [2, pytest.param(30, marks=[pytest.mark.long, pytest.mark.timeout(900)])]
 )
 def test_a_killed_run_continues_to_the_bit(
     recipe: MakeRecipe, new_run: NewRun, watch: Any, kills: int
