@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ingot.artifact import open_ingot
 from ingot.inference import (
+    EngineLoop,
     EngineStats,
     OutputDelta,
     RequestOptions,
@@ -49,12 +50,15 @@ _IDLE = EngineStats(
     failed=None,
 )
 _EMPTY = BatchSnapshot((), (), 0, 0, 16, 1, 0, 0, 1, ())
+_OPTIONS = RequestOptions()
 _TOKEN = OutputDelta(" word", (1,))
 _LAST = OutputDelta("", (), (), "length", None, (), Timing(0.0, 0.0, 0.0, 0, 0, 0))
 
 
-class NullLoop:
+class NullLoop(EngineLoop):
     """A stand-in for ``EngineLoop`` that answers every prompt with one word, repeated.
+
+    It derives from it so that mypy holds every method to the signature that the server calls.
 
     Args:
         tokens_per_second: Most tokens a second of all sequences together; 0 has no limit.
@@ -63,7 +67,7 @@ class NullLoop:
     max_context = 1 << 20
     failed = None
 
-    def __init__(self, tokens_per_second: float) -> None:
+    def __init__(self, tokens_per_second: float) -> None:  # there is no engine to start
         self._pause = 1 / tokens_per_second if tokens_per_second else 0.0
         self._ids = itertools.count()
         self._live: dict[int, tuple[Sequence, int]] = {}
@@ -73,14 +77,14 @@ class NullLoop:
     def submit(
         self,
         prompt_ids: Seq[int],
-        params: SamplingParams,
+        params: SamplingParams | None,
         on_output: Callable[[OutputDelta], None],
-        options: RequestOptions,
+        options: RequestOptions = _OPTIONS,
         written: Seq[int] = (),
     ) -> Sequence:
-        """Start a sequence; an answer that was begun elsewhere is refused."""
-        if written:
-            raise ValueError("the null engine continues no answer")
+        """Start a sequence; an embedding and an answer that was begun elsewhere are refused."""
+        if written or params is None:
+            raise ValueError("the null engine continues no answer and embeds nothing")
         sequence = Sequence(next(self._ids), tuple(prompt_ids), params, 0, on_output, options)
         self._live[sequence.id] = sequence, params.max_tokens
         self._arrived.set()
@@ -123,7 +127,7 @@ def main() -> None:
     rate = float(sys.argv[2]) if len(sys.argv) > 2 else 0.0
     with open_ingot(Path(sys.argv[1])) as ingot:
         loop = NullLoop(rate)
-        server = Server(ingot, loop, ServerConfig(port=0))  # type: ignore[arg-type]
+        server = Server(ingot, loop, ServerConfig(port=0))
         server.run(on_ready=lambda: _say(server.url))
 
 

@@ -31,7 +31,7 @@ def run(script: str, *arguments: str | Path, cwd: Path) -> str:
 
 
 def test_train_and_seal(texts: Path, folder: Path) -> None:
-    out = run("train_and_seal.py", texts, "my.ingot", "20s", cwd=folder)
+    out = run("train_and_seal.py", texts, "my.ingot", "3s", cwd=folder)
     assert "bits per byte" in out
     assert "my.ingot: digest " in out
     assert out.partition("my.ingot: digest ")[2].partition("\n")[2].strip()  # what it wrote

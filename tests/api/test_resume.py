@@ -98,7 +98,7 @@ def test_a_change_that_is_refused_changes_nothing(
     [
         {"run.steps": 6},
         {"run.steps": None, "run.epochs": 50},
-        {"run.steps": None, "run.budget_seconds": 20},
+        {"run.steps": None, "run.budget_seconds": 5},
     ],
 )
 def test_a_finished_run_that_is_made_longer_is_trained_on(

