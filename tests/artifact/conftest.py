@@ -12,23 +12,14 @@ from ingot.artifact import Provenance, freeze, parse_scheme, round_model
 from ingot.model import ModelConfig, Tokenizer
 from ingot.model.rope import RopeConfig
 from tests.artifact.resealing import Edit, copy_writable, write_manifest
+from tests.random_model import random_weights, small_config
 
 Weights = dict[str, NDArray[np.float32]]
 
 
 @pytest.fixture(scope="session")
 def config() -> ModelConfig:
-    return ModelConfig(
-        vocab_size=320,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        max_position_embeddings=64,
-        rope=RopeConfig(50_000.0),
-    )
+    return small_config(rope=RopeConfig(50_000.0))
 
 
 @pytest.fixture(scope="session")
@@ -42,11 +33,7 @@ def tokenizer() -> Tokenizer:
 
 @pytest.fixture(scope="session")
 def weights(config: ModelConfig) -> Weights:
-    rng = np.random.default_rng(0)
-    return {
-        name: rng.normal(scale=0.3, size=shape).astype(np.float32)
-        for name, shape in config.tensor_shapes().items()
-    }
+    return random_weights(config)
 
 
 @pytest.fixture(scope="session")

@@ -23,8 +23,9 @@ from ingot.lesson.experiments.phases import Phases, Speed
 from ingot.lesson.experiments.switches import Load, Switches, SwitchResult
 from ingot.lesson.report.record import LargeModelCost, Machine, Record, Training
 from ingot.lesson_content import read_content
-from ingot.model import ModelConfig, Tokenizer
+from ingot.model import Tokenizer
 from ingot.server import Server, ServerConfig
+from tests.random_model import random_weights, small_config
 
 CHROMIUM = shutil.which("chromium")
 WAIT_MS = 120_000  # every wait is for a condition: a busy machine is slow, not wrong
@@ -63,22 +64,10 @@ def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
     tokenizer = Tokenizer.train(["def main():\n    return 0\n" * 8], 280)
-    config = ModelConfig(
-        vocab_size=tokenizer.vocab_size,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        max_position_embeddings=4096,
-        tie_word_embeddings=False,
+    config = small_config(
+        vocab_size=tokenizer.vocab_size, max_position_embeddings=4096, tie_word_embeddings=False
     )
-    rng = np.random.default_rng(0)
-    weights = {
-        name: rng.normal(scale=0.3, size=shape).astype(np.float32)
-        for name, shape in config.tensor_shapes().items()
-    }
+    weights = random_weights(config)
     never_end(weights, tokenizer.eos_id)
     out = tmp_path_factory.mktemp("browser") / "small.ingot"
     origin = Provenance(

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ingot.artifact import Ingot, Provenance, freeze, open_ingot
+from ingot.artifact import Ingot, open_ingot
 from ingot.errors import ServeError
 from ingot.inference import Engine, EngineConfig, OutputDelta, SamplingParams
 from ingot.inference.executors.base import ModelInput
 from ingot.inference.request.sequence import SampledToken
 from ingot.model import ModelConfig, Tokenizer
 from ingot.model.rope import RopeConfig
+from tests.random_model import freeze_random, small_config
 
 CONTEXT = 128
 TEXT = "def area(width, height):\n    return width * height\n" * 4 + "the quick brown fox é " * 8
@@ -96,17 +97,7 @@ def next_token(seen: Seq[int], seed: int, vocabulary: int) -> int:
 
 @pytest.fixture(scope="session")
 def config() -> ModelConfig:
-    return ModelConfig(
-        vocab_size=320,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        max_position_embeddings=CONTEXT,
-        rope=RopeConfig(50_000.0),
-    )
+    return small_config(max_position_embeddings=CONTEXT, rope=RopeConfig(50_000.0))
 
 
 @pytest.fixture(scope="session")
@@ -120,13 +111,8 @@ def ingot(
     tmp_path_factory: pytest.TempPathFactory, config: ModelConfig, tokenizer: Tokenizer
 ) -> Iterator[Ingot]:
     """A small model with random weights, frozen and opened."""
-    rng = np.random.default_rng(0)
-    weights = {
-        name: rng.normal(scale=0.3, size=shape).astype(np.float32)
-        for name, shape in config.tensor_shapes().items()
-    }
     out: Path = tmp_path_factory.mktemp("inference") / "tiny.ingot"
-    freeze(weights, config, tokenizer, out, provenance=Provenance()).close()
+    freeze_random(out, config, tokenizer)
     with open_ingot(out) as ingot:
         yield ingot
 

@@ -5,16 +5,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
-import numpy as np
 import openai
 import pytest
 
-from ingot.artifact import Ingot, Provenance, freeze, open_ingot
+from ingot.artifact import Ingot, open_ingot
 from ingot.inference import Engine, EngineLoop, OutputDelta, SamplingParams
 from ingot.inference.executors.torch import TorchExecutor
-from ingot.model import ModelConfig, Tokenizer
+from ingot.model import Tokenizer
 from ingot.server import Server, ServerConfig
 from ingot.server.engine.stream import join
+from tests.random_model import freeze_random, small_config
 
 CONTEXT = 2048
 TEXT = "def area(width, height):\n    return width * height\n" * 4 + "the quick brown fox " * 8
@@ -24,23 +24,9 @@ TEXT = "def area(width, height):\n    return width * height\n" * 4 + "the quick 
 def ingot_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small model with random weights, frozen."""
     tokenizer = Tokenizer.train([TEXT], 300)
-    config = ModelConfig(
-        vocab_size=320,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        max_position_embeddings=CONTEXT,
-    )
-    rng = np.random.default_rng(0)
-    weights = {
-        name: rng.normal(scale=0.3, size=shape).astype(np.float32)
-        for name, shape in config.tensor_shapes().items()
-    }
+    config = small_config(max_position_embeddings=CONTEXT)
     out = tmp_path_factory.mktemp("server") / "tiny.ingot"
-    freeze(weights, config, tokenizer, out, provenance=Provenance()).close()
+    freeze_random(out, config, tokenizer)
     return out
 
 

@@ -11,11 +11,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import numpy as np
 from starlette.types import ASGIApp
 
 from ingot.api.inference import load
-from ingot.artifact import Provenance, freeze
 from ingot.costs import CostConfig
 from ingot.errors import UsageError
 from ingot.model import ModelConfig, Tokenizer
@@ -31,6 +29,7 @@ from ingot.server.engine.response_store import ResponseStore
 from ingot.server.engine.service import Service
 from ingot.server.engine.sleeping import Sleeper
 from tests.fuzz.mutate import dump, mutate_bytes, mutate_json
+from tests.random_model import freeze_random
 
 _PARAMETERS = {
     "Any": {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
@@ -146,11 +145,6 @@ def _model() -> Any:
         head_dim=16,
         max_position_embeddings=_CONTEXT,
     )
-    random = np.random.default_rng(0)
-    weights = {
-        name: random.normal(scale=0.3, size=shape).astype(np.float32)
-        for name, shape in config.tensor_shapes().items()
-    }
     out = Path(tempfile.mkdtemp(prefix="ingot-fuzz-")) / "m.ingot"
-    freeze(weights, config, tokenizer, out, provenance=Provenance()).close()
+    freeze_random(out, config, tokenizer)
     return load(out)

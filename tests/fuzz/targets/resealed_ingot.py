@@ -23,6 +23,7 @@ from ingot.inference import EngineConfig
 from ingot.model import ModelConfig, Tokenizer
 from tests.artifact.resealing import reseal, write_manifest
 from tests.fuzz.mutate import Raw, dump, hostile_value, mutate_bytes, mutate_json
+from tests.random_model import random_weights
 
 _ENGINE = EngineConfig(num_blocks=16, max_context=64, threads=1)
 
@@ -31,11 +32,7 @@ _ENGINE = EngineConfig(num_blocks=16, max_context=64, threads=1)
 def examples() -> Sequence[bytes]:
     config = ModelConfig(300, 32, 48, 2, 4, 2, 8, 64)
     tokenizer = Tokenizer.train(["words and 123 numbers, in lines\n" * 9], 290)
-    rng = np.random.default_rng(0)
-    weights = {
-        name: rng.normal(scale=0.3, size=shape).astype(np.float32)
-        for name, shape in config.tensor_shapes().items()
-    }
+    weights = random_weights(config)
     origin = Provenance(recipe={"model": {"layers": 2}}, seed=1, steps=3, flops=1e9)
     made = []
     with tempfile.TemporaryDirectory() as folder:

@@ -24,6 +24,7 @@ from ingot.inference.executors.torch import TorchExecutor
 from ingot.inference.request.grammar import Grammar, GrammarState
 from ingot.inference.request.sequence import SampledToken
 from ingot.model import ModelConfig, Tokenizer
+from tests.random_model import freeze_random, random_weights
 
 BAD = 200
 BLOCK = 16
@@ -40,14 +41,9 @@ def damaged(
     tmp_path_factory: pytest.TempPathFactory, config: ModelConfig, tokenizer: Tokenizer
 ) -> Iterator[Ingot]:
     """An untied model in which one token's embedding is NaN."""
-    rng = np.random.default_rng(0)
     untied = replace(config, tie_word_embeddings=False)
-    weights = {
-        name: rng.normal(scale=0.3, size=shape).astype(np.float32)
-        for name, shape in untied.tensor_shapes().items()
-    }
     out: Path = tmp_path_factory.mktemp("failure") / "damaged.ingot"
-    freeze(weights, untied, tokenizer, out, provenance=Provenance()).close()
+    freeze_random(out, untied, tokenizer)
     with open_ingot(out) as ingot, pytest.MonkeyPatch.context() as patch:
         embedding = ingot.tensors["model.embed_tokens.weight"]
         bits = embedding.array().copy()
@@ -136,12 +132,10 @@ def test_finite_weights_that_overflow_end_requests_and_not_the_engine(
     tmp_path: Path,
 ) -> None:
     """FAULTS A9: every weight is a number, and what is computed of them is not."""
-    rng = np.random.default_rng(0)
     plain = replace(config, qk_norm="none")
     weights = {
-        name: rng.normal(scale=0.3, size=shape).astype(np.float32)
-        * np.float32(1e37 if any(part in name for part in large) else 1)
-        for name, shape in plain.tensor_shapes().items()
+        name: values * np.float32(1e37 if any(part in name for part in large) else 1)
+        for name, values in random_weights(plain).items()
     }
     assert all(np.isfinite(values).all() for values in weights.values())
     out = tmp_path / "overflowing.ingot"

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ingot.artifact import Ingot, Provenance, freeze, open_ingot
+from ingot.artifact import Ingot, open_ingot
 from ingot.inference import SamplingParams
 from ingot.inference.executors.base import HiddenStates, ModelInput, SamplingRow
 from ingot.inference.executors.native import NativeExecutor
@@ -21,6 +21,7 @@ from ingot.inference.executors.torch import TorchExecutor
 from ingot.model import ModelConfig, Tokenizer
 from ingot.model.transformer import Transformer
 from ingot.native import kernels
+from tests.random_model import freeze_random
 
 LONG = 131_072
 ROW = SamplingRow(SamplingParams(temperature=0), 0, 0)
@@ -36,12 +37,7 @@ def float32_activations() -> Iterator[None]:
 
 def frozen(config: ModelConfig, tokenizer: Tokenizer, folder: Path) -> Path:
     """Seal a model of random weights."""
-    rng = np.random.default_rng(0)
-    weights = {
-        name: rng.normal(scale=0.3, size=shape).astype(np.float32)
-        for name, shape in config.tensor_shapes().items()
-    }
-    freeze(weights, config, tokenizer, folder / "model.ingot", provenance=Provenance()).close()
+    freeze_random(folder / "model.ingot", config, tokenizer)
     return folder / "model.ingot"
 
 

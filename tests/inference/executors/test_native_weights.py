@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from ingot.artifact import Ingot, LoadedWeights, Provenance, Scheme, freeze, open_ingot, round_model
 from ingot.errors import UsageError
@@ -20,17 +19,10 @@ from ingot.inference.executors.native import NativeExecutor
 from ingot.inference.executors.torch import TorchExecutor
 from ingot.model import ModelConfig, Tokenizer
 from tests.artifact.resealing import copy_writable, reseal
+from tests.random_model import random_weights
 
 ROW = SamplingRow(SamplingParams(temperature=0, logprobs=5), 0, 0)
 MIXED = Scheme("int4", 32, (("model.embed_tokens", "int8"), ("*.o_proj", "bf16")))
-
-
-def random_weights(config: ModelConfig) -> dict[str, NDArray[np.float32]]:
-    rng = np.random.default_rng(0)
-    return {
-        name: rng.normal(scale=0.3, size=shape).astype(np.float32)
-        for name, shape in config.tensor_shapes().items()
-    }
 
 
 @pytest.fixture(scope="module", params=["int8", "int4", "mixed", "untied"])

@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import pytest
 
 from ingot.artifact import Provenance, Scheme, freeze, open_ingot, round_model
@@ -12,6 +11,7 @@ from ingot.inference import SamplingParams
 from ingot.inference.executors.base import ModelInput, SamplingRow
 from ingot.inference.executors.torch import TorchExecutor
 from ingot.model import ModelConfig, Tokenizer
+from tests.random_model import random_weights
 
 ROW = SamplingRow(SamplingParams(temperature=0, logprobs=5), 0, 1)
 
@@ -31,11 +31,7 @@ def test_every_weight_lies_in_sealed_memory(
         "ingot.inference.executors.torch_weights.computes_bfloat16",
         lambda _: computed == "bfloat16",
     )
-    rng = np.random.default_rng(0)
-    weights = {
-        name: rng.normal(scale=0.3, size=shape).astype(np.float32)
-        for name, shape in config.tensor_shapes().items()
-    }
+    weights = random_weights(config)
     path = tmp_path / "a.ingot"
     freeze(
         weights,

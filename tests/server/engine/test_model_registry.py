@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 
 from ingot.api import inference
 from ingot.api.executors import native_core_is_built
 from ingot.api.verify_live import verify_live
-from ingot.artifact import Ingot, Provenance, freeze, open_ingot
+from ingot.artifact import Ingot, open_ingot
 from ingot.errors import ArtifactError, ServeError, UsageError
 from ingot.inference import Engine, EngineLoop
 from ingot.inference.config import Weights
@@ -26,6 +25,7 @@ from ingot.inference.executors.torch import TorchExecutor
 from ingot.server import Server, ServerConfig
 from ingot.server.access.api_keys import make_key
 from ingot.server.engine.model_registry import ServedModel
+from tests.random_model import freeze_random
 
 ASKED: dict[str, Any] = {"model": "tiny", "prompt": "def area", "temperature": 0}
 Wait = Callable[[Callable[[], bool]], None]
@@ -43,13 +43,8 @@ def load(path: Path, weights: Weights) -> tuple[Ingot, EngineLoop]:
 @pytest.fixture(scope="module")
 def other_path(ingot: Ingot, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Another model with the same tokenizer."""
-    rng = np.random.default_rng(1)
-    weights = {
-        name: rng.normal(scale=0.3, size=shape).astype(np.float32)
-        for name, shape in ingot.config.tensor_shapes().items()
-    }
     out = tmp_path_factory.mktemp("other") / "other.ingot"
-    freeze(weights, ingot.config, ingot.tokenizer, out, provenance=Provenance()).close()
+    freeze_random(out, ingot.config, ingot.tokenizer, 1)
     return out
 
 

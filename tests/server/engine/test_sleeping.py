@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from ingot.artifact import Ingot, Provenance, freeze, open_ingot
+from ingot.artifact import Ingot, open_ingot
 from ingot.errors import UsageError
 from ingot.inference import Engine, EngineLoop, SamplingParams
 from ingot.inference.config import Weights
@@ -26,6 +25,7 @@ from ingot.inference.request.params import RequestOptions
 from ingot.server import Server, ServerConfig
 from ingot.server.engine.model_registry import Models, ServedModel
 from ingot.server.engine.sleeping import Sleeper
+from tests.random_model import freeze_random
 
 ASKED: dict[str, Any] = {"model": "m", "prompt": "def area", "temperature": 0, "max_tokens": 5}
 NEVER_S = 1e6
@@ -171,12 +171,7 @@ def test_an_ingot_that_is_gone_or_another_is_named_and_its_return_heals(
     refused = sleepy.ask()
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "model_asleep")
     assert "cannot be loaded again" in refused.json()["error"]["message"]
-    rng = np.random.default_rng(1)
-    weights = {
-        name: rng.normal(scale=0.3, size=shape).astype(np.float32)
-        for name, shape in ingot.config.tensor_shapes().items()
-    }
-    freeze(weights, ingot.config, ingot.tokenizer, sleepy.path, provenance=Provenance()).close()
+    freeze_random(sleepy.path, ingot.config, ingot.tokenizer, 1)
     other = sleepy.ask()
     assert (other.status_code, other.json()["error"]["code"]) == (503, "ingot_changed")
     shutil.rmtree(sleepy.path)

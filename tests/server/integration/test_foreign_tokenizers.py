@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 
 from ingot.api.inference import Model, load
 from ingot.artifact import Provenance, freeze
-from ingot.model import ModelConfig, Tokenizer
+from ingot.model import Tokenizer
 from ingot.model.generation_config import GenerationDefaults
 from ingot.model.tokenizer_files import read_tokenizer
 from ingot.server import Server, ServerConfig
 from tests.model.published_tokenizers import files
+from tests.random_model import random_weights, small_config
 
 ROWS = 640  # more than any of the tokenizers has
 TEMPLATE = (
@@ -43,21 +43,8 @@ def tokenizer_of(kind: str, **generation: Any) -> Tokenizer:
 
 def freeze_tiny(out: Path, tokenizer: Tokenizer, generation: GenerationDefaults) -> Path:
     """Freeze a small model with random weights."""
-    config = ModelConfig(
-        vocab_size=ROWS,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=1,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        max_position_embeddings=512,
-    )
-    rng = np.random.default_rng(0)
-    weights = {
-        name: rng.normal(scale=0.3, size=shape).astype(np.float32)
-        for name, shape in config.tensor_shapes().items()
-    }
+    config = small_config(vocab_size=ROWS, num_hidden_layers=1, max_position_embeddings=512)
+    weights = random_weights(config)
     provenance = Provenance()
     freeze(weights, config, tokenizer, out, provenance=provenance, generation=generation).close()
     return out
