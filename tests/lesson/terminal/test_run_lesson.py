@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from ingot.lesson.experiments import switches
 from ingot.lesson.report.record import Record
 from ingot.lesson.terminal.run_lesson import run_lesson
 from ingot.lesson_content import read_content, record_path
@@ -20,7 +22,11 @@ from tests.lesson.terminal.terminal import Terminal
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 LESSON = (
+    "import dataclasses;"
     "from rich.console import Console;"
+    "from ingot.lesson.experiments import switches;"
+    "wide = switches._wide;"  # one layer: what is shown is the same
+    "switches._wide = lambda size: dataclasses.replace(wide(size), num_hidden_layers=1);"
     "from ingot.lesson.terminal.run_lesson import run_lesson;"
     "run_lesson(Console(), interactive=True, updates=3)"
 )
@@ -111,6 +117,10 @@ def unattended(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Record]:
     shown = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        wide = switches._wide
+        patch.setattr(
+            switches, "_wide", lambda size: dataclasses.replace(wide(size), num_hidden_layers=1)
+        )
         record = run_lesson(Console(file=shown, width=100), interactive=False, updates=3)
         assert read_record(record_path()) == json.loads(record.to_json())
     return shown.getvalue(), record
