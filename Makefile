@@ -31,11 +31,12 @@ lint: setup  ## style, types and the import rules
 lint-web:  ## style of the page's code; needs Node.js
 	npx --yes @biomejs/biome@2.3.11 ci --error-on-warnings
 
-# A file's tests stay together: they share fixtures that train models. tests/conftest.py orders the files.
-# Bytecode is written even where the environment forbids it: each test process would compile all modules.
-test: setup  ## every test but the long ones; a quarter of an hour to twenty minutes on two cores
+# Four processes even on two cores, since many tests wait rather than compute. A file's tests stay
+# together: they share fixtures that train models; tests/conftest.py orders the files. Bytecode is
+# written even where the environment forbids it, or each test process would compile all modules.
+test: setup  ## every test but the long ones; about ten minutes on two cores
 	@command -v chromium >/dev/null || sh scripts/install_chromium.sh
-	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 clients: setup  ## the clients that people use, at pinned versions; needs Node.js
 	@sh scripts/clients.sh

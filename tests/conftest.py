@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
 import subprocess
@@ -102,8 +103,13 @@ def here() -> Cli:
         ):
             patch.setattr(sys, "argv", command)
             patch.setenv("COLUMNS", "120")
-            with pytest.raises(SystemExit) as ended:
-                main()
+            threshold = gc.get_threshold()
+            try:
+                with pytest.raises(SystemExit) as ended:
+                    main()
+            finally:
+                gc.set_threshold(*threshold)  # a command changes both for all of its process
+                gc.unfreeze()
         for stream in (out, errors):
             stream.seek(0)
         left = int(ended.value.code or 0)
