@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
-
 NAMES = ("capacity", "corpus", "engine", "hostile", "page", "quality", "serve", "train")
+OF_PEERS = ("parity", "router")
+"""Those that need other programs installed."""
 
 
+@pytest.mark.long
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", NAMES)
 def test_it_measures_and_writes_its_figures(
     name: str, request: pytest.FixtureRequest, tmp_path: Path
@@ -43,4 +45,4 @@ def test_it_measures_and_writes_its_figures(
 def test_every_benchmark_is_here() -> None:
     folder = Path(__file__).parents[2] / "benchmarks"
     found = {path.stem for path in folder.glob("*.py") if "arguments(" in path.read_text()}
-    assert found - {"report"} == set(NAMES)
+    assert found - {"report"} == {*NAMES, *OF_PEERS}
