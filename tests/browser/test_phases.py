@@ -35,15 +35,18 @@ def serving(model: Model) -> Iterator[Server]:
 
 
 def test_both_columns_move_and_only_one_changes_weights(
-    open_page: Callable[..., Page], serving: Server
+    open_page: Callable[..., Page],
+    serving: Server,
+    wait_until: Callable[[Page, Callable[[], bool]], None],
 ) -> None:
     page = open_page("phases", url=serving.url)
     page.emulate_media(reduced_motion="reduce")
     view = page.locator("#view-phases")
     training, inferring = view.locator(".training"), view.locator(".inference")
     expect(training.locator("canvas")).to_be_visible()
-    before = [column.locator("canvas").evaluate(LIT) for column in (training, inferring)]
-    assert before == [0, 0]
+    canvases = [column.locator("canvas") for column in (training, inferring)]
+    # A band that was on its way when motion was refused leaves with the next frame.
+    wait_until(page, lambda: [each.evaluate(LIT) for each in canvases] == [0, 0])
     page.fill("#phase-text", "def main():\n    return 0")
     page.click("#phase-play")
     expect(training).to_contain_text(re.compile("Done: 6 updates in"))
@@ -143,8 +146,14 @@ def test_motion_is_shown_where_it_is_not_refused(
     open_page: Callable[..., Page], serving: Server
 ) -> None:
     page = open_page("phases", url=serving.url)
-    page.click("#phase-train")
     now = page.locator("#view-phases .training .stages .now")
+    # Before anything is measured a drawing moves, and is called one.
+    expect(page.locator("#view-phases .inference .stages .now")).to_have_text("append")
+    expect(now).to_have_text("change")
+    expect(page.locator("#view-phases")).to_contain_text("What moves now is a drawing.")
+    expect(page.locator("#view-phases .chips .gauge .bar").first).to_have_css("height", "0px")
+    page.click("#phase-train")
+    expect(page.locator("#view-phases")).not_to_contain_text("is a drawing")
     for stage in ("predict", "compare", "change"):
         expect(now).to_have_text(stage)
     expect(page.locator("#view-phases .training")).to_contain_text("Done: 6 updates")

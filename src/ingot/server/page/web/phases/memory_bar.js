@@ -65,6 +65,7 @@ export class MemoryBar {
       segment.style.width = `${(100 * value) / largest}%`;
       label.textContent = value ? format.bytes(value) : "none";
     }
-    this.sum.textContent = `${format.bytes(this.total())} ${this.when}`;
+    const filled = this.parts.filter(({ value }) => value).length;
+    this.sum.textContent = `${format.bytes(this.total())} ${filled > 1 ? this.when : "in all"}`;
   }
 }

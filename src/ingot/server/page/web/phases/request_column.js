@@ -12,6 +12,7 @@ import { MemoryBar } from "./memory_bar.js";
 import { row, stages } from "./rows.js";
 import { WeightPicture } from "./weight_picture.js";
 
+const STAGES = ["read", "predict", "append"];
 const PROMPTS = ["The", "When the", "In a", "It is", "def main", "We", "If you", "A new"];
 const TOKENS = 24;
 const STEP_MS = 45; // between two steps on the screen, whatever they took
@@ -30,7 +31,8 @@ export class RequestColumn {
       id: "phase-serve",
     });
     this.status = el("p", { class: "status", role: "status" });
-    this.stages = stages(["read", "predict", "append"]);
+    this.stages = stages(STAGES);
+
     this.lanes = el("ol", { class: "lanes", "aria-label": "The users' texts" });
     this.batch = el(
       "div",
@@ -77,6 +79,10 @@ export class RequestColumn {
   async show(picture, facts) {
     this.picture.show(picture);
     this.facts = facts;
+    const { quantization } = this.switches;
+    quantization.disabled = facts.quantized;
+    quantization.checked &&= !facts.quantized;
+    quantization.parentElement.title = facts.quantized ? `Sealed in ${facts.format} already` : "";
     this.memory.set({ served: facts.memory_bytes, cache: 0 });
     this.lock.replaceChildren(el("b", {}, "Locked"), `, digest ${facts.digest.slice(0, 8)}`);
     this.blockSize = (await batchOf(facts.name))?.batch.block_size ?? this.blockSize;
@@ -88,6 +94,13 @@ export class RequestColumn {
     );
     const lanes = this.texts.map((text, user) => el("li", { class: `user-${user}` }, text));
     this.lanes.replaceChildren(...lanes);
+  }
+
+  // One stage of what moves before the first run; null ends it.
+  idle(tick, ms) {
+    const stage = tick === null ? null : STAGES[tick % STAGES.length];
+    this.stages.at(stage);
+    if (stage === "predict") this.picture.sweep(ms, false);
   }
 
   async run() {
@@ -203,7 +216,7 @@ export class RequestColumn {
     const same = before.memory === after.memory;
     this.lock.replaceChildren(
       el("b", {}, same ? "No weight changed" : "The weights changed"),
-      `: all ${after.tensors} tensors in the server's memory hashed before and after, ${after.ok ? "as sealed" : "not as sealed"}, digest ${after.memory.slice(0, 8)}`,
+      `: the server hashed all of them before and after. They are ${after.ok ? "" : "not "}those sealed under digest ${this.facts.digest.slice(0, 8)}.`,
     );
   }
 }

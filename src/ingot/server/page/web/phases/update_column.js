@@ -1,6 +1,6 @@
 // The left column: updates of a copy of the served model, in slow motion.
 
-import { explain } from "../shared/api.js";
+import { explain, json } from "../shared/api.js";
 import { button, el } from "../shared/elements.js";
 import * as format from "../shared/format.js";
 import { jsonLines } from "../shared/json_lines.js";
@@ -11,6 +11,7 @@ import { row, stages } from "./rows.js";
 import { WeightPicture } from "./weight_picture.js";
 
 const UPDATES = 6;
+const STAGES = ["read", "predict", "compare", "change"];
 const TEXT = "The cat sat on the mat. The cat sat on the hat. The cat";
 const SLOW_MS = 550; // of each stage of the first update
 const QUICK_MS = 160; // of the others
@@ -38,7 +39,8 @@ export class UpdateColumn {
       id: "phase-train",
     });
     this.status = el("p", { class: "status", role: "status" });
-    this.stages = stages(["read", "predict", "compare", "change"]);
+    this.stages = stages(STAGES);
+    this.hasRun = false;
     this.chips = el("ol", { class: "chips", "aria-label": "The text, token by token" });
     this.loss = el("p", { class: "big" }, "–");
     this.losses = el("ol", { class: "losses", "aria-label": "Loss before each update" });
@@ -90,7 +92,23 @@ export class UpdateColumn {
       : "";
   }
 
+  // Shows the text as the model reads it, before anything is measured.
+  async showText(model) {
+    const body = { model: model.id, prompt: this.input.value || " ", return_token_strs: true };
+    const { token_strs: tokens } = await json("tokenize", { body });
+    if (!this.hasRun) for (const chip of this.setTokens(tokens)) see(chip);
+  }
+
+  // One stage of what moves before the first run; null ends it.
+  idle(tick, ms) {
+    const stage = tick === null ? null : STAGES[tick % STAGES.length];
+    this.stages.at(stage);
+    if (stage === "predict") this.picture.sweep(ms, false);
+    if (stage === "change") this.picture.sweep(ms, true);
+  }
+
   async run() {
+    this.hasRun = true;
     this.start.disabled = true;
     this.status.classList.remove("error");
     this.status.textContent = "A copy of the model is loaded…";
@@ -107,15 +125,9 @@ export class UpdateColumn {
     this.start.disabled = false;
   }
 
-  async started({ tokens, weights, weight_bytes, digest }) {
-    this.weights = weights;
-    this.digest = digest;
-    this.seconds = 0;
-    this.tokens = tokens.length - 1;
-    this.losses.replaceChildren();
-    this.memory.set({ weights: weight_bytes, gradients: 0, moments: 0, activations: 0 });
-    this.status.textContent = "";
-    this.stages.at("read");
+  // Puts the text's tokens in their row, each under an empty gauge; returns their elements.
+  setTokens(tokens) {
+    this.chips.classList.remove("compared");
     this.bars = tokens.map(() => el("span", { class: "bar" }));
     const chips = tokens.map((token, index) =>
       el(
@@ -126,8 +138,20 @@ export class UpdateColumn {
       ),
     );
     this.chips.replaceChildren(...chips);
-    for (const chip of chips) {
-      chip.classList.add("seen");
+    return chips;
+  }
+
+  async started({ tokens, weights, weight_bytes, digest }) {
+    this.weights = weights;
+    this.digest = digest;
+    this.seconds = 0;
+    this.tokens = tokens.length - 1;
+    this.losses.replaceChildren();
+    this.memory.set({ weights: weight_bytes, gradients: 0, moments: 0, activations: 0 });
+    this.status.textContent = "";
+    this.stages.at("read");
+    for (const chip of this.setTokens(tokens)) {
+      see(chip);
       await pause(SLOW_MS / 12);
     }
   }
@@ -163,7 +187,7 @@ export class UpdateColumn {
     this.memory.set({ moments: optimizer_bytes });
     this.lock.replaceChildren(
       el("b", {}, `${format.whole(changed)} of ${format.whole(this.weights)} weights changed`),
-      `, digest ${digest.slice(0, 8)}`,
+      `, the digest of the copy from ${this.digest.slice(0, 8)} to ${digest.slice(0, 8)}`,
     );
     this.bill.textContent = `${format.seconds(this.seconds / step)} an update of ${this.tokens} tokens, on one core`;
     this.peak = { gradients: this.gradients, activations: this.activations };
@@ -196,3 +220,5 @@ export class UpdateColumn {
     this.losses.append(el("li", {}, place, el("span", {}, loss.toFixed(2))));
   }
 }
+
+const see = (chip) => chip.classList.add("seen");

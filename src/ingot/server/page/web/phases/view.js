@@ -5,7 +5,9 @@ import { button, el } from "../shared/elements.js";
 import * as format from "../shared/format.js";
 import { phaseTable, readRecord } from "../shared/lesson_record.js";
 import * as models from "../shared/models.js";
+import { isStill } from "../shared/motion.js";
 import { loadStyles } from "../shared/stylesheet.js";
+import { Idle } from "./idle.js";
 import { MemoryScale } from "./memory_bar.js";
 import { factsTable } from "./phase_facts.js";
 import { RequestColumn } from "./request_column.js";
@@ -18,6 +20,9 @@ const FACES = [
   ["side", "m31 12 6-9 5 13-7 10z"],
 ];
 
+const WIDE = "(min-width: 56rem)"; // the columns stand side by side
+const DRAWN = "What moves now is a drawing. Show both, and all of it is measured.";
+
 let parts = null;
 let shownDigest = null;
 
@@ -28,12 +33,14 @@ export function open(view) {
   const status = el("p", { class: "status", role: "status" });
   const sum = el("p", { class: "break-even" });
   const figures = el("div", {});
-  const name = el("p", {});
+  const name = el("p", {}, el("span", { class: "name" }, models.current()?.id ?? ""));
+  const drawn = el("p", { class: "help drawn" }, isStill() ? "" : DRAWN);
   const play = button("Show both", () => showBoth(play), { class: "primary", id: "phase-play" });
   const origin = el(
     "div",
     { class: "origin" },
     el("div", { class: "sealed" }, ingotPicture(), name, play),
+    drawn,
     el("div", { class: "stem", "aria-hidden": "true" }),
     el(
       "div",
@@ -42,8 +49,14 @@ export function open(view) {
       el("span", {}, "itself, locked"),
     ),
   );
-  parts = { left, right, status, sum, figures, name };
+  const idle = new Idle([left, right]);
+  parts = { left, right, status, sum, figures, name, drawn, idle };
   right.onResult = showBreakEven;
+  for (const start of [play, left.start, right.start])
+    start.addEventListener("click", () => {
+      drawn.remove();
+      idle.end();
+    });
   const details = el(
     "details",
     { class: "in-figures" },
@@ -71,24 +84,18 @@ export function open(view) {
 
 export async function enter() {
   if (!parts) return;
+  parts.idle.start();
   try {
     const model = await models.selected();
     if (!model || model.digest === shownDigest) return;
     const facts = await models.facts(model);
+    showName(facts);
     const picture = await json("phases/weights", { body: { model: model.id } });
     shownDigest = model.digest;
     parts.facts = facts;
-    parts.name.replaceChildren(
-      el("span", { class: "name" }, facts.name),
-      el("br"),
-      el(
-        "span",
-        { class: "help" },
-        `${format.scaled(facts.parameters)} weights, digest ${facts.digest.slice(0, 8)}`,
-      ),
-    );
     parts.left.show(picture, facts);
     parts.figures.replaceChildren(factsTable(facts), await recordedPhases());
+    await parts.left.showText(model);
     await parts.right.show(picture, facts);
     showStatus("");
   } catch (error) {
@@ -96,10 +103,26 @@ export async function enter() {
   }
 }
 
+function showName({ name, parameters, digest }) {
+  const details = `${format.scaled(parameters)} weights, digest ${digest.slice(0, 8)}`;
+  parts.name.replaceChildren(
+    el("span", { class: "name" }, name),
+    el("br"),
+    el("span", { class: "help" }, details),
+  );
+}
+
+export function leave() {
+  parts?.idle.stop();
+}
+
 async function showBoth(play) {
   play.disabled = true;
-  await parts.left.run();
-  await parts.right.run();
+  for (const column of [parts.left, parts.right]) {
+    // On a phone the columns lie below each other.
+    if (!matchMedia(WIDE).matches) column.element.scrollIntoView({ block: "start" });
+    await column.run();
+  }
   play.disabled = false;
 }
 

@@ -1,10 +1,12 @@
 // A model's weight matrices as a mosaic on a canvas: a tile for each, a cell for a group of its
-// weights. Cells that an update changed glow; a band passes over weights that are read.
+// weights. Cells that an update changed glow; a band passes over weights that are read, and another
+// one back over those that are written.
 
 import { el } from "../shared/elements.js";
 import { animate, isStill } from "../shared/motion.js";
 
 const GAP = 3; // pixels between tiles
+const BAND = 60; // pixels that the band is wide
 const SHAPE = 2.4; // width of the mosaic by its height
 const FAINTEST = 3; // powers of ten below the largest change that are still seen
 
@@ -16,7 +18,9 @@ export class WeightPicture {
     this.matrices = [];
     this.changes = null; // by matrix: how far each cell moved, as a share of its size
     this.glow = 0; // strength of the glow, from 0 to 1
-    this.band = null; // position of the reading band, from 0 to 1
+    this.band = null; // position of the band, from 0 to 1
+    this.isBackward = false; // whether the band runs back, in the colour of change
+    this.mosaic = document.createElement("canvas"); // the picture without the band
     new ResizeObserver(() => this.draw()).observe(this.element);
     document.addEventListener("schemechange", () => this.draw());
     this.canvas.addEventListener("pointermove", (event) => this.point(event));
@@ -41,10 +45,22 @@ export class WeightPicture {
     });
   }
 
-  // Draws the band that reads all weights at `share` of its way; null takes it away.
+  // Draws the band that passes over all weights at `share` of its way; null takes it away.
   read(share) {
+    this.pass(share, false);
+  }
+
+  // Sends the band once over the weights: forward as they are read, backward as they are written.
+  async sweep(ms, isBackward) {
+    if (isStill()) return;
+    await animate(ms, (share) => this.pass(share, isBackward));
+    this.pass(null, false);
+  }
+
+  pass(share, isBackward) {
     this.band = isStill() ? null : share;
-    this.draw();
+    this.isBackward = isBackward;
+    this.drawBand();
   }
 
   // The position and size of each tile, in CSS pixels.
@@ -63,16 +79,10 @@ export class WeightPicture {
     if (!layout) return;
     const { width, height, columns, size } = layout;
     const ratio = window.devicePixelRatio || 1;
-    const [pixelsX, pixelsY] = [Math.round(width * ratio), Math.round(height * ratio)];
-    if (this.canvas.width !== pixelsX || this.canvas.height !== pixelsY) {
-      this.canvas.width = pixelsX;
-      this.canvas.height = pixelsY;
-      this.canvas.style.height = `${height}px`;
-    }
-    const context = this.canvas.getContext("2d");
-    const style = getComputedStyle(this.element);
-    const color = (name) => style.getPropertyValue(name).trim();
-    const [steel, ember, reading] = ["--weight", "--change", "--reading"].map(color);
+    for (const canvas of [this.canvas, this.mosaic]) fit(canvas, width * ratio, height * ratio);
+    this.canvas.style.height = `${height}px`;
+    const context = this.mosaic.getContext("2d");
+    const [steel, ember] = ["--weight", "--change"].map((name) => this.color(name));
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, width, height);
     for (const [index, matrix] of this.matrices.entries()) {
@@ -80,18 +90,34 @@ export class WeightPicture {
       const y = Math.floor(index / columns) * (size + GAP);
       this.drawTile(context, matrix, x, y, size, steel, ember);
     }
-    if (this.band !== null) {
-      const x = this.band * (width + 60) - 60;
-      const gradient = context.createLinearGradient(x, 0, x + 60, 0);
-      gradient.addColorStop(0, "transparent");
-      gradient.addColorStop(1, reading);
-      context.globalCompositeOperation = "source-atop";
-      context.globalAlpha = 0.8;
-      context.fillStyle = gradient;
-      context.fillRect(x, 0, 60, height);
-      context.globalCompositeOperation = "source-over";
-    }
+    this.drawBand();
+  }
+
+  // Copies the mosaic and lays the band over it: of the many tiles none is drawn again.
+  drawBand() {
+    const { width, height } = this.canvas;
+    if (!width || !this.layout()) return;
+    const context = this.canvas.getContext("2d");
+    context.clearRect(0, 0, width, height);
+    context.drawImage(this.mosaic, 0, 0);
+    if (this.band === null) return;
+    const band = BAND * (window.devicePixelRatio || 1);
+    const way = this.isBackward ? 1 - this.band : this.band;
+    const x = way * (width + band) - band;
+    const [tail, head] = this.isBackward ? [x + band, x] : [x, x + band];
+    const gradient = context.createLinearGradient(tail, 0, head, 0);
+    gradient.addColorStop(0, "transparent");
+    gradient.addColorStop(1, this.color(this.isBackward ? "--change" : "--reading"));
+    context.globalCompositeOperation = "source-atop";
+    context.globalAlpha = 0.8;
+    context.fillStyle = gradient;
+    context.fillRect(x, 0, band, height);
     context.globalAlpha = 1;
+    context.globalCompositeOperation = "source-over";
+  }
+
+  color(name) {
+    return getComputedStyle(this.element).getPropertyValue(name).trim();
   }
 
   drawTile(context, { name, rows, columns, levels: shades }, x, y, size, steel, ember) {
@@ -120,6 +146,13 @@ export class WeightPicture {
     const matrix = this.matrices[y * layout.columns + x];
     this.caption.textContent = matrix && x < layout.columns ? describe(matrix) : "";
   }
+}
+
+function fit(canvas, width, height) {
+  const [x, y] = [Math.round(width), Math.round(height)];
+  if (canvas.width === x && canvas.height === y) return;
+  canvas.width = x;
+  canvas.height = y;
 }
 
 // Shades from 0 to 1 that spread the cells of one matrix.
