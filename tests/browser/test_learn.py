@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -55,6 +56,8 @@ def check_screen(page: Page, *, accessible: bool) -> None:
     """Nothing is off the screen, and the screen can be read by assistive technology."""
     name = screen(page).get_by_role("heading", level=2).inner_text()
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), name
+    cut = "all => all.filter((each) => each.scrollWidth > each.clientWidth).length"
+    assert screen(page).locator(".scroll:visible").evaluate_all(cut) == 0, name
     if accessible:
         assert accessibility_faults(page) == [], name
 
@@ -112,15 +115,38 @@ def test_the_thread_is_kept_from_the_first_weight_to_the_frozen_ones(
     go_to(page, title_of("frozen-weight"))
     shown = screen(page)
     expect(shown).to_contain_text(f"1.232 {TIMES} 2 = 2.464, 1.536 short of 4")
-    page.select_option("#frozen-model", label="another model: weight 0.25")
     expect(shown).to_contain_text(f"0.25 {TIMES} 2 = 0.5, 3.5 short of 4")
     shown.get_by_role("button", name="Train longer").click()
     expect(shown.get_by_role("row", name="60 ≈2 ≈0")).to_be_visible()
-    expect(shown).to_contain_text(f"≈2 {TIMES} 2 = ≈4, the target")
+    expect(shown).to_contain_text(f"2.00000 {TIMES} 2 = 4.00000, the target")
+    expect(shown.locator(".frozen-models li")).to_have_count(3)
+    page.fill("#frozen-input", "3")
+    expect(shown).to_contain_text(f"1.232 {TIMES} 3 = 3.696")
     go_to(page, title_of("sealed-memory"))
     shown.get_by_role("button", name="Write the weight").click()
-    expect(shown.locator(".refusal")).to_contain_text("TypeError")
-    expect(shown.locator(".refusal")).to_contain_text("still 1.232")
+    shown.get_by_role("button", name="Write it by force").click()
+    expect(shown.locator(".refusal")).to_have_count(2)
+    for refusal in shown.locator(".refusal").all():
+        expect(refusal).to_contain_text("TypeError")
+        expect(refusal).to_contain_text("still 1.232")
+
+
+def test_one_flipped_bit_gives_another_digest(open_page: Callable[..., Page]) -> None:
+    page = open_page("learn", screen="phone")
+    go_to(page, title_of("sealed-model"))
+    answer(page, CONTENT.question("fixed"), "the parameters")
+    bits = screen(page).locator(".bits i")
+    expect(bits).to_have_count(64)
+    # Sign, exponent and fraction of 1.232 as IEEE 754 stores it.
+    stored = "".join(f"{byte:08b}" for byte in struct.pack(">d", 1.232))
+    sealed = "each => each.map((bit) => (bit.classList.contains('set') ? '1' : '0')).join('')"
+    assert bits.evaluate_all(sealed).startswith(stored[:60])  # its last bits are those of the steps
+    expect(screen(page)).to_contain_text("The digests are equal: it is loaded.")
+    screen(page).get_by_role("button", name="Flip one bit").click()
+    expect(screen(page)).to_contain_text("The digests differ: it is refused.")
+    expect(screen(page).locator(".bits .flipped")).to_have_count(1)
+    screen(page).get_by_role("button", name="As it was sealed").click()
+    expect(screen(page)).to_contain_text("The digests are equal: it is loaded.")
 
 
 def test_terms_are_explained_where_they_stand_and_in_the_glossary(
@@ -175,11 +201,15 @@ def test_experiments_run_on_the_served_model(
     shown.get_by_role("button", name="Predict the next token").click()
     expect(shown).to_contain_text("memory match the sealed ones")
     go_to(page, title_of("guardrails"))
+    asked: list[dict[str, object]] = []
+    page.on("request", lambda each: asked.append(each.post_data_json) if each.post_data else None)
     shown.get_by_role("button", name="Ask 8 times with each").click()
     expect(shown.get_by_role("row", name="no guardrail 0 of 8")).to_be_visible()
     expect(shown.get_by_role("row", name="a grammar 8 of 8 8 of 8")).to_be_visible()
     stop = shown.get_by_role("row", name="a stop list")
     expect(stop.locator("td").nth(1)).to_have_text("8 of 8")
+    assert [(each["n"], each["stream"]) for each in asked] == [(8, True)] * 4
+    expect(shown.get_by_role("link", name="Two phases")).to_be_visible()  # where to go from here
 
 
 @pytest.mark.parametrize("size", ["phone", "desktop"])

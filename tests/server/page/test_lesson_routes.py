@@ -17,7 +17,12 @@ def record(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_the_lessons_words_are_served(http: httpx.Client) -> None:
-    content = http.get("/lesson/content").json()
+    sent = http.get("/lesson/content")
+    assert sent.headers["content-encoding"] == "gzip"
+    content = sent.json()
+    plain = http.get("/lesson/content", headers={"accept-encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    assert plain.json() == content
     assert len(content["questions"]) == 6
     assert content["one_weight"]["start"] == "0.5"
 

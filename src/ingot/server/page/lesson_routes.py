@@ -7,6 +7,7 @@ The lesson trains a model, so the server does not import it. Both share the text
 from __future__ import annotations
 
 import asyncio
+import gzip
 from pathlib import Path
 
 import orjson
@@ -23,11 +24,16 @@ _MOST_BYTES = 1 << 20
 def add_lesson(router: Router) -> None:
     """Add ``/lesson/content`` and ``/lesson/record``."""
     content = orjson.dumps(read_content_tables())
+    compressed = gzip.compress(content, mtime=0)
 
     @router.get("/lesson/content", described=False)
-    async def lesson_content(_: Request) -> Response:
+    async def lesson_content(request: Request) -> Response:
         """Return the lesson's text and questions."""
-        return Response(content, media_type="application/json")
+        headers = {"vary": "accept-encoding"}
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            headers["content-encoding"] = "gzip"
+            return Response(compressed, headers=headers, media_type="application/json")
+        return Response(content, headers=headers, media_type="application/json")
 
     @router.get("/lesson/record", described=False)
     async def lesson_record(_: Request) -> Response:

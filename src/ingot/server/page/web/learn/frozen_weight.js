@@ -7,7 +7,6 @@ const SHOWN_STEPS = [3, 6, 12, 24, 60];
 
 // The weight of the lesson's few steps, what longer training makes of it, and another weight.
 export function frozenWeight(example, settings) {
-  const chosen = el("select", { id: "frozen-model" });
   const input = el("input", {
     id: "frozen-input",
     type: "number",
@@ -15,41 +14,47 @@ export function frozenWeight(example, settings) {
     value: example.input,
     inputmode: "decimal",
   });
-  const product = el("output", { class: "verdict", for: "frozen-input" });
-  const models = [];
-  const add = (name, weight) => {
-    models.push(Object.freeze({ name, weight }));
-    chosen.append(el("option", { value: models.length - 1 }, `${name}: weight ${rounded(weight)}`));
-  };
-  const multiply = () => {
-    const { weight } = models[Number(chosen.value)];
-    const value = input.valueAsNumber;
-    product.textContent = Number.isNaN(value)
-      ? "Enter a number."
-      : `${rounded(weight)} × ${value} = ${rounded(weight * value)}${distance(weight * value, value, example)}`;
-  };
-  const longer = el("div", { "aria-live": "polite" });
+  const few = frozen(`Trained for ${example.steps} steps`, learned(example, example.steps));
+  const other = frozen("Another model, trained for something else", Number(settings.other));
+  let models = [few, other];
+  const answers = el("ul", { class: "frozen-models", "aria-live": "polite" });
+  const multiply = () =>
+    answers.replaceChildren(
+      ...models.map((model) =>
+        el(
+          "li",
+          {},
+          el("span", { class: "help" }, model.name),
+          el("b", {}, answerOf(model, input.valueAsNumber, example)),
+        ),
+      ),
+    );
+  const longer = el("div", {});
   const trainLonger = button("Train longer", () => {
     trainLonger.remove();
     longer.append(longerTraining(example));
-    add(`after ${example.long_steps} steps`, learned(example, example.long_steps));
-    chosen.value = String(models.length - 1);
+    const steps = example.long_steps;
+    models = [few, frozen(`Trained for ${steps} steps`, learned(example, steps)), other];
     multiply();
   });
-  add(`after ${example.steps} steps`, learned(example, example.steps));
-  add("another model", Number(settings.other));
   input.addEventListener("input", multiply);
-  chosen.addEventListener("change", multiply);
   multiply();
   return el(
     "div",
     { class: "experiment" },
-    el("div", { class: "control" }, el("label", { for: "frozen-model" }, "Frozen model"), chosen),
     el("div", { class: "control" }, el("label", { for: "frozen-input" }, "Input"), input),
-    product,
+    answers,
     trainLonger,
     longer,
   );
+}
+
+const frozen = (name, weight) => Object.freeze({ name, weight });
+
+function answerOf({ weight }, input, example) {
+  if (Number.isNaN(input)) return "Enter a number.";
+  const answer = weight * input;
+  return `${written(weight)} × ${input} = ${written(answer)}${distance(answer, input, example)}`;
 }
 
 function longerTraining(example) {
@@ -61,33 +66,48 @@ function longerTraining(example) {
   return table("Training resumes, then the weight is frozen", ["step", "weight", "error"], rows);
 }
 
-// A frozen weight, and an attempt to write it.
+// A frozen weight, and two attempts to write it.
 export function sealedMemory(example) {
-  const model = Object.freeze({ weight: learned(example, example.steps) });
-  const refusal = el("p", { class: "refusal", role: "status" });
-  const write = () => {
+  const model = frozen("the lesson's", learned(example, example.steps));
+  const wanted = model.weight + 0.05;
+  const refusals = el("div", { role: "status" });
+  const attempt = (write) => () => {
+    let said = "The write succeeded.";
     try {
-      model.weight += 0.05; // modules are strict: writing to a frozen object throws
-      refusal.textContent = "The write succeeded.";
+      write(); // modules are strict: writing to a frozen object throws
     } catch (error) {
-      refusal.textContent = `${error.name}: ${error.message}. The weight is still ${rounded(model.weight)}.`;
+      said = `${error.name}: ${error.message}.`;
     }
+    refusals.append(
+      el("p", { class: "refusal" }, `${said} The weight is still ${written(model.weight)}.`),
+    );
   };
+  const assign = attempt(() => {
+    model.weight = wanted;
+  });
+  const redefine = attempt(() => Object.defineProperty(model, "weight", { value: wanted }));
   return el(
     "div",
     { class: "experiment" },
-    el("p", { class: "verdict" }, `The weight is ${rounded(model.weight)}.`),
-    button("Write the weight", write, { class: "primary" }),
-    refusal,
+    el("p", { class: "verdict" }, `The weight is ${written(model.weight)}.`),
+    el(
+      "div",
+      { class: "toolbar" },
+      button("Write the weight", assign, { class: "primary" }),
+      button("Write it by force", redefine),
+    ),
+    refusals,
     el(
       "p",
       { class: "help" },
-      "Here the browser protects a frozen object. The server’s own weights lie in read-only pages of memory: ingot lesson lets a process try to write them.",
+      "Here the browser protects the weight: first from an assignment, then from a new definition. The server’s weights lie in pages of memory that the processor itself protects. In a terminal, ",
+      el("code", {}, "ingot lesson"),
+      " writes to such a page, and the kernel ends it.",
     ),
   );
 }
 
-function learned(example, steps) {
+export function learned(example, steps) {
   const numbers = ["start", "rate", "input", "target"].map((name) => [name, Number(example[name])]);
   return train({ ...Object.fromEntries(numbers), steps, rule: "error" }).at(-1)[4];
 }
@@ -99,6 +119,12 @@ function distance(answer, value, example) {
   return Math.abs(missing) < 0.001
     ? ", the target"
     : `, ${rounded(missing)} short of ${example.target}`;
+}
+
+// As many decimals as are exact, or five.
+function written(value) {
+  const shown = exact(value);
+  return shown.length > 8 ? value.toFixed(5) : shown;
 }
 
 // A number close to a round one, such as the 1.999998 of many steps, is marked as rounded.

@@ -110,7 +110,7 @@ async function predictNext(prompt) {
     ]);
   const verdict =
     before.memory === after.memory && after.ok
-      ? `All ${after.tensors} tensors in the server’s memory match the sealed ones, before and after (${format.digest(after.memory)}).`
+      ? "All weights in the server’s memory match the sealed ones, before the answer and after it."
       : "The weights in the server’s memory do not match the sealed ones.";
   return [
     table("What could come next", ["token", "probability"], rows),

@@ -1,6 +1,6 @@
 // One prompt answered without a guardrail, and with a system prompt, a stop list and a grammar.
 
-import { explain, json } from "../shared/api.js";
+import { events, explain } from "../shared/api.js";
 import { button, el, table } from "../shared/elements.js";
 import * as models from "../shared/models.js";
 
@@ -10,6 +10,7 @@ const TOKENS = 16;
 // example: { prompt, system, allowed, stop } of content.toml.
 export function guardrails(example) {
   const shown = el("div", { "aria-live": "polite" });
+  const status = el("p", { class: "help", role: "status" });
   const run = async () => {
     trigger.disabled = true;
     const rows = [];
@@ -17,6 +18,7 @@ export function guardrails(example) {
       const model = await models.selected();
       const { chat } = await models.facts(model);
       for (const [name, change] of variants(example)) {
+        status.textContent = `Asking with ${name}…`;
         const answers = await answersOf(model, chat, { ...example, ...change });
         rows.push(rowOf(name, answers, example));
         shown.replaceChildren(resultsOf(rows, example));
@@ -24,6 +26,7 @@ export function guardrails(example) {
     } catch (error) {
       shown.append(el("p", { class: "status error" }, explain(error)));
     }
+    status.textContent = "";
     trigger.disabled = false;
   };
   const trigger = button(`Ask ${ANSWERS} times with each`, run, { class: "primary" });
@@ -35,6 +38,7 @@ export function guardrails(example) {
     el("p", { class: "help" }, "The system prompt"),
     el("pre", {}, example.system.trim()),
     trigger,
+    status,
     shown,
   );
 }
@@ -47,19 +51,19 @@ const variants = ({ allowed, stop, system }) => [
   ["a grammar", { system: "", limits: { structured_outputs: { choice: allowed } } }],
 ];
 
-const answersOf = (model, chat, question) =>
-  Promise.all(Array.from({ length: ANSWERS }, (_, seed) => answer(model, chat, seed, question)));
-
-async function answer(model, chat, seed, { prompt, system, limits = {} }) {
-  const sampling = { model: model.id, max_tokens: TOKENS, temperature: 1, seed, ...limits };
-  if (!chat) {
-    const body = { ...sampling, prompt: system + prompt };
-    return (await json("v1/completions", { body })).choices[0].text;
-  }
-  const messages = [{ role: "user", content: prompt }];
-  if (system) messages.unshift({ role: "system", content: system.trim() });
-  const { choices } = await json("v1/chat/completions", { body: { ...sampling, messages } });
-  return choices[0].message.content ?? "";
+// One streamed request for all answers: the engine writes them in one batch.
+async function answersOf(model, chat, { prompt, system, limits = {} }) {
+  const body = { model: model.id, max_tokens: TOKENS, temperature: 1, seed: 0, n: ANSWERS };
+  Object.assign(body, { stream: true }, limits);
+  if (chat) {
+    body.messages = [{ role: "user", content: prompt }];
+    if (system) body.messages.unshift({ role: "system", content: system.trim() });
+  } else body.prompt = system + prompt;
+  const answers = Array(ANSWERS).fill("");
+  const path = chat ? "v1/chat/completions" : "v1/completions";
+  for await (const { choices } of events(path, body))
+    for (const { index, text, delta } of choices) answers[index] += text ?? delta?.content ?? "";
+  return answers;
 }
 
 const isAllowed = (text, allowed) => allowed.includes(text.trim().toLowerCase().replace(/\.$/, ""));

@@ -14,9 +14,10 @@ const countOrUnknown = (value) =>
 
 async function digestsAroundAnswers(model) {
   const before = await models.verify(model);
-  await answerUsers(model);
+  const { usage } = await answerUsers(model);
+  const tokens = usage.prompt_tokens + usage.completion_tokens;
   const after = await models.verify(model);
-  return { same: before.memory === after.memory, tensors: after.tensors, memory: after.memory };
+  return { same: before.memory === after.memory, memory: after.memory, tokens };
 }
 
 const ROUNDS = 3;
@@ -38,8 +39,8 @@ async function timed(measureSeconds) {
 // { text, busy } with a remark about the load.
 const MEASUREMENTS = {
   async updates(model, facts) {
-    const { same, tensors } = await digestsAroundAnswers(model);
-    return `${countOrUnknown(facts.provenance.steps)} updates made this model; ${USERS} answers just now changed ${same ? "none" : "some"} of its ${tensors} tensors`;
+    const { same } = await digestsAroundAnswers(model);
+    return `${countOrUnknown(facts.provenance.steps)} updates made this model; ${USERS} answers just now changed ${same ? "none" : "some"} of its ${format.whole(facts.parameters)} weights`;
   },
   async serves(model) {
     const { shortest, busy } = await timed(async () => (await answerUsers(model)).seconds);
@@ -49,9 +50,9 @@ const MEASUREMENTS = {
     };
   },
   async unchanged(model, facts) {
-    const { same, memory } = await digestsAroundAnswers(model);
-    const held = USERS * TOKENS * facts.kv_bytes_per_token;
-    return `${USERS} answers of ${TOKENS} tokens needed ${format.bytes(held)} of cache, and the digest over all weights in memory is ${same ? "the same" : "another"}: ${format.digest(memory)}`;
+    const { same, memory, tokens } = await digestsAroundAnswers(model);
+    const held = tokens * facts.kv_bytes_per_token;
+    return `${USERS} users’ prompts and answers, ${tokens} tokens, took ${format.bytes(held)} of cache, and the digest over all weights in memory is ${same ? "the same" : "another"}: ${format.digest(memory)}`;
   },
   async needs(_, facts) {
     const times = facts.training_flops_per_token / facts.inference_flops_per_token;
@@ -68,8 +69,8 @@ const MEASUREMENTS = {
     };
   },
   async fixed(model) {
-    const { ok, tensors } = await models.verify(model);
-    return `${ok ? `all ${tensors}` : "not all"} tensors in memory have the digests that were sealed into ${format.digest(model.digest)}`;
+    const { ok } = await models.verify(model);
+    return `${ok ? "all" : "not all"} weights in memory are those that were sealed under the digest ${format.digest(model.digest)}`;
   },
 };
 

@@ -69,9 +69,8 @@ async function measureNow(question, given, shown) {
 }
 
 function judged({ answer, why, wrong }, choice) {
-  if (choice === answer) return [el("p", { class: "right" }, `Right: ${answer}. ${why}`)];
-  return [
-    el("p", { class: "wrong" }, `Not ${choice}. ${wrong[choice]}`),
-    el("p", { class: "right" }, `It is ${answer}. ${why}`),
-  ];
+  const said = (kind, verdict, reason) =>
+    el("p", {}, el("b", { class: kind }, verdict), ` ${reason}`);
+  if (choice === answer) return [said("right", `Right: ${answer}.`, why)];
+  return [said("wrong", `Not ${choice}.`, wrong[choice]), said("right", `It is ${answer}.`, why)];
 }

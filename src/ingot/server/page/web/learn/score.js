@@ -1,5 +1,6 @@
 // The screen after the last question: the score, and a line that names the model of the answers.
 
+import { copyText } from "../shared/clipboard.js";
 import { button, el } from "../shared/elements.js";
 import * as progress from "./progress.js";
 
@@ -60,7 +61,7 @@ function scoreOf({ content, go }) {
 
 function copyButton(line) {
   const copy = button("Copy the line", async () => {
-    await navigator.clipboard.writeText(line);
+    await copyText(line);
     copy.textContent = "Copied";
   });
   return copy;

@@ -1,7 +1,8 @@
 // The screens of the lesson: the text, the question, the experiment that answers it, the result.
 
 import { el } from "../shared/elements.js";
-import { frozenWeight, sealedMemory } from "./frozen_weight.js";
+import { finish } from "./finish.js";
+import { frozenWeight, learned, sealedMemory } from "./frozen_weight.js";
 import {
   busyNote,
   largeModelCost,
@@ -14,6 +15,7 @@ import {
 import { guardrails } from "./guardrails.js";
 import { oneWeight, oneWeightInDetail } from "./one_weight.js";
 import { askFirst, result } from "./questions.js";
+import { sealedBit } from "./sealed_bit.js";
 import { systemDesign } from "./system_design.js";
 import { paragraphs } from "./terms.js";
 
@@ -26,7 +28,9 @@ const EXPERIMENTS = {
   "sealed-memory": ({ content }) => [sealedMemory(content.one_weight)],
   "language-model": ({ record }) => [recordedTraining(record), nextToken(record)],
   "one-update": ({ record }) => [recordedUpdate(record)],
-  "sealed-model": () => [],
+  "sealed-model": ({ content: { one_weight: example } }) => [
+    sealedBit(learned(example, example.steps)),
+  ],
   "side-by-side": ({ record }) => [phaseNeeds(record), largeModelCost(record)],
   users: ({ record }) => [phaseSpeeds(record)],
   cache: () => [],
@@ -48,6 +52,7 @@ export function sectionScreen(lesson, section) {
     ...EXPERIMENTS[section.id](lesson),
     el("div", { class: "after" }, paragraphs(content, section.after)),
     section.more ? more(lesson, section) : null,
+    section === content.sections.at(-1) ? finish() : null,
   ];
   const text = paragraphs(content, section.text);
   if (!section.question) return [...text, ...measured()];

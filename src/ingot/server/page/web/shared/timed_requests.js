@@ -63,9 +63,11 @@ export async function serveUsers(model, prompts, tokens, { caching, batching }, 
 async function withCache(model, prompt, tokens, signal, onToken) {
   const body = { model: model.id, prompt, max_tokens: tokens, temperature: 0, ignore_eos: true };
   // No run finds in the cache what another one has left there.
-  Object.assign(body, { stream: true, cache_salt: crypto.randomUUID() });
+  // One event may hold several tokens; only the probabilities say how many.
+  Object.assign(body, { stream: true, logprobs: 0, cache_salt: crypto.randomUUID() });
   for await (const event of events("v1/completions", body, signal))
-    for (const { index, text } of event.choices) if (text) onToken(index);
+    for (const { index, logprobs } of event.choices)
+      for (const _ of logprobs?.tokens ?? []) onToken(index);
 }
 
 async function withoutCache(model, prompts, tokens, signal, onToken) {
