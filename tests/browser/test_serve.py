@@ -51,6 +51,22 @@ def test_serve_shows_what_the_server_does(open_page: Callable[..., Page], model:
     expect(page.locator("#view-serve .status")).to_have_text("")
 
 
+def test_requests_are_sent_for_those_who_want_to_see_some(open_page: Callable[..., Page]) -> None:
+    page = open_page("serve", screen="phone")
+    view = page.locator("#view-serve")
+    view.get_by_role("button", name="Send requests for 6 seconds").click()
+    expect(view.locator(".batch-picture")).to_contain_text("small: 8 running, 0 waiting")
+    # On a phone each request is a block of its own, so that nothing is cut at the side.
+    table = view.get_by_role("region", name="Running requests")
+    expect(table).to_contain_text("small")
+    assert table.evaluate("each => each.scrollWidth <= each.clientWidth")
+    expect(table.locator("td[data-label='Prompt tokens']").first).to_be_visible()
+    view.get_by_role("button", name="Stop").click()
+    expect(view.locator(".batch-picture")).to_contain_text("small: at rest")
+    view.get_by_text("What these figures mean").click()
+    expect(view.locator(".explained")).to_contain_text("kept so that it is not computed again")
+
+
 @pytest.fixture
 def priced(model: Model) -> Iterator[Server]:
     """A server that knows what an hour of its machine costs."""
@@ -68,11 +84,11 @@ def test_the_batch_is_drawn_while_it_runs(
 ) -> None:
     page = open_page("serve", screen=screen)
     picture = page.locator(".batch-picture")
-    expect(picture).to_contain_text("small: 0 run, 0 wait")
-    expect(picture).to_contain_text("No sequence runs.")
+    expect(picture).to_contain_text("small: at rest")
+    expect(picture).to_contain_text("Nobody asks at the moment.")
     params = SamplingParams(max_tokens=3000, temperature=0, ignore_eos=True)
     running = [model.loop.submit([65, 66, 67], params, lambda _: None) for _ in range(3)]
-    expect(picture).to_contain_text("small: 3 run, 0 wait")
+    expect(picture).to_contain_text("small: 3 running, 0 waiting")
     lanes = picture.locator(".running li")
     expect(lanes).to_have_count(3)
     expect(lanes.first).to_contain_text("3 read")
@@ -91,7 +107,7 @@ def test_the_batch_is_drawn_while_it_runs(
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     for sequence in running:
         model.loop.cancel(sequence)
-    expect(picture).to_contain_text("small: 0 run, 0 wait")
+    expect(picture).to_contain_text("small: at rest")
 
 
 @pytest.mark.parametrize("screen", SCREENS)

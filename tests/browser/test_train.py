@@ -85,6 +85,26 @@ def test_a_run_is_drawn_from_its_metrics(open_page: Callable[..., Page], tmp_pat
     expect(status).to_contain_text("holds no updates of a run")
 
 
+def test_a_newcomer_is_told_how_to_train_and_what_the_figures_mean(
+    open_page: Callable[..., Page],
+) -> None:
+    page = open_page("train", screen="phone")
+    view = page.locator("#view-train")
+    view.get_by_text("What these figures mean").click()
+    expect(view.locator(".explained")).to_contain_text("kept out of training")
+    view.get_by_text("Train, freeze and serve a model of your own").click()
+    commands = view.locator(".own-model code").all_inner_texts()
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    training = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
+    assert len(commands) == 4
+    assert all(each in readme + training for each in commands)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    view.get_by_role("button", name=f"Copy {commands[0]}").click()
+    expect(page.locator("#toasts")).to_contain_text("Copied.")
+    assert page.evaluate("navigator.clipboard.readText()") == commands[0]
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
 def test_a_chart_is_read_and_zoomed(open_page: Callable[..., Page], tmp_path: Path) -> None:
     page = open_page("train")
     paths = []

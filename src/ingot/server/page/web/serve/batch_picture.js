@@ -34,11 +34,12 @@ export class BatchPicture {
   show(own) {
     this.batch = own.batch;
     const { running, running_total, waiting_total } = own.batch;
-    this.title.textContent = `${own.model}: ${count(running_total, "runs", "run")}, ${count(waiting_total, "waits", "wait")}`;
+    const now = `${format.whole(running_total)} running, ${format.whole(waiting_total)} waiting`;
+    this.title.textContent = `${own.model}: ${running_total || waiting_total ? now : "at rest"}`;
     const lanes = running.slice(0, MOST_LANES).map(lane);
     const hidden = running_total - lanes.length;
     if (hidden > 0) lanes.push(el("li", { class: "help" }, `and ${format.whole(hidden)} more`));
-    if (!lanes.length) lanes.push(el("li", { class: "help" }, "No sequence runs."));
+    if (!lanes.length) lanes.push(el("li", { class: "help" }, "Nobody asks at the moment."));
     this.running.replaceChildren(...lanes);
     this.showWaiting(own.batch);
     this.drawBlocks();
@@ -47,10 +48,7 @@ export class BatchPicture {
 
   showWaiting({ waiting, waiting_total }) {
     const dots = waiting.map(() => el("span", { class: "dot", "aria-hidden": "true" }));
-    this.waiting.replaceChildren(
-      el("span", {}, waiting_total ? "Waiting: " : "Nobody waits."),
-      ...dots,
-    );
+    this.waiting.replaceChildren(el("span", {}, waiting_total ? "Waiting: " : ""), ...dots);
   }
 
   showHeld({ batch, kv_bytes_per_token: each }) {

@@ -18,7 +18,7 @@ export function objectives(samples) {
     "div",
     { class: "objectives" },
     el("h3", {}, "Objectives"),
-    table(caption, COLUMNS, rows),
+    table(caption, COLUMNS, rows, { records: true }),
   );
 }
 

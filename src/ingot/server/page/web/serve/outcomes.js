@@ -32,7 +32,7 @@ export function outcomes(entries) {
     "div",
     { class: "objectives" },
     el("h3", {}, "In time and refused"),
-    table(caption, COLUMNS, rows),
+    table(caption, COLUMNS, rows, { records: true }),
   );
 }
 

@@ -56,7 +56,7 @@ export class RunningRequests {
     this.element.replaceChildren(
       el("h3", {}, "Running requests"),
       running.length
-        ? table("Running requests", columns, cancellable)
+        ? table("Running requests", columns, cancellable, { records: true })
         : el("p", { class: "help" }, "No request is running."),
       el("h3", {}, "Usage by key"),
       keys.length
@@ -64,6 +64,7 @@ export class RunningRequests {
             "What each key has used since the server started",
             ["Key", "Requests", "Refused", "Prompt tokens", "Of these cached", "Written"],
             keyCells,
+            { records: true },
           )
         : el("p", { class: "help" }, "No requests yet."),
     );

@@ -2,6 +2,7 @@
 
 import { explain, json, text } from "../shared/api.js";
 import { el } from "../shared/elements.js";
+import { explained } from "../shared/explained.js";
 import { LineChart } from "../shared/line_chart.js";
 import { Samples } from "../shared/prometheus.js";
 import { loadStyles } from "../shared/stylesheet.js";
@@ -10,6 +11,7 @@ import { histogram } from "./histogram.js";
 import { objectives } from "./objectives.js";
 import { outcomes } from "./outcomes.js";
 import { RunningRequests } from "./running_requests.js";
+import { sampleLoad } from "./sample_load.js";
 import { serverFigures } from "./server_figures.js";
 
 const INTERVAL_MS = 1000;
@@ -20,6 +22,18 @@ const HISTOGRAMS = [
   ["Time for each token after it", "vllm:request_time_per_output_token_seconds"],
   ["Time in the queue", "vllm:request_queue_time_seconds"],
 ];
+
+const MEANINGS = {
+  Running: "Answers that are being written now, all in one batch.",
+  Waiting: "Requests that have no place in the batch yet.",
+  "KV cache in use":
+    "What the model has computed for the texts that run, kept so that it is not computed again. It is full at 100%.",
+  Block: "A piece of that cache, for a few tokens of one text, or of several that begin alike.",
+  "Prompt tokens cached": "Those that another request had in its prompt before: they cost nothing.",
+  Preempted: "Answers that had to make room, and were computed again later.",
+  Refused: "Requests that were turned away, because too many waited.",
+  "Time to first token": "How long a user waits until an answer begins.",
+};
 
 let parts = null;
 let timers = {}; // by what they repeat
@@ -41,9 +55,16 @@ export function open(view) {
   loadStyles("serve/serve.css").then(() =>
     view.append(
       el("h2", {}, "Server activity"),
+      el(
+        "p",
+        { class: "lead" },
+        "What the engine does now: who is answered, who waits, and what the cache holds.",
+      ),
       parts.status,
+      sampleLoad(),
       parts.batches,
       parts.figures,
+      explained(MEANINGS),
       parts.objectives,
       parts.outcomes,
       el("div", { class: "plots" }, parts.throughput.element, parts.histograms),

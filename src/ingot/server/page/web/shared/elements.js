@@ -26,14 +26,24 @@ export function el(tag, attributes = {}, ...children) {
 export const button = (text, onClick, attributes = {}, ...children) =>
   el("button", { type: "button", on: { click: onClick }, ...attributes }, text, children);
 
-// A table with a header row; the first cell of each row is its header.
-export function table(caption, header, rows) {
+// A table with a header row; the first cell of each row is its header. With `records` each row is a
+// block of its own on a phone.
+export function table(caption, header, rows, { records = false } = {}) {
   const cells = (row) =>
-    row.map((cell, column) => (column ? el("td", {}, cell) : el("th", { scope: "row" }, cell)));
+    row.map((cell, column) =>
+      column
+        ? el("td", { "data-label": records && header[column] }, cell)
+        : el("th", { scope: "row" }, cell),
+    );
   return el(
     "div",
     // Focusable, so that the keyboard can scroll a table wider than the screen.
-    { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
+    {
+      class: records ? "scroll records" : "scroll",
+      tabindex: "0",
+      role: "region",
+      "aria-label": caption,
+    },
     el(
       "table",
       {},

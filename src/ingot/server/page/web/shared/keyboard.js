@@ -53,7 +53,8 @@ export function showKeys() {
   const dialog = el(
     "dialog",
     { class: "key-map", "aria-labelledby": "key-map-title" },
-    el("h2", { id: "key-map-title" }, "Keyboard"),
+    // Focused first, so that the list is read from its top on a small screen.
+    el("h2", { id: "key-map-title", tabindex: "-1", autofocus: true }, "Keyboard"),
     el("div", { class: "key-groups" }, [...groups].map(group)),
     el("p", {}, el("label", { for: "single-keys" }, single, " Single keys work outside of fields")),
     button("Close", () => dialog.close(), { class: "primary" }),

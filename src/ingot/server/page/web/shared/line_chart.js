@@ -6,6 +6,7 @@ import { el } from "./elements.js";
 import { short } from "./format.js";
 
 const HEIGHT = 240;
+const FEW = 12; // values of a curve, each shown as a point
 const COLORS = 6; // --curve-0 … --curve-5 in the style sheet
 const REACH = 6; // pixels between the pointer and a mark
 const MOST_LISTED = 200; // marks
@@ -136,16 +137,20 @@ export class LineChart {
         setCursor: [(plot) => this.point(plot)],
       },
       scales: { x: { time: false }, y: { distr: this.log ? LOGARITHMIC : LINEAR } },
+      legend: {
+        markers: { dash: (_, index) => (this.series[index - 1]?.dashed ? "dashed" : "solid") },
+      },
       axes: [{ ...axis, size: 30, values }, y],
       series: [
         { label: this.xName, value },
-        ...this.series.map(({ name, color: own = null, dashed }, index) => ({
+        ...this.series.map(({ name, ys, color: own = null, dashed }, index) => ({
           label: name,
           value,
           stroke: color(`--curve-${(own ?? index) % COLORS}`),
           width: dashed ? 2 : 1.5,
           dash: dashed ? [7, 4] : undefined,
-          points: { fill: color("--page") },
+          // Few values among many of another curve would be lines too short to see.
+          points: { fill: color("--page"), ...(ys.length <= FEW && { show: true }) },
           spanGaps: true, // runs that log at different steps are still lines
         })),
       ],

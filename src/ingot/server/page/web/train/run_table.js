@@ -39,7 +39,7 @@ export function runTable(runs, facts, onRename) {
       format.whole(run.skippedUpdates),
     ];
   });
-  return table("Runs, the best first", COLUMNS, rows);
+  return table("Runs, the best first", COLUMNS, rows, { records: true });
 }
 
 const bestBits = (run) => least(run, "bits_per_byte") ?? Number.NaN;

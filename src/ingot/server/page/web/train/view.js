@@ -2,17 +2,30 @@
 
 import { explain } from "../shared/api.js";
 import { button, el } from "../shared/elements.js";
+import { explained } from "../shared/explained.js";
 import * as format from "../shared/format.js";
 import * as models from "../shared/models.js";
 import { loadStyles } from "../shared/stylesheet.js";
 import { showLiveRun } from "./live_run.js";
 import { newRun, readMore } from "./metrics_file.js";
 import { fileInput, readRuns } from "./open_runs.js";
+import { ownModel } from "./own_model.js";
 import { provenanceOf } from "./provenance.js";
 import { RunCharts } from "./run_charts.js";
 import { runTable } from "./run_table.js";
 
 const INTERVAL_MS = 2000; // between readings of a file that is watched
+
+const MEANINGS = {
+  Updates: "How often the weights were changed, each time by a small step that lowers the loss.",
+  "Tokens read": "Pieces of text that the model has learned from.",
+  Loss: "The mean surprise at the token that came next, in nats. Less is better; 0 is certainty.",
+  "Held-out loss":
+    "The same on text that was kept out of training: it shows what was learned, not what was memorised.",
+  "Bits per byte":
+    "The held-out loss for each byte of text. It compares models whose tokens differ.",
+  Digest: "A number computed from all of the data. One changed bit gives another.",
+};
 
 let provenance = null;
 let charts = null; // the container
@@ -38,11 +51,13 @@ export function open(view) {
   view.append(
     el("h2", {}, "How this model was trained"),
     provenance,
-    el("h2", {}, "Metrics of a run"),
+    explained(MEANINGS),
+    ownModel(),
+    el("h2", {}, "Runs"),
     el(
       "p",
       { class: "lead" },
-      "Open the file metrics.jsonl of one run, of several, or a folder of runs to compare them. This browser reads them; nothing is uploaded.",
+      "A run is the folder that ingot train writes. Open its file metrics.jsonl, several, or a folder of runs to compare them. This browser reads them; nothing is uploaded.",
     ),
     el(
       "div",
