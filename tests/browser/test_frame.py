@@ -161,6 +161,7 @@ def test_the_keys_that_are_listed_work(page: Page) -> None:
     page.locator("body").press("?")
     keys = page.get_by_role("dialog", name="Keyboard")
     expect(keys).to_contain_text("Regenerate the last answer")
+    expect(keys.get_by_role("heading", name="Keyboard")).to_be_focused()  # read from its top
     assert accessibility_faults(page) == []
     keys.get_by_role("button", name="Close").click()
     expect(keys).to_be_hidden()

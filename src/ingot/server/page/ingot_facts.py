@@ -30,6 +30,10 @@ class IngotFacts:
     name: str
     digest: str
     dtype: str
+    format: str
+    """Of the weights in memory: ``int8`` and the like where they are quantized, else the dtype."""
+    quantized: bool
+    """Whether the ingot itself is, so that there is nothing left to round."""
     tensors: int
     parameters: int
     weight_bytes: int
@@ -70,6 +74,8 @@ def facts_of(name: str, ingot: Ingot, weights: Weights = "stored") -> IngotFacts
         name=name,
         digest=manifest.digest,
         dtype=manifest.dtype,
+        format=_format_in_memory(ingot, weights),
+        quantized=bool(ingot.packed_shapes),
         tensors=len(manifest.tensors),
         parameters=config.parameters,
         weight_bytes=ingot.weight_bytes,
@@ -82,6 +88,13 @@ def facts_of(name: str, ingot: Ingot, weights: Weights = "stored") -> IngotFacts
         config=dataclasses.asdict(config),
         provenance=manifest.provenance.model_dump(mode="json"),
     )
+
+
+def _format_in_memory(ingot: Ingot, weights: Weights) -> str:
+    kinds = {shape.kind for shape in ingot.packed_shapes.values()}
+    if kinds:
+        return " and ".join(sorted(kinds))
+    return ingot.manifest.dtype if weights == "stored" else weights
 
 
 def _bytes_in_memory(ingot: Ingot, weights: Weights) -> int:

@@ -43,8 +43,9 @@ export function install(chat) {
 async function verify(chat) {
   chat.notify("The server is hashing the weights in its memory…");
   try {
-    const { ok, tensors, memory } = await models.verify(await models.selected());
-    const same = `Verified: all ${tensors} tensors in the server’s memory match the sealed ones${memory ? ` (${format.digest(memory)})` : ""}.`;
+    const model = await models.selected();
+    const { ok, tensors } = await models.verify(model);
+    const same = `Verified: all ${tensors} tensors in the server’s memory match those sealed under ${format.digest(model.digest)}.`;
     const different = "The weights in the server’s memory do not match the sealed ones.";
     chat.notify(ok ? same : different, { error: !ok });
   } catch (error) {

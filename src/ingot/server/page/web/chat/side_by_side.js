@@ -13,7 +13,7 @@ export function install(chat) {
     ...{ id: "other-temperature", type: "number", inputmode: "decimal" },
     ...{ min: 0, max: 10, step: 0.05 },
   });
-  temperature.value = stored["other-temperature"] ?? "0";
+  temperature.value = stored["other-temperature"] ?? "0.8";
   const control = (id, name, input) =>
     el(
       "div",

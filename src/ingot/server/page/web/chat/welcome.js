@@ -45,7 +45,7 @@ export function showWelcome(container, { mode, model, facts }, actions) {
 
 function describe(model, facts) {
   const parts = [model.id];
-  if (facts) parts.push(`${format.scaled(facts.parameters).trim()} parameters`, facts.dtype);
+  if (facts) parts.push(`${format.scaled(facts.parameters).trim()} parameters`, facts.format);
   parts.push(`${format.whole(model.max_model_len)} tokens of context`);
   return `${parts.join(" · ")}. It runs on this server; nothing is sent elsewhere.`;
 }

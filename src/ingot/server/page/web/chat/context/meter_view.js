@@ -16,6 +16,7 @@ export class MeterView {
     this.drawSoon = oncePerFrame(() => this.draw()); // tokens may arrive faster than frames
     this.ring = ring();
     this.text = el("span", {}, "–");
+    const name = el("span", { class: "meter-name" }, "Context");
     this.panel = el("div", {
       ...{ id: "context-panel", class: "popover", popover: "auto" },
       ...{ role: "dialog", "aria-label": "Context" },
@@ -27,6 +28,7 @@ export class MeterView {
         ...{ popovertarget: "context-panel", "aria-label": "Context" },
       },
       this.ring,
+      name,
       this.text,
     );
     this.notice = el("div", { id: "context-notice", class: "dock-notice", role: "status" });

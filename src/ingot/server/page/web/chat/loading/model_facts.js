@@ -16,7 +16,7 @@ export function rowsOf(model, facts) {
   return [
     ["Name", model.id],
     ["Parameters", format.scaled(facts.parameters).trim()],
-    ["Weights", `${facts.dtype}, ${format.bytes(facts.weight_bytes)}`],
+    ["Weights", `${facts.format}, ${format.bytes(facts.weight_bytes)}`],
     ["Layers", `${config.num_hidden_layers}, ${format.whole(config.hidden_size)} wide`],
     ["Context", served === most ? `${most} tokens` : `${served} of ${most} tokens`],
     ["Conversations", facts.chat ? "has seen them" : "has not seen them: it continues text"],

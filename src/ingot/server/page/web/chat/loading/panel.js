@@ -45,7 +45,7 @@ class LoadingPanel {
         : document.createDocumentFragment(),
       el("ul", { class: "model-list", "aria-label": "Ingots to load" }, stored),
     );
-    this.state.textContent = this.isBusy ? this.state.textContent : hint(report);
+    if (!this.isBusy) this.state.replaceChildren(...hint(report));
   }
 
   served(model, { models: served, may_change }) {
@@ -53,7 +53,8 @@ class LoadingPanel {
     const action = (text, run, attributes = {}) =>
       button(text, run, { class: "small", disabled: this.isBusy, ...attributes });
     const copy = `${model.id}:int8`;
-    const hasCopy = served.some(({ id }) => id === copy) || model.id.endsWith(":int8");
+    const isRounded = model.id.endsWith(":int8") || models.knownFacts(model)?.quantized;
+    const hasCopy = isRounded || served.some(({ id }) => id === copy);
     const unloadable = may_change && served.length > 1;
     return el(
       "li",
@@ -140,7 +141,8 @@ class LoadingPanel {
 }
 
 function hint({ may_change, has_folder }) {
-  if (!may_change) return "To load or unload models here, use a key with admin = true.";
-  if (has_folder) return "";
-  return "To load models here, start the server with --set server.ingots_folder=FOLDER.";
+  if (!may_change) return ["To load or unload models here, use a key with admin = true."];
+  if (has_folder) return [];
+  const option = el("code", { class: "option" }, "--set server.ingots_folder=FOLDER");
+  return ["To load models here, start the server with ", option];
 }
