@@ -489,6 +489,8 @@ def test_what_cannot_work_is_refused_before_the_machine_is_measured(
     out = tmp_path / "run"
     absent = here("train", "absent", "--budget", "10s", "--out", out, code=3)
     assert absent.stderr == "error: absent: does not exist; check the path\n"
+    soon = here("train", texts, "--budget", "soon", "--out", out, code=2)
+    assert soon.stderr.startswith("error: budget: 'soon' is not a time")
     taken = here("train", texts, "--budget", "10s", "--out", trained, code=5)
     assert taken.stderr.startswith(f"error: {trained}: holds a run already; resume it with: ingot")
     (empty := tmp_path / "empty").mkdir()

@@ -68,6 +68,8 @@ def new_run(
     """
     # What can be refused is refused before the machine is measured and text is read.
     early = make_recipe(_with_length(given), where=where)
+    if isinstance(budget, str):
+        parse_seconds(budget)
     task = early.task
     refuse_existing_run(folder)
     _require_readable(paths)
