@@ -48,7 +48,8 @@ def train(page: Page) -> None:
 def serve(page: Page) -> None:
     """Send requests, and look while they run."""
     page.get_by_role("button", name="Send requests").click()
-    page.wait_for_timeout(4000)  # a few readings
+    page.wait_for_timeout(3000)  # a few readings
+    expect(page.locator(".batch-picture")).to_contain_text(re.compile("[5-8] running"))
 
 
 def phases(page: Page) -> None:

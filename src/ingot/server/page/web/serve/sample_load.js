@@ -9,7 +9,7 @@ import { complete } from "../shared/timed_requests.js";
 const SECONDS = 6;
 const GROUPS = [3, 2, 3]; // users of each request; the requests begin one after another
 const APART_MS = 400;
-const TOKENS = 64;
+const TOKENS = 160; // so long that the groups overlap on a fast model
 const PROMPT = "The purpose of this module is to";
 
 export function sampleLoad() {
@@ -40,7 +40,8 @@ export function sampleLoad() {
 // Asks again and again, as a group of users at once, until the time is over.
 async function ask(model, users, group, signal) {
   const until = performance.now() + 1000 * SECONDS;
+  const tokens = Math.min(TOKENS, Math.floor(model.max_model_len / 2));
   await new Promise((resume) => setTimeout(resume, group * APART_MS));
   for (let seed = 100 * group; performance.now() < until; seed += users)
-    await complete(model, Array(users).fill(PROMPT), { tokens: TOKENS, seed, signal });
+    await complete(model, Array(users).fill(PROMPT), { tokens, seed, signal });
 }
