@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from ingot.api import inference
 from ingot.api.executors import native_core_is_built
@@ -256,6 +257,31 @@ def test_an_objective_and_a_load_are_set_and_each_switch_is_measured(
         expect(results.first).to_contain_text("caching + quantization + batching")
         expect(results.nth(3)).to_contain_text("all off")
     check_screen(page, accessible=True)
+
+
+def test_tokens_that_arrive_together_are_counted_each(open_page: Callable[..., Page]) -> None:
+    page = open_page("learn")
+
+    def at_once(route: Route) -> None:
+        if not route.request.post_data_json.get("stream"):
+            route.continue_()
+            return
+        logprobs = {"tokens": ["x"] * 12, "token_logprobs": [-1.0] * 12}
+        event = {"choices": [{"index": 0, "text": "x" * 12, "logprobs": logprobs}]}
+        body = f"data: {json.dumps(event)}\n\ndata: [DONE]\n\n"
+        route.fulfill(status=200, content_type="text/event-stream", body=body)
+
+    page.route("**/v1/completions", at_once)
+    go_to(page, title_of("system-design"))
+    answer(page, CONTENT.question("tuned"), "inference")
+    expect(screen(page)).to_contain_text("One user alone has an answer of 12 tokens after")
+    shown = screen(page)
+    expect(shown.get_by_label("Then a token every")).to_have_value("2")
+    shown.get_by_label("People at once").fill("1")
+    for switch in ("Caching", "Batching"):
+        shown.get_by_label(switch).check()
+    shown.get_by_role("button", name="Serve them").click()
+    expect(shown.locator(".served-loads li")).to_contain_text("then one every 0 µs.")
 
 
 def test_a_measurement_can_be_stopped(open_page: Callable[..., Page]) -> None:
