@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make a virtual environment with Ingot, Ray and what the tests on Ray need.
+# Make a virtual environment with Ingot, Ray and what tests and benchmarks on Ray need.
 # Usage: sh scripts/make_cluster_venv.sh FOLDER
 set -eu
 cd "$(dirname "$0")/.."
@@ -8,4 +8,4 @@ pip="$1/bin/python -m pip install --quiet"
 # torch first and alone: as a dependency of another package pip takes a build of gigabytes.
 $pip "$(grep '^torch==' constraints.txt)"
 $pip --require-hashes --requirement deploy/cluster.lock
-$pip --constraint constraints.txt --editable '.[train,cluster]' httpx hypothesis pytest pytest-timeout
+$pip --constraint constraints.txt --editable '.[train,cluster]' httpx hypothesis pytest pytest-timeout simpy
