@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-NAMES = ("capacity", "corpus", "engine", "hostile", "page", "quality", "serve", "train")
+NAMES = ("capacity", "corpus", "engine", "hostile", "page", "quality", "scale", "serve", "train")
 OF_PEERS = ("parity", "router")
 """Those that need other programs installed."""
 
