@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 _NUMBERS = (0, 1, 2, 7, 8, 127, 128, 255, 256, (1 << 31) - 1, 1 << 31, (1 << 63) - 1, 1 << 63)
+_STAND_IN = re.compile(r'"\\u0000(\d+)\\u0000"')
 
 
 def mutate_bytes(random: Random, data: bytes, *, most: int = 4) -> bytes:
@@ -33,44 +37,51 @@ def mutate_bytes(random: Random, data: bytes, *, most: int = 4) -> bytes:
     return bytes(out)
 
 
-class Raw(str):
+@dataclass(frozen=True)
+class Raw:
     """JSON text that is written as it stands, valid or not."""
+
+    text: str
 
 
 def hostile_value(random: Random) -> Any:
     """Return a value of a kind that readers of JSON forget."""
-    size = random.choice((1, 40, 1000, 50_000))
-    return random.choice(
-        (
-            None,
-            True,
-            -1,
-            1.5,
-            random.choice(_NUMBERS),
-            -random.choice(_NUMBERS),
-            "",
-            "\x00",
-            "a" * size,
-            "☃" * size,
-            Raw('"\\ud800"'),
-            Raw("9" * random.choice((40, 400, 5000))),
-            Raw("-" + "9" * 400),
-            Raw("1" + "0" * 30),
-            Raw("1e999"),
-            Raw("-0"),
-            Raw("1e-400"),
-            Raw("NaN"),
-            Raw("-Infinity"),
-            Raw("[" * size),
-            Raw("[" * size + "]" * size),
-            Raw('{"a":' * size + "1" + "}" * size),
-            Raw("{" + ",".join('"a":1' for _ in range(size)) + "}"),
-            [],
-            {},
-            [0] * size,
-            {str(number): number for number in range(size % 5000)},
-        )
-    )
+    return random.choice(_HOSTILE)(random)
+
+
+def _size(random: Random) -> int:
+    return random.choice((1, 40, 1000, 50_000))
+
+
+_HOSTILE: tuple[Callable[[Random], Any], ...] = (  # functions: most values are long to make
+    lambda _: None,
+    lambda _: True,
+    lambda _: -1,
+    lambda _: 1.5,
+    lambda random: random.choice(_NUMBERS),
+    lambda random: -random.choice(_NUMBERS),
+    lambda _: "",
+    lambda _: "\x00",
+    lambda random: "a" * _size(random),
+    lambda random: "☃" * _size(random),
+    lambda _: Raw('"\\ud800"'),
+    lambda random: Raw("9" * random.choice((40, 400, 5000))),
+    lambda _: Raw("-" + "9" * 400),
+    lambda _: Raw("1" + "0" * 30),
+    lambda _: Raw("1e999"),
+    lambda _: Raw("-0"),
+    lambda _: Raw("1e-400"),
+    lambda _: Raw("NaN"),
+    lambda _: Raw("-Infinity"),
+    lambda random: Raw("[" * _size(random)),
+    lambda random: Raw("[" * (size := _size(random)) + "]" * size),
+    lambda random: Raw('{"a":' * (size := _size(random)) + "1" + "}" * size),
+    lambda random: Raw("{" + ",".join(['"a":1'] * _size(random)) + "}"),
+    lambda _: [],
+    lambda _: {},
+    lambda random: [0] * _size(random),
+    lambda random: {str(number): number for number in range(_size(random) % 5000)},
+)
 
 
 def mutate_json(random: Random, value: Any, *, most: int = 3) -> Any:
@@ -96,14 +107,16 @@ def mutate_json(random: Random, value: Any, *, most: int = 3) -> Any:
 
 def dump(value: Any) -> bytes:
     """Return JSON text in which ``Raw`` stands as it is."""
-    if isinstance(value, Raw):
-        return value.encode()
-    if isinstance(value, dict):
-        pairs = (json.dumps(str(key)).encode() + b":" + dump(item) for key, item in value.items())
-        return b"{" + b",".join(pairs) + b"}"
-    if isinstance(value, list):
-        return b"[" + b",".join(map(dump, value)) + b"]"
-    return json.dumps(value, ensure_ascii=False).encode()
+    raw: list[str] = []
+
+    def stand_in(part: Raw) -> str:
+        raw.append(part.text)
+        return f"\x00{len(raw) - 1}\x00"
+
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=stand_in)
+    if raw:
+        text = _STAND_IN.sub(lambda found: raw[int(found[1])], text)
+    return text.encode()
 
 
 def _somewhere(random: Random, value: Any) -> tuple[Any, Any]:
