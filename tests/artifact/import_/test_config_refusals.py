@@ -13,6 +13,7 @@ from ingot.artifact.import_.families import FAMILIES, read_family
 from ingot.errors import ArtifactError
 from tests.artifact.import_ import tiny
 
+LONGROPE = {"type": "longrope", "short_factor": [1.0], "long_factor": [1.0]}
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("llama2", {"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "'dynamic'"),
     ("llama2", {"rope_scaling": {"type": "linear", "factor": 2.0}}, "does not say the same"),
@@ -51,6 +52,12 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("granite-hybrid", {"num_local_experts": 8}, "num_local_experts"),
     ("granite-hybrid", {"position_embedding_type": "learned"}, "position_embedding_type"),
     ("phi3", {"lm_head_bias": True}, "lm_head_bias"),
+    (
+        "phi3",
+        {"max_position_embeddings": 0, "original_max_position_embeddings": None}
+        | {"rope_parameters": None, "rope_scaling": LONGROPE},
+        "original_max_position_embeddings",
+    ),
     ("phi3", {"original_max_position_embeddings": 64}, "original_max_position_embeddings"),
     ("olmo3", {"rope_parameters": {"rope_type": "default"}}, "rope_type"),
     ("gemma3", {"attn_logit_softcapping": 50.0}, "attn_logit_softcapping"),
@@ -86,6 +93,13 @@ def test_refused_by_name(name: str, changes: dict[str, Any], named: str, tmp_pat
         read_family(config | changes, where="config.json")
     assert named in str(refusal.value)
     assert str(refusal.value).startswith("config.json")
+
+
+def test_multipliers_whose_product_is_too_small_for_a_number_are_no_division_by_zero(
+    tmp_path: Path,
+) -> None:
+    tiny_numbers = {"embedding_multiplier": 1e-300, "logits_scaling": 1e-300}
+    read_family(config_of("granite", tmp_path) | tiny_numbers, where="config.json")
 
 
 @pytest.mark.parametrize("name", tiny.FAMILIES)

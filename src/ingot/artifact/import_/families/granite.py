@@ -130,7 +130,7 @@ def _folded(
         plain_others(config),
         {
             EMBEDDING.rpartition(".")[0]: embedding,
-            NORM.rpartition(".")[0]: 1 / (tied * by["logits_scaling"]),
+            NORM.rpartition(".")[0]: 1 / tied / by["logits_scaling"],
         },
     )
     return ForeignModel(family, config, layers, others)

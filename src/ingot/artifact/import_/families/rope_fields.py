@@ -147,12 +147,13 @@ class _Reader:
             self._original,
             table.optional_integer("original_max_position_embeddings"),
         )
-        values: dict[str, object] = {"original_max_position_embeddings": original or self._context}
+        original = original or self._context
+        values: dict[str, object] = {"original_max_position_embeddings": original}
         factor = table.optional_number("factor")
         if factor is None:
             if kind == "llama3":
                 raise table.wrong("factor", "is missing")
-            factor = self._context / (original or self._context)
+            factor = self._context / original if original else 1.0  # a context of 0 is refused
         values["factor"] = factor
         if kind == "llama3":
             values["low_freq_factor"] = table.number("low_freq_factor")

@@ -83,7 +83,7 @@ def _granite_folds(metadata: Metadata, sizes: Sizes) -> Folds:
         "mlp.down_proj": residual,
         "model.embed_tokens": embedding,
         # The head is the table, so the norm before it takes out what the table has in it.
-        "model.norm": 1 / (embedding * logits) if sizes.tied else 1 / logits,
+        "model.norm": 1 / embedding / logits if sizes.tied else 1 / logits,
     }
 
 

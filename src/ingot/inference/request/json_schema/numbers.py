@@ -85,7 +85,8 @@ class Multiples:
         """
         if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
             raise refusal("multipleOf", path, "is not a positive number", "give one")
-        exact = Fraction(repr(value)) if math.isfinite(value) else Fraction(0)
+        # Compared first: an integer may be too large for a float, or to be written out.
+        exact = Fraction(repr(value)) if value <= _MAX_MULTIPLE else Fraction(0)
         scaled = exact * 10**_MAX_DECIMALS
         if scaled.denominator > 1 or not 0 < exact.numerator <= _MAX_MULTIPLE:
             raise refusal("multipleOf", path, "has too many digits", "give fewer digits")
