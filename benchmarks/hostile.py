@@ -84,7 +84,7 @@ def attacking(name: str, served: Served, keys: list[str]) -> Iterator[subprocess
 
 def measure(report: Report, name: str, served: Served, keys: list[str], *, quick: bool) -> None:
     """Measure one load: the bystander alone and beside it, in turn."""
-    tokens, repeats = (64, 1) if quick else (256, 5)
+    tokens, repeats = (64, 1) if quick else (1024, 5)  # seconds, so that credits are spent
     load, bystander = LOADS[name], keys[-1]
     alone: list[float] = []
     ratios: list[float] = []

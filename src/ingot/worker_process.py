@@ -7,11 +7,13 @@ import os
 import selectors
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 _READ = 1 << 18
+_waited = threading.local()
 
 
 def start_worker(script: Path) -> subprocess.Popen[bytes]:
@@ -26,7 +28,9 @@ def start_worker(script: Path) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env={},
-        start_new_session=True,  # Ctrl-C in a terminal is not meant for it
+        # Ctrl-C in a terminal is not meant for it. Not a session of its own: Linux divides the CPUs
+        # among sessions first (sched_autogroup), so that a low priority would mean nothing.
+        process_group=0,
     )
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
@@ -51,6 +55,36 @@ def exchange(
     Returns:
         The reply, or None if the process is gone or the time has run out.
     """
+    began_s, began = _cpu_s(process), time.monotonic()
+    try:
+        return _exchange(process, data, seconds, is_whole)
+    finally:
+        ended_s = _cpu_s(process)
+        taken_s = time.monotonic() - began  # of one that is gone, or that another thread has ended
+        if began_s is not None and ended_s is not None:
+            taken_s = ended_s - began_s
+        _waited.cpu_s = workers_cpu_s() + taken_s
+
+
+def workers_cpu_s() -> float:
+    """Return the processor time of workers while this thread waited for their replies, in all."""
+    return getattr(_waited, "cpu_s", 0.0)
+
+
+def _cpu_s(process: subprocess.Popen[bytes]) -> float | None:
+    """Return the processor time of a process since its start; None if it is gone."""
+    try:
+        return time.clock_gettime(~process.pid << 3 | 2)  # clock_getcpuclockid(3), as Linux has it
+    except OSError:
+        return None
+
+
+def _exchange(
+    process: subprocess.Popen[bytes],
+    data: bytes,
+    seconds: float,
+    is_whole: Callable[[bytearray], bool],
+) -> bytes | None:
     if process.stdin is None or process.stdout is None:
         return None
     stdin, stdout = process.stdin.fileno(), process.stdout.fileno()

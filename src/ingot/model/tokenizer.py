@@ -250,7 +250,8 @@ class Tokenizer:
             return 0
         if self.layout.mark:  # stands for a space in tokens, so that its bytes are fewer there
             text = text.replace(self.layout.mark, " ")
-        size = len(text.encode("utf-8", "surrogatepass").translate(None, self._lost))
+        data = text.encode("utf-8", "surrogatepass")
+        size = len(data.translate(None, self._lost) if self._lost else data)
         return -(-size // (shrink * max(1, self.longest_token)))
 
     def encode_batch(

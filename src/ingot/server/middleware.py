@@ -80,6 +80,8 @@ class AuthMiddleware:
         if keys is None or context.path in _OPEN_PATHS:
             return
         context.key = self._key(sent.get(b"authorization", b""))
+        context.shares = self._service.admission.shares
+        context.held.enter_context(context.shares.open(context.key.name))
         if context.method == "POST":
             keys.admit(context.key)
 

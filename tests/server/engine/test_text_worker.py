@@ -2,21 +2,23 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from starlette.requests import ClientDisconnect, Request
 
+from ingot.server.access.key_shares import BURST_S, KeyShares
 from ingot.server.engine.text_worker import TextWorker
 
 
 class Client:
     """A client with an API key, who may leave."""
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, shares: KeyShares | None = None) -> None:
         self.left = asyncio.Event()
-        context = SimpleNamespace(key=SimpleNamespace(name=key))
+        context = SimpleNamespace(key_name=key, shares=shares)
         scope = {"type": "http", "headers": [], "state": {"context": context}}
         self.request = Request(scope, self._receive)
 
@@ -79,3 +81,38 @@ def test_an_error_comes_through_and_the_next_work_runs() -> None:
         worker.close()
 
     asyncio.run(run())
+
+
+def test_a_key_without_credit_waits_and_pays_for_its_work() -> None:
+    """FAULTS A7: the work of a key that has spent its credit lets that of others go first."""
+    order: list[str] = []
+
+    def compute(key: str) -> None:
+        began = time.thread_time()
+        while time.thread_time() < began + 0.02:
+            pass
+        order.append(key)
+
+    async def run() -> None:
+        worker, shares = TextWorker("texts"), KeyShares(0.1)
+        with shares.open("greedy"), shares.open("modest"):
+            shares.charge("greedy", BURST_S)
+            assert shares.wait_s("greedy") == 0
+            for key in ("greedy", "modest"):
+                await worker.run(Client(key, shares).request, lambda key=key: compute(key))
+            assert shares.wait_s("greedy") > 0.1  # the seconds that it computed, over its share
+            assert shares.wait_s("modest") == 0
+            shares.charge("greedy", 0.1)
+            greedy, modest = (
+                asyncio.ensure_future(
+                    worker.run(Client(key, shares).request, lambda key=key: compute(key))
+                )
+                for key in ("greedy", "modest")
+            )
+            await modest
+            assert not greedy.done()
+        await greedy  # the other key has gone: no credit is needed
+        worker.close()
+
+    asyncio.run(run())
+    assert order == ["greedy", "modest", "modest", "greedy"]

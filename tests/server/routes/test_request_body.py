@@ -79,9 +79,9 @@ def test_long_bodies_are_read_at_a_pace_and_short_ones_at_once(
     paced: list[int] = []
     wait_s = Admission.body_wait_s
 
-    def noting(self: Admission, count: int) -> float:
+    def noting(self: Admission, count: int, key: str) -> float:
         paced.append(count)
-        return wait_s(self, count)
+        return wait_s(self, count, key)
 
     monkeypatch.setattr(Admission, "body_wait_s", noting)
     for length in (60_000, 900_000):

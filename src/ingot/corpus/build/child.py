@@ -49,7 +49,7 @@ def run_in_child(
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 env=environment,
-                start_new_session=True,  # Ctrl-C in a terminal is for this process alone
+                process_group=0,  # Ctrl-C in a terminal is for this process alone
             )
         except OSError as error:
             raise ResourceError(f"cannot be started ({error.strerror})", where=what) from error

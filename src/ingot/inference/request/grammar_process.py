@@ -127,7 +127,7 @@ class GrammarProcess:
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                     env={},
-                    start_new_session=True,  # Ctrl-C in a terminal is not meant for it
+                    process_group=0,  # Ctrl-C in a terminal is not meant for it
                 )
             except OSError as error:
                 ours.close()

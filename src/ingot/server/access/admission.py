@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
+from ingot.server.access.key_shares import KeyShares
 from ingot.server.config import ServerConfig
 from ingot.server.http.errors import ApiError
 
@@ -15,6 +16,8 @@ _LONGEST_WAIT_S = 300
 # Of all bodies together, beyond the first part of each. A megabyte takes 3 ms of the event loop, so
 # those who send long bodies, only to have them refused, take less than a fifth of it.
 _BODY_BYTES_PER_S = 50e6
+_S_PER_BODY_BYTE = 5e-9  # with its check, what it says and its refusal
+_KEY_SHARE = 0.1  # of one CPU, as ``engine.tenant_share`` by default
 _SHARE = 8
 
 
@@ -130,6 +133,7 @@ class Admission:
         self._tokens = Room(config.max_open_tokens)
         self._body_bytes = Room(config.max_open_body_bytes)
         self._body_pace = Pace(_BODY_BYTES_PER_S, clock)
+        self.shares = KeyShares(_KEY_SHARE, clock)
         self._finished = Meter(clock)
         self._done_tokens = Meter(clock)
 
@@ -181,12 +185,13 @@ class Admission:
         finally:
             self._body_bytes.add(key, -held)
 
-    def body_wait_s(self, count: int) -> float:
-        """Take bytes of a long body; return the seconds to wait before its next are read.
+    def body_wait_s(self, count: int, key: str) -> float:
+        """Take bytes of a key's long body; return the seconds to wait before its next are read.
 
         Until then they stay in the sender's buffers: reading costs time of the event loop.
         """
-        return self._body_pace.wait_s(count)
+        self.shares.charge(key, count * _S_PER_BODY_BYTE)
+        return max(self._body_pace.wait_s(count), self.shares.wait_s(key))
 
     @contextlib.contextmanager
     def tokens(self, count: int, key: str = "") -> Iterator[None]:

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from ingot.server.access.api_keys import Key
+from ingot.server.access.key_shares import KeyShares
 from ingot.server.http.errors import ApiError
 from ingot.server.schemas.identifiers import new_id
 
@@ -35,6 +36,8 @@ class RequestContext:
     """The client's trace context (W3C Trace Context)."""
     key: Key | None = None
     """The entry of the API key sent."""
+    shares: KeyShares | None = None
+    """What bounds the server's own work for each key; None where nothing does."""
     user: str | None = None
     """The end user that the client named."""
     model: str | None = None

@@ -148,7 +148,7 @@ async def _lines_of(script: Path, task: bytes, turn: asyncio.Lock) -> AsyncItera
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
             env={},
-            start_new_session=True,
+            process_group=0,
             limit=_MOST_LINE_BYTES,
         )  # fmt: skip
         if process.stdin is None or process.stdout is None:

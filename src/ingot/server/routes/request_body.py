@@ -202,7 +202,7 @@ async def _read_body(request: Request, service: Service, context: RequestContext
                     raise _too_large(config)
                 hold(len(piece))
                 if len(body) > _UNPACED_BYTES:
-                    await asyncio.sleep(service.admission.body_wait_s(len(piece)))
+                    await asyncio.sleep(service.admission.body_wait_s(len(piece), context.key_name))
     except TimeoutError as error:
         raise ApiError(
             408,

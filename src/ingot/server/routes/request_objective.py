@@ -55,7 +55,9 @@ def refuse_early(body: bytes, context: RequestContext, service: Service) -> None
     Raises:
         ApiError: 429.
     """
-    if context.background_s is not None or b'"objective"' in body or b'"late"' in body:
+    if context.background_s is not None or not _any_stated(context, service.config):
+        return
+    if b'"objective"' in body or b'"late"' in body:
         return
     model = _named_model(body, service.models)
     if model is None or model.asleep:
@@ -79,6 +81,12 @@ def _named_model(body: bytes, models: Models) -> ServedModel | None:
     if body.count(b'"model"') == 1 and (found := _MODEL.search(body)):
         return models.all.get(found[1].decode(errors="replace"))
     return next(iter(models.all.values())) if len(models.all) == 1 else None
+
+
+def _any_stated(context: RequestContext, config: ServerConfig) -> bool:
+    """Return whether the operator set an objective at all: else a long body is not searched."""
+    own = context.key.objective if context.key else None
+    return bool(own or config.objective or config.model_objectives)
 
 
 def _stated(context: RequestContext, config: ServerConfig, model: str) -> Objective | None:

@@ -43,7 +43,7 @@ async def receive_file(request: Request, service: Service, store: FileStore) -> 
                     timeout.reschedule(deadline + received / _LEAST_BYTES_PER_S)
                     for event in parser.feed(piece):
                         await form.take(event)
-                    await asyncio.sleep(service.admission.body_wait_s(len(piece)))
+                    await asyncio.sleep(service.admission.body_wait_s(len(piece), owner))
         except TimeoutError as error:
             raise ApiError(
                 408,
