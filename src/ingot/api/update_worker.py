@@ -22,6 +22,9 @@ _NICENESS = 19
 def main() -> None:
     """Answer the one request on standard input."""
     end_with_parent()
+    # Ctrl-C in a terminal is for the server alone. Set here, for uvloop's processes take no group;
+    # a session of its own would have a CPU share of its own, whatever its nice value.
+    os.setpgrp()
     os.nice(_NICENESS)
     request = orjson.loads(sys.stdin.buffer.readline())
     try:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import openai
@@ -56,6 +57,11 @@ class Process:
     def pid(self) -> int:
         return self._process.pid
 
+    def kill(self) -> None:
+        """End it whatever it does; nothing if it has ended."""
+        self._process.kill()
+        self._process.wait(60)
+
     def end(self, kind: signal.Signals = signal.SIGKILL) -> None:
         self._process.send_signal(kind)
         assert self._process.wait(60) in (0, -kind)
@@ -63,12 +69,31 @@ class Process:
         self._process.stdout.close()
 
 
+Start = Callable[[Path, Path], Process]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start servers; those that a failed test leaves are killed."""
+    started: list[Process] = []
+
+    def start(ingot_path: Path, folder: Path) -> Process:
+        started.append(Process(ingot_path, folder))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.kill()
+
+
 LINES = [line(f"r{n}", model="tiny", max_tokens=24, ignore_eos=True) for n in range(400)]
 
 
-def test_a_killed_server_resumes_its_batches(ingot_path: Path, tmp_path: Path) -> None:
+def test_a_killed_server_resumes_its_batches(
+    start: Start, ingot_path: Path, tmp_path: Path
+) -> None:
     folder, progress, chance = tmp_path / "batches", 0, random.Random(7)
-    server = Process(ingot_path, folder)
+    server = start(ingot_path, folder)
     batch_id = server.client.begin(LINES).id
     for kind in (signal.SIGKILL, signal.SIGTERM):
         # A busy machine may let the server finish before this process looks again.
@@ -78,7 +103,7 @@ def test_a_killed_server_resumes_its_batches(ingot_path: Path, tmp_path: Path) -
         )
         time.sleep(chance.random() / 5)
         server.end(kind)
-        server = Process(ingot_path, folder)
+        server = start(ingot_path, folder)
         server.client.wait(batch_id, lambda one: one.status != "validating")
         progress = server.client.openai.batches.retrieve(batch_id).request_counts.completed
         assert progress >= wanted, "what was reported is kept"
@@ -91,9 +116,9 @@ def test_a_killed_server_resumes_its_batches(ingot_path: Path, tmp_path: Path) -
     assert len(texts) == 1, "greedy answers to one prompt"
 
 
-def test_a_full_disk_loses_nothing(ingot_path: Path, tmp_path: Path) -> None:
+def test_a_full_disk_loses_nothing(start: Start, ingot_path: Path, tmp_path: Path) -> None:
     folder = tmp_path / "batches"
-    server = Process(ingot_path, folder)
+    server = start(ingot_path, folder)
     batch = server.client.begin(LINES)
     server.client.wait(batch.id, lambda one: one.request_counts.completed > 0)
     # No file may grow beyond what the results have reached, as on a disk that is full.

@@ -148,7 +148,6 @@ async def _lines_of(script: Path, task: bytes, turn: asyncio.Lock) -> AsyncItera
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
             env={},
-            process_group=0,
             limit=_MOST_LINE_BYTES,
         )  # fmt: skip
         if process.stdin is None or process.stdout is None:
