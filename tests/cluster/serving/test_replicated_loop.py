@@ -246,15 +246,19 @@ def test_a_cancelled_sequence_leaves_its_engine(
 ) -> None:
     async def run() -> None:
         loop = await loop_on(FailingReplicas(engines, 0.0, 5), ingot)
-        answer = Answer()
         params = SamplingParams(max_tokens=200, seed=1, ignore_eos=True)
-        sequence = loop.submit([5, 6], params, answer)
+        reason = None
         async with asyncio.timeout(DEADLINE_S):
-            while not answer.deltas:
-                await asyncio.sleep(0.001)
-            loop.cancel(sequence)
-            await answer.ended.wait()
-            assert answer.deltas[-1].finish_reason == "cancelled"
+            # On a busy machine an engine may end its answer before this task runs again.
+            while reason != "cancelled":
+                answer = Answer()
+                sequence = loop.submit([5, 6], params, answer)
+                while not answer.deltas:
+                    await asyncio.sleep(0.001)
+                loop.cancel(sequence)
+                await answer.ended.wait()
+                reason = answer.deltas[-1].finish_reason
+                assert reason in ("cancelled", "length")
             while any([(await engine.stats()).running for engine in engines]):
                 await asyncio.sleep(0.01)
 
