@@ -67,7 +67,9 @@ class NullLoop(EngineLoop):
     max_context = 1 << 20
     failed = None
 
-    def __init__(self, tokens_per_second: float) -> None:  # there is no engine to start
+    def __init__(
+        self, tokens_per_second: float
+    ) -> None:  # not EngineLoop's, which starts an engine
         self._pause = 1 / tokens_per_second if tokens_per_second else 0.0
         self._ids = itertools.count()
         self._live: dict[int, tuple[Sequence, int]] = {}

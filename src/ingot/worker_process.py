@@ -28,7 +28,7 @@ def start_worker(script: Path) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env={},
-        # Ctrl-C in a terminal is not meant for it. Not a session of its own: Linux divides the CPUs
+        # Ctrl-C in a terminal is not meant for it. Not a new session: Linux divides the CPUs
         # among sessions first (sched_autogroup), so that a low priority would mean nothing.
         process_group=0,
     )

@@ -56,7 +56,7 @@ def test_requests_are_sent_for_those_who_want_to_see_some(open_page: Callable[..
     view = page.locator("#view-serve")
     view.get_by_role("button", name="Send requests for 6 seconds").click()
     expect(view.locator(".batch-picture")).to_contain_text("small: 8 running, 0 waiting")
-    # On a phone each request is a block of its own, so that nothing is cut at the side.
+    # On a phone each request is a separate block, so that nothing is cut at the side.
     table = view.get_by_role("region", name="Running requests")
     expect(table).to_contain_text("small")
     assert table.evaluate("each => each.scrollWidth <= each.clientWidth")

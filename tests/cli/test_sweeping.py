@@ -46,4 +46,4 @@ def test_options_that_do_not_go_together_are_refused(
 def test_a_sweep_says_what_is_wrong_with_its_settings(here: Cli) -> None:
     assert "--over: says nothing to try" in here("sweep", "texts", code=2).stderr
     unknown = here("sweep", "texts", "--over", "optimizer.lr=1,2", code=2).stderr
-    assert unknown.startswith("error: --over optimizer.lr=1,2: there is no setting 'optimizer.lr'")
+    assert unknown.startswith("error: --over optimizer.lr=1,2: unknown setting 'optimizer.lr'")

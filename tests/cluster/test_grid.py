@@ -43,9 +43,9 @@ def test_a_value_may_not_leave_the_folder() -> None:
         ([], "--over: says nothing to try; for example: --over optimizer.muon_lr=0.01,0.02"),
         (
             ["optimizer.muonlr=1,2"],
-            "no setting 'optimizer.muonlr'; did you mean optimizer.muon_lr",
+            "unknown setting 'optimizer.muonlr'; did you mean optimizer.muon_lr",
         ),
-        (["zzz=1"], "there is no setting 'zzz'; "),
+        (["zzz=1"], "unknown setting 'zzz'; "),
         (["optimizer.muon_lr"], "has no values"),
         (["optimizer.muon_lr="], "has no values"),
         (["optimizer.muon_lr=0.1,,0.2"], "has no values"),

@@ -75,7 +75,7 @@ def test_a_sweep_on_a_ray_of_this_machine_says_which_run_failed(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--over", "optimizer.lr=1,2"], 2, "there is no setting 'optimizer.lr'"),
+        (["--over", "optimizer.lr=1,2"], 2, "unknown setting 'optimizer.lr'"),
         (["--over", "optimizer.muon_lr=1,200"], 4, "optimizer.muon_lr=200: "),
         (["--over", "run.seed=1,2", "--threads", "99"], 8, "no machine of the cluster has more"),
         (["--over", "run.seed=1", "--cluster", "ray://127.0.0.1:1"], 2, "no Ray cluster answers"),

@@ -28,7 +28,7 @@ from ingot.model import Tokenizer
 from ingot.planning import Machine, Plan, build_seconds, measure_machine, plan
 from ingot.settings import merge_tables
 from ingot.training.config.fine_tuning_defaults import FEW_EXAMPLES, tuning_tables
-from ingot.training.config.recipe import make_recipe
+from ingot.training.config.recipe import make_draft, make_recipe
 from ingot.training.config.task import TaskConfig
 from ingot.training.data.records import count_few, data_digest
 from ingot.training.run_folder.run import (
@@ -67,7 +67,7 @@ def new_run(
         RecipeError: a key, value or budget that cannot be used.
     """
     # What can be refused is refused before the machine is measured and text is read.
-    early = make_recipe(_with_length(given), where=where)
+    early = make_draft(given, where=where)
     if isinstance(budget, str):
         parse_seconds(budget)
     task = early.task
@@ -256,13 +256,6 @@ def _text_bytes(paths: list[Path], files: FileList | None) -> int:
             )
     assert files is not None  # noqa: S101 (all paths are files or folders)
     return sum(file.size * (4 if file.compressed else 1) for file in files.files)
-
-
-def _with_length(tables: dict[str, Any]) -> dict[str, Any]:
-    run = tables.get("run", {})
-    if all(run.get(key) is None for key in ("steps", "epochs", "budget_seconds")):
-        return merge_tables(tables, {"run": {"steps": 1}})
-    return tables
 
 
 def _is_corpus(paths: list[Path]) -> bool:

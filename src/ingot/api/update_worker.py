@@ -22,8 +22,8 @@ _NICENESS = 19
 def main() -> None:
     """Answer the one request on standard input."""
     end_with_parent()
-    # Ctrl-C in a terminal is for the server alone. Set here, for uvloop's processes take no group;
-    # a session of its own would have a CPU share of its own, whatever its nice value.
+    # Ctrl-C in a terminal is for the server alone. Set here, because uvloop's processes take no
+    # group. Not a new session: its share of the CPUs would not depend on the nice value.
     os.setpgrp()
     os.nice(_NICENESS)
     request = orjson.loads(sys.stdin.buffer.readline())

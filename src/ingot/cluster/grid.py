@@ -65,7 +65,7 @@ def parse_over(texts: Iterable[str]) -> Grid:
         if key not in known:
             near = nearest(key, known)
             fix = f"did you mean {near}?" if near else "see ingot settings"
-            raise UsageError(f"there is no setting {key[:80]!r}", where=where, fix=fix)
+            raise UsageError(f"unknown setting {key[:80]!r}", where=where, fix=fix)
         if key in values:
             raise UsageError(f"{key} is given twice", where=where, fix="give its values in one")
         found = _values(listed)

@@ -16,7 +16,7 @@ _POLL_S = 0.5
 
 def ask_to_stop(folder: Path) -> None:
     """Have the workers of the run in a folder stop, with a checkpoint."""
-    with contextlib.suppress(OSError):  # there is no folder yet: nothing would be lost
+    with contextlib.suppress(OSError):  # the folder is not made yet: nothing would be lost
         (folder / _STOP).touch()
 
 

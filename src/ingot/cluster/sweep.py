@@ -22,7 +22,7 @@ from ingot.cluster.stopping import hearing_stop
 from ingot.errors import IngotError, Interrupted, ResourceError
 from ingot.process import usable_cores
 from ingot.settings import merge_tables
-from ingot.training.config.recipe import make_recipe, parse_overrides, read_recipe
+from ingot.training.config.recipe import make_draft, parse_overrides, read_recipe
 
 
 @dataclass(frozen=True)
@@ -85,14 +85,7 @@ def _require_recipes(job: TrainingJob, grid: Grid) -> None:
     base = read_recipe(Path(job.recipe)) if job.recipe else {}
     for trial in grid:
         given = merge_tables(base, parse_overrides((*job.settings, *trial.settings)))
-        make_recipe(_with_length(given), where=", ".join(trial.settings))
-
-
-def _with_length(given: dict[str, Any]) -> dict[str, Any]:
-    run = given.get("run", {})
-    if any(run.get(key) is not None for key in ("steps", "epochs", "budget_seconds")):
-        return given
-    return merge_tables(given, {"run": {"steps": 1}})
+        make_draft(given, where=", ".join(trial.settings))
 
 
 def _require_cpus(threads: int) -> None:
@@ -115,7 +108,7 @@ def _with_corpus(job: TrainingJob, grid: Grid, folder: Path) -> TrainingJob:
     given = merge_tables(
         read_recipe(Path(job.recipe)) if job.recipe else {}, parse_overrides(job.settings)
     )
-    recipe = make_recipe(_with_length(given))
+    recipe = make_draft(given)
     built = len(job.texts) == 1 and (Path(job.texts[0]) / "corpus.json").is_file()
     own = any(key.startswith(("corpus.", "task.")) for key in grid.values)
     if built or own or recipe.task.kind != "text" or job.start or job.task not in (None, "text"):

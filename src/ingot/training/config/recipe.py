@@ -14,7 +14,7 @@ from ingot.corpus.config import LEAST_CONTEXT
 from ingot.costs import CostConfig
 from ingot.errors import RecipeError
 from ingot.files import write_atomic
-from ingot.settings import Settings, check_tables, parse_settings, read_toml
+from ingot.settings import Settings, check_tables, merge_tables, parse_settings, read_toml
 from ingot.training.config.guard import GuardConfig
 from ingot.training.config.lora import LoraConfig
 from ingot.training.config.model import ModelRecipe
@@ -178,3 +178,15 @@ def make_recipe(tables: Mapping[str, Any], *, where: object = "recipe") -> Recip
         RecipeError: an unknown key (the nearest known one is named), or a wrong type or range.
     """
     return check_tables(tables, Recipe, RecipeError, where=where).checked()
+
+
+def make_draft(tables: Mapping[str, Any], *, where: object = "recipe") -> Recipe:
+    """Check recipe tables that need not say how long to train; without a length it is one update.
+
+    Raises:
+        RecipeError: as ``make_recipe``.
+    """
+    run = tables.get("run", {})
+    if all(run.get(key) is None for key in ("steps", "epochs", "budget_seconds")):
+        tables = merge_tables(tables, {"run": {"steps": 1}})
+    return make_recipe(tables, where=where)

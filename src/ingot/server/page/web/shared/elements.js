@@ -27,7 +27,7 @@ export const button = (text, onClick, attributes = {}, ...children) =>
   el("button", { type: "button", on: { click: onClick }, ...attributes }, text, children);
 
 // A table with a header row; the first cell of each row is its header. With `records` each row is a
-// block of its own on a phone.
+// separate block on a phone.
 export function table(caption, header, rows, { records = false } = {}) {
   const cells = (row) =>
     row.map((cell, column) =>
